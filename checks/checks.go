@@ -1,0 +1,47 @@
+// Package checks looks at an instance from outside: its URL, its Route 53
+// health check, its SSH server. A check observes and never acts.
+//
+// A check answers in one of three ways. A Finding that passed: the target did
+// what a healthy one does. A Finding that did not pass: the target is at
+// fault and a reboot may cure it. An error (see package fault): it could not
+// be told, or a reboot cannot cure it.
+package checks
+
+import "time"
+
+// Names of the checks, as they stand in findings and in the state machine.
+const (
+	NameURL     = "url"
+	NameRoute53 = "route53"
+	NameSSH     = "ssh"
+)
+
+// Finding is what one check saw in one look.
+type Finding struct {
+	// Run is 1 before the reboot and 2 after it. The handler sets it.
+	Run int `json:"run"`
+	// Check is the check's name.
+	Check string `json:"check"`
+	// Passed is true when the target did what a healthy one does, and when
+	// the check was skipped.
+	Passed bool `json:"passed"`
+	// Skipped is true when the settings turn this check off.
+	Skipped bool `json:"skipped,omitempty"`
+	// Reason says in words what was seen, without secrets or query strings.
+	Reason string `json:"reason"`
+	// Attempts is how often the target was asked.
+	Attempts int `json:"attempts"`
+	// ElapsedMs is how long the check took, pauses between attempts included.
+	ElapsedMs int64 `json:"elapsedMs"`
+	// At is when the check ended.
+	At time.Time `json:"at"`
+	// Looks is how many successive looks of this run this finding stands for,
+	// where it is more than one; Since is then the time of the first.
+	Looks int        `json:"looks,omitempty"`
+	Since *time.Time `json:"since,omitempty"`
+}
+
+// skipped returns the finding of a check that the settings turn off.
+func skipped(check, reason string) Finding {
+	return Finding{Check: check, Passed: true, Skipped: true, Reason: "skipped: " + reason, At: time.Now().UTC()}
+}

@@ -7,7 +7,12 @@
 // be told, or a reboot cannot cure it.
 package checks
 
-import "time"
+import (
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
 
 // Names of the checks, as they stand in findings and in the state machine.
 const (
@@ -44,4 +49,53 @@ type Finding struct {
 // skipped returns the finding of a check that the settings turn off.
 func skipped(check, reason string) Finding {
 	return Finding{Check: check, Passed: true, Skipped: true, Reason: "skipped: " + reason, At: time.Now().UTC()}
+}
+
+// newFinding returns the finding of a check that began at start and asked the
+// target so many times.
+func newFinding(check string, start time.Time, attempts int, passed bool, reason string) Finding {
+	return Finding{
+		Check:     check,
+		Passed:    passed,
+		Reason:    clip(reason),
+		Attempts:  attempts,
+		ElapsedMs: time.Since(start).Milliseconds(),
+		At:        time.Now().UTC(),
+	}
+}
+
+// maxReason bounds a reason, in runes: the incident carries every finding, and
+// Step Functions carries the incident (256 KiB at most).
+const maxReason = 500
+
+// clip is clipTo for a whole reason.
+func clip(s string) string { return clipTo(s, maxReason) }
+
+// clipTo makes text that may come from the target fit for a log line and a
+// message: valid UTF-8, one line, no control characters, at most limit runes.
+func clipTo(s string, limit int) string {
+	// A peer may send megabytes; four bytes a rune is the most that counts.
+	// What is cut in the middle of a rune is dropped as invalid below.
+	cut := len(s) > utf8.UTFMax*(limit+1)
+	if cut {
+		s = s[:utf8.UTFMax*(limit+1)]
+	}
+	s = strings.ToValidUTF8(s, "")
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsGraphic(r):
+			return -1
+		default:
+			return r
+		}
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	runes := []rune(s)
+	if len(runes) <= limit && !cut {
+		return s
+	}
+	runes = runes[:min(len(runes), limit-1)]
+	return strings.TrimRight(string(runes), " ") + "…"
 }

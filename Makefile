@@ -1,0 +1,65 @@
+# The two commands are `make demo` and `make test`; `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+GOLANGCI_LINT_VERSION := v2.15.0
+BUILD := build
+# One set of flags for every build, so that the large AWS packages compile once.
+export GOFLAGS := -trimpath -buildvcs=false
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: go
+go:
+	@command -v go >/dev/null || { echo "Go is missing: install 1.26 or later (https://go.dev/doc/install)"; exit 1; }
+
+.PHONY: demo
+demo: go ## Run the four stories on a local AWS
+	@echo "demo: building firstline"
+	@go build -o $(BUILD)/firstline ./cmd/firstline
+	@$(BUILD)/firstline demo
+
+.PHONY: up
+up: go ## Keep a local AWS running to play with
+	@go build -o $(BUILD)/firstline ./cmd/firstline
+	@$(BUILD)/firstline up
+
+.PHONY: build
+build: go ## Build the command and the function's zips (arm64, x86_64) into build/
+	@echo "build: compiling the command and the function"
+	@go build -o $(BUILD)/firstline ./cmd/firstline
+	@$(BUILD)/firstline package
+
+.PHONY: test
+test: go ## Run all tests: Go, Terraform, the stories on the local AWS
+	@echo "test 1/3: Go packages, with the race detector"
+	@go test -race $$(go list ./... | grep -v '^firstline/test')
+	@echo "test 2/3: Terraform modules, with mocked providers"
+	@go test -count=1 -timeout 20m -v -run '^TestTerraform' ./test/...
+	@echo "test 3/3: contract, and stories on the local AWS with the real Terraform and provider"
+	@go test -race -count=1 -timeout 20m -v -skip '^TestTerraform' ./test/...
+
+.PHONY: lint
+lint: go lint-tool ## Run golangci-lint and terraform fmt
+	@echo "lint: Go"
+	@PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" golangci-lint run ./...
+	@echo "lint: Terraform"
+	@go run ./cmd/firstline regions --check
+	@PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" terraform fmt -check -recursive terraform
+
+.PHONY: lint-tool
+lint-tool: go
+	@if ! PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" golangci-lint version 2>/dev/null | grep -q 'version v\?2\.'; then \
+		echo "lint: installing golangci-lint $(GOLANGCI_LINT_VERSION) into $(BUILD)/bin (a few minutes)"; \
+		GOBIN="$(CURDIR)/$(BUILD)/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION); \
+	fi
+
+.PHONY: fuzz
+fuzz: go ## Fuzz each target for 20 seconds
+	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		echo "fuzz: $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
+
+.PHONY: clean
+clean: ## Remove build/
+	rm -rf $(BUILD)

@@ -1,0 +1,648 @@
+package checks
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go"
+
+	"firstline/internal/fault"
+)
+
+// patient asks once and can wait: for peers that answer. hasty asks twice and
+// can't: for peers that don't.
+func patient(set ...func(*URLSettings)) URLSettings {
+	s := DefaultURLSettings()
+	s.TimeoutMs, s.Attempts, s.IntervalMs = 20_000, 1, 0
+	for _, f := range set {
+		f(&s)
+	}
+	return s
+}
+
+func hasty(set ...func(*URLSettings)) URLSettings {
+	s := patient(set...)
+	s.TimeoutMs, s.Attempts = 200, 2
+	return s
+}
+
+// serve starts a web server on loopback and returns the URL check and settings
+// that ask it by the instance's address.
+func serve(t *testing.T, h http.HandlerFunc) (*URL, *httptest.Server, func(*URLSettings)) {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return &URL{DescribeInstances: at("127.0.0.1")}, server, func(s *URLSettings) { s.Port = portNumber(t, server.URL) }
+}
+
+func portNumber(t *testing.T, address string) int {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+func TestURLAnswers(t *testing.T) {
+	big := strings.Repeat("x", maxBody)
+	mux := http.NewServeMux()
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+	}
+	body := func(text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
+	}
+	mux.HandleFunc("/ok", body("all is well"))
+	mux.HandleFunc("/204", status(204))
+	mux.HandleFunc("/404", status(404))
+	mux.HandleFunc("/502", status(502))
+	mux.HandleFunc("/big", body(big+"needle"))
+	mux.HandleFunc("/fits", body(big[:maxBody-6]+"needle"))
+	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Method+" "+r.Host+" "+r.URL.RequestURI()+" "+r.Header.Get("User-Agent")+" "+r.Header.Get("X-A"))
+	})
+	mux.Handle("/moved", http.RedirectHandler("/ok?geheim=1", http.StatusFound))
+	mux.Handle("/moved-to-502", http.RedirectHandler("/502?geheim=1", http.StatusFound))
+	mux.Handle("/loop", http.RedirectHandler("/loop", http.StatusFound))
+	mux.HandleFunc("/ftp", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "ftp://joe:geheim@a/")
+		w.WriteHeader(http.StatusFound)
+	})
+	mux.HandleFunc("/nowhere", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "http://a b/?geheim")
+		w.WriteHeader(http.StatusFound)
+	})
+	mux.HandleFunc("/big-header", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Big", big+big)
+	})
+	c, server, here := serve(t, mux.ServeHTTP)
+	base := "GET " + server.URL
+
+	for _, tc := range []struct {
+		name   string
+		set    func(*URLSettings)
+		passed bool
+		reason string
+	}{
+		{"2xx", func(s *URLSettings) { s.Path = "/ok" }, true, base + "/ok: got status 200"},
+		{"empty", func(s *URLSettings) { s.Path = "/204" }, true, base + "/204: got status 204"},
+		{"502", func(s *URLSettings) { s.Path = "/502" }, false, base + "/502: got status 502, want 200-299"},
+		{"502 with a query", func(s *URLSettings) { s.Path = "/502?key=geheim" }, false, base + "/502: got status 502, want 200-299"},
+		{"404 wanted", func(s *URLSettings) { s.Path, s.Status = "/404", []string{"401", "404"} }, true, base + "/404: got status 404"},
+		{"one of several", func(s *URLSettings) { s.Path, s.Status = "/404", []string{"200", "500-599"} }, false, base + "/404: got status 404, want 200 or 500-599"},
+		{"matches", func(s *URLSettings) { s.Path, s.BodyPattern = "/ok", "^all .* well$" }, true, base + "/ok: got status 200"},
+		{"does not match", func(s *URLSettings) { s.Path, s.BodyPattern = "/ok", "ill" }, false, base + `/ok: the body (11 bytes read) does not match "ill"`},
+		{"matches at the end of the first MiB", func(s *URLSettings) { s.Path, s.BodyPattern = "/fits", "needle$" }, true, base + "/fits: got status 200"},
+		{"would match beyond the first MiB", func(s *URLSettings) { s.Path, s.BodyPattern = "/big", "needle" }, false, base + `/big: the body (1048576 bytes read) does not match "needle"`},
+		{"request as set", func(s *URLSettings) {
+			s.Path, s.Method, s.Headers = "/echo?a=b", "POST", map[string]string{"x-a": "y", "user-agent": "me", "host": "app.example.com"}
+			s.BodyPattern = `^POST app\.example\.com /echo\?a=b me y$`
+		}, true, "POST " + server.URL + "/echo: got status 200"},
+		{"HEAD", func(s *URLSettings) { s.Path, s.Method = "/ok", "HEAD" }, true, "HEAD " + server.URL + "/ok: got status 200"},
+		{"redirect followed", func(s *URLSettings) { s.Path = "/moved" }, true, base + "/moved: redirected to " + server.URL + "/ok: got status 200"},
+		{"redirect to a failure", func(s *URLSettings) { s.Path = "/moved-to-502" }, false, base + "/moved-to-502: redirected to " + server.URL + "/502: got status 502, want 200-299"},
+		{"redirect not followed", func(s *URLSettings) { s.Path, s.FollowRedirects = "/moved", false }, false, base + "/moved: got status 302, want 200-299"},
+		{"redirect wanted", func(s *URLSettings) {
+			s.Path, s.FollowRedirects, s.Status = "/moved", false, []string{"302"}
+		}, true, base + "/moved: got status 302"},
+		{"redirects without end", func(s *URLSettings) { s.Path = "/loop" }, false, base + "/loop: redirected to " + server.URL + "/loop: gave up after 10 redirects"},
+		{"redirect to another scheme", func(s *URLSettings) { s.Path = "/ftp" }, false, base + "/ftp: redirected to ftp://a/: want a redirect to http or https"},
+		{"redirect to nowhere", func(s *URLSettings) { s.Path = "/nowhere" }, false, base + "/nowhere: redirected to something that is not a URL"},
+		{"endless head", func(s *URLSettings) { s.Path = "/big-header" }, false, base + "/big-header: the head of the answer is longer than 1 MiB"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f, err := c.Check(t.Context(), instance, patient(here, tc.set))
+			wantFinding(t, f, err, tc.passed, 1)
+			if f.Reason != tc.reason {
+				t.Errorf("reason %q, want %q", f.Reason, tc.reason)
+			}
+			if f.Check != "url" || strings.Contains(f.Reason, "geheim") {
+				t.Errorf("got %+v", f)
+			}
+		})
+	}
+
+	t.Run("explicit address", func(t *testing.T) {
+		// No instance is asked for: that would be an error here.
+		f, err := new(URL).Check(t.Context(), instance, patient(func(s *URLSettings) { s.Address = server.URL + "/502?key=geheim" }))
+		wantFinding(t, f, err, false, 1)
+		if want := base + "/502: got status 502, want 200-299"; f.Reason != want {
+			t.Errorf("reason %q, want %q", f.Reason, want)
+		}
+	})
+	t.Run("long path", func(t *testing.T) {
+		f, err := c.Check(t.Context(), instance, patient(here, func(s *URLSettings) { s.Path = "/404/" + strings.Repeat("é", 1000) }))
+		wantFinding(t, f, err, false, 1, "…: got status 404, want 200-299")
+	})
+	t.Run("no proxy", func(t *testing.T) {
+		t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+		t.Setenv("http_proxy", "http://127.0.0.1:1")
+		f, err := new(URL).Check(t.Context(), instance, patient(func(s *URLSettings) { s.Address = server.URL + "/ok" }))
+		wantFinding(t, f, err, true, 1)
+	})
+}
+
+func TestURLAttempts(t *testing.T) {
+	var asked atomic.Int32
+	c, _, here := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if n := asked.Add(1); n < 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		if !r.Close {
+			t.Error("the connection is kept for the next attempt")
+		}
+	})
+	f, err := c.Check(t.Context(), instance, patient(here, func(s *URLSettings) { s.Attempts, s.IntervalMs = 3, 1 }))
+	wantFinding(t, f, err, true, 3, "got status 200")
+}
+
+func TestURLIPv6(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 on this machine: ", err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	_ = server.Listener.Close() // ours takes its place
+	server.Listener = l
+	server.Start()
+	t.Cleanup(server.Close)
+	port := portNumber(t, server.URL)
+	six := func(s *URLSettings) { s.AddressFamily, s.Port = "ipv6", port }
+
+	c := &URL{DescribeInstances: describes(types.Instance{State: running(), Ipv6Address: new("::1")})}
+	f, err := c.Check(t.Context(), instance, patient(six))
+	wantFinding(t, f, err, true, 1, "GET http://[::1]:"+strconv.Itoa(port)+"/: got status 200")
+
+	c = &URL{}
+	f, err = c.Check(t.Context(), instance, patient(func(s *URLSettings) { s.Address, s.AddressFamily = server.URL, "ipv6" }))
+	wantFinding(t, f, err, true, 1)
+
+	c = &URL{DescribeInstances: at("127.0.0.1")}
+	_, err = c.Check(t.Context(), instance, patient(six))
+	wantKind(t, err, fault.InvalidInput, "no IPv6 address")
+}
+
+// The instance's address stands in a URL as it must, with and without a port.
+func TestURLTarget(t *testing.T) {
+	c := &URL{DescribeInstances: describes(types.Instance{State: running(), PublicIpAddress: new("203.0.113.7"), Ipv6Address: new("2001:db8::7")})}
+	for _, tc := range []struct {
+		set  func(*URLSettings)
+		want string
+	}{
+		{func(*URLSettings) {}, "http://203.0.113.7/"},
+		{func(s *URLSettings) { s.Scheme, s.Path = "https", "/a%2Fb?c=d" }, "https://203.0.113.7/a%2Fb?c=d"},
+		{func(s *URLSettings) { s.Port = 8080 }, "http://203.0.113.7:8080/"},
+		{func(s *URLSettings) { s.AddressFamily = "ipv6" }, "http://[2001:db8::7]/"},
+		{func(s *URLSettings) { s.AddressFamily, s.Port = "ipv6", 8080 }, "http://[2001:db8::7]:8080/"},
+		{func(s *URLSettings) { s.Path = "//other.example/a" }, "http://203.0.113.7//other.example/a"},
+	} {
+		got, err := c.target(t.Context(), instance, patient(tc.set))
+		if err != nil || got.String() != tc.want {
+			t.Errorf("got %v, %v, want %s", got, err, tc.want)
+		}
+	}
+}
+
+func TestURLBadPeers(t *testing.T) {
+	request := func(conn net.Conn) {
+		_, _ = http.ReadRequest(bufio.NewReader(conn)) // what it says is of no interest
+	}
+	say := func(text string) func(net.Conn) {
+		return func(conn net.Conn) {
+			request(conn)
+			_, _ = io.WriteString(conn, text)
+		}
+	}
+	closing := func(serve func(net.Conn)) func(net.Conn) {
+		return func(conn net.Conn) {
+			serve(conn)
+			_ = conn.Close()
+		}
+	}
+	for _, tc := range []struct {
+		name  string
+		serve func(net.Conn)
+		slow  bool // the peer hangs, and the check must not
+		want  string
+	}{
+		{"accepts and stays silent", func(net.Conn) {}, true, "timed out after 200ms before the answer came"},
+		{"hangs in the status line", say("HTTP/1.1 2"), true, "timed out after 200ms before the answer came"},
+		{"hangs in the header", say("HTTP/1.1 200 OK\r\nContent-"), true, "timed out after 200ms before the answer came"},
+		{"hangs in the body", say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234"), true, "timed out after 200ms in the middle of the body"},
+		{"hangs in a chunk", say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12"), true, "timed out after 200ms in the middle of the body"},
+		{"closes at once", closing(func(net.Conn) {}), false, "connection "}, // closed, or reset if the request came first
+		{"closes after the request", closing(request), false, "connection closed before the answer came"},
+		{"closes in the body", closing(say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234")), false, "connection closed in the middle of the body"},
+		{"resets after the request", func(conn net.Conn) { request(conn); reset(t, conn) }, false, "connection reset before the answer came"},
+		{"is no web server", say("SSH-2.0-geheim\r\n"), false, "did not answer with valid HTTP"},
+		{"answers with nonsense", closing(say("HTTP/1.1 geheim\r\n\r\n")), false, "did not answer with valid HTTP"},
+		{"answers with a bad chunk", closing(say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\ngeheim\r\n")), false, "did not answer with valid HTTP"},
+		{"wrong status needs no body", say("HTTP/1.1 500 geheim\r\nContent-Length: 9\r\n\r\n"), false, "got status 500, want 200-299"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			host, port := listen(t, tc.serve)
+			c := &URL{DescribeInstances: at(host), Egress: func(context.Context, string) error {
+				t.Error("asked for our own way out, though the target connected")
+				return nil
+			}}
+			s := patient(func(s *URLSettings) { s.Port, s.Attempts = port, 2 })
+			if tc.slow {
+				s.TimeoutMs = 200
+			}
+			f, err := c.Check(t.Context(), instance, s)
+			wantFinding(t, f, err, false, 2, tc.want)
+			if strings.Contains(f.Reason, "geheim") {
+				t.Errorf("reason %q repeats what the target sent", f.Reason)
+			}
+			if tc.slow && f.ElapsedMs < 400 {
+				t.Errorf("took %d ms, want both attempts' 200", f.ElapsedMs)
+			}
+		})
+	}
+	t.Run("refuses", func(t *testing.T) {
+		port := nobody(t)
+		f, err := (&URL{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, hasty(func(s *URLSettings) { s.Port = port }))
+		wantFinding(t, f, err, false, 2, "GET http://127.0.0.1:"+strconv.Itoa(port)+"/: connection refused")
+	})
+}
+
+func TestURLNetwork(t *testing.T) {
+	fails := func(err error) way {
+		return way{dial: func(context.Context, string, string) (net.Conn, error) { return nil, err }}
+	}
+	names := func(err error) way {
+		return way{lookup: func(context.Context, string, string) ([]netip.Addr, error) { return nil, err }}
+	}
+	works := Egress(func(context.Context, string) error { return nil })
+	broken := Egress(func(context.Context, string) error { return errors.New("i/o timeout") })
+	private := describes(types.Instance{State: running(), PrivateIpAddress: new("203.0.113.8")})
+	for _, tc := range []struct {
+		name   string
+		check  URL
+		set    func(*URLSettings)
+		failed string
+		kind   fault.Kind
+		words  string
+	}{
+		{"silent", URL{way: way{dial: silent}}, nil, "GET http://203.0.113.7/: timed out after 3s while connecting", "", ""},
+		{"silent, way out works", URL{way: way{dial: silent}, Egress: works}, nil, "timed out after 3s while connecting", "", ""},
+		{"silent, way out broken", URL{way: way{dial: silent}, Egress: broken}, nil, "", fault.Unavailable, "our own way out over ipv4 seems broken"},
+		{"silent, over TLS", URL{way: way{dial: silent}, Egress: broken}, func(s *URLSettings) { s.Scheme = "https" }, "", fault.Unavailable, "our own way out"},
+		{"silent, private", URL{way: way{dial: silent}, Egress: broken, DescribeInstances: private}, func(s *URLSettings) { s.Private = true }, "timed out after 3s while connecting", "", ""},
+		{"silent, at a private address", URL{way: way{dial: silent}, Egress: broken, DescribeInstances: at("10.0.0.7")}, nil, "timed out after 3s while connecting", "", ""},
+		{"refused, way out broken", URL{way: fails(syscall.ECONNREFUSED), Egress: broken}, nil, "connection refused", "", ""},
+		{"no route", URL{way: fails(syscall.ENETUNREACH)}, nil, "", fault.Unavailable, "our own network has no route"},
+		{"no such name", URL{way: names(&net.DNSError{IsNotFound: true})}, func(s *URLSettings) { s.Address = "http://a.example/" }, "", fault.InvalidInput, "does not resolve"},
+		{"name server in trouble", URL{way: names(&net.DNSError{IsTemporary: true, Err: "server misbehaving"})}, func(s *URLSettings) { s.Address = "http://a.example/" }, "", fault.Unavailable, "server misbehaving"},
+		{"instance unknown", URL{DescribeInstances: refuses("InvalidInstanceID.NotFound")}, nil, "", fault.InvalidInput, "NotFound"},
+		{"denied", URL{DescribeInstances: refuses("UnauthorizedOperation")}, nil, "", fault.Denied, ""},
+		{"settings", URL{}, func(s *URLSettings) { s.TimeoutMs = 1 }, "", fault.InvalidInput, "url.timeoutMs"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if tc.check.DescribeInstances == nil {
+					tc.check.DescribeInstances = at("203.0.113.7")
+				}
+				s := DefaultURLSettings()
+				if tc.set != nil {
+					tc.set(&s)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), DefaultURLSettings().Budget())
+				defer cancel()
+				f, err := tc.check.Check(ctx, instance, s)
+				if tc.kind != "" {
+					wantKind(t, err, tc.kind, tc.words)
+					return
+				}
+				wantFinding(t, f, err, false, 3, tc.failed)
+			})
+		})
+	}
+	t.Run("our own time", func(t *testing.T) {
+		host, port := listen(t, func(net.Conn) {})
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		s := hasty(func(s *URLSettings) { s.Port = port })
+		_, err := (&URL{DescribeInstances: at(host)}).Check(ctx, instance, s)
+		wantKind(t, err, fault.Unavailable, "our own time is up", "so far: timed out after 200ms")
+	})
+}
+
+// authority makes certificates for tests.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pool *x509.CertPool
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	return &authority{cert, key, pool}
+}
+
+// certificate returns one for a name or an address that ends at end.
+func (a *authority) certificate(t *testing.T, name string, end time.Time) tls.Certificate {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: end}
+	if ip := net.ParseIP(name); ip != nil {
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{name}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, a.key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: a.key}
+}
+
+func serveTLS(t *testing.T, config *tls.Config, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(h)
+	server.TLS = config
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
+}
+
+func TestURLCertificates(t *testing.T) {
+	ca := newAuthority(t)
+	soon, past := time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
+	with := func(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c}} } //nolint:gosec // a test's server
+	byAddress := with(ca.certificate(t, "127.0.0.1", soon))
+	byName := with(ca.certificate(t, "app.example.com", soon))
+	expired := with(ca.certificate(t, "127.0.0.1", past))
+	old := with(ca.certificate(t, "127.0.0.1", soon))
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS10 //nolint:gosec // an old server
+	mutual := with(ca.certificate(t, "127.0.0.1", soon))
+	mutual.ClientAuth = tls.RequireAnyClientCert
+	sick := with(ca.certificate(t, "127.0.0.1", soon))
+	sick.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, errors.New("out of order") }
+
+	for _, tc := range []struct {
+		name   string
+		server *tls.Config
+		roots  *x509.CertPool
+		set    func(*URLSettings)
+		passed bool
+		failed string
+		words  string // of an InvalidInput error
+	}{
+		{"valid", byAddress, ca.pool, nil, true, "", ""},
+		{"unknown authority", byAddress, nil, nil, false, "", "the certificate is not valid: x509: certificate signed by unknown authority"},
+		{"unknown authority, not verified", byAddress, nil, func(s *URLSettings) { s.VerifyCertificate = false }, true, "", ""},
+		{"another name", byName, ca.pool, nil, false, "", "the certificate is not valid: x509: cannot validate certificate for 127.0.0.1"},
+		{"server name", byName, ca.pool, func(s *URLSettings) { s.ServerName = "app.example.com" }, true, "", ""},
+		{"another server name", byName, ca.pool, func(s *URLSettings) { s.ServerName = "b.example.com" }, false, "", "the certificate is not valid: x509: certificate is valid for app.example.com, not b.example.com"},
+		{"expired", expired, ca.pool, nil, false, "", "the certificate is not valid: x509: certificate has expired"},
+		{"expired, not verified", expired, ca.pool, func(s *URLSettings) { s.VerifyCertificate = false }, true, "", ""},
+		{"only old TLS", old, ca.pool, nil, false, "", "protocol version"},
+		{"wants a certificate of ours", mutual, ca.pool, nil, false, "", "the server refuses: tls: certificate required"},
+		{"sick", sick, ca.pool, nil, false, "the server ended the TLS handshake with an internal error", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var asked atomic.Int32
+			server := serveTLS(t, tc.server.Clone(), func(http.ResponseWriter, *http.Request) { asked.Add(1) })
+			c := &URL{DescribeInstances: at("127.0.0.1"), roots: tc.roots}
+			s := patient(func(s *URLSettings) { s.Scheme, s.Port, s.Attempts = "https", portNumber(t, server.URL), 2 })
+			if tc.set != nil {
+				tc.set(&s)
+			}
+			f, err := c.Check(t.Context(), instance, s)
+			if tc.words != "" {
+				wantKind(t, err, fault.InvalidInput, "GET "+server.URL+"/", tc.words)
+				if asked.Load() != 0 {
+					t.Error("asked in spite of it")
+				}
+				return
+			}
+			wantFinding(t, f, err, tc.passed, 0, tc.failed)
+		})
+	}
+}
+
+func TestURLTLSBadPeers(t *testing.T) {
+	hello := func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) } // and leave the rest
+	for _, tc := range []struct {
+		name   string
+		serve  func(net.Conn)
+		slow   bool
+		failed string
+		words  string // of an InvalidInput error
+	}{
+		{"silent", func(net.Conn) {}, true, "timed out after 200ms in the TLS handshake", ""},
+		{"closes", func(conn net.Conn) {
+			_, _ = conn.Read(make([]byte, 1<<16))
+			_ = conn.Close()
+		}, false, "connection closed in the TLS handshake", ""},
+		{"resets", func(conn net.Conn) { hello(conn); reset(t, conn) }, false, "connection reset in the TLS handshake", ""},
+		{"stalls in the handshake", func(conn net.Conn) {
+			hello(conn)
+			_, _ = conn.Write([]byte{22, 3, 3, 0, 99})
+		}, true, "timed out after 200ms in the TLS handshake", ""},
+		{"does not speak TLS", func(conn net.Conn) {
+			hello(conn)
+			_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		}, false, "", "does not speak TLS on this port"},
+		{"sends nonsense", func(conn net.Conn) {
+			hello(conn)
+			_, _ = conn.Write([]byte{22, 3, 3, 0, 4, 99, 0, 0, 0})
+		}, false, "", "TLS handshake: "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			host, port := listen(t, tc.serve)
+			s := patient(func(s *URLSettings) { s.Scheme, s.Port, s.Attempts = "https", port, 2 })
+			if tc.slow {
+				s.TimeoutMs = 200
+			}
+			f, err := (&URL{DescribeInstances: at(host)}).Check(t.Context(), instance, s)
+			if tc.words != "" {
+				wantKind(t, err, fault.InvalidInput, tc.words)
+				return
+			}
+			wantFinding(t, f, err, false, 2, tc.failed)
+		})
+	}
+}
+
+func TestURLSecretHeaders(t *testing.T) {
+	type seen struct{ auth, key, referer string }
+	saw := func(r *http.Request) seen {
+		return seen{r.Header.Get("Authorization"), r.Header.Get("X-Api-Key"), r.Header.Get("Referer")}
+	}
+	var atOther, atOwn atomic.Pointer[seen]
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		s := saw(r)
+		atOther.Store(&s)
+	}))
+	t.Cleanup(other.Close)
+	own := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := saw(r)
+		switch r.URL.Path {
+		case "/away":
+			http.Redirect(w, r, other.URL+"/", http.StatusTemporaryRedirect)
+		case "/home":
+			http.Redirect(w, r, "/", http.StatusTemporaryRedirect)
+		case "/":
+			atOwn.Store(&s)
+		default:
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	t.Cleanup(own.Close)
+
+	secrets := map[string]string{"/app/auth": "Bearer geheim\n", "/app/key": "geheim2", "/app/bad": "gehe\x00im", "/app/empty": "\n"}
+	var readError error
+	c := &URL{DescribeInstances: at("127.0.0.1"), Secret: func(_ context.Context, parameter string) (string, error) {
+		return secrets[parameter], readError
+	}}
+	set := func(path string) URLSettings {
+		return patient(func(s *URLSettings) {
+			s.Port, s.Path = portNumber(t, own.URL), path
+			s.SecretHeaders = map[string]string{"authorization": "/app/auth", "x-api-key": "/app/key"}
+		})
+	}
+	all := seen{"Bearer geheim", "geheim2", ""}
+
+	t.Run("sent", func(t *testing.T) {
+		f, err := c.Check(t.Context(), instance, set("/"))
+		wantFinding(t, f, err, true, 1)
+		if got := *atOwn.Load(); got != all {
+			t.Errorf("sent %+v, want %+v", got, all)
+		}
+	})
+	t.Run("sent again to the same origin", func(t *testing.T) {
+		f, err := c.Check(t.Context(), instance, set("/home?token=geheim"))
+		wantFinding(t, f, err, true, 1)
+		if got := *atOwn.Load(); got != all {
+			t.Errorf("sent %+v, want %+v", got, all)
+		}
+	})
+	t.Run("not sent elsewhere", func(t *testing.T) {
+		// The other server has the same host: the port alone makes another
+		// origin, which net/http would send them to.
+		f, err := c.Check(t.Context(), instance, set("/away?token=geheim"))
+		wantFinding(t, f, err, true, 1)
+		if got := *atOther.Load(); got != (seen{}) {
+			t.Errorf("sent %+v to another origin", got)
+		}
+	})
+	t.Run("not in a reason", func(t *testing.T) {
+		f, err := c.Check(t.Context(), instance, set("/401?token=geheim"))
+		wantFinding(t, f, err, false, 1, "got status 401")
+		if strings.Contains(f.Reason, "geheim") {
+			t.Errorf("reason %q", f.Reason)
+		}
+	})
+	for _, tc := range []struct {
+		name, parameter string
+		err             error
+		kind            fault.Kind
+	}{
+		{"bad value", "/app/bad", nil, fault.InvalidInput},
+		{"empty value", "/app/empty", nil, fault.InvalidInput},
+		{"denied", "/app/auth", &smithy.GenericAPIError{Code: "AccessDeniedException"}, fault.Denied},
+		{"with a kind", "/app/auth", fault.New(fault.InvalidInput, "read", "a placeholder"), fault.InvalidInput},
+		{"no answer", "/app/auth", errors.New("connection lost"), fault.Unavailable},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			readError = tc.err
+			s := set("/")
+			s.SecretHeaders = map[string]string{"Authorization": tc.parameter}
+			_, err := c.Check(t.Context(), instance, s)
+			wantKind(t, err, tc.kind, "url.secretHeaders.Authorization", tc.parameter)
+			if strings.Contains(err.Error(), "geheim") || strings.Contains(err.Error(), "gehe\x00im") {
+				t.Errorf("%q holds the secret", err)
+			}
+		})
+	}
+	t.Run("nobody to ask", func(t *testing.T) {
+		_, err := (&URL{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, set("/"))
+		wantKind(t, err, fault.Internal, "without Secret")
+	})
+}
+
+// The server name of the settings is about the target, not about another host
+// that it redirects to.
+func TestURLServerNameAndRedirects(t *testing.T) {
+	ca := newAuthority(t)
+	soon := time.Now().Add(time.Hour)
+	config := func(name string) *tls.Config {
+		return &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, name, soon)}} //nolint:gosec // a test's server
+	}
+	other := serveTLS(t, config("other.example.com"), func(http.ResponseWriter, *http.Request) {})
+	otherURL := "https://other.example.com:" + strconv.Itoa(portNumber(t, other.URL)) + "/"
+	own := serveTLS(t, config("app.example.com"), func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, otherURL, http.StatusFound)
+	})
+	c := &URL{DescribeInstances: at("127.0.0.1"), roots: ca.pool, way: way{lookup: func(context.Context, string, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}}}
+	f, err := c.Check(t.Context(), instance, patient(func(s *URLSettings) {
+		s.Scheme, s.Port, s.ServerName = "https", portNumber(t, own.URL), "app.example.com"
+	}))
+	wantFinding(t, f, err, true, 1, "redirected to "+otherURL)
+}
+
+func TestShown(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://joe:geheim@a.example:8443/b%2Fc?d=geheim#geheim": "https://a.example:8443/b%2Fc",
+		"http://[2001:db8::1]/":                                   "http://[2001:db8::1]/",
+	} {
+		u, err := url.Parse(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := shown(u); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+

@@ -1,0 +1,139 @@
+// Command responder is the Lambda function. It makes the AWS clients and hands
+// them to package handler; a client is made by the first step that uses it.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"firstline/checks"
+	"firstline/handler"
+	"firstline/notify"
+)
+
+func main() { lambda.Start(newHandler(os.Getenv)) }
+
+// newHandler wires the function from its environment, which terraform's
+// modules/function sets. What is missing there is an error of the step that
+// needs it, so that the others still work.
+func newHandler(getenv func(string) string) *handler.Handler {
+	region := getenv("AWS_REGION")
+	config := sync.OnceValue(func() aws.Config { return awsConfig(getenv, region) })
+	ssmClient := sync.OnceValue(func() *ssm.Client { return ssm.NewFromConfig(config()) })
+	ec2Client := sync.OnceValue(func() *ec2.Client { return ec2.NewFromConfig(config()) })
+	alarms := sync.OnceValue(func() *cloudwatch.Client { return cloudwatch.NewFromConfig(config()) })
+	healthChecks := sync.OnceValue(func() *route53.Client { return route53.NewFromConfig(config()) })
+
+	parameters := func(context.Context) (handler.ParameterGetter, error) { return ssmClient(), nil }
+	secrets := &handler.Secrets{SSM: parameters}
+	secret := func(variable string) notify.Secret {
+		return func(ctx context.Context, fresh bool) (string, error) {
+			return secrets.Get(ctx, getenv(variable), fresh)
+		}
+	}
+	describe := func(ctx context.Context, in *ec2.DescribeInstancesInput, o ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
+		return ec2Client().DescribeInstances(ctx, in, o...)
+	}
+	egress := checks.DialEgress(egressAddresses(getenv, region)...)
+	return &handler.Handler{
+		Deployment:   getenv("FIRSTLINE_NAME"),
+		Region:       region,
+		SettingsPath: getenv("FIRSTLINE_SETTINGS_PATH"),
+		Log:          slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: level(getenv("FIRSTLINE_LOG_LEVEL"))})),
+
+		SSM:        parameters,
+		EC2:        func(context.Context) (handler.Rebooter, error) { return ec2Client(), nil },
+		CloudWatch: func(context.Context) (handler.AlarmDescriber, error) { return alarms(), nil },
+
+		URL: &checks.URL{
+			DescribeInstances: describe,
+			Secret: func(ctx context.Context, parameter string) (string, error) {
+				return secrets.Get(ctx, parameter, false)
+			},
+			Egress: egress,
+		},
+		Route53: &checks.Route53{GetHealthCheckStatus: func(ctx context.Context, in *route53.GetHealthCheckStatusInput, o ...func(*route53.Options)) (*route53.GetHealthCheckStatusOutput, error) {
+			return healthChecks().GetHealthCheckStatus(ctx, in, o...)
+		}},
+		SSH:   &checks.SSH{DescribeInstances: describe, Egress: egress},
+		Slack: &notify.Slack{Token: secret("FIRSTLINE_SLACK_TOKEN_PARAMETER"), ChannelID: getenv("FIRSTLINE_SLACK_CHANNEL_ID"), APIURL: getenv("FIRSTLINE_SLACK_API_URL")},
+		OpsGenie: &notify.OpsGenie{
+			Key: secret("FIRSTLINE_OPSGENIE_KEY_PARAMETER"), BaseURL: getenv("FIRSTLINE_OPSGENIE_ENDPOINT"),
+			TeamID: getenv("FIRSTLINE_OPSGENIE_TEAM_ID"), Priority: getenv("FIRSTLINE_OPSGENIE_PRIORITY"),
+		},
+	}
+}
+
+// awsConfig is what a Lambda function needs of the SDK's configuration. The
+// config module would bring in profiles, single sign-on and instance metadata,
+// which make the binary larger and its start slower.
+func awsConfig(getenv func(string) string, region string) aws.Config {
+	c := aws.Config{
+		Region: region,
+		Credentials: credentials.NewStaticCredentialsProvider(
+			getenv("AWS_ACCESS_KEY_ID"), getenv("AWS_SECRET_ACCESS_KEY"), getenv("AWS_SESSION_TOKEN")),
+		// A service that takes the connection and says nothing must not use up
+		// the function's time at the first try.
+		HTTPClient: awshttp.NewBuildableClient().
+			WithDialerOptions(func(d *net.Dialer) { d.Timeout = 5 * time.Second }).
+			WithTransportOptions(func(t *http.Transport) { t.ResponseHeaderTimeout = 10 * time.Second }),
+	}
+	if endpoint := getenv("AWS_ENDPOINT_URL"); endpoint != "" {
+		c.BaseEndpoint = &endpoint
+	}
+	return c
+}
+
+// egressAddresses are what shows that our own way out works: the pager, which
+// must be reachable for anything to be told, and EC2's dual-stack endpoint,
+// which has IPv6 too
+// (https://docs.aws.amazon.com/general/latest/gr/ec2-service.html).
+func egressAddresses(getenv func(string) string, region string) []string {
+	ec2 := "https://ec2." + region + ".api.aws"
+	if endpoint := getenv("AWS_ENDPOINT_URL"); endpoint != "" {
+		ec2 = endpoint
+	}
+	addresses := []string{}
+	// A pager that is set wrongly is an error of its own, when it is used.
+	pager, _ := notify.OpsGenieURL(getenv("FIRSTLINE_OPSGENIE_ENDPOINT"))
+	for _, base := range []string{ec2, pager} {
+		u, err := url.Parse(base)
+		if err != nil || u.Hostname() == "" {
+			continue
+		}
+		port := u.Port()
+		switch {
+		case port != "":
+		case u.Scheme == "http":
+			port = "80"
+		default:
+			port = "443"
+		}
+		addresses = append(addresses, net.JoinHostPort(u.Hostname(), port))
+	}
+	return addresses
+}
+
+// level is the log level of that name, info when there is none.
+func level(name string) slog.Level {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(name)); err != nil {
+		return slog.LevelInfo
+	}
+	return l
+}

@@ -1,0 +1,233 @@
+// Package handler is the Lambda function: it decodes a payload, runs the step
+// that it names, and gives an error one of four names. What follows a step is
+// the state machine's to decide.
+package handler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda/messages"
+	"github.com/aws/aws-lambda-go/lambdacontext"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"firstline/checks"
+	"firstline/internal/fault"
+	"firstline/internal/incident"
+	"firstline/notify"
+)
+
+// reserve is kept of the function's time, so that a step that runs out of it
+// can still say so.
+const reserve = time.Second
+
+// Handler runs steps. Its funcs make a client on first use, so that a step
+// pays at cold start only for what it needs; cmd/responder fills them in.
+type Handler struct {
+	// Deployment is the deployment's name, for messages.
+	Deployment string
+	// Region is the region that the function runs in.
+	Region string
+	// SettingsPath is the SSM path under which each instance has its settings.
+	SettingsPath string
+	Log          *slog.Logger
+
+	SSM        func(context.Context) (ParameterGetter, error)
+	EC2        func(context.Context) (Rebooter, error)
+	CloudWatch func(context.Context) (AlarmDescriber, error)
+	URL        URLCheck
+	Route53    Route53Check
+	SSH        SSHCheck
+	Slack      Notifier
+	OpsGenie   Notifier
+}
+
+// ParameterGetter is the one call of SSM's client that reads a parameter.
+type ParameterGetter interface {
+	GetParameter(context.Context, *ssm.GetParameterInput, ...func(*ssm.Options)) (*ssm.GetParameterOutput, error)
+}
+
+// Rebooter is what a reboot needs of EC2's client.
+type Rebooter interface {
+	DescribeInstances(context.Context, *ec2.DescribeInstancesInput, ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error)
+	RebootInstances(context.Context, *ec2.RebootInstancesInput, ...func(*ec2.Options)) (*ec2.RebootInstancesOutput, error)
+}
+
+// AlarmDescriber is the one call of CloudWatch's client that reads an alarm.
+type AlarmDescriber interface {
+	DescribeAlarms(context.Context, *cloudwatch.DescribeAlarmsInput, ...func(*cloudwatch.Options)) (*cloudwatch.DescribeAlarmsOutput, error)
+}
+
+// URLCheck looks at an instance's web server; see checks.URL.
+type URLCheck interface {
+	Check(ctx context.Context, instanceID string, s checks.URLSettings) (checks.Finding, error)
+}
+
+// Route53Check looks at an instance's health check; see checks.Route53.
+type Route53Check interface {
+	Check(ctx context.Context, s checks.Route53Settings, since time.Time) (checks.Finding, error)
+}
+
+// SSHCheck looks at an instance's SSH server; see checks.SSH.
+type SSHCheck interface {
+	Check(ctx context.Context, instanceID string, s checks.SSHSettings) (checks.Finding, error)
+}
+
+// Notifier sends a message; see notify.Slack and notify.OpsGenie.
+type Notifier interface {
+	Send(ctx context.Context, m notify.Message) error
+}
+
+// request is the payload of an invocation.
+type request struct {
+	Step string `json:"step"`
+	// Incident is the state machine's state, for every step but open.
+	Incident json.RawMessage `json:"incident,omitempty"`
+	// Event and Execution are for open.
+	Event     json.RawMessage     `json:"event,omitempty"`
+	Execution *incident.Execution `json:"execution,omitempty"`
+}
+
+// step runs one step and returns the incident as it is afterwards.
+type step func(context.Context, *Handler, request) (*incident.Incident, error)
+
+// steps are the steps that the state machine may name.
+var steps = map[string]step{
+	"open":             open,
+	checks.NameURL:     onIncident(checkURL),
+	checks.NameRoute53: onIncident(checkRoute53),
+	checks.NameSSH:     onIncident(checkSSH),
+	"reboot":           onIncident(reboot),
+	"slack":            onAnything(func(h *Handler) Notifier { return h.Slack }),
+	"opsgenie":         onAnything(func(h *Handler) Notifier { return h.OpsGenie }),
+}
+
+// Steps returns the names of all steps, sorted.
+func Steps() []string { return slices.Sorted(maps.Keys(steps)) }
+
+// Invoke runs the step that the payload names. It is lambda.Handler's method.
+// Every error is a messages.InvokeResponse_Error whose type is the name of a
+// fault.Kind: aws-lambda-go passes a chosen name on only in that form.
+func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
+	start := time.Now()
+	name, inc, err := h.run(ctx, payload)
+	var out []byte
+	if err == nil {
+		out, err = json.Marshal(inc)
+	}
+	h.log(ctx, name, inc, time.Since(start), err)
+	if err != nil {
+		return nil, messages.InvokeResponse_Error{Type: string(fault.KindOf(err)), Message: err.Error()}
+	}
+	return out, nil
+}
+
+// run decodes the payload and runs its step within the function's time.
+func (h *Handler) run(ctx context.Context, payload []byte) (name string, inc *incident.Incident, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			h.Log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("step", name), slog.String("stack", string(debug.Stack())))
+			inc, err = nil, fault.New(fault.Internal, name, "panic: %v", r)
+		}
+	}()
+	var req request
+	if err := incident.DecodeStrict(payload, &req); err != nil {
+		return "", nil, fault.New(fault.InvalidInput, "decode payload", "%w", err)
+	}
+	run, ok := steps[req.Step]
+	if !ok {
+		return req.Step, nil, fault.New(fault.InvalidInput, "decode payload", "step: %q is unknown; use one of %s", req.Step, strings.Join(Steps(), ", "))
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
+		defer cancel()
+	}
+	inc, err = run(ctx, h, req)
+	return req.Step, inc, err
+}
+
+// onIncident makes a step of a func that works on a valid incident.
+func onIncident(do func(context.Context, *Handler, *incident.Incident) error) step {
+	return func(ctx context.Context, h *Handler, req request) (*incident.Incident, error) {
+		if err := only(req, "incident"); err != nil {
+			return nil, err
+		}
+		inc := new(incident.Incident)
+		if err := json.Unmarshal(req.Incident, inc); err != nil {
+			return nil, fault.New(fault.InvalidInput, "decode incident", "%w", err)
+		}
+		if err := inc.Validate(); err != nil {
+			return nil, fault.New(fault.InvalidInput, "decode incident", "%w", err)
+		}
+		if inc.Region != h.Region {
+			return nil, fault.New(fault.InvalidInput, "decode incident", "incident.region: it is of %s, this function runs in %s", inc.Region, h.Region)
+		}
+		return inc, do(ctx, h, inc)
+	}
+}
+
+// onAnything makes a step that tells of an incident however little is known
+// of it: a message that nobody gets is worse than an ugly one.
+func onAnything(notifier func(*Handler) Notifier) step {
+	return func(ctx context.Context, h *Handler, req request) (*incident.Incident, error) {
+		if err := only(req, "incident"); err != nil {
+			return nil, err
+		}
+		inc := new(incident.Incident)
+		if err := json.Unmarshal(req.Incident, inc); err != nil {
+			inc = &incident.Incident{
+				Event: req.Incident,
+				Error: &incident.Error{Error: string(fault.InvalidInput), Cause: fmt.Sprintf("decode incident: %v", err)},
+			}
+		}
+		return inc, tell(ctx, h, notifier(h), inc)
+	}
+}
+
+// only refuses a payload whose fields are not those of its step.
+func only(req request, want string) error {
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{{"incident", req.Incident != nil}, {"event", req.Event != nil}, {"execution", req.Execution != nil}} {
+		wanted := f.name == "incident" == (want == "incident")
+		if wanted && !f.given {
+			return fault.New(fault.InvalidInput, "decode payload", "%s: missing; the step %s needs it", f.name, req.Step)
+		}
+		if !wanted && f.given {
+			return fault.New(fault.InvalidInput, "decode payload", "%s: the step %s takes none", f.name, req.Step)
+		}
+	}
+	return nil
+}
+
+// log writes one line a step.
+func (h *Handler) log(ctx context.Context, name string, inc *incident.Incident, elapsed time.Duration, err error) {
+	attrs := []slog.Attr{slog.String("step", name), slog.Int64("elapsedMs", elapsed.Milliseconds())}
+	if lc, ok := lambdacontext.FromContext(ctx); ok {
+		attrs = append(attrs, slog.String("requestId", lc.AwsRequestID))
+	}
+	if inc != nil {
+		attrs = append(attrs, slog.String("instance", inc.InstanceID), slog.String("execution", inc.Execution.Name), slog.Int("run", inc.Run), slog.Bool("passed", inc.Passed))
+		if n := len(inc.Findings); n > 0 && inc.Findings[n-1].Check == name {
+			f := inc.Findings[n-1]
+			attrs = append(attrs, slog.Int("attempts", f.Attempts), slog.String("reason", f.Reason))
+		}
+	}
+	level := slog.LevelInfo
+	if err != nil {
+		level = slog.LevelError
+		attrs = append(attrs, slog.String("error", err.Error()), slog.String("kind", string(fault.KindOf(err))))
+	}
+	h.Log.LogAttrs(ctx, level, "step", attrs...)
+}

@@ -1,0 +1,101 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go"
+
+	"firstline/internal/fault"
+	"firstline/internal/incident"
+)
+
+// rebootTime is what must be left of the function's time before EC2 is asked:
+// less, and the answer might come too late to be told.
+const rebootTime = 10 * time.Second
+
+// reboot asks EC2 to reboot the instance and opens the boot window. An
+// incident that holds a reboot already never asks a second time.
+func reboot(ctx context.Context, h *Handler, inc *incident.Incident) error {
+	failure := inc.LastFailure()
+	if failure == nil && inc.Run == 1 {
+		return fault.New(fault.InvalidInput, "reboot "+inc.InstanceID, "incident.findings: no check of run 1 has failed; without one there is nothing to reboot for")
+	}
+	if inc.Reboot == nil {
+		if inc.Run != 1 {
+			return fault.New(fault.InvalidInput, "reboot "+inc.InstanceID, "incident.run: it is %d; only run 1 leads to a reboot", inc.Run)
+		}
+		outcome, err := h.requestReboot(ctx, inc.InstanceID)
+		if err != nil {
+			return err
+		}
+		inc.Reboot = &incident.Reboot{At: time.Now().UTC(), Outcome: outcome}
+	}
+	if inc.Reboot.Reason == "" && failure != nil {
+		inc.Reboot.Reason = failure.Check + ": " + failure.Reason
+	}
+	// Whole seconds in UTC: the form that Step Functions compares.
+	inc.Reboot.WindowClosesAt = inc.Reboot.At.Add(time.Duration(inc.Settings.Boot.WindowSeconds) * time.Second).UTC().Truncate(time.Second)
+	inc.Run, inc.Passed, inc.Recovery = 2, false, &incident.Recovery{}
+	return nil
+}
+
+// requestReboot asks EC2 once. An error means that EC2 has certainly not been
+// asked, or has refused.
+func (h *Handler) requestReboot(ctx context.Context, id string) (outcome string, err error) {
+	op := "reboot " + id
+	client, err := h.EC2(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := running(ctx, client, id); err != nil {
+		return "", err
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < rebootTime {
+		return "", fault.New(fault.Unavailable, op, "%s left of the function's time, it takes %s", time.Until(deadline).Round(time.Second), rebootTime)
+	}
+	var sent atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
+	_, err = client.RebootInstances(traced, &ec2.RebootInstancesInput{InstanceIds: []string{id}}, func(o *ec2.Options) {
+		// The SDK would ask again after a time-out.
+		o.RetryMaxAttempts = 1
+	})
+	_, answered := errors.AsType[smithy.APIError](err)
+	switch {
+	case err == nil:
+		return incident.RebootRequested, nil
+	case !sent.Load() && !answered, fault.Throttled(err):
+		return "", fault.AWS(op, err)
+	case !answered, fault.ServerFault(err):
+		h.Log.WarnContext(ctx, "the outcome of the reboot is unknown: it counts as rebooted")
+		return incident.RebootUnknown, nil
+	default:
+		return "", fault.AWS(op, err)
+	}
+}
+
+// running returns an error unless EC2 says that the instance is running.
+func running(ctx context.Context, client Rebooter, id string) error {
+	op := "reboot " + id
+	out, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+	if err != nil {
+		return fault.AWS(op, fmt.Errorf("describe it first: %w", err))
+	}
+	for _, r := range out.Reservations {
+		for _, i := range r.Instances {
+			if i.State != nil && i.State.Name == types.InstanceStateNameRunning {
+				return nil
+			}
+			if i.State != nil {
+				return fault.New(fault.InvalidInput, op, "the instance is %s; only a running one can be rebooted", i.State.Name)
+			}
+		}
+	}
+	return fault.New(fault.InvalidInput, op, "EC2 knows no such instance")
+}

@@ -1,0 +1,168 @@
+// Package definition reads the Amazon States Language definition, to test it
+// and to draw it.
+package definition
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// File is the definition's place in the project.
+const File = "terraform/modules/workflow/responder.asl.json"
+
+// Definition is a state machine.
+type Definition struct {
+	Comment string
+	StartAt string
+	States  map[string]State
+}
+
+// State is one state, with the fields that the definition uses.
+type State struct {
+	Comment        string
+	Type           string
+	Next           string
+	Default        string
+	Resource       string
+	TimeoutSeconds int
+	Parameters     map[string]json.RawMessage
+	Choices        []Choice
+	Retry          []Retrier
+	Catch          []Catcher
+	SecondsPath    string
+	OutputPath     string
+}
+
+// Choice is a rule of a Choice state.
+type Choice struct {
+	Next                           string
+	Variable                       string
+	TimestampGreaterThanEqualsPath string
+	And                            []Choice
+}
+
+// Retrier is an entry of a state's Retry.
+type Retrier struct {
+	ErrorEquals     []string
+	IntervalSeconds float64
+	BackoffRate     float64
+	MaxAttempts     *int
+	MaxDelaySeconds float64
+	JitterStrategy  string
+}
+
+// Catcher is an entry of a state's Catch.
+type Catcher struct {
+	ErrorEquals []string
+	ResultPath  string
+	Next        string
+}
+
+// Read reads the definition of the project in root.
+func Read(root string) (*Definition, error) {
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(File))) //nolint:gosec // the project's own file
+	if err != nil {
+		return nil, err
+	}
+	return Parse(text)
+}
+
+// Parse decodes a definition.
+func Parse(text []byte) (*Definition, error) {
+	d := new(Definition)
+	if err := json.Unmarshal(text, d); err != nil {
+		return nil, fmt.Errorf("definition: %w", err)
+	}
+	return d, nil
+}
+
+// Step returns the step that a Task invokes the function with, "" for none.
+func (s State) Step() string {
+	var payload struct {
+		Step string `json:"step"`
+	}
+	if err := json.Unmarshal(s.Parameters["Payload"], &payload); err != nil {
+		return ""
+	}
+	return payload.Step
+}
+
+// Edge leads from a state to another.
+type Edge struct {
+	From, To string
+	// Kind is "next", "choice", "default" or "catch".
+	Kind string
+}
+
+// Edges returns where a state leads to, in the definition's order.
+func (d *Definition) Edges(name string) []Edge {
+	s := d.States[name]
+	var edges []Edge
+	add := func(to, kind string) {
+		if to != "" {
+			edges = append(edges, Edge{From: name, To: to, Kind: kind})
+		}
+	}
+	add(s.Next, "next")
+	for _, c := range s.Choices {
+		add(c.Next, "choice")
+	}
+	add(s.Default, "default")
+	for _, c := range s.Catch {
+		add(c.Next, "catch")
+	}
+	return edges
+}
+
+// Names returns the states' names in the order in which a walk from the start
+// comes to them.
+func (d *Definition) Names() []string {
+	var names []string
+	for queue := []string{d.StartAt}; len(queue) > 0; queue = queue[1:] {
+		if slices.Contains(names, queue[0]) {
+			continue
+		}
+		names = append(names, queue[0])
+		for _, e := range d.Edges(queue[0]) {
+			queue = append(queue, e.To)
+		}
+	}
+	return names
+}
+
+// Mermaid draws the definition as a Mermaid flowchart.
+func (d *Definition) Mermaid() string {
+	names := d.Names()
+	id := map[string]string{}
+	for n, name := range names {
+		id[name] = fmt.Sprintf("s%d", n)
+	}
+	shape := map[string]string{
+		"Task": `["%s"]`, "Choice": `{"%s"}`, "Wait": `[/"%s"/]`, "Pass": `("%s")`, "Succeed": `(["%s"])`, "Fail": `[["%s"]]`,
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "flowchart TD\n    start((alarm)) --> %s\n", id[d.StartAt])
+	for _, name := range names {
+		fmt.Fprintf(&b, "    %s"+cmp.Or(shape[d.States[name].Type], `["%s"]`)+"\n", id[name], name)
+	}
+	for _, name := range names {
+		drawn := map[string]bool{}
+		for _, e := range d.Edges(name) {
+			arrow := "-->"
+			if e.Kind == "catch" {
+				arrow = "-. error .->"
+			}
+			line := fmt.Sprintf("    %s %s %s\n", id[e.From], arrow, id[e.To])
+			if !drawn[line] {
+				b.WriteString(line)
+				drawn[line] = true
+			}
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,103 @@
+package incident
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"reflect"
+	"strings"
+)
+
+// DecodeStrict decodes one JSON value into v and refuses unknown fields and
+// anything after the value. The error names the field.
+func DecodeStrict(data []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return explain(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is data after the JSON value: send one value only")
+	}
+	return nil
+}
+
+// explain puts encoding/json's errors into an operator's words.
+func explain(err error) error {
+	if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && te.Field != "" {
+		return fmt.Errorf("%s: got a JSON %s, want %s", te.Field, te.Value, te.Type)
+	}
+	if se, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Errorf("not JSON: %w at byte %d", se, se.Offset)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("not JSON: it ends too early")
+	}
+	// encoding/json has no type for this one.
+	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return fmt.Errorf("unknown field %s: remove it or mend its spelling", field)
+	}
+	return err
+}
+
+// known are the JSON names of the incident's own fields.
+var known = func() map[string]bool {
+	names := map[string]bool{}
+	for f := range reflect.TypeFor[Incident]().Fields() {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			names[name] = true
+		}
+	}
+	return names
+}()
+
+// UnmarshalJSON decodes an incident. Fields that this version does not know
+// are kept and written again, since another version may have put them there;
+// the settings are decoded strictly.
+func (i *Incident) UnmarshalJSON(data []byte) error {
+	type plain Incident
+	var p plain
+	if err := json.Unmarshal(data, &p); err != nil {
+		return explain(err)
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(data, &all); err != nil {
+		return explain(err)
+	}
+	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return known[name] })
+	if len(all) > 0 {
+		p.extra = all
+	}
+	*i = Incident(p)
+	return nil
+}
+
+// MarshalJSON encodes the incident with the fields that it carries along.
+func (i Incident) MarshalJSON() ([]byte, error) {
+	type plain Incident
+	own, err := json.Marshal(plain(i))
+	if err != nil || len(i.extra) == 0 {
+		return own, err
+	}
+	extra, err := json.Marshal(i.extra)
+	if err != nil {
+		return nil, err
+	}
+	// Two objects with no common name become one.
+	own[len(own)-1] = ','
+	return append(own, extra[1:]...), nil
+}
+
+// UnmarshalJSON decodes settings over the defaults and refuses unknown fields.
+func (s *Settings) UnmarshalJSON(data []byte) error {
+	type plain Settings
+	p := plain(DefaultSettings())
+	if err := DecodeStrict(data, &p); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	*s = Settings(p)
+	return nil
+}

@@ -1,0 +1,160 @@
+package incident
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"firstline/checks"
+)
+
+func TestDecodeStrictNamesTheField(t *testing.T) {
+	for _, tt := range []struct{ name, in, want string }{
+		{"unknown", `{"url":{"portt":1}}`, `unknown field "portt"`},
+		{"wrong type", `{"url":{"port":"80"}}`, "url.port: got a JSON string, want int"},
+		{"too long a number", `{"url":{"port":1e99}}`, "url.port"},
+		{"cut", `{"url":`, "it ends too early"},
+		{"empty", ``, "it ends too early"},
+		{"not JSON", `url: {}`, "not JSON"},
+		{"trailing", `{} x`, "data after the JSON value"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var s Settings
+			type plain Settings
+			err := DecodeStrict([]byte(tt.in), (*plain)(&s))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestSettingsKeepDefaults(t *testing.T) {
+	var s Settings
+	if err := json.Unmarshal([]byte(`{"url":{"verifyCertificate":false},"boot":{"windowSeconds":300}}`), &s); err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultSettings()
+	want.URL.VerifyCertificate, want.Boot.WindowSeconds = false, 300
+	if diff := cmp.Diff(want, s); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if err := s.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSettingsValidate(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		mend func(*Settings)
+		want string
+	}{
+		{"every check off", func(s *Settings) { s.URL.Enabled, s.SSH.Enabled = false, false }, "every check is off"},
+		{"no first look", func(s *Settings) { s.Boot.FirstLookSeconds = 0 }, "boot.firstLookSeconds: 0 is out of range"},
+		{"no pause", func(s *Settings) { s.Boot.IntervalSeconds = 0 }, "boot.intervalSeconds: 0 is out of range"},
+		{"a day", func(s *Settings) { s.Boot.WindowSeconds = 86400 }, "boot.windowSeconds: 86400 is out of range"},
+		{"too many looks", func(s *Settings) { s.Boot.IntervalSeconds, s.Boot.WindowSeconds = 1, 3600 }, "use at least 18"},
+		{"first look after the window", func(s *Settings) { s.Boot.WindowSeconds = 30 }, "is after the window"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := DefaultSettings()
+			tt.mend(&s)
+			if err := s.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+	s := DefaultSettings()
+	s.URL.Enabled, s.SSH.Enabled, s.Route53.HealthCheckID = false, false, "4f2b1c3d-0000-4000-8000-000000000000"
+	if err := s.Validate(); err != nil {
+		t.Errorf("a health check alone is enough: %v", err)
+	}
+}
+
+func TestCheckBudget(t *testing.T) {
+	s := DefaultSettings()
+	if err := s.CheckBudget(time.Minute); err != nil {
+		t.Error(err)
+	}
+	if err := s.CheckBudget(10 * time.Second); err == nil || !strings.Contains(err.Error(), "ssh: its attempts may take") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRecord(t *testing.T) {
+	at := func(s int) time.Time { return time.Date(2026, 11, 22, 10, 0, s, 0, time.UTC) }
+	see := func(check string, passed bool, s int) checks.Finding {
+		return checks.Finding{Check: check, Passed: passed, At: at(s)}
+	}
+	i := &Incident{Run: 1}
+	i.Record(see("url", true, 1))
+	i.Record(see("ssh", false, 2))
+	i.Run = 2
+	i.Record(see("url", false, 3))
+	i.Record(see("url", false, 4))
+	i.Record(see("url", false, 5))
+	i.Record(see("url", true, 6))
+	i.Record(see("ssh", false, 7))
+	first := at(3)
+	want := []checks.Finding{
+		{Run: 1, Check: "url", Passed: true, At: at(1)},
+		{Run: 1, Check: "ssh", At: at(2)},
+		{Run: 2, Check: "url", At: at(5), Looks: 3, Since: &first},
+		{Run: 2, Check: "url", Passed: true, At: at(6)},
+		{Run: 2, Check: "ssh", At: at(7)},
+	}
+	if diff := cmp.Diff(want, i.Findings); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if i.Passed {
+		t.Error("the last finding failed")
+	}
+	if f := i.LastFailure(); f == nil || f.Check != "ssh" || f.Run != 2 {
+		t.Errorf("last failure %+v", f)
+	}
+}
+
+// However an instance flaps, its incident stays small and keeps what led to
+// the reboot.
+func TestRecordIsBounded(t *testing.T) {
+	reason := strings.Repeat("x", 500)
+	i := &Incident{Run: 1}
+	i.Record(checks.Finding{Check: "url", Reason: "first"})
+	i.Run = 2
+	for n := range 3 * MaxLooks {
+		i.Record(checks.Finding{Check: "url", Passed: n%2 == 0, Reason: reason})
+	}
+	raw, err := json.Marshal(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(raw) > 64<<10 {
+		t.Errorf("the incident has %d bytes", len(raw))
+	}
+	if i.Findings[0].Reason != "first" {
+		t.Error("run 1 is forgotten")
+	}
+	if last := i.Findings[len(i.Findings)-1]; last.Passed {
+		t.Error("the newest finding is forgotten")
+	}
+}
+
+func TestIncidentRoundTrip(t *testing.T) {
+	const in = `{"instanceId":"i-0a1b2c3d","execution":{"id":"x","startedAt":"2026-11-22T10:00:00+00:00"},"passed":true,"zone":{"a":[1]},"another":"y"}`
+	var i Incident
+	if err := json.Unmarshal([]byte(in), &i); err != nil {
+		t.Fatal(err)
+	}
+	out, err := json.Marshal(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"instanceId":"i-0a1b2c3d","execution":{"id":"x","startedAt":"2026-11-22T10:00:00Z"},"passed":true,"another":"y","zone":{"a":[1]}}`
+	if string(out) != want {
+		t.Errorf("got  %s\nwant %s", out, want)
+	}
+}

@@ -1,0 +1,329 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"firstline/internal/fault"
+)
+
+// Limits of an alert, in characters: the reference of OpsGenie's Alert API,
+// "Create Alert".
+const (
+	limitMessage     = 130
+	limitAlias       = 512
+	limitDescription = 15000
+	limitTags        = 20
+	limitTag         = 50
+	limitDetails     = 8000
+	limitDetail      = 1000 // ours: no detail takes the room of the others
+	limitEntity      = 512
+	limitSource      = 100
+)
+
+const (
+	defaultPoll   = 500 * time.Millisecond
+	maxPoll       = 2 * time.Second
+	defaultFollow = 10 * time.Second
+)
+
+// Base URLs of the pagers that have a short name.
+const (
+	urlUS  = "https://api.opsgenie.com"
+	urlEU  = "https://api.eu.opsgenie.com"
+	urlJSM = "https://api.atlassian.com/jsm/ops/integration"
+)
+
+// OpsGenieURL returns the base URL of an endpoint: "us" and "eu" are
+// OpsGenie's, "jsm" is Jira Service Management's, which takes the same calls.
+// Anything else must be a base URL itself: https, or http on loopback, without
+// the /v2/alerts. Else the error is InvalidInput and says what would be right.
+func OpsGenieURL(endpoint string) (string, error) {
+	switch strings.ToLower(strings.TrimSpace(endpoint)) {
+	case "us":
+		return urlUS, nil
+	case "eu":
+		return urlEU, nil
+	case "jsm":
+		return urlJSM, nil
+	}
+	const op = "opsgenie endpoint"
+	base, err := baseURL(endpoint)
+	if err == nil && strings.Contains(base+"/", "/v2/") {
+		err = fmt.Errorf("it holds the path /v2, which is added")
+	}
+	if err != nil {
+		return "", fault.New(fault.InvalidInput, op, "not usable: %w: want us, eu, jsm, or a base URL such as %s (https, or http on loopback)", err, urlUS)
+	}
+	return base, nil
+}
+
+// OpsGenie pages through OpsGenie or whatever speaks its Alert API v2.
+type OpsGenie struct {
+	// Key returns the API key of an integration.
+	Key Secret
+	// BaseURL is what OpsGenieURL takes.
+	BaseURL string
+	// TeamID is who responds. Empty leaves it to the integration.
+	TeamID string
+	// Priority is P1 to P5; empty leaves it to the service (P3).
+	Priority string
+	// HTTP makes the calls; nil means a client with time-outs of its own.
+	// Redirects are never followed.
+	HTTP *http.Client
+	// PollInterval is the first pause between two looks at whether the alert
+	// was made; pauses double up to 2 s. Zero means 500 ms.
+	PollInterval time.Duration
+	// FollowFor bounds those looks; the context may end them sooner. Zero means
+	// 10 s.
+	FollowFor time.Duration
+}
+
+// alert is the body of "Create Alert".
+type alert struct {
+	Message     string            `json:"message"`
+	Alias       string            `json:"alias"`
+	Description string            `json:"description,omitempty"`
+	Responders  []responder       `json:"responders,omitempty"`
+	Tags        []string          `json:"tags,omitempty"`
+	Details     map[string]string `json:"details,omitempty"`
+	Entity      string            `json:"entity,omitempty"`
+	Source      string            `json:"source,omitempty"`
+	Priority    string            `json:"priority,omitempty"`
+}
+
+type responder struct {
+	Type string `json:"type"`
+	ID   string `json:"id"`
+}
+
+// Send creates an alert and returns nil once it is known to be made, or, where
+// the service offers no way to know (Jira Service Management, a key that may
+// not read), once it is accepted. An alert that was accepted and not confirmed
+// in time is Unavailable: to send it again is harmless, since the alias makes
+// it the same alert, and a page that never comes is not.
+func (o *OpsGenie) Send(ctx context.Context, m Message) error {
+	const op = "page"
+	if m.Incident == nil {
+		return fault.New(fault.Internal, op, "there is no incident to page about")
+	}
+	base, err := OpsGenieURL(o.BaseURL)
+	if err != nil {
+		return fault.New(fault.InvalidInput, op, "%w", err)
+	}
+	switch o.Priority {
+	case "", "P1", "P2", "P3", "P4", "P5":
+	default:
+		return fault.New(fault.InvalidInput, op, "opsgenie.priority is %q: want P1, P2, P3, P4 or P5", truncate(oneLine(o.Priority), 20))
+	}
+	body, err := json.Marshal(o.alert(m))
+	if err != nil {
+		return fault.New(fault.Internal, op, "encode the alert: %w", err)
+	}
+	c := newCaller(o.HTTP)
+	defer c.close()
+	return deliver(ctx, op, "the OpsGenie API key", o.Key, func(ctx context.Context, key string) *refusal {
+		a, r := call(ctx, c, http.MethodPost, base+"/v2/alerts", key, body)
+		if r != nil {
+			return r
+		}
+		said, isJSON := a.opsgenie()
+		if a.status < 200 || a.status > 299 {
+			return opsgenieRefusal(a, said)
+		}
+		if !isJSON {
+			return refuse(fault.Unavailable, "the answer is not OpsGenie's: %s that is not its JSON", a.contentType())
+		}
+		if !requestID.MatchString(said.RequestID) {
+			return nil // Accepted, and nothing to follow it by.
+		}
+		return o.follow(ctx, c, base+"/v2/alerts/requests/"+said.RequestID, key)
+	})
+}
+
+var requestID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
+
+// call makes one request of the Alert API.
+func call(ctx context.Context, c *caller, method, address, key string, body []byte) (*answer, *refusal) {
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, reader)
+	if err != nil {
+		return nil, refuse(fault.InvalidInput, "the address makes no request")
+	}
+	req.Header.Set("Authorization", "GenieKey "+key)
+	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return c.do(req)
+}
+
+// opsgenieAnswer holds the fields of all answers that matter here.
+type opsgenieAnswer struct {
+	Message   string            `json:"message"`
+	Errors    map[string]string `json:"errors"`
+	RequestID string            `json:"requestId"`
+	Data      struct {
+		Success   *bool  `json:"success"`
+		IsSuccess *bool  `json:"isSuccess"`
+		Status    string `json:"status"`
+	} `json:"data"`
+}
+
+// opsgenie decodes the answer and reports whether it is a JSON object.
+func (a *answer) opsgenie() (opsgenieAnswer, bool) {
+	var said opsgenieAnswer
+	var object map[string]json.RawMessage
+	if a.html() || json.Unmarshal(a.body, &object) != nil || object == nil {
+		return said, false
+	}
+	// Field by field: an oddity in one does not hide the others.
+	_ = json.Unmarshal(object["message"], &said.Message)
+	_ = json.Unmarshal(object["errors"], &said.Errors)
+	_ = json.Unmarshal(object["requestId"], &said.RequestID)
+	_ = json.Unmarshal(object["data"], &said.Data)
+	return said, true
+}
+
+func opsgenieRefusal(a *answer, said opsgenieAnswer) *refusal {
+	detail := said.Message
+	for _, field := range sortedKeys(said.Errors) {
+		detail += fmt.Sprintf("; %s: %s", field, said.Errors[field])
+	}
+	r := a.refused(detail)
+	if r.auth {
+		r.err = fmt.Errorf("%w: renew the API key, and let its integration create alerts", r.err)
+	}
+	return r
+}
+
+// follow asks what became of an accepted request until that is known.
+func (o *OpsGenie) follow(ctx context.Context, c *caller, address, key string) *refusal {
+	bound := o.FollowFor
+	if bound <= 0 {
+		bound = defaultFollow
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		// What is left must do for saying so.
+		bound = min(bound, max(time.Until(deadline)-500*time.Millisecond, 0))
+	}
+	bounded, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	wait := o.PollInterval
+	if wait <= 0 {
+		wait = defaultPoll
+	}
+	last := "it was not asked"
+	for {
+		a, r := call(bounded, c, http.MethodGet, address, key, nil)
+		if r != nil {
+			if bounded.Err() == nil {
+				last = r.Error()
+			}
+		} else {
+			said, isJSON := a.opsgenie()
+			switch {
+			case a.status == http.StatusOK && isJSON && (isTrue(said.Data.IsSuccess) || isTrue(said.Data.Success)):
+				return nil
+			case a.status == http.StatusOK && isJSON && (said.Data.IsSuccess != nil || said.Data.Success != nil):
+				return refuse(fault.Unavailable, "the alert was accepted and then not made: %s", orElse(truncate(oneLine(said.Data.Status), maxServerWords), "no reason given"))
+			case a.status == http.StatusNotFound && notProcessed(a, said):
+				last = "the request is not processed yet"
+			case a.status >= 300 && a.status < 500 && a.status != http.StatusTooManyRequests && a.status != http.StatusRequestTimeout && a.status != http.StatusTooEarly,
+				a.status == http.StatusNotImplemented:
+				// No such path here (Jira Service Management), or a key that may
+				// create and not read: the request cannot be followed, and was
+				// accepted.
+				return nil
+			case a.status == http.StatusOK:
+				last = "the status of the request is " + a.contentType() + " without an outcome"
+			default:
+				last = a.refused(said.Message).Error()
+			}
+		}
+		if pause(bounded, wait) != nil {
+			break
+		}
+		wait = min(wait*2, max(maxPoll, o.PollInterval))
+	}
+	if err := ctx.Err(); err != nil {
+		return refuse(fault.Unavailable, "the alert was accepted, and our time ended before it was confirmed: %s: %w", last, err)
+	}
+	return refuse(fault.Unavailable, "the alert was accepted and not confirmed within %s: %s", bound.Round(time.Millisecond), last)
+}
+
+func notProcessed(a *answer, said opsgenieAnswer) bool {
+	return a.header.Get("X-Opsgenie-Errortype") == "RequestNotProcessed" ||
+		strings.Contains(strings.ToLower(said.Message), "not processed")
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }
+
+// alert is the message within the limits of the API.
+func (o *OpsGenie) alert(m Message) alert {
+	r := describe(m)
+	a := alert{
+		Message:     truncate(r.headline, limitMessage),
+		Alias:       alias(r),
+		Description: r.plain(limitDescription),
+		Entity:      truncate(r.instance, limitEntity),
+		Source:      truncate(r.deployment, limitSource),
+		Priority:    o.Priority,
+		Details:     map[string]string{},
+	}
+	if o.TeamID != "" {
+		a.Responders = []responder{{Type: "team", ID: o.TeamID}}
+	}
+	seen := map[string]bool{}
+	for _, tag := range []string{"firstline", r.deployment, string(r.outcome), r.region, r.account, r.instance} {
+		if tag = truncate(tag, limitTag); tag != "" && !seen[tag] && len(a.Tags) < limitTags {
+			seen[tag] = true
+			a.Tags = append(a.Tags, tag)
+		}
+	}
+	left := limitDetails
+	for _, d := range r.details {
+		value := truncate(d.value, min(limitDetail, left-runes(d.label)))
+		if value == "" {
+			continue
+		}
+		a.Details[d.label] = value
+		left -= runes(d.label) + runes(value)
+	}
+	return a
+}
+
+// alias is the same for every incident of one instance of a deployment, so that
+// what is open already is not opened twice. An event without an incident goes
+// by its alarm, else by its execution.
+func alias(r report) string {
+	var id string
+	switch {
+	case r.outcome != noIncident:
+		id = strings.Join([]string{r.deployment, r.account, r.region, r.instance}, "/")
+	case r.alarmARN != "":
+		id = r.deployment + "/alarm/" + r.alarmARN
+	case r.alarmName != "":
+		id = strings.Join([]string{r.deployment, "alarm", r.account, r.region, r.alarmName}, "/")
+	default:
+		id = r.deployment + "/execution/" + r.execution
+	}
+	if runes(id) <= limitAlias {
+		return id
+	}
+	// Cut short it would not be unique any more.
+	sum := sha256.Sum256([]byte(id))
+	return truncate(id, limitAlias-33) + "-" + hex.EncodeToString(sum[:16])
+}

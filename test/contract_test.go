@@ -1,0 +1,313 @@
+package test
+
+import (
+	"encoding/json"
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"firstline/handler"
+	"firstline/internal/definition"
+	"firstline/internal/fault"
+	"firstline/internal/incident"
+	"firstline/internal/toolchain"
+)
+
+var update = flag.Bool("update", false, "rewrite what is generated into the README")
+
+// root is the project's folder.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := toolchain.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func read(t *testing.T) *definition.Definition {
+	t.Helper()
+	d, err := definition.Read(root(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// serviceErrors are the error names of Step Functions
+// (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html)
+// and of Lambda's Invoke
+// (https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors).
+var serviceErrors = []string{
+	"States.ALL",
+	"Lambda.AWSLambdaException", "Lambda.AccessDeniedException", "Lambda.ClientExecutionTimeoutException",
+	"Lambda.EC2ThrottledException", "Lambda.EC2UnexpectedException", "Lambda.ENILimitReachedException",
+	"Lambda.ResourceConflictException", "Lambda.ResourceNotFoundException", "Lambda.ResourceNotReadyException",
+	"Lambda.SdkClientException", "Lambda.ServiceException", "Lambda.SubnetIPAddressLimitReachedException",
+	"Lambda.TooManyRequestsException",
+}
+
+func TestDefinitionNamesStepsAndErrorsThatExist(t *testing.T) {
+	known := slices.Concat(serviceErrors, []string{string(fault.InvalidInput), string(fault.Denied), string(fault.Unavailable), string(fault.Internal)})
+	used := map[string]bool{}
+	for name, s := range read(t).States {
+		if s.Type == "Task" {
+			if !slices.Contains(handler.Steps(), s.Step()) {
+				t.Errorf("%s: the function has no step %q", name, s.Step())
+			}
+			used[s.Step()] = true
+		}
+		var errors []string
+		for _, r := range s.Retry {
+			errors = append(errors, r.ErrorEquals...)
+		}
+		for _, c := range s.Catch {
+			errors = append(errors, c.ErrorEquals...)
+		}
+		for _, e := range errors {
+			if !slices.Contains(known, e) {
+				t.Errorf("%s: nothing raises an error named %q", name, e)
+			}
+		}
+	}
+	for _, step := range handler.Steps() {
+		if !used[step] {
+			t.Errorf("no state uses the step %q", step)
+		}
+	}
+}
+
+func TestDefinitionIsWhole(t *testing.T) {
+	d := read(t)
+	reached := d.Names()
+	for name, s := range d.States {
+		if !slices.Contains(reached, name) {
+			t.Errorf("%s: no path leads to it", name)
+		}
+		for _, e := range d.Edges(name) {
+			if _, ok := d.States[e.To]; !ok {
+				t.Errorf("%s: leads to %q, which does not exist", name, e.To)
+			}
+		}
+		if s.Type == "Choice" && s.Default == "" {
+			t.Errorf("%s: a Choice without a default ends in an error that nothing can catch", name)
+		}
+	}
+	for _, name := range reached {
+		if _, ok := d.States[name]; !ok {
+			t.Errorf("%q does not exist", name)
+		}
+	}
+}
+
+func TestEveryTaskIsBoundedRetriedAndCaught(t *testing.T) {
+	for name, s := range read(t).States {
+		if s.Type != "Task" {
+			continue
+		}
+		if s.TimeoutSeconds == 0 {
+			t.Errorf("%s: no time-out", name)
+		}
+		transient := false
+		for _, r := range s.Retry {
+			if r.MaxAttempts != nil && *r.MaxAttempts == 0 {
+				continue
+			}
+			if r.MaxAttempts == nil || r.BackoffRate <= 1 || r.JitterStrategy != "FULL" || r.MaxDelaySeconds == 0 {
+				t.Errorf("%s: retry of %v needs a bound, a back-off, jitter and a cap", name, r.ErrorEquals)
+			}
+			transient = transient || slices.Contains(r.ErrorEquals, string(fault.Unavailable))
+		}
+		if !transient {
+			t.Errorf("%s: %s is not retried", name, fault.Unavailable)
+		}
+		if n := len(s.Catch); n == 0 || !slices.Equal(s.Catch[n-1].ErrorEquals, []string{"States.ALL"}) {
+			t.Errorf("%s: it does not catch every error at last", name)
+		}
+	}
+}
+
+// An operator must never have to ask whether the automation asked EC2 twice.
+func TestOnlyOneTaskAsksForARebootAndNotBlindlyAgain(t *testing.T) {
+	s := read(t).States["Reboot instance"]
+	for _, r := range s.Retry {
+		for _, e := range r.ErrorEquals {
+			switch e {
+			case string(fault.Unavailable), "Lambda.TooManyRequestsException", "Lambda.EC2ThrottledException", "Lambda.EC2UnexpectedException",
+				"Lambda.ENILimitReachedException", "Lambda.ResourceConflictException", "Lambda.ResourceNotReadyException", "Lambda.SubnetIPAddressLimitReachedException":
+			default:
+				t.Errorf("retried after %s, after which the function may have asked EC2 already", e)
+			}
+		}
+	}
+}
+
+// besideWindow is what terraform/main.tf adds to the longest boot window for
+// the least time-out of an execution.
+const besideWindow = 90 * time.Minute
+
+// An execution's own time-out cannot be caught, so nothing else may last that
+// long. The worst that is believed in: every Task meets transient errors until
+// just before its retries end and then takes all of its time; the function has
+// to wake up in its VPC once; and one Task is answered only after its time-out
+// at every try.
+func TestEverythingButTheWindowFitsTheExecution(t *testing.T) {
+	d := read(t)
+	backOff := func(name string, cause string) time.Duration {
+		var sum float64
+		for _, r := range d.States[name].Retry {
+			if slices.Contains(r.ErrorEquals, cause) {
+				for n := range *r.MaxAttempts {
+					sum += math.Min(r.IntervalSeconds*math.Pow(r.BackoffRate, float64(n)), r.MaxDelaySeconds)
+				}
+			}
+		}
+		return time.Duration(sum * float64(time.Second))
+	}
+	total := backOff("Open incident", "Lambda.ResourceNotReadyException")
+	var hanging time.Duration
+	for _, name := range []string{
+		"Open incident", "Check URL", "Check Route 53", "Check SSH", "Reboot instance", "Record the reboot",
+		"Check URL", "Check Route 53", "Check SSH", "Tell Slack", "Page", "Tell Slack instead",
+	} {
+		s, ok := d.States[name]
+		if !ok {
+			t.Fatalf("no state %q", name)
+		}
+		timeout := time.Duration(s.TimeoutSeconds) * time.Second
+		total += backOff(name, string(fault.Unavailable)) + timeout
+		for _, r := range s.Retry {
+			if slices.Contains(r.ErrorEquals, string(fault.Unavailable)) {
+				hanging = max(hanging, time.Duration(*r.MaxAttempts)*timeout)
+			}
+		}
+	}
+	total += hanging
+	t.Logf("every Task at its worst: %s of %s", total, besideWindow)
+	if total > besideWindow {
+		t.Errorf("every Task at its worst takes %s, terraform/main.tf allows %s beside the boot window", total, besideWindow)
+	}
+}
+
+// A history holds 25,000 events.
+func TestHistoryHoldsTheLongestWindow(t *testing.T) {
+	const quota = 25_000
+	// Entered, exited, and for a Task scheduled, started and ended; retries
+	// of one look are few, those of many looks end the incident.
+	events := map[string]int{"Task": 5, "Choice": 2, "Wait": 2, "Pass": 2}
+	d := read(t)
+	look := 0
+	for _, name := range []string{"Check URL", "URL passed?", "Check Route 53", "Route 53 passed?", "Check SSH", "SSH passed?", "A check failed", "Start counting again", "Wait for next look"} {
+		s, ok := d.States[name]
+		if !ok {
+			t.Fatalf("no state %q", name)
+		}
+		look += events[s.Type]
+	}
+	if got := look * incident.MaxLooks; got > quota/2 {
+		t.Errorf("%d looks of %d events make %d of %d events", incident.MaxLooks, look, got, quota)
+	}
+}
+
+func TestPlaceholdersStandInsideQuotes(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root(t), definition.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !json.Valid(text) {
+		t.Error("the raw file is not JSON")
+	}
+	var names []string
+	for _, m := range regexp.MustCompile(`\$\{(\w+)\}`).FindAllStringSubmatch(string(text), -1) {
+		if !slices.Contains(names, m[1]) {
+			names = append(names, m[1])
+		}
+	}
+	slices.Sort(names)
+	if diff := cmp.Diff([]string{"function_arn", "partition"}, names); diff != "" {
+		t.Errorf("placeholders (-want +got):\n%s", diff)
+	}
+}
+
+// The definition reads these paths; a path that leads nowhere ends an
+// execution in an error that nothing can catch.
+func TestPathsOfTheDefinitionExistInAnIncident(t *testing.T) {
+	settings := incident.DefaultSettings()
+	full := incident.Incident{
+		Settings: &settings, Run: 2,
+		Reboot:   &incident.Reboot{At: time.Now(), WindowClosesAt: time.Now()},
+		Recovery: &incident.Recovery{},
+	}
+	raw, err := json.Marshal(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tree map[string]any
+	if err := json.Unmarshal(raw, &tree); err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	var fromChoices func([]definition.Choice)
+	fromChoices = func(cs []definition.Choice) {
+		for _, c := range cs {
+			paths = append(paths, c.Variable, c.TimestampGreaterThanEqualsPath)
+			fromChoices(c.And)
+		}
+	}
+	for _, s := range read(t).States {
+		paths = append(paths, s.SecondsPath)
+		fromChoices(s.Choices)
+	}
+	checked := 0
+	for _, p := range paths {
+		path, ok := strings.CutPrefix(p, "$.")
+		if !ok {
+			continue
+		}
+		checked++
+		var at any = tree
+		for key := range strings.SplitSeq(path, ".") {
+			m, ok := at.(map[string]any)
+			if !ok || m[key] == nil {
+				t.Errorf("%s does not exist in an incident", p)
+				break
+			}
+			at = m[key]
+		}
+	}
+	if checked == 0 {
+		t.Error("the definition reads nothing of an incident: the test looks at the wrong fields")
+	}
+}
+
+func TestREADMEDrawsTheDefinition(t *testing.T) {
+	path := filepath.Join(root(t), "README.md")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const open, end = "```mermaid\n", "```"
+	head, rest, ok := strings.Cut(string(text), open)
+	if !ok {
+		t.Fatal("README.md has no Mermaid block")
+	}
+	drawn, tail, _ := strings.Cut(rest, end)
+	want := read(t).Mermaid()
+	if *update {
+		if err := os.WriteFile(path, []byte(head+open+want+end+tail), 0o644); err != nil { //nolint:gosec // the README is public
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, drawn); diff != "" {
+		t.Errorf("README.md draws another machine; run `go test ./test -run README -update` (-want +got):\n%s", diff)
+	}
+}

@@ -18,7 +18,9 @@ import (
 )
 
 func TestClassify(t *testing.T) {
-	dial := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", err)} }
+	dial := func(err error) error {
+		return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", err)}
+	}
 	other := errors.New("other")
 	for _, tc := range []struct {
 		name   string

@@ -188,6 +188,7 @@ func (k *knock) explain(ctx context.Context, j *journey, seen *watched, err erro
 		// %w: once looks at what was missing.
 		return fault.New(fault.InvalidInput, "key exchange", "the server is alive and shares no %s algorithm with this check: %w", negotiation.What, err)
 	}
+	err = seen.ended(err)
 	bytesRead, banner := seen.heard()
 	did := ""
 	switch {
@@ -236,6 +237,7 @@ type watched struct {
 	key    hostKey
 	signed bool // the callback has come, with a key that will do
 	writes int  // since then
+	failed error
 }
 
 var errKeysExchanged = errors.New("the key exchange has completed")
@@ -253,7 +255,17 @@ func (w *watched) Read(p []byte) (int, error) {
 	defer w.mu.Unlock()
 	w.read += n
 	w.heads = append(w.heads, p[:min(n, headBytes-len(w.heads))]...)
+	w.note(err)
 	return n, err
+}
+
+// note keeps the first error of the connection itself: x/crypto/ssh closes the
+// connection on it, and may then report that it is closed. Its caller holds
+// the lock.
+func (w *watched) note(err error) {
+	if w.failed == nil && err != nil && !errors.Is(err, net.ErrClosed) {
+		w.failed = err
+	}
 }
 
 func (w *watched) Write(p []byte) (int, error) {
@@ -264,9 +276,15 @@ func (w *watched) Write(p []byte) (int, error) {
 	done := w.writes >= newKeysAndRequest
 	w.mu.Unlock()
 	if done {
+		// x/crypto/ssh awaits an answer to the request all the same.
+		_ = w.Close()
 		return 0, errKeysExchanged
 	}
-	return w.Conn.Write(p)
+	n, err := w.Conn.Write(p)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.note(err)
+	return n, err
 }
 
 func (w *watched) proved(key ssh.PublicKey, pinned string) error {
@@ -290,6 +308,16 @@ func (w *watched) hostKey() hostKey {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.key
+}
+
+// ended returns the connection's own error, else the one of the protocol.
+func (w *watched) ended(protocol error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failed != nil {
+		return w.failed
+	}
+	return protocol
 }
 
 // heard returns how many bytes the server sent, and its banner if that was

@@ -104,15 +104,21 @@ func TestSSHKeyExchange(t *testing.T) {
 		{"pinned, second in line", nil, all, pin(keys.ecdsa), "key exchange completed, host key " + fingerprint(keys.ecdsa), "", nil, 2},
 		{"pinned, last in line", nil, all, pin(keys.rsa), "key exchange completed, host key " + fingerprint(keys.rsa), "", nil, 3},
 		{
-			"pinned, but another", nil, []ssh.Signer{keys.rsa}, pin(keys.ed25519), "", fault.InvalidInput,
-			[]string{"it shows " + fingerprint(keys.rsa) + " (ssh-rsa), not the pinned " + fingerprint(keys.ed25519)}, 2,
+			"pinned, but another", nil,
+			[]ssh.Signer{keys.rsa},
+			pin(keys.ed25519), "", fault.InvalidInput,
+			[]string{"it shows " + fingerprint(keys.rsa) + " (ssh-rsa), not the pinned " + fingerprint(keys.ed25519)},
+			2,
 		},
 		{
-			"pinned, but all others", nil, []ssh.Signer{keys.ecdsa, keys.ed25519}, pin(keys.rsa), "", fault.InvalidInput,
-			[]string{fingerprint(keys.ecdsa), fingerprint(keys.ed25519), "not the pinned " + fingerprint(keys.rsa)}, 3,
+			"pinned, but all others", nil,
+			[]ssh.Signer{keys.ecdsa, keys.ed25519},
+			pin(keys.rsa), "", fault.InvalidInput,
+			[]string{fingerprint(keys.ecdsa), fingerprint(keys.ed25519), "not the pinned " + fingerprint(keys.rsa)},
+			3,
 		},
 		{"nothing in common", func(c *ssh.ServerConfig) { c.Ciphers = []string{"rot13@example.com"} }, all, nil, "", fault.InvalidInput, []string{"alive and shares no", "cipher"}, 1},
-		{"pinned old server", old, all, pin(keys.rsa), "", fault.InvalidInput, []string{"alive and shares no key exchange algorithm"}, 1},
+		{"pinned old server", old, all, pin(keys.rsa), "", fault.InvalidInput, []string{"alive and shares no", "algorithm with this check"}, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var connections, asked atomic.Int32
@@ -130,6 +136,9 @@ func TestSSHKeyExchange(t *testing.T) {
 				wantKind(t, err, tc.kind, append(tc.words, "ssh 127.0.0.1:"+strconv.Itoa(port))...)
 			} else {
 				wantFinding(t, f, err, true, 1, "ssh 127.0.0.1:"+strconv.Itoa(port)+": "+tc.reason)
+				if f.ElapsedMs > 15_000 {
+					t.Errorf("took %d ms: waited for more than the key exchange", f.ElapsedMs)
+				}
 			}
 			if n := connections.Load(); n != tc.connections {
 				t.Errorf("%d connections, want %d", n, tc.connections)

@@ -87,6 +87,7 @@ func TestURLAnswers(t *testing.T) {
 	mux.HandleFunc("/big", body(big+"needle"))
 	mux.HandleFunc("/fits", body(big[:maxBody-6]+"needle"))
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
+		//nolint:gosec // no browser reads it
 		_, _ = io.WriteString(w, r.Method+" "+r.Host+" "+r.URL.RequestURI()+" "+r.Header.Get("User-Agent")+" "+r.Header.Get("X-A"))
 	})
 	mux.Handle("/moved", http.RedirectHandler("/ok?geheim=1", http.StatusFound))
@@ -415,12 +416,12 @@ func serveTLS(t *testing.T, config *tls.Config, h http.HandlerFunc) *httptest.Se
 func TestURLCertificates(t *testing.T) {
 	ca := newAuthority(t)
 	soon, past := time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
-	with := func(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c}} } //nolint:gosec // a test's server
+	with := func(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c}} }
 	byAddress := with(ca.certificate(t, "127.0.0.1", soon))
 	byName := with(ca.certificate(t, "app.example.com", soon))
 	expired := with(ca.certificate(t, "127.0.0.1", past))
 	old := with(ca.certificate(t, "127.0.0.1", soon))
-	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS10 //nolint:gosec // an old server
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
 	mutual := with(ca.certificate(t, "127.0.0.1", soon))
 	mutual.ClientAuth = tls.RequireAnyClientCert
 	sick := with(ca.certificate(t, "127.0.0.1", soon))
@@ -615,7 +616,7 @@ func TestURLServerNameAndRedirects(t *testing.T) {
 	ca := newAuthority(t)
 	soon := time.Now().Add(time.Hour)
 	config := func(name string) *tls.Config {
-		return &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, name, soon)}} //nolint:gosec // a test's server
+		return &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, name, soon)}}
 	}
 	other := serveTLS(t, config("other.example.com"), func(http.ResponseWriter, *http.Request) {})
 	otherURL := "https://other.example.com:" + strconv.Itoa(portNumber(t, other.URL)) + "/"
@@ -646,3 +647,32 @@ func TestShown(t *testing.T) {
 	}
 }
 
+func TestSameOrigin(t *testing.T) {
+	for _, tc := range []struct {
+		a, b string
+		want bool
+	}{
+		{"http://a.example/x", "http://A.example:80/y", true},
+		{"https://a.example/", "https://a.example:443/", true},
+		{"https://a.example/", "http://a.example/", false},
+		{"https://a.example/", "https://a.example:8443/", false},
+		{"https://a.example/", "https://b.a.example/", false},
+	} {
+		a, errA := url.Parse(tc.a)
+		b, errB := url.Parse(tc.b)
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		if got := sameOrigin(a, b); got != tc.want {
+			t.Errorf("%s and %s: %t, want %t", tc.a, tc.b, got, tc.want)
+		}
+	}
+}
+
+// A name is looked up by the system where no test stands in for it.
+func TestURLName(t *testing.T) {
+	_, server, _ := serve(t, func(http.ResponseWriter, *http.Request) {})
+	address := "http://localhost:" + strconv.Itoa(portNumber(t, server.URL)) + "/"
+	f, err := new(URL).Check(t.Context(), instance, patient(func(s *URLSettings) { s.Address = address }))
+	wantFinding(t, f, err, true, 1, "GET "+address+": got status 200")
+}

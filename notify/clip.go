@@ -1,8 +1,6 @@
 package notify
 
 import (
-	"maps"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -113,5 +111,3 @@ func orElse(s, otherwise string) string {
 	}
 	return s
 }
-
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

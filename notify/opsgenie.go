@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,13 +142,15 @@ func (o *OpsGenie) Send(ctx context.Context, m Message) error {
 		if a.status < 200 || a.status > 299 {
 			return opsgenieRefusal(a, said)
 		}
-		if !isJSON {
+		switch {
+		case !isJSON:
 			return refuse(fault.Unavailable, "the answer is not OpsGenie's: %s that is not its JSON", a.contentType())
+		case requestID.MatchString(said.RequestID):
+			return o.follow(ctx, c, base+"/v2/alerts/requests/"+said.RequestID, key)
+		case a.status == http.StatusAccepted:
+			return nil // Nothing to follow it by.
 		}
-		if !requestID.MatchString(said.RequestID) {
-			return nil // Accepted, and nothing to follow it by.
-		}
-		return o.follow(ctx, c, base+"/v2/alerts/requests/"+said.RequestID, key)
+		return refuse(fault.Unavailable, "the answer, HTTP %d, does not say that the alert was accepted", a.status)
 	})
 }
 
@@ -198,11 +202,14 @@ func (a *answer) opsgenie() (opsgenieAnswer, bool) {
 }
 
 func opsgenieRefusal(a *answer, said opsgenieAnswer) *refusal {
-	detail := said.Message
-	for _, field := range sortedKeys(said.Errors) {
-		detail += fmt.Sprintf("; %s: %s", field, said.Errors[field])
+	details := make([]string, 0, 1+len(said.Errors))
+	if said.Message != "" {
+		details = append(details, said.Message)
 	}
-	r := a.refused(detail)
+	for _, field := range slices.Sorted(maps.Keys(said.Errors)) {
+		details = append(details, field+": "+said.Errors[field])
+	}
+	r := a.refused(strings.Join(details, "; "))
 	if r.auth {
 		r.err = fmt.Errorf("%w: renew the API key, and let its integration create alerts", r.err)
 	}

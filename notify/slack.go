@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/slack-go/slack"
@@ -59,7 +61,8 @@ func (s *Slack) Send(ctx context.Context, m Message) error {
 	defer c.close()
 	return deliver(ctx, op, "the Slack token", s.Token, func(ctx context.Context, token string) *refusal {
 		tap := &slackTap{caller: c}
-		client := slack.New(token, slack.OptionHTTPClient(tap), slack.OptionAPIURL(api))
+		client := slack.New(token, slack.OptionHTTPClient(tap), slack.OptionAPIURL(api),
+			slack.OptionLog(log.New(io.Discard, "", 0)))
 		_, _, err := client.PostMessageContext(ctx, s.ChannelID,
 			slack.MsgOptionText(text, false),
 			slack.MsgOptionBlocks(blocks...),
@@ -174,11 +177,8 @@ func slackRefusal(a *answer) *refusal {
 	}
 	known, ok := slackCures[code]
 	if !ok {
-		detail := ""
-		for _, message := range said.Metadata.Messages {
-			detail += ": " + message
-		}
-		return refuse(fault.InvalidInput, "%s%s", code, truncate(oneLine(detail), maxServerWords))
+		words := append([]string{code}, said.Metadata.Messages...)
+		return refuse(fault.InvalidInput, "%s", truncate(oneLine(strings.Join(words, ": ")), maxServerWords))
 	}
 	r := refuse(known.kind, "%s: %s", code, known.cure)
 	r.auth = known.auth

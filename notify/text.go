@@ -119,7 +119,7 @@ func describe(m Message) report {
 		{"Deployment", r.deployment},
 		{"Alarm", truncate(r.alarmName, 255)},
 		{"Rang at", clock(rang.At)},
-		{"Reason", truncate(oneLine(rang.Reason), limitReason)},
+		{"Alarm reason", truncate(oneLine(rang.Reason), limitReason)},
 		{"Execution", truncate(oneLine(orElse(inc.Execution.Name, inc.Execution.ID)), 200)},
 	})
 	r.details = r.detailsFor(inc, m.AlarmState, failed, why, took)
@@ -139,7 +139,7 @@ func outcomeOf(inc *incident.Incident) outcome {
 		return unchecked
 	case inc.Reboot != nil && inc.Passed:
 		return recovered
-	case inc.Reboot != nil && lastFailure(inc) != nil:
+	case inc.Reboot != nil && inc.Run > 1:
 		return down
 	}
 	return unclear
@@ -219,11 +219,18 @@ func (r *report) summaryFor(inc *incident.Incident, failed *checks.Finding, why 
 			say("The last check passed.")
 		}
 	case down:
-		when := ""
-		if !inc.Reboot.WindowClosesAt.IsZero() {
-			when = " when the boot window closed at " + clock(inc.Reboot.WindowClosesAt)
+		if failed != nil && failed.Run > 1 {
+			at := ""
+			if !failed.At.IsZero() {
+				at = " at " + clock(failed.At)
+			}
+			say("The %s check still failed in run %d%s: %s", checkName(failed.Check), failed.Run, at, sentence(reasonText(*failed)))
+		} else {
+			say("The last check failed.")
 		}
-		say("The %s check still failed%s: %s", checkName(failed.Check), when, sentence(reasonText(*failed)))
+		if !inc.Reboot.WindowClosesAt.IsZero() {
+			say("The boot window closed at %s.", clock(inc.Reboot.WindowClosesAt))
+		}
 	case unchecked:
 		if next := dueCheck(inc); next != "" {
 			say("The %s check could not tell: %s", next, sentence(why))
@@ -232,7 +239,7 @@ func (r *report) summaryFor(inc *incident.Incident, failed *checks.Finding, why 
 		}
 		say("Whether the instance is reachable is not known.")
 	case notRebooted:
-		say("The %s check failed: %s", checkName(failed.Check), sentence(reasonText(*failed)))
+		say("The %s check failed in run 1: %s", checkName(failed.Check), sentence(reasonText(*failed)))
 		say("The reboot was not possible: %s", sentence(why))
 	case noIncident:
 		say("The event that started the execution could not be turned into an incident: %s", sentence(why))
@@ -596,7 +603,7 @@ func (r *report) plain(limit int) string {
 	}
 	lines = append(lines, "")
 	for _, l := range r.links {
-		lines = append(lines, l.label+": "+l.url)
+		lines = append(lines, l.label+" page: "+l.url)
 	}
 	if len(r.looks) > 0 {
 		lines = append(lines, "", "Checks:")

@@ -85,7 +85,7 @@ func TestGolden(t *testing.T) {
 			fallback, sections := r.slack()
 			alert := (&OpsGenie{TeamID: "8f2a-team", Priority: "P2"}).alert(g.message)
 			description := alert.Description
-			alert.Description = "see description.txt"
+			alert.Description = "(above)"
 			var encoded bytes.Buffer
 			e := json.NewEncoder(&encoded)
 			e.SetEscapeHTML(false)

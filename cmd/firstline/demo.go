@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	"github.com/spf13/cobra"
+
+	"firstline/internal/localaws"
+	"firstline/internal/stage"
+	"firstline/internal/timeline"
+)
+
+// story is one of the demonstration's incidents.
+type story struct {
+	Name   string
+	Region string
+	// set makes the instance what the story needs; the func that it returns
+	// is called afterwards.
+	set func(*stage.World, *stage.Instance) func()
+	// What must come of it.
+	want outcome
+}
+
+// outcome is what came of an incident.
+type outcome struct {
+	Status  string `json:"status"`
+	Reboots int    `json:"reboots"`
+	Slack   int    `json:"slackMessages"`
+	Pages   int    `json:"pages"`
+}
+
+func (o outcome) String() string {
+	return fmt.Sprintf("%s, %d reboots, %d Slack, %d pages", strings.ToLower(o.Status), o.Reboots, o.Slack, o.Pages)
+}
+
+// bootTime is how long a played instance takes to boot.
+const bootTime = 4 * time.Second
+
+func stories() []story {
+	return []story{
+		{
+			Name: "all is well: it ends silently", Region: "eu-west-1",
+			set:  func(*stage.World, *stage.Instance) func() { return nil },
+			want: outcome{Status: "SUCCEEDED"},
+		},
+		{
+			Name: "URL down, the reboot cures it: Slack", Region: "eu-west-1",
+			set: func(_ *stage.World, i *stage.Instance) func() {
+				_ = i.SetHTTP(stage.Refuse)
+				i.OnReboot(stage.CuredBy(bootTime))
+				return nil
+			},
+			want: outcome{Status: "SUCCEEDED", Reboots: 1, Slack: 1},
+		},
+		{
+			Name: "SSH hangs, the reboot does not cure it: OpsGenie", Region: "us-east-1",
+			set: func(_ *stage.World, i *stage.Instance) func() {
+				_ = i.SetSSH(stage.Hang)
+				return nil
+			},
+			want: outcome{Status: "SUCCEEDED", Reboots: 1, Pages: 1},
+		},
+		{
+			Name: "AWS denies access: OpsGenie at once, no reboot", Region: "us-east-1",
+			set: func(w *stage.World, i *stage.Instance) func() {
+				_ = i.SetHTTP(stage.Refuse)
+				return w.AWS.AddFault(localaws.Fault{
+					Service: "ec2", Action: "DescribeInstances", Contains: i.ID,
+					Status: 403, Code: "UnauthorizedOperation", Message: "You are not authorized to perform this operation.",
+				})
+			},
+			want: outcome{Status: "SUCCEEDED", Pages: 1},
+		},
+	}
+}
+
+// told is a message as its receiver got it.
+type told struct {
+	To   string `json:"to"`
+	Text string `json:"text"`
+}
+
+// result is a story with what came of it.
+type result struct {
+	Story    string  `json:"story"`
+	Instance string  `json:"instance"`
+	Region   string  `json:"region"`
+	Want     outcome `json:"want"`
+	Got      outcome `json:"got"`
+	OK       bool    `json:"ok"`
+	Seconds  float64 `json:"seconds"`
+	Messages []told  `json:"messages,omitempty"`
+}
+
+func newDemo() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Play four incidents on a local AWS, from the ringing alarm to the message",
+		Long: `Play four incidents on a local AWS, from the ringing alarm to the message.
+
+It starts a local AWS, deploys two regions with the real Terraform and AWS
+provider, plays instances with real HTTP and SSH servers on loopback addresses,
+rings their alarms, and shows each incident as it happens. Nothing leaves this
+machine but the installation of what is missing.
+
+Exit code 0 only if all four incidents ended as they should.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			out := c.OutOrStdout()
+			if asJSON {
+				out = c.ErrOrStderr()
+			}
+			results, err := demo(c.Context(), out)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				e := json.NewEncoder(c.OutOrStdout())
+				e.SetIndent("", "  ")
+				if err := e.Encode(results); err != nil {
+					return err
+				}
+			}
+			if n := slices.IndexFunc(results, func(r result) bool { return !r.OK }); n >= 0 {
+				return fmt.Errorf("the story %q ended otherwise than it should", results[n].Story)
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the results as JSON; what happens meanwhile goes to standard error")
+	return c
+}
+
+// demo plays the stories and returns what came of them.
+func demo(ctx context.Context, out io.Writer) (results []result, err error) {
+	p := newProgress(out)
+	w, err := newWorld(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		p.say("ending the local AWS")
+		err = errors.Join(err, w.Close())
+	}()
+	all := stories()
+	instances := make([]*stage.Instance, len(all))
+	for n, s := range all {
+		if instances[n], err = w.AddInstance(ctx, s.Region); err != nil {
+			return nil, err
+		}
+	}
+	if err := deploy(ctx, p, w, w.Variables(nil, instances...)); err != nil {
+		return nil, err
+	}
+	for n, s := range all {
+		r, err := s.play(ctx, p, w, instances[n], n+1)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, r)
+	}
+	return results, report(out, results)
+}
+
+// play rings the instance's alarm and follows the incident to its end.
+func (s story) play(ctx context.Context, p *progress, w *stage.World, i *stage.Instance, number int) (result, error) {
+	_, _ = fmt.Fprintf(p.w, "\n(%d) %s\n", number, s.Name)
+	start := time.Now()
+	r := result{Story: s.Name, Instance: i.ID, Region: s.Region, Want: s.want}
+	if undo := s.set(w, i); undo != nil {
+		defer undo()
+	}
+	executions, err := w.AWS.Ring(ctx, s.Region, "firstline-cpu-"+i.ID, "Threshold Crossed: 1 datapoint [100.0] was greater than or equal to the threshold (100.0).")
+	if err != nil {
+		return r, err
+	}
+	if len(executions) != 1 {
+		return r, fmt.Errorf("the alarm of %s started %d executions, want 1", i.ID, len(executions))
+	}
+	end, err := timeline.Follow(ctx, sfn.NewFromConfig(w.AWS.Config(s.Region)), executions[0], func(l timeline.Line) {
+		_, _ = fmt.Fprintf(p.w, "    %6.1fs  %-22s %s\n", l.After.Seconds(), l.State, l.Text)
+	})
+	if err != nil {
+		return r, err
+	}
+	slack, pages := w.Slack.Received(i.ID), w.Pager.Received(i.ID)
+	for _, m := range slack {
+		r.Messages = append(r.Messages, told{To: "Slack", Text: m.Text})
+	}
+	for _, m := range pages {
+		r.Messages = append(r.Messages, told{To: "OpsGenie", Text: m.Text})
+	}
+	r.Got = outcome{Status: string(end.Status), Reboots: i.Reboots(), Slack: len(slack), Pages: len(pages)}
+	r.OK = r.Got == r.Want
+	r.Seconds = time.Since(start).Seconds()
+	return r, nil
+}
+
+// report prints the messages as they were received and a table of the stories.
+func report(out io.Writer, results []result) error {
+	for _, r := range results {
+		for _, m := range r.Messages {
+			_, _ = fmt.Fprintf(out, "\n--- %s received (%s) ---\n%s\n", m.To, r.Story, strings.TrimSpace(m.Text))
+		}
+	}
+	_, _ = fmt.Fprintln(out)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "\tSTORY\tREGION\tENDED\tSECONDS")
+	for _, r := range results {
+		mark := "ok"
+		ended := r.Got.String()
+		if !r.OK {
+			mark, ended = "WRONG", ended+"; wanted "+r.Want.String()
+		}
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.1f\n", mark, r.Story, r.Region, ended, r.Seconds)
+	}
+	return t.Flush()
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"firstline/internal/artifact"
+	"firstline/internal/toolchain"
+)
+
+func newPackage() *cobra.Command {
+	var arch, dir string
+	c := &cobra.Command{
+		Use:   "package",
+		Short: "Build the Lambda function's zip",
+		Long:  "Build the Lambda function's zip. The same commit gives the same bytes.",
+		Args:  noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var archs []string
+			switch _, known := artifact.Architectures[arch]; {
+			case arch == "all":
+				archs = []string{"arm64", "x86_64"}
+			case known:
+				archs = []string{arch}
+			default:
+				return usagef("--arch: %q is not one of arm64, x86_64, all", arch)
+			}
+			root, err := toolchain.Root()
+			if err != nil {
+				return usageError{err}
+			}
+			if dir == "" {
+				dir = filepath.Join(root, "build")
+			}
+			for _, a := range slices.Sorted(slices.Values(archs)) {
+				path, err := artifact.Build(c.Context(), root, dir, a)
+				if err != nil {
+					return err
+				}
+				_, _ = fmt.Fprintln(c.OutOrStdout(), path)
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&arch, "arch", "all", "arm64, x86_64 or all")
+	c.Flags().StringVar(&dir, "out", "", "folder to write to (default: build in the project's folder)")
+	return c
+}

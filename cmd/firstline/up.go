@@ -1,0 +1,81 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"firstline/internal/stage"
+)
+
+func newUp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "up",
+		Short: "Keep a local AWS with a deployment running, to play with",
+		Long: `Keep a local AWS with a deployment running, to play with.
+
+It deploys one region with three played instances: a healthy one, one that a
+reboot cures, and one that stays down. It prints the endpoint and how to ring an
+alarm with the AWS CLI, shows the messages that Slack and OpsGenie receive, and
+ends with Ctrl-C.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			const region = "eu-west-1"
+			ctx, out := c.Context(), c.OutOrStdout()
+			p := newProgress(out)
+			w, err := newWorld(ctx, p)
+			if err != nil {
+				return err
+			}
+			defer func() {
+				p.say("ending the local AWS")
+				err = errors.Join(err, w.Close())
+			}()
+			plays := []struct {
+				what string
+				set  func(*stage.Instance)
+			}{
+				{"healthy", func(*stage.Instance) {}},
+				{"down, a reboot cures it", func(i *stage.Instance) { _ = i.SetHTTP(stage.Refuse); i.OnReboot(stage.CuredBy(bootTime)) }},
+				{"down, and stays down", func(i *stage.Instance) { _ = i.SetSSH(stage.Hang) }},
+			}
+			var instances []*stage.Instance
+			for _, play := range plays {
+				i, err := w.AddInstance(ctx, region)
+				if err != nil {
+					return err
+				}
+				play.set(i)
+				instances = append(instances, i)
+			}
+			if err := deploy(ctx, p, w, w.Variables(nil, instances...)); err != nil {
+				return err
+			}
+			env := w.AWS.Variables()
+			_, _ = fmt.Fprintln(out, "\nIn another shell:")
+			for _, k := range []string{"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
+				_, _ = fmt.Fprintf(out, "  export %s=%s\n", k, env[k])
+			}
+			_, _ = fmt.Fprintf(out, "  export AWS_DEFAULT_REGION=%s\n\nRing an alarm (from OK to ALARM: only a change is an event):\n", region)
+			for n, i := range instances {
+				_, _ = fmt.Fprintf(out, "  # %s\n", plays[n].what)
+				for _, state := range []string{"OK", "ALARM"} {
+					_, _ = fmt.Fprintf(out, "  aws cloudwatch set-alarm-state --alarm-name firstline-cpu-%s --state-value %s --state-reason trying\n", i.ID, state)
+				}
+			}
+			_, _ = fmt.Fprintln(out, "\nSee what came of it:\n  aws stepfunctions list-executions --state-machine-arn $(aws stepfunctions list-state-machines --query 'stateMachines[0].stateMachineArn' --output text)\n\nCtrl-C ends it.")
+			shown := map[string]int{}
+			return every(ctx, func() {
+				for to, service := range map[string]*stage.Service{"Slack": w.Slack, "OpsGenie": w.Pager} {
+					all := service.Received()
+					for _, m := range slices.Clip(all)[shown[to]:] {
+						_, _ = fmt.Fprintf(out, "\n--- %s received ---\n%s\n", to, m.Text)
+					}
+					shown[to] = len(all)
+				}
+			})
+		},
+	}
+}

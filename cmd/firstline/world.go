@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"firstline/internal/stage"
+	"firstline/internal/toolchain"
+)
+
+// progress prints what is being done, with the time since the start. On a
+// terminal a line that is still going on is rewritten.
+type progress struct {
+	w     io.Writer
+	start time.Time
+}
+
+func newProgress(w io.Writer) *progress { return &progress{w: w, start: time.Now()} }
+
+func (p *progress) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(p.w, "%6.1fs  %s\n", time.Since(p.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// Write lets packages below report through the same lines.
+func (p *progress) Write(text []byte) (int, error) {
+	p.say("%s", trimLine(text))
+	return len(text), nil
+}
+
+func trimLine(text []byte) string {
+	for len(text) > 0 && (text[len(text)-1] == '\n' || text[len(text)-1] == '\r') {
+		text = text[:len(text)-1]
+	}
+	return string(text)
+}
+
+// newWorld starts a local AWS with what surrounds it.
+func newWorld(ctx context.Context, p *progress) (*stage.World, error) {
+	root, err := toolchain.Root()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	p.say("packing the function and starting the local AWS")
+	w, err := stage.New(ctx, stage.Options{Root: root, Log: p})
+	if err != nil {
+		return nil, err
+	}
+	p.say("the local AWS is ready at %s", w.AWS.Endpoint())
+	return w, nil
+}
+
+// deploy applies the Terraform root and tells how far it is.
+func deploy(ctx context.Context, p *progress, w *stage.World, variables map[string]any) error {
+	dir, err := w.CopyRoot(variables)
+	if err != nil {
+		return err
+	}
+	p.say("deploying with Terraform (about a minute)")
+	last := time.Now()
+	err = w.Deploy(ctx, dir, func(done, planned int) {
+		if time.Since(last) > 5*time.Second || done == planned && done > 0 {
+			last = time.Now()
+			p.say("  %d of %d resources", done, planned)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	p.say("deployed")
+	return nil
+}
+
+// every calls do each half second until ctx ends, which is no error: it is how
+// a command that only waits is ended.
+func every(ctx context.Context, do func()) error {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			do()
+		}
+	}
+}

@@ -1,0 +1,263 @@
+package stage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"firstline/internal/artifact"
+	"firstline/internal/localaws"
+	"firstline/internal/regions"
+	"firstline/internal/toolchain"
+)
+
+// Secrets that the played services want. They are looked for in everything
+// that may not hold them.
+const (
+	SlackToken  = "xoxb-played-slack-token"
+	OpsGenieKey = "played-opsgenie-key"
+)
+
+// World is a local AWS with instances, Slack and a pager.
+type World struct {
+	AWS          *localaws.AWS
+	Slack, Pager *Service
+	// Terraform is the program, CLIConfig its configuration ("" for none of
+	// ours).
+	Terraform, CLIConfig string
+	// Package is the function's zip for this machine.
+	Package string
+
+	root, dir string
+	mu        sync.Mutex
+	instances map[string]*Instance
+	next      int
+}
+
+// Options say how a World starts.
+type Options struct {
+	// Root is the project's folder.
+	Root string
+	// Log is told of everything that takes time.
+	Log io.Writer
+}
+
+// New starts a World. It has neither instances nor anything deployed.
+func New(ctx context.Context, o Options) (_ *World, err error) {
+	w := &World{root: o.Root, instances: map[string]*Instance{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.Close())
+		}
+	}()
+	build := filepath.Join(o.Root, "build")
+	tools := toolchain.Toolchain{Build: build, Log: o.Log}
+	if w.Terraform, err = tools.Terraform(ctx); err != nil {
+		return nil, err
+	}
+	if w.CLIConfig, err = tools.CLIConfig(); err != nil {
+		return nil, err
+	}
+	moto, err := tools.Moto(ctx)
+	if err != nil {
+		return nil, err
+	}
+	arch := artifact.HostArchitecture(runtime.GOARCH)
+	if arch == "" {
+		return nil, fmt.Errorf("this machine's architecture, %s, is none of Lambda's", runtime.GOARCH)
+	}
+	if w.Package, err = artifact.Build(ctx, o.Root, build, arch); err != nil {
+		return nil, err
+	}
+	if w.dir, err = os.MkdirTemp("", "firstline-"); err != nil {
+		return nil, err
+	}
+	if w.Slack, err = NewSlack(ctx, SlackToken); err != nil {
+		return nil, err
+	}
+	if w.Pager, err = NewPager(ctx, OpsGenieKey); err != nil {
+		return nil, err
+	}
+	if w.AWS, err = localaws.Start(ctx, localaws.Options{Log: o.Log, Moto: moto}); err != nil {
+		return nil, err
+	}
+	w.AWS.OnReboot(func(region, id string) {
+		if i := w.Instance(id); i != nil && i.Region == region {
+			i.Reboot()
+		}
+	})
+	return w, nil
+}
+
+// Close ends everything and removes its files.
+func (w *World) Close() error {
+	var errs []error
+	if w.AWS != nil {
+		errs = append(errs, w.AWS.Close())
+	}
+	for _, s := range []*Service{w.Slack, w.Pager} {
+		if s != nil {
+			s.Close()
+		}
+	}
+	for _, i := range w.instances {
+		i.Close()
+	}
+	if w.dir != "" {
+		errs = append(errs, os.RemoveAll(w.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// addresses is how many loopback addresses are tried for an instance: another
+// run on this machine may hold some.
+const addresses = 200
+
+// AddInstance starts an instance in the local AWS, with servers on a loopback
+// address that the local AWS shows as its public one.
+func (w *World) AddInstance(ctx context.Context, region string) (*Instance, error) {
+	id, err := w.AWS.RunInstance(ctx, region)
+	if err != nil {
+		return nil, err
+	}
+	var i *Instance
+	for range addresses {
+		w.mu.Lock()
+		w.next++
+		// Runs at the same time start at different places.
+		n := (os.Getpid()*31 + w.next) % (64 * 250 * 250)
+		w.mu.Unlock()
+		address := fmt.Sprintf("127.%d.%d.%d", 64+n/(250*250), n/250%250, n%250+1)
+		if i, err = NewInstance(ctx, region, id, address); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	w.AWS.SetPublicAddress(id, i.Address)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.instances[id] = i
+	return i, nil
+}
+
+// Instance returns a played instance, nil for none.
+func (w *World) Instance(id string) *Instance {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.instances[id]
+}
+
+// Variables are the Terraform variables, less the secrets, of a deployment that
+// watches the given instances with waits short enough to look at.
+func (w *World) Variables(overrides map[string]map[string]any, instances ...*Instance) map[string]any {
+	byRegion := map[string]any{}
+	for _, i := range instances {
+		if byRegion[i.Region] == nil {
+			byRegion[i.Region] = map[string]any{"instances": map[string]any{}}
+		}
+		settings := overrides[i.ID]
+		if settings == nil {
+			settings = map[string]any{}
+		}
+		byRegion[i.Region].(map[string]any)["instances"].(map[string]any)[i.ID] = settings
+	}
+	return map[string]any{
+		"regions": byRegion,
+		"defaults": map[string]any{
+			"url":  map[string]any{"port": HTTPPort, "path": "/healthz", "timeout_seconds": 1, "attempts": 2, "interval_seconds": 0.2},
+			"ssh":  map[string]any{"port": SSHPort, "timeout_seconds": 1, "attempts": 2, "interval_seconds": 0.2},
+			"boot": map[string]any{"first_look_seconds": 2, "interval_seconds": 1, "window_seconds": 10},
+		},
+		"slack":       map[string]any{"channel_id": "C0123456789", "api_url": w.Slack.URL},
+		"opsgenie":    map[string]any{"endpoint": w.Pager.URL, "priority": "P2"},
+		"subscribers": []any{},
+		"function":    map[string]any{"package": w.Package, "architecture": artifact.HostArchitecture(runtime.GOARCH)},
+	}
+}
+
+// SecretVariables are the environment in which Terraform finds the secrets.
+func (w *World) SecretVariables() map[string]string {
+	return map[string]string{"TF_VAR_slack_token": SlackToken, "TF_VAR_opsgenie_api_key": OpsGenieKey}
+}
+
+// VarFile is the file that CopyRoot writes the variables to. Terraform reads a
+// file of this name by itself.
+const VarFile = "terraform.tfvars.json"
+
+// CopyRoot copies the Terraform root into a folder of its own, with the given
+// variables and with a regions.tf that holds just the regions they name: every
+// region costs a provider process.
+func (w *World) CopyRoot(variables map[string]any) (string, error) {
+	dir, err := os.MkdirTemp(w.dir, "root-")
+	if err != nil {
+		return "", err
+	}
+	if err := CopyTerraform(dir, filepath.Join(w.root, "terraform")); err != nil {
+		return "", err
+	}
+	var names []string
+	if byRegion, ok := variables["regions"].(map[string]any); ok {
+		for name := range byRegion {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	text, err := regions.Render(names)
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "regions.tf"), text, 0o600); err != nil {
+		return "", err
+	}
+	return dir, w.WriteVariables(dir, variables)
+}
+
+// WriteVariables writes a root's variables anew.
+func (w *World) WriteVariables(dir string, variables map[string]any) error {
+	raw, err := json.MarshalIndent(variables, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, VarFile), raw, 0o600)
+}
+
+// CopyTerraform copies a Terraform root and its modules, without what Terraform
+// or an operator left there.
+func CopyTerraform(to, from string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		left := strings.HasPrefix(name, ".terraform") || strings.Contains(name, ".tfstate") ||
+			strings.Contains(name, ".tfvars") && !strings.HasSuffix(name, ".example.tfvars")
+		switch {
+		case d.IsDir() && left:
+			return filepath.SkipDir
+		case d.IsDir():
+			return os.MkdirAll(filepath.Join(to, rel), 0o750)
+		case left:
+			return nil
+		}
+		text, err := os.ReadFile(path) //nolint:gosec // the project's own file
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, rel), text, 0o600)
+	})
+}

@@ -1,0 +1,184 @@
+package test
+
+import (
+	"encoding/json"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+
+	"firstline/internal/stage"
+)
+
+// unused are actions that are granted though no call of the stories shows
+// them, with the reason.
+var unused = map[string]string{
+	"logs:CreateLogStream":          "the Lambda service writes the log; the local AWS keeps it itself",
+	"logs:PutLogEvents":             "the Lambda service writes the log; the local AWS keeps it itself",
+	"logs:CreateLogDelivery":        "Step Functions sets up its log delivery; the local AWS has none",
+	"logs:GetLogDelivery":           "Step Functions sets up its log delivery; the local AWS has none",
+	"logs:UpdateLogDelivery":        "Step Functions sets up its log delivery; the local AWS has none",
+	"logs:DeleteLogDelivery":        "Step Functions sets up its log delivery; the local AWS has none",
+	"logs:ListLogDeliveries":        "Step Functions sets up its log delivery; the local AWS has none",
+	"logs:PutResourcePolicy":        "Step Functions sets up its log delivery; the local AWS has none",
+	"logs:DescribeResourcePolicies": "Step Functions sets up its log delivery; the local AWS has none",
+	"logs:DescribeLogGroups":        "Step Functions sets up its log delivery; the local AWS has none",
+	"xray:PutTraceSegments":         "the X-Ray daemon of the service sends traces; the local AWS has none",
+	"xray:PutTelemetryRecords":      "the X-Ray daemon of the service sends traces; the local AWS has none",
+	"xray:GetSamplingRules":         "the X-Ray daemon of the service sends traces; the local AWS has none",
+	"xray:GetSamplingTargets":       "the X-Ray daemon of the service sends traces; the local AWS has none",
+}
+
+// words is one string or a list of them, as policies write both.
+type words []string
+
+func (w *words) UnmarshalJSON(data []byte) error {
+	var one string
+	if err := json.Unmarshal(data, &one); err == nil {
+		*w = words{one}
+		return nil
+	}
+	return json.Unmarshal(data, (*[]string)(w))
+}
+
+type statement struct {
+	Effect    string
+	Action    words
+	Resource  words
+	Condition map[string]json.RawMessage
+}
+
+func (s statement) matches(action, resource string) bool {
+	matches := func(patterns words, text string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool { return wildcard(p, text) })
+	}
+	return matches(s.Action, action) && matches(s.Resource, resource)
+}
+
+// wildcard matches as IAM does: * is any run of characters, also of slashes.
+func wildcard(pattern, text string) bool {
+	const slash = "\x00"
+	ok, err := path.Match(strings.ReplaceAll(pattern, "/", slash), strings.ReplaceAll(text, "/", slash))
+	return err == nil && ok
+}
+
+// auditRights holds what every role did against what its policies allow: moto
+// forgives what AWS refuses.
+func auditRights(t *testing.T, w *stage.World) {
+	policies := map[string][]statement{}
+	used := map[string]bool{}
+	byRole := map[string]int{}
+	for _, c := range w.AWS.Calls() {
+		if !strings.Contains(c.Role, ":role/") {
+			continue
+		}
+		byRole[c.Role]++
+		if policies[c.Role] == nil {
+			policies[c.Role] = statements(t, w, c.Role)
+		}
+		action := c.Service + ":" + c.Action
+		if len(c.Resources) == 0 {
+			t.Errorf("%s %s: a call without a resource", c.Role, action)
+		}
+		for _, resource := range c.Resources {
+			allowed := false
+			for n, s := range policies[c.Role] {
+				if !s.matches(action, resource) {
+					continue
+				}
+				if s.Effect != "Allow" || len(s.Condition) > 0 {
+					t.Errorf("%s: statement %d is more than an allowance: teach this test to read it", c.Role, n)
+				}
+				allowed = true
+			}
+			if !allowed {
+				t.Errorf("%s called %s on %s, which its policies do not allow", c.Role, action, resource)
+			}
+		}
+		used[c.Role+" "+action] = true
+	}
+	if len(byRole) < 6 {
+		t.Errorf("%d roles called AWS, want the function's, the machine's and the rule's of two regions: %v", len(byRole), byRole)
+	}
+	for role, all := range policies {
+		for _, s := range all {
+			for _, action := range s.Action {
+				if strings.Contains(action, "*") {
+					t.Errorf("%s is granted %s", role, action)
+				}
+				// What one region does not play, the other does.
+				name := role[strings.LastIndex(role, "/")+1:]
+				played := used[role+" "+action]
+				for other := range byRole {
+					if sameKind(name, other[strings.LastIndex(other, "/")+1:]) {
+						played = played || used[other+" "+action]
+					}
+				}
+				if !played && unused[action] == "" {
+					t.Errorf("%s is granted %s and never used it", role, action)
+				}
+			}
+		}
+	}
+}
+
+// sameKind reports whether two roles are the same but for their region.
+func sameKind(a, b string) bool {
+	for _, r := range []string{home, other} {
+		a, b = strings.ReplaceAll(a, r, "REGION"), strings.ReplaceAll(b, r, "REGION")
+	}
+	return a == b
+}
+
+// statements reads every policy of a role.
+func statements(t *testing.T, w *stage.World, role string) []statement {
+	t.Helper()
+	client := iam.NewFromConfig(w.AWS.Config(home))
+	name := role[strings.LastIndex(role, "/")+1:]
+	var documents []string
+	inline, err := client.ListRolePolicies(t.Context(), &iam.ListRolePoliciesInput{RoleName: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range inline.PolicyNames {
+		out, err := client.GetRolePolicy(t.Context(), &iam.GetRolePolicyInput{RoleName: &name, PolicyName: &p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents = append(documents, aws.ToString(out.PolicyDocument))
+	}
+	attached, err := client.ListAttachedRolePolicies(t.Context(), &iam.ListAttachedRolePoliciesInput{RoleName: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range attached.AttachedPolicies {
+		policy, err := client.GetPolicy(t.Context(), &iam.GetPolicyInput{PolicyArn: p.PolicyArn})
+		if err != nil {
+			t.Fatal(err)
+		}
+		version, err := client.GetPolicyVersion(t.Context(), &iam.GetPolicyVersionInput{PolicyArn: p.PolicyArn, VersionId: policy.Policy.DefaultVersionId})
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents = append(documents, aws.ToString(version.PolicyVersion.Document))
+	}
+	var all []statement
+	for _, d := range documents {
+		if plain, err := url.QueryUnescape(d); err == nil && !json.Valid([]byte(d)) {
+			d = plain
+		}
+		var policy struct{ Statement []statement }
+		if err := json.Unmarshal([]byte(d), &policy); err != nil {
+			t.Fatalf("%s: %v in %s", role, err, d)
+		}
+		all = append(all, policy.Statement...)
+	}
+	if len(all) == 0 {
+		t.Fatalf("%s has no policy", role)
+	}
+	return all
+}

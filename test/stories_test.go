@@ -1,0 +1,473 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
+	"github.com/gruntwork-io/terratest/modules/logger"
+	"github.com/gruntwork-io/terratest/modules/terraform"
+
+	"firstline/internal/localaws"
+	"firstline/internal/stage"
+	"firstline/internal/timeline"
+)
+
+const (
+	home  = "eu-west-1"
+	other = "us-east-1"
+	// longEnough bounds a story: the longest goes through every retry of the
+	// pager and then of Slack.
+	longEnough = 8 * time.Minute
+)
+
+// scene is what a story plays on.
+type scene struct {
+	*stage.World
+	i *stage.Instance
+	// healthCheck is the id of the instance's health check, if it has one.
+	healthCheck string
+	// slackDown and pagerDown break a service for this instance alone.
+	slackDown, pagerDown func()
+}
+
+// story is one incident from the ringing alarm to its end.
+type story struct {
+	name   string
+	region string // home unless told otherwise
+	// settings override the instance's.
+	settings map[string]any
+	// healthCheck gives the instance a health check.
+	healthCheck bool
+	set         func(*scene)
+	// What must come of it: the name of the last state, how often EC2 was
+	// asked to reboot, and how many messages speak of this instance.
+	end                   string
+	reboots, slack, pages int
+	// says must stand in the message.
+	says []string
+}
+
+func deny(service, action, id string) localaws.Fault {
+	return localaws.Fault{Service: service, Action: action, Contains: id, Status: 403, Code: "AccessDenied", Message: "not authorized"}
+}
+
+// reports returns health checks' observations: n of 8 checkers are content.
+func reports(n int) []localaws.Observation {
+	all := make([]localaws.Observation, 8)
+	for k := range all {
+		all[k].Status = "Failure: Connection timed out."
+		if k < n {
+			all[k].Status = "Success: HTTP Status Code 200, OK"
+		}
+	}
+	return all
+}
+
+func stories() []story {
+	const silently, recovered, paged = "All good", "Recovered", "Paged"
+	pinned := map[string]any{"ssh": map[string]any{"host_key_fingerprint": "SHA256:" + strings.Repeat("A", 43)}}
+	return []story{
+		{name: "all well", healthCheck: true, set: func(*scene) {}, end: silently},
+
+		{name: "URL refused in run 1", set: func(s *scene) {
+			_ = s.i.SetHTTP(stage.Refuse)
+			s.i.OnReboot(stage.CuredBy(time.Second))
+		}, end: recovered, reboots: 1, slack: 1, says: []string{"refused", "reachable since"}},
+		{name: "URL answers 503 in run 1", set: func(s *scene) {
+			_ = s.i.SetHTTP(stage.Broken)
+			s.i.OnReboot(stage.CuredBy(time.Second))
+		}, end: recovered, reboots: 1, slack: 1, says: []string{"503"}},
+		{name: "Route 53 fails in run 1", healthCheck: true, set: func(s *scene) {
+			s.AWS.SetHealthCheckFunc(s.healthCheck, func() []localaws.Observation { return reports(8 * min(s.i.Reboots(), 1)) })
+		}, end: recovered, reboots: 1, slack: 1, says: []string{"checkers"}},
+		{name: "SSH hangs in run 1", set: func(s *scene) {
+			_ = s.i.SetSSH(stage.Hang)
+			s.i.OnReboot(stage.CuredBy(time.Second))
+		}, end: recovered, reboots: 1, slack: 1, says: []string{"SSH"}},
+		{name: "recovery in the middle of the boot window", set: func(s *scene) {
+			_ = s.i.SetHTTP(stage.Hang)
+			s.i.OnReboot(stage.CuredBy(6 * time.Second))
+		}, end: recovered, reboots: 1, slack: 1},
+
+		{name: "URL fails in run 2", set: func(s *scene) { _ = s.i.SetHTTP(stage.Refuse) },
+			end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot", "refused"}},
+		{name: "Route 53 fails in run 2", healthCheck: true, set: func(s *scene) { s.AWS.SetHealthCheck(s.healthCheck, reports(1)...) },
+			end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot", "checkers"}},
+		{name: "SSH fails in run 2", set: func(s *scene) { _ = s.i.SetSSH(stage.Broken) },
+			end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot", "SSH"}},
+		{name: "another check fails in run 2", set: func(s *scene) {
+			_ = s.i.SetHTTP(stage.Refuse)
+			s.i.OnReboot(func(i *stage.Instance) { _ = i.SetHTTP(stage.Healthy); _ = i.SetSSH(stage.Refuse) })
+		}, end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot"}},
+
+		{name: "denied at the URL check", set: func(s *scene) { s.AWS.AddFault(deny("ec2", "DescribeInstances", s.i.ID)) },
+			end: paged, pages: 1, says: []string{"Denied", "could not be checked"}},
+		{name: "throttled for good at the URL check", set: func(s *scene) {
+			s.AWS.AddFault(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded"})
+		}, end: paged, pages: 1, says: []string{"Unavailable"}},
+		{name: "throttled for a moment at the URL check", set: func(s *scene) {
+			s.AWS.AddFault(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded", Times: 4})
+		}, end: silently},
+		{name: "no address at the URL check", set: func(s *scene) { s.AWS.SetPublicAddress(s.i.ID, "") },
+			end: paged, pages: 1, says: []string{"no public IPv4 address"}},
+		{name: "the instance is stopped", set: func(s *scene) {
+			_, err := ec2.NewFromConfig(s.AWS.Config(home)).StopInstances(context.Background(), &ec2.StopInstancesInput{InstanceIds: []string{s.i.ID}})
+			if err != nil {
+				panic(err)
+			}
+		}, end: paged, pages: 1, says: []string{"stopped"}},
+		{name: "denied at the Route 53 check", healthCheck: true, set: func(s *scene) {
+			s.AWS.AddFault(deny("route53", "GetHealthCheckStatus", s.healthCheck))
+		}, end: paged, pages: 1, says: []string{"Denied"}},
+		{name: "no observations at the Route 53 check", healthCheck: true, set: func(s *scene) { s.AWS.SetHealthCheck(s.healthCheck) },
+			end: paged, pages: 1, says: []string{"Unavailable"}},
+		{name: "an unknown health check", settings: map[string]any{"route53": map[string]any{"health_check_id": "00000000-0000-4000-8000-00000000dead"}},
+			set: func(*scene) {}, end: paged, pages: 1, says: []string{"InvalidInput"}},
+		{name: "another host key at the SSH check", settings: pinned, set: func(*scene) {},
+			end: paged, pages: 1, says: []string{"InvalidInput", "SHA256:"}},
+		{name: "the function is killed at a check and then is not", region: other, set: func(s *scene) {
+			s.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: s.i.ID, Code: "Runtime.ExitError", Times: 1})
+		}, end: silently},
+
+		{name: "the reboot is denied", set: func(s *scene) {
+			_ = s.i.SetHTTP(stage.Refuse)
+			s.AWS.AddFault(deny("ec2", "RebootInstances", s.i.ID))
+		}, end: paged, pages: 1, says: []string{"Denied", "refused"}},
+		{name: "the reboot's answer gets lost", set: func(s *scene) {
+			_ = s.i.SetHTTP(stage.Refuse)
+			s.i.OnReboot(stage.CuredBy(time.Second))
+			s.AWS.AddFault(localaws.Fault{Service: "ec2", Action: "RebootInstances", Contains: s.i.ID, Drop: localaws.DropAnswer})
+		}, end: recovered, reboots: 1, slack: 1, says: []string{"unknown"}},
+
+		{name: "Slack is down", set: func(s *scene) {
+			_ = s.i.SetHTTP(stage.Refuse)
+			s.i.OnReboot(stage.CuredBy(time.Second))
+			s.slackDown()
+		}, end: paged, reboots: 1, pages: 1, says: []string{"recovered", "Slack"}},
+		{name: "OpsGenie is down", set: func(s *scene) { _ = s.i.SetSSH(stage.Refuse); s.pagerDown() },
+			end: "Page failed", reboots: 1, slack: 1, says: []string{"Nobody was paged"}},
+		{name: "Slack and OpsGenie are down", set: func(s *scene) { _ = s.i.SetSSH(stage.Refuse); s.slackDown(); s.pagerDown() },
+			end: "Nobody was told", reboots: 1},
+	}
+}
+
+// down is the set of instances for which a service is down.
+type down struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+func (d *down) add(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ids = append(d.ids, id)
+}
+
+func (d *down) picks(body string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.ContainsFunc(d.ids, func(id string) bool { return strings.Contains(body, id) })
+}
+
+// TestStories deploys the root to a local AWS and plays every story against it,
+// all at the same time, then looks at what the deployment left behind.
+func TestStories(t *testing.T) {
+	w, err := stage.New(t.Context(), stage.Options{Root: root(t), Log: testLog{t}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	var slackDown, pagerDown down
+	w.Slack.FailWhen(slackDown.picks)
+	w.Pager.FailWhen(pagerDown.picks)
+
+	all := stories()
+	scenes := make([]*scene, len(all))
+	overrides := map[string]map[string]any{}
+	var instances []*stage.Instance
+	for n, s := range all {
+		region := s.region
+		if region == "" {
+			region = home
+		}
+		i, err := w.AddInstance(t.Context(), region)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scenes[n] = &scene{World: w, i: i, slackDown: func() { slackDown.add(i.ID) }, pagerDown: func() { pagerDown.add(i.ID) }}
+		overrides[i.ID] = s.settings
+		if s.healthCheck {
+			id := fmt.Sprintf("%08x-0000-4000-8000-000000000000", n+1)
+			w.AWS.SetHealthCheck(id, reports(8)...)
+			scenes[n].healthCheck = id
+			overrides[i.ID] = map[string]any{"route53": map[string]any{"health_check_id": id, "attempts": 1}}
+		}
+		instances = append(instances, i)
+	}
+	dir, err := w.CopyRoot(w.Variables(overrides, instances...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := terraformOptions(w, dir)
+	terraform.InitAndApplyContext(t, t.Context(), options)
+
+	t.Run("the plan after it is empty", func(t *testing.T) {
+		if code := terraform.PlanExitCodeContext(t, t.Context(), options); code != 0 {
+			t.Errorf("terraform plan -detailed-exitcode: %d, want 0", code)
+		}
+	})
+	executions := &started{}
+	t.Run("story", func(t *testing.T) {
+		for n, s := range all {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				s.play(t, scenes[n], executions)
+			})
+		}
+		t.Run("an instance without settings", func(t *testing.T) {
+			t.Parallel()
+			playUnknownInstance(t, w, executions)
+		})
+	})
+	t.Run("every call was allowed and every right was used", func(t *testing.T) { auditRights(t, w) })
+	t.Run("no secret is anywhere", func(t *testing.T) { auditSecrets(t, w, dir, executions) })
+	t.Run("destroy leaves nothing", func(t *testing.T) {
+		terraform.DestroyContext(t, t.Context(), options)
+		auditEmpty(t, w)
+	})
+}
+
+func terraformOptions(w *stage.World, dir string) *terraform.Options {
+	return &terraform.Options{
+		TerraformDir: dir, TerraformBinary: w.Terraform, EnvVars: w.Environment(),
+		NoColor: true, Parallelism: 40, Logger: logger.Discard,
+	}
+}
+
+// testLog writes progress into a test's log.
+type testLog struct{ t *testing.T }
+
+func (l testLog) Write(p []byte) (int, error) {
+	l.t.Logf("%s", strings.TrimRight(string(p), "\n"))
+	return len(p), nil
+}
+
+// started remembers the executions of a test.
+type started struct {
+	mu  sync.Mutex
+	all map[string]string // ARN to region
+}
+
+func (s *started) add(arn, region string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = map[string]string{}
+	}
+	s.all[arn] = region
+}
+
+// play rings the instance's alarm and asserts what comes of it.
+func (s story) play(t *testing.T, sc *scene, executions *started) {
+	s.set(sc)
+	end, last, lines := ring(t, sc.World, sc.i.Region, "firstline-cpu-"+sc.i.ID, executions)
+	if last != s.end {
+		t.Errorf("ended in %q (%s), want %q", last, end, s.end)
+	}
+	asked := 0
+	for _, r := range sc.AWS.Reboots() {
+		if r.InstanceID == sc.i.ID {
+			asked++
+		}
+	}
+	if asked != s.reboots {
+		t.Errorf("%d reboots, want %d", asked, s.reboots)
+	}
+	slack, pages := sc.Slack.Received(sc.i.ID), sc.Pager.Received(sc.i.ID)
+	if len(slack) != s.slack || len(pages) != s.pages {
+		t.Errorf("%d Slack messages and %d pages, want %d and %d", len(slack), len(pages), s.slack, s.pages)
+	}
+	for _, m := range slices.Concat(slack, pages) {
+		for _, want := range append([]string{sc.i.Region, "123456789012", "firstline-cpu-" + sc.i.ID, "executions/details"}, s.says...) {
+			if !strings.Contains(m.Text+m.Body, want) {
+				t.Errorf("the message does not say %q:\n%s", want, m.Text)
+			}
+		}
+	}
+	if t.Failed() {
+		t.Logf("timeline:\n%s", strings.Join(lines, "\n"))
+	}
+}
+
+// ring rings an alarm and waits for the end of the one execution it starts. It
+// returns the execution's status, the name of its last state, and its timeline.
+func ring(t *testing.T, w *stage.World, region, alarm string, executions *started) (status, last string, lines []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), longEnough)
+	defer cancel()
+	arns, err := w.AWS.Ring(ctx, region, alarm, "Threshold Crossed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(arns) != 1 {
+		t.Fatalf("the alarm started %d executions, want 1", len(arns))
+	}
+	executions.add(arns[0], region)
+	client := sfn.NewFromConfig(w.AWS.Config(region))
+	end, err := timeline.Follow(ctx, client, arns[0], func(l timeline.Line) {
+		lines = append(lines, fmt.Sprintf("%7.1fs %-24s %s", l.After.Seconds(), l.State, l.Text))
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, strings.Join(lines, "\n"))
+	}
+	history, err := client.GetExecutionHistory(ctx, &sfn.GetExecutionHistoryInput{ExecutionArn: &arns[0], MaxResults: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range history.Events {
+		if e.StateEnteredEventDetails != nil {
+			last = aws.ToString(e.StateEnteredEventDetails.Name)
+		}
+	}
+	if want := strings.HasPrefix(last, "Page failed") || strings.HasPrefix(last, "Nobody"); want != (end.Status == sfntypes.ExecutionStatusFailed) {
+		t.Errorf("an execution that ends in %q is %s", last, end.Status)
+	}
+	return string(end.Status), last, lines
+}
+
+// playUnknownInstance rings an alarm of ours for an instance that has no
+// settings: no incident can be opened, and somebody must hear of it.
+func playUnknownInstance(t *testing.T, w *stage.World, executions *started) {
+	const id = "i-0ffffffffffffffff"
+	name := "firstline-cpu-" + id
+	_, err := cloudwatch.NewFromConfig(w.AWS.Config(home)).PutMetricAlarm(t.Context(), &cloudwatch.PutMetricAlarmInput{
+		AlarmName: &name, Namespace: aws.String("AWS/EC2"), MetricName: aws.String("CPUUtilization"),
+		Dimensions: []cwtypes.Dimension{{Name: aws.String("InstanceId"), Value: aws.String(id)}},
+		Period:     aws.Int32(300), EvaluationPeriods: aws.Int32(1), Threshold: aws.Float64(100),
+		Statistic: cwtypes.StatisticMaximum, ComparisonOperator: cwtypes.ComparisonOperatorGreaterThanOrEqualToThreshold,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_, err := cloudwatch.NewFromConfig(w.AWS.Config(home)).DeleteAlarms(context.WithoutCancel(t.Context()), &cloudwatch.DeleteAlarmsInput{AlarmNames: []string{name}})
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	if status, last, lines := ring(t, w, home, name, executions); last != "Paged" {
+		t.Errorf("ended in %q (%s), want Paged\n%s", last, status, strings.Join(lines, "\n"))
+	}
+	pages := w.Pager.Received(name)
+	if len(pages) != 1 || !strings.Contains(pages[0].Text, "regions.tfvars") {
+		t.Errorf("%d pages: %+v", len(pages), pages)
+	}
+}
+
+// auditSecrets looks for the secrets in all that may not hold them.
+func auditSecrets(t *testing.T, w *stage.World, dir string, executions *started) {
+	looked := 0
+	look := func(where, text string) {
+		looked++
+		for _, secret := range []string{stage.SlackToken, stage.OpsGenieKey} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s holds a secret", where)
+			}
+		}
+	}
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.Contains(path, ".terraform"+string(filepath.Separator)) {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		look(path, string(text))
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for _, region := range []string{home, other} {
+		logs := w.AWS.Logs("firstline-responder")
+		if logs == "" {
+			t.Errorf("%s: the function logged nothing", region)
+		}
+		look("the log of the function", logs)
+	}
+	for arn, region := range executions.all {
+		client := sfn.NewFromConfig(w.AWS.Config(region))
+		history, err := client.GetExecutionHistory(t.Context(), &sfn.GetExecutionHistoryInput{ExecutionArn: &arn, MaxResults: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range history.Events {
+			for _, text := range []*string{
+				inputOf(e.StateEnteredEventDetails), outputOf(e.StateExitedEventDetails), causeOf(e.TaskFailedEventDetails),
+			} {
+				if text != nil {
+					look("the history of "+arn, *text)
+				}
+			}
+		}
+	}
+	for _, m := range slices.Concat(w.Slack.Received(), w.Pager.Received()) {
+		look("a message", m.Body)
+	}
+	if looked < 100 {
+		t.Errorf("looked at %d texts only", looked)
+	}
+}
+
+func inputOf(d *sfntypes.StateEnteredEventDetails) *string {
+	if d == nil {
+		return nil
+	}
+	return d.Input
+}
+
+func outputOf(d *sfntypes.StateExitedEventDetails) *string {
+	if d == nil {
+		return nil
+	}
+	return d.Output
+}
+
+func causeOf(d *sfntypes.TaskFailedEventDetails) *string {
+	if d == nil {
+		return nil
+	}
+	return d.Cause
+}
+
+// auditEmpty asserts that nothing of the deployment is left.
+func auditEmpty(t *testing.T, w *stage.World) {
+	for _, region := range []string{home, other} {
+		machines, err := sfn.NewFromConfig(w.AWS.Config(region)).ListStateMachines(t.Context(), &sfn.ListStateMachinesInput{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		alarms, err := cloudwatch.NewFromConfig(w.AWS.Config(region)).DescribeAlarms(t.Context(), &cloudwatch.DescribeAlarmsInput{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, m := len(machines.StateMachines), len(alarms.MetricAlarms); n+m > 0 {
+			t.Errorf("%s: %d state machines and %d alarms are left", region, n, m)
+		}
+	}
+}

@@ -242,7 +242,7 @@ func TestPlaceholdersStandInsideQuotes(t *testing.T) {
 func TestPathsOfTheDefinitionExistInAnIncident(t *testing.T) {
 	settings := incident.DefaultSettings()
 	full := incident.Incident{
-		Settings: &settings, Run: 2,
+		Settings: &settings, Run: 2, LookedAt: time.Now(),
 		Reboot:   &incident.Reboot{At: time.Now(), WindowClosesAt: time.Now()},
 		Recovery: &incident.Recovery{},
 	}

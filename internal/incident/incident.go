@@ -20,7 +20,10 @@ type Incident struct {
 	// Run is 1 before the reboot and 2 after it.
 	Run int `json:"run,omitempty"`
 	// Passed is the answer of the last check.
-	Passed   bool             `json:"passed"`
+	Passed bool `json:"passed"`
+	// LookedAt is when the last check ended, in whole seconds like
+	// Reboot.WindowClosesAt, which Step Functions compares it with.
+	LookedAt time.Time        `json:"lookedAt,omitzero"`
 	Findings []checks.Finding `json:"findings,omitempty"`
 	Reboot   *Reboot          `json:"reboot,omitempty"`
 	Recovery *Recovery        `json:"recovery,omitempty"`

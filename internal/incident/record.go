@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"time"
 
 	"firstline/checks"
 )
@@ -19,6 +20,7 @@ const maxFindings = 60
 func (i *Incident) Record(f checks.Finding) {
 	f.Run = i.Run
 	i.Passed = f.Passed
+	i.LookedAt = f.At.UTC().Truncate(time.Second)
 	if last := i.lastOf(f.Check); last != nil && i.Run == 2 && last.Passed == f.Passed && last.Skipped == f.Skipped {
 		since := last.At
 		if last.Since != nil {

@@ -394,7 +394,7 @@ func TestReboot(t *testing.T) {
 		t.Fatal(lerr)
 	}
 	r := inc.Reboot
-	if f.reboots != 1 || inc.Run != 2 || inc.Passed || r.Outcome != incident.RebootRequested || r.Reason != "url: refused" {
+	if f.reboots != 1 || inc.Run != 2 || inc.Passed || r.Outcome != incident.RebootRequested || r.Reason != "refused" {
 		t.Errorf("%d reboots, %+v, %+v", f.reboots, inc, r)
 	}
 	if d := r.WindowClosesAt.Sub(before); d < 28*time.Second || d > 31*time.Second || r.WindowClosesAt.Nanosecond() != 0 {
@@ -414,7 +414,7 @@ func TestReboot(t *testing.T) {
 		lost := failed()
 		lost.Reboot = &incident.Reboot{At: time.Now().UTC(), Outcome: incident.RebootUnknown}
 		got, lerr := invoke(t, h, payload(t, "reboot", lost))
-		if lerr.Type != "" || f.reboots != 1 || got.Run != 2 || got.Reboot.Reason != "url: refused" || got.Reboot.WindowClosesAt.IsZero() {
+		if lerr.Type != "" || f.reboots != 1 || got.Run != 2 || got.Reboot.Reason != "refused" || got.Reboot.WindowClosesAt.IsZero() {
 			t.Errorf("%v, %d reboots, %+v", lerr, f.reboots, got.Reboot)
 		}
 	})

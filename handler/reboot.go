@@ -38,7 +38,7 @@ func reboot(ctx context.Context, h *Handler, inc *incident.Incident) error {
 		inc.Reboot = &incident.Reboot{At: time.Now().UTC(), Outcome: outcome}
 	}
 	if inc.Reboot.Reason == "" && failure != nil {
-		inc.Reboot.Reason = failure.Check + ": " + failure.Reason
+		inc.Reboot.Reason = failure.Reason
 	}
 	// Whole seconds in UTC: the form that Step Functions compares.
 	inc.Reboot.WindowClosesAt = inc.Reboot.At.Add(time.Duration(inc.Settings.Boot.WindowSeconds) * time.Second).UTC().Truncate(time.Second)

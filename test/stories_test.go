@@ -85,7 +85,7 @@ func stories() []story {
 		{name: "URL refused in run 1", set: func(s *scene) {
 			_ = s.i.SetHTTP(stage.Refuse)
 			s.i.OnReboot(stage.CuredBy(time.Second))
-		}, end: recovered, reboots: 1, slack: 1, says: []string{"refused", "reachable since"}},
+		}, end: recovered, reboots: 1, slack: 1, says: []string{"refused", "Reachable since"}},
 		{name: "URL answers 503 in run 1", set: func(s *scene) {
 			_ = s.i.SetHTTP(stage.Broken)
 			s.i.OnReboot(stage.CuredBy(time.Second))

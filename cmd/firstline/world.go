@@ -47,7 +47,6 @@ func newWorld(ctx context.Context, p *progress) (*stage.World, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.say("the local AWS is ready at %s", w.AWS.Endpoint())
 	return w, nil
 }
 

@@ -1,0 +1,150 @@
+package localaws
+
+import (
+	"bytes"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Drop says at which point a fault closes the connection without an answer.
+type Drop int
+
+const (
+	// DropNothing answers the call.
+	DropNothing Drop = iota
+	// DropRequest loses the request: it never reaches AWS.
+	DropRequest
+	// DropAnswer loses the answer: AWS has done what it was asked to.
+	DropAnswer
+)
+
+// Fault breaks calls. The fields up to Contains say which calls; an empty one
+// matches any.
+type Fault struct {
+	// Service is as in a policy, as in "ssm" or "cloudwatch".
+	Service string
+	// Action is the API's name or the policy's: "Invoke" or "InvokeFunction".
+	Action string
+	Region string
+	// Role is the ARN of the role that calls, or a part of it.
+	Role string
+	// Contains has to occur in the body or the address of the request, such as
+	// an instance's id.
+	Contains string
+
+	// Status and Code refuse the call: 400 and "ThrottlingException". A Status
+	// of 0 with a Code means 400.
+	//
+	// On lambda:Invoke the codes "Sandbox.Timedout" and "Runtime.ExitError"
+	// refuse nothing: the function starts, is killed after Delay in the middle
+	// of its work, and the invocation ends with that error.
+	Status        int
+	Code, Message string
+	// Body answers with these bytes and Status (default 200) whatever was asked.
+	Body string
+	// Drop closes the connection.
+	Drop Drop
+	// Delay passes before anything else. A fault with nothing but a delay makes
+	// the call slow.
+	Delay time.Duration
+	// Times is how many calls break; 0 means all until the fault is removed.
+	Times int
+}
+
+// kills says whether the fault is the end of a running function.
+func (f *Fault) kills() bool {
+	return f.Code == errTimedOut || strings.HasPrefix(f.Code, "Runtime.")
+}
+
+// answer is what the fault answers with, or nil when the call goes on.
+func (f *Fault) answer(q *request) *response {
+	switch {
+	case f.Drop != DropNothing:
+		return nil
+	case f.Body != "":
+		status := f.Status
+		if status == 0 {
+			status = http.StatusOK
+		}
+		return &response{status: status, header: http.Header{"Content-Type": {"text/plain"}}, body: []byte(f.Body)}
+	case q.is("lambda", "Invoke") && f.kills():
+		return nil
+	case f.Code != "" || f.Status != 0:
+		status := f.Status
+		if status == 0 {
+			status = http.StatusBadRequest
+		}
+		code := f.Code
+		if code == "" {
+			code = "InternalFailure"
+		}
+		message := f.Message
+		if message == "" {
+			message = "A fault was asked for."
+		}
+		return q.refuse(status, code, message)
+	}
+	return nil
+}
+
+// AddFault breaks calls from now on, until they were Times or remove is
+// called. Of several faults that match a call, the oldest takes effect.
+func (a *AWS) AddFault(f Fault) (remove func()) {
+	set := &setFault{Fault: f, left: f.Times}
+	a.faults.mu.Lock()
+	defer a.faults.mu.Unlock()
+	a.faults.all = append(a.faults.all, set)
+	return func() {
+		a.faults.mu.Lock()
+		defer a.faults.mu.Unlock()
+		a.faults.all = slices.DeleteFunc(a.faults.all, func(f *setFault) bool { return f == set })
+	}
+}
+
+type setFault struct {
+	Fault
+	left int
+}
+
+type faults struct {
+	mu  sync.Mutex
+	all []*setFault
+}
+
+// take finds the fault of a call, if there is one, and counts it.
+func (fs *faults) take(q *request, role string) *Fault {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for i, f := range fs.all {
+		if !f.matches(q, role) {
+			continue
+		}
+		if f.Times > 0 {
+			if f.left--; f.left == 0 {
+				fs.all = slices.Delete(fs.all, i, i+1)
+			}
+		}
+		return &f.Fault
+	}
+	return nil
+}
+
+func (f *Fault) matches(q *request, role string) bool {
+	if f.Service != "" && f.Service != q.policyService() && f.Service != q.signed {
+		return false
+	}
+	if f.Action != "" && !strings.EqualFold(f.Action, q.action) && !strings.EqualFold(f.Action, q.policyAction()) {
+		return false
+	}
+	if f.Region != "" && f.Region != q.region {
+		return false
+	}
+	if f.Role != "" && !strings.Contains(role, f.Role) {
+		return false
+	}
+	return f.Contains == "" || bytes.Contains(q.body, []byte(f.Contains)) ||
+		strings.Contains(q.http.URL.Path, f.Contains) || strings.Contains(q.http.URL.RawQuery, f.Contains)
+}

@@ -1,0 +1,19 @@
+output "arn" {
+  description = "ARN of the published version of the function; definitions call this one."
+  value       = aws_lambda_function.responder.qualified_arn
+}
+
+output "unqualified_arn" {
+  description = "ARN of the function without a version."
+  value       = aws_lambda_function.responder.arn
+}
+
+output "name" {
+  description = "Name of the function."
+  value       = aws_lambda_function.responder.function_name
+}
+
+output "settings_path" {
+  description = "Path of the instances' settings in SSM; the instance id follows."
+  value       = local.settings_path
+}

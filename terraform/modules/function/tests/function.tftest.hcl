@@ -1,0 +1,222 @@
+mock_provider "aws" {
+  source = "../../tests/aws"
+}
+
+variables {
+  name     = "firstline"
+  package  = "main.tf"
+  function = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
+  slack    = { channel_id = "C0123456789", api_url = "" }
+  opsgenie = { team_id = "", endpoint = "eu", priority = "P2" }
+  instances = {
+    "i-0c1cbf2e7abdedf75" = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", secret_parameters = ["/app/token"] }
+    "i-0a1b2c3d"          = { health_check_id = "", secret_parameters = ["/app/token"] }
+  }
+}
+
+run "shape" {
+  command = plan
+  assert {
+    condition = alltrue([
+      aws_lambda_function.responder.function_name == "firstline-responder",
+      aws_lambda_function.responder.runtime == "provided.al2023",
+      aws_lambda_function.responder.architectures == tolist(["arm64"]),
+      aws_lambda_function.responder.publish,
+      aws_lambda_function.responder.memory_size == 256,
+      aws_lambda_function.responder.timeout == 60,
+      aws_lambda_function.responder.tracing_config[0].mode == "Active",
+      length(aws_lambda_function.responder.vpc_config) == 0,
+    ])
+    error_message = "the function"
+  }
+  assert {
+    condition = aws_lambda_function.responder.environment[0].variables == tomap({
+      FIRSTLINE_NAME                   = "firstline"
+      FIRSTLINE_SETTINGS_PATH          = "/firstline/instances/"
+      FIRSTLINE_LOG_LEVEL              = "info"
+      FIRSTLINE_SLACK_CHANNEL_ID       = "C0123456789"
+      FIRSTLINE_SLACK_API_URL          = ""
+      FIRSTLINE_SLACK_TOKEN_PARAMETER  = "/firstline/secrets/slack-token"
+      FIRSTLINE_OPSGENIE_ENDPOINT      = "eu"
+      FIRSTLINE_OPSGENIE_TEAM_ID       = ""
+      FIRSTLINE_OPSGENIE_PRIORITY      = "P2"
+      FIRSTLINE_OPSGENIE_KEY_PARAMETER = "/firstline/secrets/opsgenie-api-key"
+    })
+    error_message = "the function's environment"
+  }
+  assert {
+    condition     = aws_s3_object.code.key == "responder/${filesha256("main.tf")}.zip" && aws_s3_bucket.code.bucket == "firstline-code-123456789012-eu-west-1"
+    error_message = "the package is stored under its hash"
+  }
+  assert {
+    condition     = aws_cloudwatch_log_group.function.retention_in_days == 90 && aws_lambda_function.responder.logging_config[0].log_group == "/aws/lambda/firstline-responder"
+    error_message = "logs"
+  }
+  assert {
+    condition     = aws_iam_role.function.name == "firstline-responder-eu-west-1"
+    error_message = "IAM names carry the region"
+  }
+}
+
+run "policy" {
+  command = plan
+  assert {
+    condition = { for s in data.aws_iam_policy_document.function.statement : s.sid => sort(s.resources) } == {
+      Log            = tolist(["arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/firstline-responder:*"])
+      Trace          = tolist(["*"])
+      ReadParameters = tolist(["arn:aws:ssm:eu-west-1:123456789012:parameter/app/token", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/instances/*", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/opsgenie-api-key", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/slack-token"])
+      FindInstance   = tolist(["*"])
+      AskAlarm       = tolist(["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-*"])
+      Reboot         = tolist(["arn:aws:ec2:eu-west-1:123456789012:instance/i-0a1b2c3d", "arn:aws:ec2:eu-west-1:123456789012:instance/i-0c1cbf2e7abdedf75"])
+      AskHealthCheck = tolist(["arn:aws:route53:::healthcheck/4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b"])
+    }
+    error_message = jsonencode({ for s in data.aws_iam_policy_document.function.statement : s.sid => sort(s.resources) })
+  }
+  assert {
+    condition     = length(aws_iam_policy.exact) == 0
+    error_message = "no managed policy while all fits the role's own"
+  }
+}
+
+run "no_health_check_no_statement" {
+  command = plan
+  variables {
+    instances = { "i-0a1b2c3d" = { health_check_id = "", secret_parameters = [] } }
+  }
+  assert {
+    condition     = !contains([for s in data.aws_iam_policy_document.function.statement : s.sid], "AskHealthCheck")
+    error_message = "no rights on health checks where there are none"
+  }
+}
+
+run "vpc" {
+  command = plan
+  variables {
+    vpc = { subnet_ids = ["subnet-01234567"], security_group_ids = ["sg-01234567"], ipv6 = true }
+  }
+  assert {
+    condition     = aws_lambda_function.responder.vpc_config[0].ipv6_allowed_for_dual_stack && contains([for s in data.aws_iam_policy_document.function.statement : s.sid], "JoinVPC")
+    error_message = "the function joins the VPC, and may"
+  }
+}
+
+# 900 instances: 128 in the role's own policy, the others 89 to a policy.
+run "many_instances_take_managed_policies" {
+  command = plan
+  variables {
+    instances = { for i in range(900) : format("i-%017x", i) => { health_check_id = "", secret_parameters = [] } }
+  }
+  assert {
+    condition = alltrue([
+      length(aws_iam_policy.exact) == 9,
+      length(aws_iam_role_policy_attachment.exact) == 9,
+      aws_iam_policy.exact[8].name == "firstline-responder-eu-west-1-9",
+      length(toset(flatten(concat(
+        [for s in data.aws_iam_policy_document.function.statement : s.resources if s.sid == "Reboot"],
+        [for d in data.aws_iam_policy_document.exact : [for s in d.statement : s.resources]],
+      )))) == 900,
+      # What IAM would count: 37 + 2 for the policy, 74 for the statement.
+      alltrue([for d in data.aws_iam_policy_document.exact : sum([for s in d.statement : sum([for r in s.resources : length(r) + 3]) + 74]) + 39 <= 6144]),
+    ])
+    error_message = "every instance in a policy, none longer than it may be: ${length(aws_iam_policy.exact)}"
+  }
+}
+
+run "too_many_instances" {
+  command = plan
+  variables {
+    instances = { for i in range(1024) : format("i-%017x", i) => { health_check_id = "", secret_parameters = [] } }
+  }
+  expect_failures = [aws_iam_role_policy.function]
+}
+
+run "a_raised_quota_holds_more" {
+  command = plan
+  variables {
+    function  = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 20 }
+    instances = { for i in range(1024) : format("i-%017x", i) => { health_check_id = "", secret_parameters = [] } }
+  }
+}
+
+run "too_many_secret_headers" {
+  command = plan
+  variables {
+    instances = { for i in range(200) : format("i-%017x", i) => { health_check_id = "", secret_parameters = ["/app/${i}/token"] } }
+  }
+  expect_failures = [aws_iam_role_policy.function]
+}
+
+run "package_missing" {
+  command = plan
+  variables {
+    package = "nowhere.zip"
+  }
+  expect_failures = [var.package]
+}
+
+# secrets_version against what is stored, and whether the values are at hand.
+
+run "secrets_first_deployment_without_values" {
+  command = plan
+  assert {
+    condition     = aws_ssm_parameter.secret["slack-token"].type == "SecureString" && aws_ssm_parameter.secret["slack-token"].value_wo_version == 1
+    error_message = "a secret is encrypted"
+  }
+}
+
+run "secrets_rotation_without_values" {
+  command = plan
+  variables {
+    secrets_version = 2
+  }
+  override_data {
+    target = data.aws_ssm_parameters_by_path.secrets_version
+    values = { values = ["1"] }
+  }
+  expect_failures = [aws_ssm_parameter.secret]
+}
+
+run "secrets_rotation_with_one_value" {
+  command = plan
+  variables {
+    secrets_version = 2
+    slack_token     = "xoxb-test"
+  }
+  override_data {
+    target = data.aws_ssm_parameters_by_path.secrets_version
+    values = { values = ["1"] }
+  }
+  expect_failures = [aws_ssm_parameter.secret]
+}
+
+run "secrets_rotation_with_values" {
+  command = plan
+  variables {
+    secrets_version  = 2
+    slack_token      = "xoxb-test"
+    opsgenie_api_key = "test"
+  }
+  override_data {
+    target = data.aws_ssm_parameters_by_path.secrets_version
+    values = { values = ["1"] }
+  }
+}
+
+run "secrets_stored_already" {
+  command = plan
+  variables {
+    secrets_version = 2
+  }
+  override_data {
+    target = data.aws_ssm_parameters_by_path.secrets_version
+    values = { values = ["2"] }
+  }
+}
+
+run "secrets_of_a_later_version_in_a_new_region" {
+  command = plan
+  variables {
+    secrets_version = 2
+  }
+  expect_failures = [aws_ssm_parameter.secret]
+}

@@ -1,0 +1,83 @@
+variable "name" {
+  description = "Prefix of every name of the deployment."
+  type        = string
+}
+
+variable "package" {
+  description = "Path of the function's zip, for the architecture below."
+  type        = string
+
+  validation {
+    condition     = fileexists(var.package)
+    error_message = "There is no file ${var.package}: run `make build`, or name the zip."
+  }
+}
+
+variable "function" {
+  description = "Shape of the function; managed_policies is how many managed policies the account may attach to a role (AWS: 10, up to 20 on request)."
+  type = object({
+    architecture       = string
+    memory_mb          = number
+    timeout_seconds    = number
+    log_retention_days = number
+    log_level          = string
+    managed_policies   = number
+  })
+}
+
+variable "slack" {
+  description = "Where Slack messages go; an empty api_url is Slack's own."
+  type = object({
+    channel_id = string
+    api_url    = string
+  })
+}
+
+variable "opsgenie" {
+  description = "Where pages go: endpoint is us, eu, jsm or an address; an empty team_id leaves the choice to the integration."
+  type = object({
+    team_id  = string
+    endpoint = string
+    priority = string
+  })
+}
+
+variable "instances" {
+  description = "What the function may touch: instance id => its health check (empty: none) and the SSM parameters of its secret headers."
+  type = map(object({
+    health_check_id   = string
+    secret_parameters = list(string)
+  }))
+}
+
+variable "vpc" {
+  description = "Subnets and security groups of the function; null: it runs outside any VPC."
+  type = object({
+    subnet_ids         = list(string)
+    security_group_ids = list(string)
+    ipv6               = bool
+  })
+  default = null
+}
+
+variable "slack_token" {
+  description = "Slack bot token; null leaves the stored one alone."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+}
+
+variable "opsgenie_api_key" {
+  description = "OpsGenie (or Jira Service Management) API key; null leaves the stored one alone."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+}
+
+variable "secrets_version" {
+  description = "Raise it to write the secrets again."
+  type        = number
+  default     = 1
+}

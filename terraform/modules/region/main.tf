@@ -1,0 +1,60 @@
+locals {
+  # The rule matches alarms by this prefix. The deployment's own alarms begin
+  # with NAME-self- and never start an incident.
+  alarm_prefix  = "${var.name}-cpu-"
+  alarm_actions = module.topic[*].arn
+}
+
+module "topic" {
+  source = "../topic"
+  count  = length(var.subscribers) > 0 ? 1 : 0
+
+  name        = var.name
+  subscribers = var.subscribers
+}
+
+module "function" {
+  source = "../function"
+
+  name             = var.name
+  package          = var.function.package
+  function         = var.function
+  slack            = var.slack
+  opsgenie         = var.opsgenie
+  instances        = var.settings.instances
+  vpc              = var.settings.vpc
+  slack_token      = var.slack_token
+  opsgenie_api_key = var.opsgenie_api_key
+  secrets_version  = var.secrets_version
+}
+
+module "workflow" {
+  source = "../workflow"
+
+  name                      = var.name
+  function_arn              = module.function.arn
+  function_unqualified_arn  = module.function.unqualified_arn
+  execution_timeout_seconds = var.execution_timeout_seconds
+  log_retention_days        = var.function.log_retention_days
+  alarm_actions             = local.alarm_actions
+}
+
+module "trigger" {
+  source = "../trigger"
+
+  name              = var.name
+  alarm_prefix      = local.alarm_prefix
+  state_machine_arn = module.workflow.arn
+  alarm_actions     = local.alarm_actions
+}
+
+module "watch" {
+  source = "../watch"
+
+  alarm_prefix  = local.alarm_prefix
+  settings_path = module.function.settings_path
+  instances     = var.settings.instances
+
+  # An alarm that rang before the rule was there would never be heard.
+  depends_on = [module.trigger]
+}

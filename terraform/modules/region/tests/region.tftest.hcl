@@ -1,0 +1,138 @@
+mock_provider "aws" {
+  source = "../../tests/aws"
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/role" }
+  }
+  mock_resource "aws_lambda_function" {
+    defaults = {
+      arn           = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder"
+      qualified_arn = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:1"
+    }
+  }
+  mock_resource "aws_sfn_state_machine" {
+    defaults = { arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline" }
+  }
+}
+
+variables {
+  settings = {
+    instances = {
+      "i-0c1cbf2e7abdedf75" = {
+        json              = "{}"
+        alarm             = { namespace = "AWS/EC2", metric = "CPUUtilization", period_seconds = 300, statistic = "Maximum", threshold = 100, evaluation_periods = 1, comparison = "GreaterThanOrEqualToThreshold", treat_missing_data = "missing" }
+        health_check_id   = ""
+        secret_parameters = []
+      }
+    }
+  }
+  slack       = { channel_id = "C0123456789", api_url = "" }
+  opsgenie    = { team_id = "", endpoint = "us", priority = "P3" }
+  function    = { package = "main.tf", architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
+  subscribers = []
+}
+
+run "nobody_to_tell" {
+  command = plan
+  assert {
+    condition     = output.alarm_topic_arn == null && length(module.topic) == 0
+    error_message = "no topic without subscribers"
+  }
+  assert {
+    condition     = output.alarm_names == tolist(["firstline-cpu-i-0c1cbf2e7abdedf75"])
+    error_message = "the instances' alarms"
+  }
+  assert {
+    condition     = output.self_alarm_names == tolist(["firstline-self-dead-letter", "firstline-self-executions-aborted", "firstline-self-executions-failed", "firstline-self-executions-timed-out"])
+    error_message = "the deployment's own alarms share no prefix with the instances'"
+  }
+}
+
+run "somebody_to_tell" {
+  command = plan
+  variables {
+    subscribers = [
+      { protocol = "email", endpoint = "oncall@example.com" },
+      { protocol = "https", endpoint = "https://example.com/hook" },
+      { protocol = "sms", endpoint = "+4930123456" },
+      { protocol = "sqs", endpoint = "arn:aws:sqs:eu-west-1:123456789012:queue" },
+      { protocol = "lambda", endpoint = "arn:aws:lambda:eu-west-1:123456789012:function:hook" },
+    ]
+  }
+  assert {
+    condition     = length(module.topic) == 1
+    error_message = "a topic"
+  }
+}
+
+run "subscribers_not_said" {
+  command = plan
+  variables {
+    subscribers = null
+  }
+  expect_failures = [var.subscribers]
+}
+
+run "subscriber_of_an_unknown_protocol" {
+  command = plan
+  variables {
+    subscribers = [{ protocol = "fax", endpoint = "+4930123456" }]
+  }
+  expect_failures = [var.subscribers]
+}
+
+run "subscriber_without_an_address" {
+  command = plan
+  variables {
+    subscribers = [{ protocol = "email", endpoint = "oncall" }]
+  }
+  expect_failures = [var.subscribers]
+}
+
+run "subscriber_named_twice" {
+  command = plan
+  variables {
+    subscribers = [{ protocol = "email", endpoint = "a@example.com" }, { protocol = "email", endpoint = "a@example.com" }]
+  }
+  expect_failures = [var.subscribers]
+}
+
+run "name_too_long" {
+  command = plan
+  variables {
+    name = "a2345678901234567890123456789"
+  }
+  expect_failures = [var.name]
+}
+
+run "name_in_capitals" {
+  command = plan
+  variables {
+    name = "Firstline"
+  }
+  expect_failures = [var.name]
+}
+
+run "name_that_SSM_keeps" {
+  command = plan
+  variables {
+    name = "aws-firstline"
+  }
+  expect_failures = [var.name]
+}
+
+run "name_that_another_deployment_would_match" {
+  command = plan
+  variables {
+    name = "firstline-cpu-two"
+  }
+  expect_failures = [var.name]
+}
+
+run "secrets_version_below_one" {
+  command = plan
+  variables {
+    secrets_version = 0
+  }
+  expect_failures = [var.secrets_version]
+}

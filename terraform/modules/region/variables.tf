@@ -1,0 +1,132 @@
+variable "name" {
+  description = "Prefix of every name: two deployments in one account need two."
+  type        = string
+  default     = "firstline"
+
+  # The longest name made of it is the code bucket's: NAME-code-ACCOUNT-REGION,
+  # 63 characters at most. SSM keeps names that begin with aws or ssm to itself.
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.name)) && length(var.name) <= 28 && !can(regex("^(aws|ssm)|-cpu(-|$)|-self(-|$)", var.name))
+    error_message = "name = \"${var.name}\": use up to 28 lower-case letters, digits and single hyphens, beginning with a letter, not with aws or ssm, and without -cpu or -self, which set this project's alarms apart."
+  }
+}
+
+variable "settings" {
+  description = "What modules/settings makes of the operator's file for this region: module.settings.deployment.regions[REGION]."
+  type = object({
+    instances = map(object({
+      json = string
+      alarm = object({
+        namespace          = string
+        metric             = string
+        period_seconds     = number
+        statistic          = string
+        threshold          = number
+        evaluation_periods = number
+        comparison         = string
+        treat_missing_data = string
+      })
+      health_check_id   = string
+      secret_parameters = list(string)
+    }))
+    vpc = optional(object({
+      subnet_ids         = list(string)
+      security_group_ids = list(string)
+      ipv6               = bool
+    }))
+  })
+}
+
+variable "slack" {
+  description = "module.settings.deployment.slack"
+  type = object({
+    channel_id = string
+    api_url    = string
+  })
+}
+
+variable "opsgenie" {
+  description = "module.settings.deployment.opsgenie"
+  type = object({
+    team_id  = string
+    endpoint = string
+    priority = string
+  })
+}
+
+variable "function" {
+  description = "module.settings.deployment.function"
+  type = object({
+    package            = string
+    architecture       = string
+    memory_mb          = number
+    timeout_seconds    = number
+    log_retention_days = number
+    log_level          = string
+    managed_policies   = number
+  })
+}
+
+variable "execution_timeout_seconds" {
+  description = "How long an incident may take as a whole; the same as given to modules/settings."
+  type        = number
+  default     = 7200
+}
+
+variable "subscribers" {
+  description = "Who hears about the deployment's own alarms: [{ protocol, endpoint }]. An empty list, said explicitly, is nobody."
+  type = list(object({
+    protocol = string
+    endpoint = string
+  }))
+  default = null
+
+  validation {
+    condition     = var.subscribers != null
+    error_message = "subscribers: say who hears when the first line itself fails, such as [{ protocol = \"email\", endpoint = \"oncall@example.com\" }], or [] for nobody."
+  }
+
+  validation {
+    condition = alltrue([for s in coalesce(var.subscribers, []) : try({
+      email        = can(regex("^[^@\\s]+@[^@\\s]+$", s.endpoint))
+      "email-json" = can(regex("^[^@\\s]+@[^@\\s]+$", s.endpoint))
+      https        = can(regex("^https://[^\\s@]+$", s.endpoint))
+      sms          = can(regex("^\\+[1-9][0-9]{6,14}$", s.endpoint))
+      sqs          = can(regex("^arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]{12}:[^\\s:]+$", s.endpoint))
+      lambda       = can(regex("^arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:function:[^\\s]+$", s.endpoint))
+    }[s.protocol], false)])
+    error_message = "subscribers: ${join(", ", [for s in coalesce(var.subscribers, []) : "${s.protocol} to ${s.endpoint}"])}: use email or email-json with an address, https with an https:// URL, sms with a number such as +4930123456, sqs or lambda with an ARN."
+  }
+
+  validation {
+    condition     = length(coalesce(var.subscribers, [])) == length(distinct([for s in coalesce(var.subscribers, []) : "${s.protocol}:${s.endpoint}"]))
+    error_message = "subscribers: one is named twice."
+  }
+}
+
+variable "slack_token" {
+  description = "Slack bot token (scope chat:write). Never in the state or a plan; null leaves the stored one alone."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+}
+
+variable "opsgenie_api_key" {
+  description = "OpsGenie (or Jira Service Management) API key. Never in the state or a plan; null leaves the stored one alone."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+}
+
+variable "secrets_version" {
+  description = "Raise it to write the secrets again."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.secrets_version >= 1 && floor(var.secrets_version) == var.secrets_version
+    error_message = "secrets_version = ${var.secrets_version}: use a whole number from 1; raise it by one to write the secrets again."
+  }
+}

@@ -1,0 +1,204 @@
+locals {
+  # What each kind wants, for the messages.
+  wants = {
+    for section, fields in local.schema : section => {
+      for field, spec in fields : field => try(spec.want, {
+        bool    = "true or false"
+        number  = "a number from ${try(spec.min, 0)} to ${try(spec.max, 0)}"
+        integer = "a whole number from ${try(spec.min, 0)} to ${try(spec.max, 0)}"
+        enum    = "one of ${join(", ", try(spec.values, []))}"
+        regex   = "an RE2 pattern (https://golang.org/s/re2syntax)"
+        headers = "a map from header names to values of one line; a header that HTTP sets itself (Connection, Content-Length, ...) is left out, and one that carries a secret (Authorization, Cookie, X-Api-Key, ...) goes into url.secret_headers, with the name of an SSM parameter for a value"
+        secrets = "a map from header names to names of SSM parameters, which begin with \"/\", such as \"/app/healthz/token\"; Host is no secret"
+      }[spec.kind])
+    }
+  }
+
+  instance_sections = ["url", "route53", "ssh", "boot", "alarm"]
+  once_sections     = ["slack", "opsgenie", "function"]
+
+  # Null, here and below, means: not said.
+  regions = { for region, r in try({ for k, v in var.regions : k => v if can(keys(var.regions)) }, {}) : region => {
+    instances = try({ for id, i in r.instances : id => i if can(keys(r.instances)) }, {})
+    vpc       = try({ for k, v in r.vpc : k => v if can(keys(r.vpc)) }, null)
+  } }
+
+  instances = merge([for region, r in local.regions : {
+    for id, i in r.instances : "${region}/${id}" => { region = region, id = id, settings = i }
+  }]...)
+
+  subjects = merge(
+    { "" = { sections = local.once_sections, settings = { slack = var.slack, opsgenie = var.opsgenie, function = var.function } } },
+    { "defaults: " = { sections = local.instance_sections, settings = var.defaults } },
+    { for key, i in local.instances : "${key}: " => { sections = local.instance_sections, settings = i.settings } },
+  )
+
+  # subject => headers or secret_headers => the names of those that cannot be
+  bad_headers = {
+    for subject, s in local.subjects : subject => {
+      headers = try([
+        for k, v in s.settings.url.headers : k
+        if !can(regex(local.header_name, k)) || contains(local.own_headers, lower(k)) || can(regex(local.secret_header, lower(k))) || try(can(regex("[\\x00-\\x08\\x0a-\\x1f\\x7f]", tostring(v))), true)
+      ], [])
+      secret_headers = try([
+        for k, v in s.settings.url.secret_headers : k
+        if !can(regex(local.header_name, k)) || contains(local.own_headers, lower(k)) || lower(k) == "host" || !can(regex("^(/[A-Za-z0-9_.-]+)+$", v))
+      ], [])
+    }
+  }
+
+  # subject => section => field => { value, known, ok }
+  checked = {
+    for subject, s in local.subjects : subject => {
+      for section in s.sections : section => {
+        for field, value in try({ for k, v in s.settings[section] : k => v if v != null && can(keys(s.settings[section])) }, {}) : field => {
+          value = value
+          known = can(local.schema[section][field])
+          ok = try({
+            bool    = can(tobool(value))
+            number  = try(tonumber(value) >= local.schema[section][field].min && tonumber(value) <= local.schema[section][field].max, false)
+            integer = try(tonumber(value) >= local.schema[section][field].min && tonumber(value) <= local.schema[section][field].max && floor(value) == tonumber(value), false)
+            enum    = try(contains(local.schema[section][field].values, tostring(value)), false)
+            string  = try(length(regexall(local.schema[section][field].pattern, tostring(value))) > 0, false)
+            strings = try(length(value) > 0 && !can(keys(value)) && alltrue([for v in value : can(regex(local.schema[section][field].pattern, tostring(v)))]), false)
+            regex   = can(regexall(value, ""))
+            headers = try(can(keys(value)) && length(local.bad_headers[subject][field]) == 0, false)
+            secrets = try(can(keys(value)) && length(local.bad_headers[subject][field]) == 0, false)
+          }[local.schema[section][field].kind], false)
+        }
+      }
+    }
+  }
+
+  # What an instance gets of which nothing is said, and what each gets in all.
+  base = {
+    for section in local.instance_sections : section => merge(
+      { for field, spec in local.schema[section] : field => spec.default },
+      { for field, c in local.checked["defaults: "][section] : field => c.value if c.ok },
+    )
+  }
+  once = {
+    for section in local.once_sections : section => merge(
+      { for field, spec in local.schema[section] : field => spec.default },
+      { for field, c in local.checked[""][section] : field => c.value if c.ok },
+    )
+  }
+  said = {
+    for key, i in local.instances : key => {
+      for section in local.instance_sections : section => merge(
+        local.base[section],
+        { for field, c in local.checked["${key}: "][section] : field => c.value if c.ok },
+      )
+    }
+  }
+
+  package = local.once.function.package != "" ? tostring(local.once.function.package) : "${path.root}/../build/responder-${local.once.function.architecture}.zip"
+
+  # An address in the settings says whom to ask: a port or a private address
+  # from the defaults yields to it.
+  effective = {
+    for key, s in local.said : key => {
+      url = {
+        enabled            = tobool(s.url.enabled)
+        address            = tostring(s.url.address)
+        scheme             = tostring(s.url.scheme)
+        port               = s.url.address == "" ? tonumber(s.url.port) : 0
+        path               = tostring(s.url.path)
+        private            = tobool(s.url.private) && s.url.address == ""
+        address_family     = tostring(s.url.address_family)
+        method             = tostring(s.url.method)
+        headers            = { for k, v in s.url.headers : k => tostring(v) }
+        secret_headers     = { for k, v in s.url.secret_headers : k => tostring(v) }
+        timeout_seconds    = tonumber(s.url.timeout_seconds)
+        attempts           = tonumber(s.url.attempts)
+        interval_seconds   = tonumber(s.url.interval_seconds)
+        status             = [for v in s.url.status : tostring(v)]
+        body_pattern       = tostring(s.url.body_pattern)
+        follow_redirects   = tobool(s.url.follow_redirects)
+        server_name        = tostring(s.url.server_name)
+        verify_certificate = tobool(s.url.verify_certificate)
+      }
+      route53 = {
+        health_check_id  = tostring(s.route53.health_check_id)
+        quorum_percent   = tonumber(s.route53.quorum_percent)
+        attempts         = tonumber(s.route53.attempts)
+        interval_seconds = tonumber(s.route53.interval_seconds)
+      }
+      ssh = {
+        enabled              = tobool(s.ssh.enabled)
+        host                 = tostring(s.ssh.host)
+        port                 = tonumber(s.ssh.port)
+        private              = tobool(s.ssh.private) && s.ssh.host == ""
+        address_family       = tostring(s.ssh.address_family)
+        timeout_seconds      = tonumber(s.ssh.timeout_seconds)
+        attempts             = tonumber(s.ssh.attempts)
+        interval_seconds     = tonumber(s.ssh.interval_seconds)
+        host_key_fingerprint = tostring(s.ssh.host_key_fingerprint)
+      }
+      boot = {
+        first_look_seconds = tonumber(s.boot.first_look_seconds)
+        interval_seconds   = tonumber(s.boot.interval_seconds)
+        window_seconds     = tonumber(s.boot.window_seconds)
+      }
+      alarm = {
+        namespace          = tostring(s.alarm.namespace)
+        metric             = tostring(s.alarm.metric)
+        period_seconds     = tonumber(s.alarm.period_seconds)
+        statistic          = tostring(s.alarm.statistic)
+        threshold          = tonumber(s.alarm.threshold)
+        evaluation_periods = tonumber(s.alarm.evaluation_periods)
+        comparison         = tostring(s.alarm.comparison)
+        treat_missing_data = tostring(s.alarm.treat_missing_data)
+      }
+    }
+  }
+
+  # The JSON that the function decodes strictly (internal/incident.Settings).
+  # The half rounds what a fraction of a second leaves behind its last digit.
+  json = {
+    for key, s in local.effective : key => jsonencode({
+      url = {
+        enabled           = s.url.enabled
+        address           = s.url.address
+        scheme            = s.url.scheme
+        port              = s.url.port
+        path              = s.url.path
+        private           = s.url.private
+        addressFamily     = s.url.address_family
+        method            = s.url.method
+        headers           = s.url.headers
+        secretHeaders     = s.url.secret_headers
+        timeoutMs         = floor(s.url.timeout_seconds * 1000 + 0.5)
+        attempts          = s.url.attempts
+        intervalMs        = floor(s.url.interval_seconds * 1000 + 0.5)
+        status            = s.url.status
+        bodyPattern       = s.url.body_pattern
+        followRedirects   = s.url.follow_redirects
+        serverName        = s.url.server_name
+        verifyCertificate = s.url.verify_certificate
+      }
+      route53 = {
+        healthCheckId = s.route53.health_check_id
+        quorumPercent = s.route53.quorum_percent
+        attempts      = s.route53.attempts
+        intervalMs    = floor(s.route53.interval_seconds * 1000 + 0.5)
+      }
+      ssh = {
+        enabled            = s.ssh.enabled
+        host               = s.ssh.host
+        port               = s.ssh.port
+        private            = s.ssh.private
+        addressFamily      = s.ssh.address_family
+        timeoutMs          = floor(s.ssh.timeout_seconds * 1000 + 0.5)
+        attempts           = s.ssh.attempts
+        intervalMs         = floor(s.ssh.interval_seconds * 1000 + 0.5)
+        hostKeyFingerprint = s.ssh.host_key_fingerprint
+      }
+      boot = {
+        firstLookSeconds = s.boot.first_look_seconds
+        intervalSeconds  = s.boot.interval_seconds
+        windowSeconds    = s.boot.window_seconds
+      }
+    })
+  }
+}

@@ -1,0 +1,100 @@
+# All that is wrong with what the operator wrote, one sentence each, so that
+# one plan shows everything. No sentence repeats an address' password or a
+# header's value.
+
+locals {
+  # In the shape of the file: what is missing, misplaced or misspelt.
+  shape_problems = concat(
+    !can(keys(var.regions)) ? ["regions: must be a map from region names to { instances = { ... } }"] : [],
+    can(keys(var.regions)) && length(local.regions) == 0 ? ["regions: is empty; name at least one region with its instances (to remove everything, use `terraform destroy`)"] : [],
+    flatten([for region, r in local.regions : concat(
+      can(regex("^[a-z]{2}(-[a-z]+){1,3}-[0-9]{1,2}$", region)) ? [] : ["regions: \"${region}\" is not the name of a region; use one such as \"eu-west-1\""],
+      [for k in try(keys(var.regions[region]), []) : "${region}: ${k} is not known here; a region has instances and vpc" if !contains(["instances", "vpc"], k)],
+      length(r.instances) > 0 ? [] : ["${region}: instances: is missing or empty; use { \"i-0123456789abcdef0\" = { ... } }, or leave the region out"],
+      try(var.regions[region].vpc, null) == null ? [] : concat(
+        [for k in try(keys(var.regions[region].vpc), []) : "${region}: vpc.${k} is not known; a vpc has subnet_ids, security_group_ids and ipv6" if !contains(["subnet_ids", "security_group_ids", "ipv6"], k)],
+        try(length(r.vpc.subnet_ids) > 0 && alltrue([for v in r.vpc.subnet_ids : can(regex("^subnet-([0-9a-f]{8}|[0-9a-f]{17})$", v))]), false) ? [] : ["${region}: vpc.subnet_ids: must be a list of subnets such as [\"subnet-0123456789abcdef0\"]"],
+        try(length(r.vpc.security_group_ids) > 0 && alltrue([for v in r.vpc.security_group_ids : can(regex("^sg-([0-9a-f]{8}|[0-9a-f]{17})$", v))]), false) ? [] : ["${region}: vpc.security_group_ids: must be a list of security groups such as [\"sg-0123456789abcdef0\"]"],
+        try(r.vpc.ipv6, null) == null || can(tobool(r.vpc.ipv6)) ? [] : ["${region}: vpc.ipv6: must be true (the subnets are dual-stack) or false"],
+      ),
+    )]),
+    [for key, i in local.instances : "${i.region}: \"${i.id}\" is not the id of an instance; use i- and 8 or 17 hexadecimal digits" if !can(regex("^i-([0-9a-f]{8}|[0-9a-f]{17})$", i.id))],
+    [for id, in_regions in { for key, i in local.instances : i.id => i.region... } : "${id}: is named in ${join(" and ", in_regions)}; an instance lives in one region" if length(in_regions) > 1],
+    flatten([for subject, s in local.subjects : subject == "" ? [] : concat(
+      s.settings == null || can(keys(s.settings)) ? [] : ["${subject}must be a map of settings: ${join(", ", s.sections)}"],
+      [for k in try(keys(s.settings), []) : "${subject}${k} is not known; use ${join(", ", s.sections)}" if !contains(s.sections, k)],
+    )]),
+    flatten([for subject, s in local.subjects : [for section in s.sections :
+      "${subject}${section}: must be a map; its settings are ${join(", ", keys(local.schema[section]))}" if try(s.settings[section], null) != null && !can(keys(s.settings[section]))
+    ]]),
+    can(local.checked[""].slack.channel_id) ? [] : ["slack.channel_id: is missing; use ${local.wants.slack.channel_id}"],
+  )
+
+  # In single settings.
+  field_problems = flatten([
+    for subject, sections in local.checked : [
+      for section, fields in sections : [
+        for field, c in fields : (!c.known
+          ? "${subject}${section}.${field} is not known; use ${join(", ", keys(local.schema[section]))}"
+          : contains(["headers", "secrets"], local.schema[section][field].kind)
+          ? "${subject}${section}.${field}: ${try(join(", ", local.bad_headers[subject][field]), "")}: must be ${local.wants[section][field]}"
+          : "${subject}${section}.${field} = ${replace(replace(replace(replace(jsonencode(c.value), "/\\/\\/[^@/]*@/", "//***@"), "\\u003c", "<"), "\\u003e", ">"), "\\u0026", "&")}: must be ${local.wants[section][field]}"
+        ) if !c.ok
+      ]
+    ]
+  ])
+
+  # In what belongs together. "address" and "host" are the fields that say whom
+  # to ask.
+  have_seconds = tonumber(local.once.function.timeout_seconds) - 5
+  budgets = {
+    for key, s in local.effective : key => {
+      url     = !s.url.enabled ? 0 : s.url.attempts * s.url.timeout_seconds + (s.url.attempts - 1) * s.url.interval_seconds + (s.url.address == "" ? 10 : 0) + (length(s.url.secret_headers) > 0 ? 5 : 0) + (s.url.private ? 0 : 3)
+      route53 = s.route53.health_check_id == "" ? 0 : s.route53.attempts * 10 + (s.route53.attempts - 1) * s.route53.interval_seconds
+      ssh     = !s.ssh.enabled ? 0 : s.ssh.attempts * s.ssh.timeout_seconds + (s.ssh.attempts - 1) * s.ssh.interval_seconds + (s.ssh.host == "" ? 10 : 0) + (s.ssh.private ? 0 : 3)
+    }
+  }
+  vpcs = { for region, r in local.regions : region => { any = r.vpc != null, ipv6 = try(tobool(r.vpc.ipv6), false) == true } }
+
+  combination_problems = flatten(concat(
+    fileexists(local.package) ? [] : ["function.package: there is no file ${local.package}; run `make build`, or name the zip"],
+    [for target in [["url", "address", ["port", "private"]], ["ssh", "host", ["private"]]] : [
+      for field in target[2] : "defaults: ${target[0]}.${field}: has no meaning with ${target[0]}.${target[1]}, which says whom to ask; leave out one of the two"
+      if try(local.checked["defaults: "][target[0]][target[1]].value != "", false) && try(tobool(local.checked["defaults: "][target[0]][field].value), try(tonumber(local.checked["defaults: "][target[0]][field].value) != 0, false))
+    ]],
+    [for key, s in local.effective : [for problem in [
+      !s.url.enabled && !s.ssh.enabled && s.route53.health_check_id == "" ? "url.enabled, ssh.enabled, route53.health_check_id: every check is off, so nothing could ever fail; turn at least one on" : "",
+
+      s.url.address != "" && try(tonumber(local.checked["${key}: "].url.port.value) != 0, false) ? "url.port: has no meaning with url.address; put the port into the address" : "",
+      s.url.address != "" && try(tobool(local.checked["${key}: "].url.private.value), false) ? "url.private: has no meaning with url.address, which says whom to ask; leave out one of the two" : "",
+      s.ssh.host != "" && try(tobool(local.checked["${key}: "].ssh.private.value), false) ? "ssh.private: has no meaning with ssh.host, which says whom to ask; leave out one of the two" : "",
+
+      s.url.enabled && s.url.private && !local.vpcs[local.instances[key].region].any ? "url.private = true: the private address is reached from a VPC only; give the region a vpc, or leave private out" : "",
+      s.ssh.enabled && s.ssh.private && !local.vpcs[local.instances[key].region].any ? "ssh.private = true: the private address is reached from a VPC only; give the region a vpc, or leave private out" : "",
+      s.url.enabled && s.url.address_family == "ipv6" && !local.vpcs[local.instances[key].region].ipv6 ? "url.address_family = \"ipv6\": a function has IPv6 in dual-stack subnets only; give the region a vpc with ipv6 = true, or use \"ipv4\"" : "",
+      s.ssh.enabled && s.ssh.address_family == "ipv6" && !local.vpcs[local.instances[key].region].ipv6 ? "ssh.address_family = \"ipv6\": a function has IPv6 in dual-stack subnets only; give the region a vpc with ipv6 = true, or use \"ipv4\"" : "",
+      s.url.address_family == "ipv4" && can(regex("^https?://\\[", s.url.address)) || s.url.address_family == "ipv6" && can(regex("^https?://${local.ipv4}([:/?]|$)", s.url.address)) ? "url.address_family = \"${s.url.address_family}\": does not fit the address in url.address" : "",
+      s.ssh.address_family == "ipv4" && can(regex(":", s.ssh.host)) || s.ssh.address_family == "ipv6" && can(regex("^${local.ipv4}$", s.ssh.host)) ? "ssh.address_family = \"${s.ssh.address_family}\": does not fit the address in ssh.host" : "",
+
+      s.url.body_pattern != "" && s.url.method == "HEAD" ? "url.body_pattern: the answer to HEAD has no body; use method = \"GET\", or no pattern" : "",
+      alltrue([for v in s.url.status : try(tonumber(split("-", v)[0]) <= tonumber(split("-", v)[1]), true)]) ? "" : "url.status = ${jsonencode(s.url.status)}: a range runs backwards; the lower code comes first",
+      length(distinct([for k in concat(keys(s.url.headers), keys(s.url.secret_headers)) : lower(k)])) == length(s.url.headers) + length(s.url.secret_headers) ? "" : "url.headers, url.secret_headers: a header is set twice; leave out one",
+
+      local.budgets[key].url > local.have_seconds ? "url: its attempts may take ${local.budgets[key].url} s, the function has ${local.have_seconds} s for a check; lower attempts, timeout_seconds or interval_seconds, or raise function.timeout_seconds" : "",
+      local.budgets[key].route53 > local.have_seconds ? "route53: its attempts may take ${local.budgets[key].route53} s, the function has ${local.have_seconds} s for a check; lower attempts or interval_seconds, or raise function.timeout_seconds" : "",
+      local.budgets[key].ssh > local.have_seconds ? "ssh: its attempts may take ${local.budgets[key].ssh} s, the function has ${local.have_seconds} s for a check; lower attempts, timeout_seconds or interval_seconds, or raise function.timeout_seconds" : "",
+
+      floor(s.boot.window_seconds / s.boot.interval_seconds) > 200 ? "boot.interval_seconds = ${s.boot.interval_seconds}: gives more than 200 looks in a window of ${s.boot.window_seconds} s; use at least ${ceil(s.boot.window_seconds / 200)}" : "",
+      s.boot.first_look_seconds > s.boot.window_seconds ? "boot.first_look_seconds = ${s.boot.first_look_seconds}: is after the window of ${s.boot.window_seconds} s closes; use at most that" : "",
+      s.boot.window_seconds + 3600 > var.execution_timeout_seconds ? "boot.window_seconds = ${s.boot.window_seconds}: does not fit execution_timeout_seconds = ${var.execution_timeout_seconds}, which must be an hour longer; raise that to ${s.boot.window_seconds + 3600}" : "",
+
+      contains([10, 20, 30], s.alarm.period_seconds) || s.alarm.period_seconds % 60 == 0 ? "" : "alarm.period_seconds = ${s.alarm.period_seconds}: must be 10, 20, 30 or a multiple of 60",
+      s.alarm.period_seconds < 60 && startswith(s.alarm.namespace, "AWS/") ? "alarm.period_seconds = ${s.alarm.period_seconds}: metrics of AWS (${s.alarm.namespace}) take 60 or more" : "",
+      s.alarm.period_seconds * s.alarm.evaluation_periods > (s.alarm.period_seconds < 3600 ? 86400 : 604800) ? "alarm.evaluation_periods = ${s.alarm.evaluation_periods}: times ${s.alarm.period_seconds} s is more than CloudWatch allows (a day; a week for periods of an hour and more)" : "",
+
+      length(base64encode(local.json[key])) > 5464 ? "the settings take ${length(base64encode(local.json[key])) / 4 * 3} bytes, an SSM parameter holds 4096; shorten headers or url.body_pattern" : "",
+    ] : "${key}: ${problem}" if problem != ""]],
+  ))
+
+  problems = concat(local.shape_problems, local.field_problems, local.combination_problems)
+}

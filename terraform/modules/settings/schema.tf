@@ -1,0 +1,105 @@
+# Every setting: what it is, its built-in value, its bounds. The bounds of url,
+# route53, ssh and boot are those of checks/settings.go and
+# internal/incident/settings.go.
+#
+# kind     what a value must be                         bounds
+# bool     true or false
+# number   a number, fractions allowed                  min, max
+# integer  a whole number                               min, max
+# enum     one of a few                                 values
+# string   matches pattern                              pattern, want
+# strings  a list, not empty, each matches pattern      pattern, want
+# regex    an RE2 pattern that compiles
+# headers  header name => value, no secrets
+# secrets  header name => name of an SSM parameter
+
+locals {
+  ipv4 = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}"
+  ipv6 = "[0-9A-Fa-f]*:[0-9A-Fa-f:]*(:${local.ipv4})?"
+  # Names in other scripts are translated by the function.
+  host = "[\\p{L}\\p{N}_]([\\p{L}\\p{N}_-]{0,61}[\\p{L}\\p{N}_])?(\\.[\\p{L}\\p{N}_]([\\p{L}\\p{N}_-]{0,61}[\\p{L}\\p{N}_])?)*\\.?"
+  port = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+  # https anywhere, http only to this machine (tests, the local AWS).
+  endpoint = "(https://(${local.host}|\\[${local.ipv6}\\])|http://(localhost|127(\\.[0-9]{1,3}){3}|\\[::1\\]))(:${local.port})?(/[^\\s?#]*)?"
+
+  schema = {
+    url = {
+      enabled            = { kind = "bool", default = true }
+      address            = { kind = "string", default = "", pattern = "^(https?://(${local.host}|\\[${local.ipv6}\\])(:${local.port})?([/?]([^%\\s#]|%[0-9A-Fa-f]{2})*)?)?$", want = "an http:// or https:// address such as \"https://app.example.com/healthz\", without user name and password (put the value of the Authorization header into an SSM parameter and name that in url.secret_headers)" }
+      scheme             = { kind = "enum", default = "http", values = ["http", "https"] }
+      port               = { kind = "integer", default = 0, min = 0, max = 65535 } # 0: the scheme's own
+      path               = { kind = "string", default = "/", pattern = "^/(([^%/\\s#]|%[0-9A-Fa-f]{2})([^%\\s#]|%[0-9A-Fa-f]{2})*)?$", want = "a path such as \"/healthz\"" }
+      private            = { kind = "bool", default = false }
+      address_family     = { kind = "enum", default = "ipv4", values = ["ipv4", "ipv6"] }
+      method             = { kind = "enum", default = "GET", values = ["GET", "HEAD", "POST", "OPTIONS"] }
+      headers            = { kind = "headers", default = {} }
+      secret_headers     = { kind = "secrets", default = {} }
+      timeout_seconds    = { kind = "number", default = 3, min = 0.1, max = 30 }
+      attempts           = { kind = "integer", default = 3, min = 1, max = 10 }
+      interval_seconds   = { kind = "number", default = 2, min = 0, max = 30 }
+      status             = { kind = "strings", default = ["200-299"], pattern = "^[1-5][0-9]{2}(-[1-5][0-9]{2})?$", want = "a list of status codes or ranges from 100 to 599, such as [\"200\", \"300-399\"]" }
+      body_pattern       = { kind = "regex", default = "" }
+      follow_redirects   = { kind = "bool", default = true }
+      server_name        = { kind = "string", default = "", pattern = "^(${local.host}|${local.ipv6})?$", want = "the name in the certificate, such as \"app.example.com\", without scheme and port" }
+      verify_certificate = { kind = "bool", default = true }
+    }
+    route53 = {
+      health_check_id  = { kind = "string", default = "", pattern = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$", want = "the id that Route 53 shows, such as \"4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b\"" }
+      quorum_percent   = { kind = "integer", default = 18, min = 0, max = 99 } # passes above it; 18 is Route 53's own
+      attempts         = { kind = "integer", default = 3, min = 1, max = 10 }
+      interval_seconds = { kind = "number", default = 2, min = 0, max = 30 }
+    }
+    ssh = {
+      enabled              = { kind = "bool", default = true }
+      host                 = { kind = "string", default = "", pattern = "^(${local.host}|${local.ipv6})?$", want = "a host name or an IP address, without scheme, user, brackets and port (the port is ssh.port)" }
+      port                 = { kind = "integer", default = 22, min = 1, max = 65535 }
+      private              = { kind = "bool", default = false }
+      address_family       = { kind = "enum", default = "ipv4", values = ["ipv4", "ipv6"] }
+      timeout_seconds      = { kind = "number", default = 5, min = 0.1, max = 30 }
+      attempts             = { kind = "integer", default = 3, min = 1, max = 10 }
+      interval_seconds     = { kind = "number", default = 2, min = 0, max = 30 }
+      host_key_fingerprint = { kind = "string", default = "", pattern = "^(SHA256:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048])?$", want = "SHA256: and 43 base64 characters, as `ssh-keygen -lf` prints it" }
+    }
+    boot = {
+      first_look_seconds = { kind = "integer", default = 60, min = 1, max = 3600 }
+      interval_seconds   = { kind = "integer", default = 20, min = 1, max = 3600 }
+      window_seconds     = { kind = "integer", default = 600, min = 1, max = 3600 }
+    }
+    alarm = {
+      namespace          = { kind = "string", default = "AWS/EC2", pattern = "^[A-Za-z0-9.#/_-][A-Za-z0-9.#/_ -]{0,254}$", want = "a CloudWatch namespace such as \"AWS/EC2\" or \"CWAgent\"" }
+      metric             = { kind = "string", default = "CPUUtilization", pattern = "^[!-~][ -~]{0,254}$", want = "the name of a metric that has the dimension InstanceId" }
+      period_seconds     = { kind = "integer", default = 300, min = 10, max = 86400 }
+      statistic          = { kind = "enum", default = "Maximum", values = ["Maximum", "Minimum", "Average", "Sum", "SampleCount"] }
+      threshold          = { kind = "number", default = 100, min = -1e15, max = 1e15 }
+      evaluation_periods = { kind = "integer", default = 1, min = 1, max = 8640 }
+      comparison         = { kind = "enum", default = "GreaterThanOrEqualToThreshold", values = ["GreaterThanOrEqualToThreshold", "GreaterThanThreshold", "LessThanThreshold", "LessThanOrEqualToThreshold"] }
+      treat_missing_data = { kind = "enum", default = "missing", values = ["missing", "ignore", "breaching", "notBreaching"] }
+    }
+
+    # Not an instance's: said once for the whole deployment.
+    slack = {
+      channel_id = { kind = "string", default = null, pattern = "^[CGD][A-Z0-9]{6,20}$", want = "the id of a channel, such as \"C0123456789\" (Slack shows it at the end of the channel's details), not its name" }
+      api_url    = { kind = "string", default = "", pattern = "^(${local.endpoint})?$", want = "an https:// address such as \"https://slack-gov.com/api/\"; leave it out for Slack's own" }
+    }
+    opsgenie = {
+      team_id  = { kind = "string", default = "", pattern = "^[0-9A-Za-z_-]{0,100}$", want = "a team's id, such as \"4513b7ea-3b91-438f-b7e4-e3e54af9147c\"; leave it out to let the integration's own team answer" }
+      endpoint = { kind = "string", default = "us", pattern = "^(us|eu|jsm|${local.endpoint})$", want = "\"us\", \"eu\", \"jsm\" (Jira Service Management) or an https:// address" }
+      priority = { kind = "enum", default = "P3", values = ["P1", "P2", "P3", "P4", "P5"] }
+    }
+    function = {
+      package            = { kind = "string", default = "", pattern = ".", want = "the path of a zip file" }
+      architecture       = { kind = "enum", default = "arm64", values = ["arm64", "x86_64"] }
+      memory_mb          = { kind = "integer", default = 256, min = 128, max = 10240 }
+      timeout_seconds    = { kind = "integer", default = 60, min = 30, max = 120 }
+      log_retention_days = { kind = "enum", default = 90, values = ["1", "3", "5", "7", "14", "30", "60", "90", "120", "150", "180", "365", "400", "545", "731", "1096", "1827", "2192", "2557", "2922", "3288", "3653"] }
+      log_level          = { kind = "enum", default = "info", values = ["debug", "info", "warn", "error"] }
+      # How many managed policies AWS lets this account attach to a role.
+      managed_policies = { kind = "integer", default = 10, min = 10, max = 20 }
+    }
+  }
+
+  # Header names and secrets, as in checks/settings.go.
+  header_name   = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+  own_headers   = ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"]
+  secret_header = "authorization|cookie|token|secret|password|passwd|api-key|apikey|access-key|credential|session|x-auth"
+}

@@ -1,0 +1,570 @@
+# Every rule, with its sentence: several faults to a run, since all of them
+# must show at once, and nothing beside them.
+
+variables {
+  slack    = { channel_id = "C0123456789" }
+  function = { package = "main.tf" }
+}
+
+run "no_regions" {
+  command = plan
+  variables {
+    regions = {}
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "regions: is empty; name at least one region with its instances (to remove everything, use `terraform destroy`)",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "regions_not_a_map" {
+  command = plan
+  variables {
+    regions = "eu-west-1"
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "regions: must be a map from region names to { instances = { ... } }",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "not_a_region" {
+  command = plan
+  variables {
+    regions = { "eu-west1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "regions: \"eu-west1\" is not the name of a region; use one such as \"eu-west-1\"",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "region_unknown_key" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} }, vcp = {} } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1: vcp is not known here; a region has instances and vpc",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "region_without_instances" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = {} }, "us-east-1" = {} }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1: instances: is missing or empty; use { \"i-0123456789abcdef0\" = { ... } }, or leave the region out",
+      "us-east-1: instances: is missing or empty; use { \"i-0123456789abcdef0\" = { ... } }, or leave the region out",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "vpc_wrong" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} }, vpc = { subnets = [], security_group_ids = "sg-01234567", ipv6 = "yes" } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1: vpc.subnets is not known; a vpc has subnet_ids, security_group_ids and ipv6",
+      "eu-west-1: vpc.subnet_ids: must be a list of subnets such as [\"subnet-0123456789abcdef0\"]",
+      "eu-west-1: vpc.security_group_ids: must be a list of security groups such as [\"sg-0123456789abcdef0\"]",
+      "eu-west-1: vpc.ipv6: must be true (the subnets are dual-stack) or false",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "instance_ids" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-123" = {}, "I-0a1b2c3d" = {}, "i-0a1b2c3d" = {} } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1: \"I-0a1b2c3d\" is not the id of an instance; use i- and 8 or 17 hexadecimal digits",
+      "eu-west-1: \"i-123\" is not the id of an instance; use i- and 8 or 17 hexadecimal digits",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "instance_in_two_regions" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } }, "us-east-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "i-0c1cbf2e7abdedf75: is named in eu-west-1 and us-east-1; an instance lives in one region",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "unknown_section" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { shh = {} } } } }
+    defaults = { route54 = {} }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "defaults: route54 is not known; use url, route53, ssh, boot, alarm",
+      "eu-west-1/i-0c1cbf2e7abdedf75: shh is not known; use url, route53, ssh, boot, alarm",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "section_not_a_map" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { ssh = 22 } } } }
+    defaults = "x"
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "defaults: must be a map of settings: url, route53, ssh, boot, alarm",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh: must be a map; its settings are address_family, attempts, enabled, host, host_key_fingerprint, interval_seconds, port, private, timeout_seconds",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "instance_not_a_map" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = "x" } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: must be a map of settings: url, route53, ssh, boot, alarm",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "unknown_fields" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { adress = "https://app.example.com/" } } } } }
+    defaults = { boot = { window = 5 } }
+    slack    = { channel_id = "C0123456789", token = "x" }
+    opsgenie = { team = "x" }
+    function = { package = "main.tf", arch = "x86_64" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "function.arch is not known; use architecture, log_level, log_retention_days, managed_policies, memory_mb, package, timeout_seconds",
+      "opsgenie.team is not known; use endpoint, priority, team_id",
+      "slack.token is not known; use api_url, channel_id",
+      "defaults: boot.window is not known; use first_look_seconds, interval_seconds, window_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.adress is not known; use address, address_family, attempts, body_pattern, enabled, follow_redirects, headers, interval_seconds, method, path, port, private, scheme, secret_headers, server_name, status, timeout_seconds, verify_certificate",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "ranges" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { port = 65536, timeout_seconds = 0.05, attempts = 0, interval_seconds = 31 }, route53 = { quorum_percent = 100, attempts = 1.5 }, ssh = { port = 0, timeout_seconds = "long", attempts = 11 }, boot = { first_look_seconds = 0, window_seconds = 3601 }, alarm = { threshold = "high", evaluation_periods = 0, period_seconds = 5 } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.evaluation_periods = 0: must be a whole number from 1 to 8640",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.period_seconds = 5: must be a whole number from 10 to 86400",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.threshold = \"high\": must be a number from -1000000000000000 to 1000000000000000",
+      "eu-west-1/i-0c1cbf2e7abdedf75: boot.first_look_seconds = 0: must be a whole number from 1 to 3600",
+      "eu-west-1/i-0c1cbf2e7abdedf75: boot.window_seconds = 3601: must be a whole number from 1 to 3600",
+      "eu-west-1/i-0c1cbf2e7abdedf75: route53.attempts = 1.5: must be a whole number from 1 to 10",
+      "eu-west-1/i-0c1cbf2e7abdedf75: route53.quorum_percent = 100: must be a whole number from 0 to 99",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh.attempts = 11: must be a whole number from 1 to 10",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh.port = 0: must be a whole number from 1 to 65535",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh.timeout_seconds = \"long\": must be a number from 0.1 to 30",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.attempts = 0: must be a whole number from 1 to 10",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.interval_seconds = 31: must be a number from 0 to 30",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.port = 65536: must be a whole number from 0 to 65535",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.timeout_seconds = 0.05: must be a number from 0.1 to 30",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "one_of_a_few" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { scheme = "ftp", method = "PUT", address_family = "ip", enabled = "yes" }, ssh = { address_family = 4 }, alarm = { statistic = "Max", comparison = ">=", treat_missing_data = "bad" } } } } }
+    function = { package = "main.tf", architecture = "arm", log_level = "trace" }
+    opsgenie = { priority = "P6" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "function.architecture = \"arm\": must be one of arm64, x86_64",
+      "function.log_level = \"trace\": must be one of debug, info, warn, error",
+      "opsgenie.priority = \"P6\": must be one of P1, P2, P3, P4, P5",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.comparison = \">=\": must be one of GreaterThanOrEqualToThreshold, GreaterThanThreshold, LessThanThreshold, LessThanOrEqualToThreshold",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.statistic = \"Max\": must be one of Maximum, Minimum, Average, Sum, SampleCount",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.treat_missing_data = \"bad\": must be one of missing, ignore, breaching, notBreaching",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh.address_family = 4: must be one of ipv4, ipv6",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.address_family = \"ip\": must be one of ipv4, ipv6",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.enabled = \"yes\": must be true or false",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.method = \"PUT\": must be one of GET, HEAD, POST, OPTIONS",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.scheme = \"ftp\": must be one of http, https",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "forms" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { path = "healthz", status = ["200", "700"], body_pattern = "(", server_name = "https://x" }, route53 = { health_check_id = "4f2b" }, ssh = { host = "user@host:22", host_key_fingerprint = "MD5:00" }, alarm = { metric = "", namespace = "" } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.metric = \"\": must be the name of a metric that has the dimension InstanceId",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.namespace = \"\": must be a CloudWatch namespace such as \"AWS/EC2\" or \"CWAgent\"",
+      "eu-west-1/i-0c1cbf2e7abdedf75: route53.health_check_id = \"4f2b\": must be the id that Route 53 shows, such as \"4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b\"",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh.host = \"user@host:22\": must be a host name or an IP address, without scheme, user, brackets and port (the port is ssh.port)",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh.host_key_fingerprint = \"MD5:00\": must be SHA256: and 43 base64 characters, as `ssh-keygen -lf` prints it",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.body_pattern = \"(\": must be an RE2 pattern (https://golang.org/s/re2syntax)",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.path = \"healthz\": must be a path such as \"/healthz\"",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.server_name = \"https://x\": must be the name in the certificate, such as \"app.example.com\", without scheme and port",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.status = [\"200\",\"700\"]: must be a list of status codes or ranges from 100 to 599, such as [\"200\", \"300-399\"]",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "status_empty" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { status = [] } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.status = []: must be a list of status codes or ranges from 100 to 599, such as [\"200\", \"300-399\"]",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "status_backwards" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { status = ["399-300"] } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.status = [\"399-300\"]: a range runs backwards; the lower code comes first",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "slack_opsgenie_function" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    slack    = { channel_id = "#ops", api_url = "http://slack-gov.com/api/" }
+    opsgenie = { endpoint = "europe", team_id = "the team" }
+    function = { package = "nowhere.zip", memory_mb = 64, timeout_seconds = 20, log_retention_days = 91, managed_policies = 30 }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "function.log_retention_days = 91: must be one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653",
+      "function.managed_policies = 30: must be a whole number from 10 to 20",
+      "function.memory_mb = 64: must be a whole number from 128 to 10240",
+      "function.timeout_seconds = 20: must be a whole number from 30 to 120",
+      "opsgenie.endpoint = \"europe\": must be \"us\", \"eu\", \"jsm\" (Jira Service Management) or an https:// address",
+      "opsgenie.team_id = \"the team\": must be a team's id, such as \"4513b7ea-3b91-438f-b7e4-e3e54af9147c\"; leave it out to let the integration's own team answer",
+      "slack.api_url = \"http://slack-gov.com/api/\": must be an https:// address such as \"https://slack-gov.com/api/\"; leave it out for Slack's own",
+      "slack.channel_id = \"#ops\": must be the id of a channel, such as \"C0123456789\" (Slack shows it at the end of the channel's details), not its name",
+      "function.package: there is no file nowhere.zip; run `make build`, or name the zip",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "slack_missing" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    slack   = null
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "slack.channel_id: is missing; use the id of a channel, such as \"C0123456789\" (Slack shows it at the end of the channel's details), not its name",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "a_password_is_not_repeated" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { address = "https://user:hunter2@app.example.com/" } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.address = \"https://***@app.example.com/\": must be an http:// or https:// address such as \"https://app.example.com/healthz\", without user name and password (put the value of the Authorization header into an SSM parameter and name that in url.secret_headers)",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "address_of_another_scheme" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { address = "ftp://app.example.com/" } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.address = \"ftp://app.example.com/\": must be an http:// or https:// address such as \"https://app.example.com/healthz\", without user name and password (put the value of the Authorization header into an SSM parameter and name that in url.secret_headers)",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "headers" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { headers = { Authorization = "Basic c2VjcmV0", Connection = "close", "X Y" = "z", "X-Fine" = "a" }, secret_headers = { Host = "/app/host", "X-Api-Key" = "hunter2", Cookie = "/app/cookie" } } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.headers: Authorization, Connection, X Y: must be a map from header names to values of one line; a header that HTTP sets itself (Connection, Content-Length, ...) is left out, and one that carries a secret (Authorization, Cookie, X-Api-Key, ...) goes into url.secret_headers, with the name of an SSM parameter for a value",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.secret_headers: Host, X-Api-Key: must be a map from header names to names of SSM parameters, which begin with \"/\", such as \"/app/healthz/token\"; Host is no secret",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "header_twice" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { headers = { "x-probe" = "a" }, secret_headers = { "X-Probe" = "/app/probe" } } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.headers, url.secret_headers: a header is set twice; leave out one",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "nothing_to_check" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { enabled = false }, ssh = { enabled = false } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.enabled, ssh.enabled, route53.health_check_id: every check is off, so nothing could ever fail; turn at least one on",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "address_with_port_or_private" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { address = "https://app.example.com/", port = 443, private = true }, ssh = { host = "app.example.com", private = true } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.port: has no meaning with url.address; put the port into the address",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.private: has no meaning with url.address, which says whom to ask; leave out one of the two",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh.private: has no meaning with ssh.host, which says whom to ask; leave out one of the two",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "defaults_address_with_port" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    defaults = { url = { address = "https://app.example.com/", port = 443 } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "defaults: url.port: has no meaning with url.address, which says whom to ask; leave out one of the two",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "private_or_ipv6_without_vpc" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { private = true, address_family = "ipv6" }, ssh = { private = true, address_family = "ipv6" } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.private = true: the private address is reached from a VPC only; give the region a vpc, or leave private out",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh.private = true: the private address is reached from a VPC only; give the region a vpc, or leave private out",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.address_family = \"ipv6\": a function has IPv6 in dual-stack subnets only; give the region a vpc with ipv6 = true, or use \"ipv4\"",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh.address_family = \"ipv6\": a function has IPv6 in dual-stack subnets only; give the region a vpc with ipv6 = true, or use \"ipv4\"",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "address_of_the_other_family" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { address = "http://[2001:db8::1]:8080/" }, ssh = { host = "2001:db8::1" } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.address_family = \"ipv4\": does not fit the address in url.address",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh.address_family = \"ipv4\": does not fit the address in ssh.host",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "pattern_with_head" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { method = "HEAD", body_pattern = "ok" } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.body_pattern: the answer to HEAD has no body; use method = \"GET\", or no pattern",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "budgets" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { timeout_seconds = 15, secret_headers = { Authorization = "/app/token" } }, route53 = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", attempts = 5 }, ssh = { attempts = 8 } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url: its attempts may take 67 s, the function has 55 s for a check; lower attempts, timeout_seconds or interval_seconds, or raise function.timeout_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: route53: its attempts may take 58 s, the function has 55 s for a check; lower attempts or interval_seconds, or raise function.timeout_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh: its attempts may take 67 s, the function has 55 s for a check; lower attempts, timeout_seconds or interval_seconds, or raise function.timeout_seconds",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "boot_window" {
+  command = plan
+  variables {
+    regions                   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { boot = { window_seconds = 3600, interval_seconds = 2 } } } } }
+    execution_timeout_seconds = 7199
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: boot.interval_seconds = 2: gives more than 200 looks in a window of 3600 s; use at least 18",
+      "eu-west-1/i-0c1cbf2e7abdedf75: boot.window_seconds = 3600: does not fit execution_timeout_seconds = 7199, which must be an hour longer; raise that to 7200",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "first_look_after_the_window" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { boot = { window_seconds = 30 } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: boot.first_look_seconds = 60: is after the window of 30 s closes; use at most that",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "alarm_periods" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { alarm = { period_seconds = 45 } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.period_seconds = 45: must be 10, 20, 30 or a multiple of 60",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.period_seconds = 45: metrics of AWS (AWS/EC2) take 60 or more",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "alarm_longer_than_a_day" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { alarm = { evaluation_periods = 289 } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.evaluation_periods = 289: times 300 s is more than CloudWatch allows (a day; a week for periods of an hour and more)",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "settings_too_long" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { headers = { for i in range(60) : "X-Header-${i}" => "................................................................" } } } } } }
+  }
+  assert {
+    condition     = length(output.problems) == 1 && can(regex("the settings take [0-9]+ bytes, an SSM parameter holds 4096; shorten headers or url.body_pattern$", output.problems[0]))
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}

@@ -1,0 +1,115 @@
+# What comes out when all is well. problems.tftest.hcl has what is not.
+
+variables {
+  slack    = { channel_id = "C0123456789" }
+  function = { package = "main.tf" }
+}
+
+run "an_instance_of_which_nothing_is_said" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+  }
+  assert {
+    condition     = length(output.problems) == 0
+    error_message = join("\n", output.problems)
+  }
+  # checks.DefaultURLSettings and its like, in full.
+  assert {
+    condition = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json) == {
+      url = {
+        enabled = true, address = "", scheme = "http", port = 0, path = "/", private = false, addressFamily = "ipv4"
+        method  = "GET", headers = {}, secretHeaders = {}, timeoutMs = 3000, attempts = 3, intervalMs = 2000
+        status  = ["200-299"], bodyPattern = "", followRedirects = true, serverName = "", verifyCertificate = true
+      }
+      route53 = { healthCheckId = "", quorumPercent = 18, attempts = 3, intervalMs = 2000 }
+      ssh = {
+        enabled   = true, host = "", port = 22, private = false, addressFamily = "ipv4"
+        timeoutMs = 5000, attempts = 3, intervalMs = 2000, hostKeyFingerprint = ""
+      }
+      boot = { firstLookSeconds = 60, intervalSeconds = 20, windowSeconds = 600 }
+    }
+    error_message = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json
+  }
+  assert {
+    condition = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].alarm == {
+      namespace          = "AWS/EC2", metric = "CPUUtilization", period_seconds = 300, statistic = "Maximum", threshold = 100
+      evaluation_periods = 1, comparison = "GreaterThanOrEqualToThreshold", treat_missing_data = "missing"
+    }
+    error_message = "the alarm's defaults"
+  }
+  assert {
+    condition     = output.deployment.function == { package = "main.tf", architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
+    error_message = "the function's defaults"
+  }
+  assert {
+    condition     = output.deployment.opsgenie == { team_id = "", endpoint = "us", priority = "P3" } && output.deployment.slack == { channel_id = "C0123456789", api_url = "" }
+    error_message = "the defaults of Slack and OpsGenie"
+  }
+}
+
+run "everything_said_and_instance_over_defaults_over_built_in" {
+  command = plan
+  variables {
+    defaults = {
+      url  = { port = 8080, path = "/default", timeout_seconds = 1.5, attempts = 2 }
+      ssh  = { port = 2222 }
+      boot = { window_seconds = 900 }
+    }
+    regions = {
+      "eu-west-1" = {
+        vpc = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-01234567"], ipv6 = true }
+        instances = {
+          "i-0c1cbf2e7abdedf75" = {
+            url = {
+              enabled        = true, scheme = "https", port = 8443, path = "/healthz?deep=1", private = true, address_family = "ipv6", method = "POST"
+              headers        = { "X-Probe" = "firstline", Host = "app.example.com" }
+              secret_headers = { Authorization = "/app/healthz/authorization", "X-Api-Key" = "/app/healthz/key" }
+              attempts       = null, interval_seconds = 0.3, status = ["200", "300-399"], body_pattern = "^ok\\b", follow_redirects = false
+              server_name    = "app.example.com", verify_certificate = false
+            }
+            route53 = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", quorum_percent = 50, attempts = 2, interval_seconds = 10 }
+            ssh     = { host_key_fingerprint = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8" }
+            boot    = { first_look_seconds = 30, interval_seconds = 10 }
+            alarm   = { statistic = "Average", threshold = 99.5, period_seconds = 60, evaluation_periods = 5, comparison = "GreaterThanThreshold", treat_missing_data = "breaching", namespace = "CWAgent", metric = "cpu_usage_active" }
+          }
+          "i-0a1b2c3d" = { url = { address = "https://app.example.com/healthz" }, ssh = null }
+        }
+      }
+      "us-gov-west-1" = { instances = { "i-0123456789abcdef0" = { url = { enabled = false }, ssh = { host = "bastion.example.com" } } } }
+    }
+    opsgenie = { endpoint = "http://127.0.0.1:8080/og", priority = "P1", team_id = "4513b7ea-3b91-438f-b7e4-e3e54af9147c" }
+    slack    = { channel_id = "C0123456789", api_url = "https://slack-gov.com/api/" }
+  }
+  assert {
+    condition = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json) == {
+      url = {
+        enabled       = true, address = "", scheme = "https", port = 8443, path = "/healthz?deep=1", private = true, addressFamily = "ipv6", method = "POST"
+        headers       = { "X-Probe" = "firstline", Host = "app.example.com" }
+        secretHeaders = { Authorization = "/app/healthz/authorization", "X-Api-Key" = "/app/healthz/key" }
+        timeoutMs     = 1500, attempts = 2, intervalMs = 300, status = ["200", "300-399"], bodyPattern = "^ok\\b", followRedirects = false
+        serverName    = "app.example.com", verifyCertificate = false
+      }
+      route53 = { healthCheckId = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", quorumPercent = 50, attempts = 2, intervalMs = 10000 }
+      ssh = {
+        enabled            = true, host = "", port = 2222, private = false, addressFamily = "ipv4", timeoutMs = 5000, attempts = 3, intervalMs = 2000
+        hostKeyFingerprint = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8"
+      }
+      boot = { firstLookSeconds = 30, intervalSeconds = 10, windowSeconds = 900 }
+    }
+    error_message = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json
+  }
+  assert {
+    condition     = toset(output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].secret_parameters) == toset(["/app/healthz/authorization", "/app/healthz/key"])
+    error_message = "the parameters that the function must read"
+  }
+  # The address says whom to ask: the defaults' port yields to it.
+  assert {
+    condition     = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).url.port == 0
+    error_message = output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json
+  }
+  assert {
+    condition     = output.deployment.regions["us-gov-west-1"].vpc == null && output.deployment.regions["eu-west-1"].vpc.ipv6
+    error_message = "a VPC where one was named"
+  }
+}

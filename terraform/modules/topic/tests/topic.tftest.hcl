@@ -1,0 +1,40 @@
+mock_provider "aws" {
+  source = "../../tests/aws"
+
+  mock_resource "aws_kms_key" {
+    defaults = {
+      arn = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+    }
+  }
+
+  mock_resource "aws_sns_topic" {
+    defaults = {
+      arn = "arn:aws:sns:eu-west-1:123456789012:firstline-self"
+    }
+  }
+}
+
+variables {
+  name        = "firstline"
+  subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }, { protocol = "https", endpoint = "https://example.com/hook" }]
+}
+
+run "topic" {
+  command = apply # mocked: nothing is made
+  assert {
+    condition     = aws_sns_topic.self.kms_master_key_id == aws_kms_key.topic.arn && aws_kms_key.topic.enable_key_rotation
+    error_message = "encrypted with a key of our own"
+  }
+  assert {
+    condition     = anytrue([for s in data.aws_iam_policy_document.key.statement : anytrue([for p in s.principals : contains(p.identifiers, "cloudwatch.amazonaws.com")])])
+    error_message = "the key admits CloudWatch's alarms"
+  }
+  assert {
+    condition     = anytrue([for c in data.aws_iam_policy_document.topic.statement[0].condition : c.variable == "aws:SourceAccount" && contains(c.values, "123456789012")])
+    error_message = "alarms of this account only"
+  }
+  assert {
+    condition     = toset(keys(aws_sns_topic_subscription.subscriber)) == toset(["email:oncall@example.com", "https:https://example.com/hook"])
+    error_message = "everybody is subscribed"
+  }
+}

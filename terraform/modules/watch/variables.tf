@@ -1,0 +1,26 @@
+variable "alarm_prefix" {
+  description = "What the name of an instance's alarm begins with; the instance id follows."
+  type        = string
+}
+
+variable "settings_path" {
+  description = "Path of the instances' settings in SSM; the instance id follows."
+  type        = string
+}
+
+variable "instances" {
+  description = "Instance id => its settings as the function reads them (JSON), and its alarm."
+  type = map(object({
+    json = string
+    alarm = object({
+      namespace          = string
+      metric             = string
+      period_seconds     = number
+      statistic          = string
+      threshold          = number
+      evaluation_periods = number
+      comparison         = string
+      treat_missing_data = string
+    })
+  }))
+}

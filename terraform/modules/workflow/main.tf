@@ -1,0 +1,133 @@
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+data "aws_caller_identity" "current" {}
+
+locals {
+  # The file's placeholders stand in quotes and so make strings; States
+  # Language wants a number here.
+  definition = jsonencode(merge(
+    jsondecode(templatefile("${path.module}/responder.asl.json", {
+      partition    = data.aws_partition.current.partition
+      function_arn = var.function_arn
+    })),
+    { TimeoutSeconds = var.execution_timeout_seconds },
+  ))
+
+  alarms = {
+    ExecutionsFailed   = { suffix = "failed", description = "An incident ended without anybody having been paged: look at the execution." }
+    ExecutionsTimedOut = { suffix = "timed-out", description = "An incident took longer than ${var.execution_timeout_seconds} s and was cut off: look at the execution and at the instance." }
+    ExecutionsAborted  = { suffix = "aborted", description = "Somebody stopped an incident: look at the execution and at the instance." }
+  }
+}
+
+# /aws/vendedlogs/ keeps the log delivery's resource policy short: AWS names
+# the prefix once, not every group.
+resource "aws_cloudwatch_log_group" "executions" {
+  name              = "/aws/vendedlogs/states/${var.name}"
+  retention_in_days = var.log_retention_days
+}
+
+data "aws_iam_policy_document" "assume" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["states.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [data.aws_caller_identity.current.account_id]
+    }
+  }
+}
+
+resource "aws_iam_role" "workflow" {
+  name               = "${var.name}-workflow-${data.aws_region.current.id}"
+  description        = "The state machine ${var.name} in ${data.aws_region.current.id}."
+  assume_role_policy = data.aws_iam_policy_document.assume.json
+}
+
+data "aws_iam_policy_document" "workflow" {
+  # Every published version, not the newest only: an incident under way calls
+  # the version it began with, also after a deployment.
+  statement {
+    sid       = "CallFunction"
+    actions   = ["lambda:InvokeFunction"]
+    resources = ["${var.function_unqualified_arn}:*"]
+  }
+
+  # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+  statement {
+    sid = "DeliverLogs"
+    actions = [
+      "logs:CreateLogDelivery",
+      "logs:DeleteLogDelivery",
+      "logs:DescribeLogGroups",
+      "logs:DescribeResourcePolicies",
+      "logs:GetLogDelivery",
+      "logs:ListLogDeliveries",
+      "logs:PutResourcePolicy",
+      "logs:UpdateLogDelivery",
+    ]
+    resources = ["*"] # log delivery has no resource level
+  }
+
+  # https://docs.aws.amazon.com/step-functions/latest/dg/xray-iam.html
+  statement {
+    sid = "Trace"
+    actions = [
+      "xray:GetSamplingRules",
+      "xray:GetSamplingTargets",
+      "xray:PutTelemetryRecords",
+      "xray:PutTraceSegments",
+    ]
+    resources = ["*"] # X-Ray has no resource level here
+  }
+}
+
+resource "aws_iam_role_policy" "workflow" {
+  name   = "workflow"
+  role   = aws_iam_role.workflow.id
+  policy = data.aws_iam_policy_document.workflow.json
+}
+
+resource "aws_sfn_state_machine" "responder" {
+  name       = var.name
+  type       = "STANDARD"
+  role_arn   = aws_iam_role.workflow.arn
+  definition = local.definition
+
+  # With execution data: an incident holds no secret, and without it a log says
+  # little.
+  logging_configuration {
+    level                  = "ALL"
+    include_execution_data = true
+    log_destination        = "${aws_cloudwatch_log_group.executions.arn}:*"
+  }
+
+  tracing_configuration {
+    enabled = true
+  }
+
+  depends_on = [aws_iam_role_policy.workflow]
+}
+
+resource "aws_cloudwatch_metric_alarm" "executions" {
+  for_each = local.alarms
+
+  alarm_name          = "${var.name}-self-executions-${each.value.suffix}"
+  alarm_description   = each.value.description
+  namespace           = "AWS/States"
+  metric_name         = each.key
+  dimensions          = { StateMachineArn = aws_sfn_state_machine.responder.arn }
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+}

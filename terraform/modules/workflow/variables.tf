@@ -1,0 +1,29 @@
+variable "name" {
+  description = "Name of the state machine and prefix of what belongs to it."
+  type        = string
+}
+
+variable "function_arn" {
+  description = "ARN of a published version of the function."
+  type        = string
+}
+
+variable "function_unqualified_arn" {
+  description = "ARN of the function without a version."
+  type        = string
+}
+
+variable "execution_timeout_seconds" {
+  description = "How long an incident may take as a whole."
+  type        = number
+}
+
+variable "log_retention_days" {
+  description = "How long executions' logs are kept."
+  type        = number
+}
+
+variable "alarm_actions" {
+  description = "ARNs that an alarm on the state machine notifies."
+  type        = list(string)
+}

@@ -1,0 +1,87 @@
+# What to watch and whom to tell. Copy this file, replace the ids, then:
+#
+#   make build
+#   export TF_VAR_slack_token=xoxb-...  TF_VAR_opsgenie_api_key=...
+#   terraform init
+#   terraform apply -var-file=regions.tfvars
+#
+# A misspelt or impossible setting fails the plan, with all that is wrong at once.
+# Every setting, its default and its bounds: modules/settings/schema.tf.
+
+regions = {
+  "eu-west-1" = {
+    instances = {
+      # http://PUBLIC-ADDRESS/healthz must answer 200 to 299, Route 53's checkers
+      # must reach the health check's endpoint, SSH must complete a key exchange.
+      "i-0c1cbf2e7abdedf75" = {
+        url     = { path = "/healthz" }
+        route53 = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b" }
+      }
+
+      # The defaults alone.
+      "i-0a1b2c3d4e5f60718" = {}
+    }
+  }
+
+  "us-east-1" = {
+    # Only with a VPC can private addresses and IPv6 be checked. The function
+    # then needs NAT (or endpoints) to reach AWS, Slack and OpsGenie.
+    #
+    # vpc = {
+    #   subnet_ids         = ["subnet-0123456789abcdef0"]
+    #   security_group_ids = ["sg-0123456789abcdef0"]
+    #   ipv6               = false # true: the subnets are dual-stack
+    # }
+
+    instances = {
+      "i-0f9e8d7c6b5a43210" = {
+        url = {
+          address         = "https://app.example.com/healthz" # instead of the instance's own address
+          headers         = { "X-Probe" = "firstline" }
+          status          = ["200", "204"]
+          body_pattern    = "\"status\":\\s*\"ok\"" # RE2, within the first MiB
+          timeout_seconds = 5
+          # The value of a header that carries a secret lives in SSM:
+          # secret_headers = { Authorization = "/app/healthz/authorization" }
+        }
+        ssh = {
+          port = 2222
+          # host_key_fingerprint = "SHA256:..."  as `ssh-keygen -lf` prints it
+        }
+        boot  = { window_seconds = 900 }                   # a slow starter
+        alarm = { threshold = 95, evaluation_periods = 2 } # instead of 100, once
+      }
+
+      # No web server: SSH alone.
+      "i-01234567" = { url = { enabled = false } }
+    }
+  }
+}
+
+# Under every instance; what an instance says goes first.
+defaults = {
+  ssh  = { port = 22 }
+  boot = { first_look_seconds = 60, interval_seconds = 20, window_seconds = 600 }
+}
+
+slack = {
+  channel_id = "C0123456789" # the id, not the name
+}
+
+opsgenie = {
+  endpoint = "eu" # us, eu, jsm (Jira Service Management), or an https address
+  priority = "P2"
+  # team_id = "4513b7ea-3b91-438f-b7e4-e3e54af9147c"
+}
+
+# Who hears when the first line itself fails (an execution, the dead-letter
+# queue). Nobody must be said: subscribers = []
+subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
+
+# Raise it, with both TF_VAR_... set, to write new secrets.
+secrets_version = 1
+
+# function = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info" }
+
+tags       = { team = "operations" }
+repository = "https://git.example.com/operations/firstline"

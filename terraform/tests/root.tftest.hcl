@@ -1,0 +1,141 @@
+# The root as a whole. One mocked provider for each region of regions.tf: after
+# `firstline regions --add` or `--only`, this list follows it.
+
+mock_provider "aws" {
+  alias  = "ap-northeast-1"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "ap-northeast-2"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "ap-northeast-3"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "ap-south-1"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "ap-southeast-1"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "ap-southeast-2"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "ca-central-1"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "eu-central-1"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "eu-north-1"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "eu-west-1"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "eu-west-2"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "eu-west-3"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "sa-east-1"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "us-east-1"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "us-east-2"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "us-west-1"
+  source = "./tests/aws"
+}
+
+mock_provider "aws" {
+  alias  = "us-west-2"
+  source = "./tests/aws"
+}
+
+variables {
+  regions = {
+    "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { path = "/healthz" } } } }
+  }
+  slack       = { channel_id = "C0123456789" }
+  function    = { package = "main.tf" }
+  subscribers = []
+}
+
+run "regions_of_the_file_and_no_other" {
+  command = plan
+  assert {
+    condition     = toset(keys(output.alarm_names)) == toset(["eu-west-1"])
+    error_message = "a region that the file does not name is not deployed"
+  }
+  assert {
+    condition     = output.alarm_names["eu-west-1"] == tolist(["firstline-cpu-i-0c1cbf2e7abdedf75"])
+    error_message = "the instances' alarms"
+  }
+  assert {
+    condition     = local.tags == { project = "firstline", version = trimspace(file("VERSION")), repository = "firstline" }
+    error_message = "tags"
+  }
+}
+
+# Several to a run: seventeen providers make each run slow.
+
+run "every_variable_wrong" {
+  command = plan
+  variables {
+    regions                   = { "eu-south-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } } # regions.tf lacks it
+    subscribers               = null
+    execution_timeout_seconds = 600
+    tags                      = { version = "1" } # set already
+    repository                = "https://user:password@git.example.com/firstline"
+    slack_token               = "xoxb-test\n"
+    opsgenie_api_key          = "a b"
+  }
+  expect_failures = [
+    var.regions, var.subscribers, var.execution_timeout_seconds, var.tags, var.repository, var.slack_token, var.opsgenie_api_key,
+  ]
+}
+
+run "every_variable_wrong_in_another_way" {
+  command = plan
+  variables {
+    regions                   = {}
+    execution_timeout_seconds = 90000
+    tags                      = { "aws:team" = "ops" }
+    repository                = ""
+  }
+  expect_failures = [var.regions, var.execution_timeout_seconds, var.tags, var.repository]
+}

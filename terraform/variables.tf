@@ -1,0 +1,134 @@
+# The operators' interface: regions.example.tfvars shows it in use, and
+# modules/settings/schema.tf lists every setting with its bounds.
+#
+# `any` here and only here: Terraform drops attributes that an object type does
+# not name, and a misspelt setting must not vanish without a word.
+# modules/settings checks every key and value and hands on typed objects.
+
+variable "regions" {
+  description = "What to watch: region => { instances = { instance id => overrides }, vpc = { subnet_ids, security_group_ids, ipv6 } }. Sections of an instance: url, route53, ssh, boot, alarm."
+  type        = any
+
+  validation {
+    condition     = try(length(keys(var.regions)) > 0, false)
+    error_message = "regions: name at least one region with its instances, such as { \"eu-west-1\" = { instances = { \"i-0123456789abcdef0\" = {} } } }. To remove everything, use `terraform destroy`."
+  }
+
+  validation {
+    condition     = length(setsubtract(try(keys(var.regions), []), local.available_regions)) == 0
+    error_message = "regions: ${join(", ", setsubtract(try(keys(var.regions), []), local.available_regions))}: not in regions.tf. If that is the name of a region, add it with `firstline regions --add ${join(",", setsubtract(try(keys(var.regions), []), local.available_regions))}`; else use one of ${join(", ", local.available_regions)}."
+  }
+}
+
+variable "defaults" {
+  description = "Settings under every instance, in the shape of an instance's: built-in default < defaults < instance."
+  type        = any
+  default     = {}
+}
+
+variable "slack" {
+  description = "Where Slack messages go: { channel_id, api_url }; api_url is for another base than Slack's own, such as GovSlack's."
+  type        = any
+}
+
+variable "opsgenie" {
+  description = "Where pages go: { team_id, endpoint, priority }; endpoint is \"us\" (default), \"eu\", \"jsm\" (Jira Service Management) or an https address, priority P1 to P5 (default P3)."
+  type        = any
+  default     = {}
+}
+
+variable "function" {
+  description = "Shape of the Lambda function: { package, architecture, memory_mb, timeout_seconds, log_retention_days, log_level, managed_policies }."
+  type        = any
+  default     = {}
+}
+
+variable "execution_timeout_seconds" {
+  description = "How long an incident may take as a whole: at least an hour more than the longest boot window."
+  type        = number
+  default     = 7200
+
+  validation {
+    condition     = var.execution_timeout_seconds >= 3601 && var.execution_timeout_seconds <= 86400 && floor(var.execution_timeout_seconds) == var.execution_timeout_seconds
+    error_message = "execution_timeout_seconds = ${var.execution_timeout_seconds}: use whole seconds, at least an hour more than the longest boot window (boot.window_seconds) and a day at most."
+  }
+}
+
+variable "subscribers" {
+  description = "Who hears when the first line itself fails: [{ protocol = \"email\", endpoint = \"oncall@example.com\" }]; protocols are email, email-json, https, sms, sqs, lambda. Nobody must be said: []."
+  type = list(object({
+    protocol = string
+    endpoint = string
+  }))
+  default = null
+
+  validation {
+    condition     = var.subscribers != null
+    error_message = "subscribers: say who hears when the first line itself fails, such as [{ protocol = \"email\", endpoint = \"oncall@example.com\" }], or [] for nobody."
+  }
+}
+
+variable "name" {
+  description = "Prefix of every name: two deployments in one account need two."
+  type        = string
+  default     = "firstline"
+}
+
+variable "tags" {
+  description = "Tags of every resource, beside project, version and repository."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(setintersection(keys(var.tags), ["project", "version", "repository"])) == 0
+    error_message = "tags: project, version and repository are set already (repository by the variable of that name)."
+  }
+
+  validation {
+    condition     = length(var.tags) <= 47 && alltrue([for k, v in var.tags : can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]{1,128}$", k)) && can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]{0,256}$", v)) && !startswith(lower(k), "aws:")])
+    error_message = "tags: up to 47, keys of 128 and values of 256 letters, digits, spaces and _ . : / = + - @, and no key that begins with aws:."
+  }
+}
+
+variable "repository" {
+  description = "Where this deployment's code lives, for the tag of that name."
+  type        = string
+  default     = "firstline"
+
+  validation {
+    condition     = can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]{1,256}$", var.repository)) && !can(regex("//[^/]*@", var.repository))
+    error_message = "repository: use an address such as https://git.example.com/ops/firstline, without user and password."
+  }
+}
+
+variable "slack_token" {
+  description = "Slack bot token (scope chat:write), as TF_VAR_slack_token. Never in the state or a plan. Without it the stored one stays."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+
+  validation {
+    condition     = var.slack_token == null || can(regex("^[!-~]*$", var.slack_token))
+    error_message = "slack_token: holds white space or characters beyond ASCII; give the token alone, without a line break."
+  }
+}
+
+variable "opsgenie_api_key" {
+  description = "OpsGenie (or Jira Service Management) API key, as TF_VAR_opsgenie_api_key. Never in the state or a plan. Without it the stored one stays."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+
+  validation {
+    condition     = var.opsgenie_api_key == null || can(regex("^[!-~]*$", var.opsgenie_api_key))
+    error_message = "opsgenie_api_key: holds white space or characters beyond ASCII; give the key alone, without a line break."
+  }
+}
+
+variable "secrets_version" {
+  description = "Raise it, with both secrets at hand, to write them again."
+  type        = number
+  default     = 1
+}

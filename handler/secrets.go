@@ -13,7 +13,7 @@ import (
 )
 
 // Unset is what Terraform writes into a secret's parameter when it is given no
-// value (terraform/modules/region): it counts as missing.
+// value (terraform/modules/function): it counts as missing.
 const Unset = "unset"
 
 // Secrets reads SSM SecureString parameters and keeps them while the function

@@ -150,7 +150,7 @@ func TestOnlyOneTaskAsksForARebootAndNotBlindlyAgain(t *testing.T) {
 	}
 }
 
-// besideWindow is what terraform/main.tf adds to the longest boot window for
+// besideWindow is what terraform/modules/settings/problems.tf adds to the longest boot window for
 // the least time-out of an execution.
 const besideWindow = 90 * time.Minute
 
@@ -193,7 +193,7 @@ func TestEverythingButTheWindowFitsTheExecution(t *testing.T) {
 	total += hanging
 	t.Logf("every Task at its worst: %s of %s", total, besideWindow)
 	if total > besideWindow {
-		t.Errorf("every Task at its worst takes %s, terraform/main.tf allows %s beside the boot window", total, besideWindow)
+		t.Errorf("every Task at its worst takes %s, terraform/modules/settings allows %s beside the boot window", total, besideWindow)
 	}
 }
 
@@ -290,7 +290,7 @@ func TestPathsOfTheDefinitionExistInAnIncident(t *testing.T) {
 
 func TestREADMEDrawsTheDefinition(t *testing.T) {
 	path := filepath.Join(root(t), "README.md")
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(path) //nolint:gosec // the project's own file
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,27 +102,37 @@ func stories() []story {
 			s.i.OnReboot(stage.CuredBy(6 * time.Second))
 		}, end: recovered, reboots: 1, slack: 1},
 
-		{name: "URL fails in run 2", set: func(s *scene) { _ = s.i.SetHTTP(stage.Refuse) },
-			end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot", "refused"}},
-		{name: "Route 53 fails in run 2", healthCheck: true, set: func(s *scene) { s.AWS.SetHealthCheck(s.healthCheck, reports(1)...) },
-			end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot", "checkers"}},
-		{name: "SSH fails in run 2", set: func(s *scene) { _ = s.i.SetSSH(stage.Broken) },
-			end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot", "SSH"}},
+		{
+			name: "URL fails in run 2", set: func(s *scene) { _ = s.i.SetHTTP(stage.Refuse) },
+			end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot", "refused"},
+		},
+		{
+			name: "Route 53 fails in run 2", healthCheck: true, set: func(s *scene) { s.AWS.SetHealthCheck(s.healthCheck, reports(1)...) },
+			end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot", "checkers"},
+		},
+		{
+			name: "SSH fails in run 2", set: func(s *scene) { _ = s.i.SetSSH(stage.Broken) },
+			end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot", "SSH"},
+		},
 		{name: "another check fails in run 2", set: func(s *scene) {
 			_ = s.i.SetHTTP(stage.Refuse)
 			s.i.OnReboot(func(i *stage.Instance) { _ = i.SetHTTP(stage.Healthy); _ = i.SetSSH(stage.Refuse) })
 		}, end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot"}},
 
-		{name: "denied at the URL check", set: func(s *scene) { s.AWS.AddFault(deny("ec2", "DescribeInstances", s.i.ID)) },
-			end: paged, pages: 1, says: []string{"Denied", "could not be checked"}},
+		{
+			name: "denied at the URL check", set: func(s *scene) { s.AWS.AddFault(deny("ec2", "DescribeInstances", s.i.ID)) },
+			end: paged, pages: 1, says: []string{"Denied", "could not be checked"},
+		},
 		{name: "throttled for good at the URL check", set: func(s *scene) {
 			s.AWS.AddFault(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded"})
 		}, end: paged, pages: 1, says: []string{"Unavailable"}},
 		{name: "throttled for a moment at the URL check", set: func(s *scene) {
 			s.AWS.AddFault(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded", Times: 4})
 		}, end: silently},
-		{name: "no address at the URL check", set: func(s *scene) { s.AWS.SetPublicAddress(s.i.ID, "") },
-			end: paged, pages: 1, says: []string{"no public IPv4 address"}},
+		{
+			name: "no address at the URL check", set: func(s *scene) { s.AWS.SetPublicAddress(s.i.ID, "") },
+			end: paged, pages: 1, says: []string{"no public IPv4 address"},
+		},
 		{name: "the instance is stopped", set: func(s *scene) {
 			_, err := ec2.NewFromConfig(s.AWS.Config(home)).StopInstances(context.Background(), &ec2.StopInstancesInput{InstanceIds: []string{s.i.ID}})
 			if err != nil {
@@ -132,12 +142,18 @@ func stories() []story {
 		{name: "denied at the Route 53 check", healthCheck: true, set: func(s *scene) {
 			s.AWS.AddFault(deny("route53", "GetHealthCheckStatus", s.healthCheck))
 		}, end: paged, pages: 1, says: []string{"Denied"}},
-		{name: "no observations at the Route 53 check", healthCheck: true, set: func(s *scene) { s.AWS.SetHealthCheck(s.healthCheck) },
-			end: paged, pages: 1, says: []string{"Unavailable"}},
-		{name: "an unknown health check", settings: map[string]any{"route53": map[string]any{"health_check_id": "00000000-0000-4000-8000-00000000dead"}},
-			set: func(*scene) {}, end: paged, pages: 1, says: []string{"InvalidInput"}},
-		{name: "another host key at the SSH check", settings: pinned, set: func(*scene) {},
-			end: paged, pages: 1, says: []string{"InvalidInput", "SHA256:"}},
+		{
+			name: "no observations at the Route 53 check", healthCheck: true, set: func(s *scene) { s.AWS.SetHealthCheck(s.healthCheck) },
+			end: paged, pages: 1, says: []string{"Unavailable"},
+		},
+		{
+			name: "an unknown health check", settings: map[string]any{"route53": map[string]any{"health_check_id": "00000000-0000-4000-8000-00000000dead"}},
+			set: func(*scene) {}, end: paged, pages: 1, says: []string{"InvalidInput"},
+		},
+		{
+			name: "another host key at the SSH check", settings: pinned, set: func(*scene) {},
+			end: paged, pages: 1, says: []string{"InvalidInput", "SHA256:"},
+		},
 		{name: "the function is killed at a check and then is not", region: other, set: func(s *scene) {
 			s.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: s.i.ID, Code: "Runtime.ExitError", Times: 1})
 		}, end: silently},
@@ -157,10 +173,14 @@ func stories() []story {
 			s.i.OnReboot(stage.CuredBy(time.Second))
 			s.slackDown()
 		}, end: paged, reboots: 1, pages: 1, says: []string{"recovered", "Slack"}},
-		{name: "OpsGenie is down", set: func(s *scene) { _ = s.i.SetSSH(stage.Refuse); s.pagerDown() },
-			end: "Page failed", reboots: 1, slack: 1, says: []string{"Nobody was paged"}},
-		{name: "Slack and OpsGenie are down", set: func(s *scene) { _ = s.i.SetSSH(stage.Refuse); s.slackDown(); s.pagerDown() },
-			end: "Nobody was told", reboots: 1},
+		{
+			name: "OpsGenie is down", set: func(s *scene) { _ = s.i.SetSSH(stage.Refuse); s.pagerDown() },
+			end: "Page failed", reboots: 1, slack: 1, says: []string{"Nobody was paged"},
+		},
+		{
+			name: "Slack and OpsGenie are down", set: func(s *scene) { _ = s.i.SetSSH(stage.Refuse); s.slackDown(); s.pagerDown() },
+			end: "Nobody was told", reboots: 1,
+		},
 	}
 }
 
@@ -185,15 +205,8 @@ func (d *down) picks(body string) bool {
 // TestStories deploys the root to a local AWS and plays every story against it,
 // all at the same time, then looks at what the deployment left behind.
 func TestStories(t *testing.T) {
-	w, err := stage.New(t.Context(), stage.Options{Root: root(t), Log: testLog{t}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Parallel()
+	w := world(t)
 	var slackDown, pagerDown down
 	w.Slack.FailWhen(slackDown.picks)
 	w.Pager.FailWhen(pagerDown.picks)
@@ -252,6 +265,21 @@ func TestStories(t *testing.T) {
 		terraform.DestroyContext(t, t.Context(), options)
 		auditEmpty(t, w)
 	})
+}
+
+// world starts a local AWS of the test's own.
+func world(t *testing.T) *stage.World {
+	t.Helper()
+	w, err := stage.New(t.Context(), stage.Options{Root: root(t), Log: testLog{t}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
 }
 
 func terraformOptions(w *stage.World, dir string) *terraform.Options {
@@ -396,7 +424,7 @@ func auditSecrets(t *testing.T, w *stage.World, dir string, executions *started)
 		if err != nil || d.IsDir() || strings.Contains(path, ".terraform"+string(filepath.Separator)) {
 			return err
 		}
-		text, err := os.ReadFile(path)
+		text, err := os.ReadFile(path) //nolint:gosec // below a folder of our own
 		look(path, string(text))
 		return err
 	})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"firstline/internal/regions"
 	"firstline/internal/stage"
 	"firstline/internal/toolchain"
 )
@@ -36,6 +37,14 @@ func TestTerraform(t *testing.T) {
 	// A copy, so that nothing is written beside the source.
 	dir := t.TempDir()
 	if err := stage.CopyTerraform(dir, filepath.Join(root(t), "terraform")); err != nil {
+		t.Fatal(err)
+	}
+	// regions.tf is the operator's to cut; the root's tests mock the default.
+	all, err := regions.Render(regions.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "regions.tf"), all, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	modules, err := filepath.Glob(filepath.Join(dir, "modules", "*"))

@@ -74,7 +74,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, c.CommandPath())
 	})
-	root.AddCommand(newDemo(), newUp(), newRegions(), newPackage())
+	root.AddCommand(newDemo(), newUp(), newRegions(), newPackage(), newSetup())
 	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return root
 }

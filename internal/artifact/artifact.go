@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -65,26 +66,24 @@ func Build(ctx context.Context, root, dir, arch string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, Name(arch))
-	partial := path + ".partial"
-	if err := writeZip(partial, binary); err != nil {
+	// Written aside and moved: two builds at a time, or one that is interrupted,
+	// leave a whole zip or none.
+	partial, err := os.CreateTemp(dir, ".responder-")
+	if err != nil {
 		return "", err
 	}
-	return path, os.Rename(partial, path)
+	defer func() { _ = os.Remove(partial.Name()) }()
+	err = writeZip(partial, binary)
+	if err = errors.Join(err, partial.Chmod(0o644), partial.Close()); err != nil {
+		return "", err
+	}
+	return path, os.Rename(partial.Name(), path)
 }
 
 // writeZip writes a zip with one file, bootstrap, and no trace of when or
 // where it was made.
-func writeZip(path string, binary []byte) (err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644) //nolint:gosec // the zip is no secret
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-	}()
-	w := zip.NewWriter(f)
+func writeZip(to io.Writer, binary []byte) error {
+	w := zip.NewWriter(to)
 	w.RegisterCompressor(zip.Deflate, func(out io.Writer) (io.WriteCloser, error) {
 		return flate.NewWriter(out, flate.BestCompression)
 	})

@@ -14,7 +14,7 @@ func TestRenderIsWhatIsCommitted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := Render(Default())
+	got, err := Render(Read(committed))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 // Secrets that the played services want. They are looked for in everything
 // that may not hold them.
 const (
-	SlackToken  = "xoxb-played-slack-token"
+	SlackToken  = "xoxb-played-slack-token" //nolint:gosec // the token of a Slack that is played
 	OpsGenieKey = "played-opsgenie-key"
 )
 
@@ -75,10 +75,10 @@ func New(ctx context.Context, o Options) (_ *World, err error) {
 	if arch == "" {
 		return nil, fmt.Errorf("this machine's architecture, %s, is none of Lambda's", runtime.GOARCH)
 	}
-	if w.Package, err = artifact.Build(ctx, o.Root, build, arch); err != nil {
+	if w.dir, err = os.MkdirTemp("", "firstline-"); err != nil {
 		return nil, err
 	}
-	if w.dir, err = os.MkdirTemp("", "firstline-"); err != nil {
+	if w.Package, err = artifact.Build(ctx, o.Root, w.dir, arch); err != nil {
 		return nil, err
 	}
 	if w.Slack, err = NewSlack(ctx, SlackToken); err != nil {
@@ -258,6 +258,6 @@ func CopyTerraform(to, from string) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(to, rel), text, 0o600)
+		return os.WriteFile(filepath.Join(to, rel), text, 0o600) //nolint:gosec // below a folder of our own
 	})
 }

@@ -236,9 +236,10 @@ data "aws_iam_policy_document" "function" {
   }
 
   statement {
-    sid       = "AskAlarm"
-    actions   = ["cloudwatch:DescribeAlarms"]
-    resources = ["arn:${local.partition}:cloudwatch:${local.region}:${local.account}:alarm:${var.name}-cpu-*"]
+    sid     = "AskAlarm"
+    actions = ["cloudwatch:DescribeAlarms"]
+    # CloudWatch checks for all alarms, whichever names are asked for.
+    resources = ["arn:${local.partition}:cloudwatch:${local.region}:${local.account}:alarm:*"]
   }
 
   dynamic "statement" {

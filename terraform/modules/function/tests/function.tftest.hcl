@@ -66,7 +66,7 @@ run "policy" {
       Trace          = tolist(["*"])
       ReadParameters = tolist(["arn:aws:ssm:eu-west-1:123456789012:parameter/app/token", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/instances/*", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/opsgenie-api-key", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/slack-token"])
       FindInstance   = tolist(["*"])
-      AskAlarm       = tolist(["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-*"])
+      AskAlarm       = tolist(["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:*"])
       Reboot         = tolist(["arn:aws:ec2:eu-west-1:123456789012:instance/i-0a1b2c3d", "arn:aws:ec2:eu-west-1:123456789012:instance/i-0c1cbf2e7abdedf75"])
       AskHealthCheck = tolist(["arn:aws:route53:::healthcheck/4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b"])
     }

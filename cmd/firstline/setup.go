@@ -1,0 +1,52 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"firstline/internal/toolchain"
+)
+
+func newSetup() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "setup",
+		Short: "Install what is missing: Terraform, and moto for the local AWS",
+		Long: `Find Terraform, moto's server and a mirror of the AWS provider on this machine,
+and install into build/ what is missing or does not fit. The other commands do
+the same when they need it.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			root, err := toolchain.Root()
+			if err != nil {
+				return usageError{err}
+			}
+			t := toolchain.Toolchain{Build: filepath.Join(root, "build"), Log: c.ErrOrStderr()}
+			terraform, err := t.Terraform(c.Context())
+			if err != nil {
+				return err
+			}
+			moto, err := t.Moto(c.Context())
+			if err != nil {
+				return err
+			}
+			config, err := t.CLIConfig()
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"terraform": terraform, "moto": moto, "terraformCLIConfig": config})
+			}
+			if config == "" {
+				config = "your own"
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "terraform: %s\nmoto_server: %s\nterraform CLI configuration: %s\n", terraform, moto, config)
+			return err
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
+	return c
+}

@@ -205,7 +205,6 @@ func (d *down) picks(body string) bool {
 // TestStories deploys the root to a local AWS and plays every story against it,
 // all at the same time, then looks at what the deployment left behind.
 func TestStories(t *testing.T) {
-	t.Parallel()
 	w := world(t)
 	var slackDown, pagerDown down
 	w.Slack.FailWhen(slackDown.picks)

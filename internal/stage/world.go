@@ -175,8 +175,8 @@ func (w *World) Variables(overrides map[string]map[string]any, instances ...*Ins
 	return map[string]any{
 		"regions": byRegion,
 		"defaults": map[string]any{
-			"url":  map[string]any{"port": HTTPPort, "path": "/healthz", "timeout_seconds": 1, "attempts": 2, "interval_seconds": 0.2},
-			"ssh":  map[string]any{"port": SSHPort, "timeout_seconds": 1, "attempts": 2, "interval_seconds": 0.2},
+			"url":  map[string]any{"port": HTTPPort, "path": "/healthz", "timeout_seconds": 2, "attempts": 2, "interval_seconds": 0.2},
+			"ssh":  map[string]any{"port": SSHPort, "timeout_seconds": 2, "attempts": 2, "interval_seconds": 0.2},
 			"boot": map[string]any{"first_look_seconds": 2, "interval_seconds": 1, "window_seconds": 10},
 		},
 		"slack":       map[string]any{"channel_id": "C0123456789", "api_url": w.Slack.URL},

@@ -87,6 +87,10 @@ type Notifier interface {
 	Send(ctx context.Context, m notify.Message) error
 }
 
+// maxMessage bounds an error's message, in bytes: Step Functions keeps it in
+// the incident.
+const maxMessage = 2000
+
 // request is the payload of an invocation.
 type request struct {
 	Step string `json:"step"`
@@ -126,7 +130,7 @@ func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	}
 	h.log(ctx, name, inc, time.Since(start), err)
 	if err != nil {
-		return nil, messages.InvokeResponse_Error{Type: string(fault.KindOf(err)), Message: err.Error()}
+		return nil, messages.InvokeResponse_Error{Type: string(fault.KindOf(err)), Message: incident.Clip(err.Error(), maxMessage)}
 	}
 	return out, nil
 }
@@ -185,9 +189,9 @@ func onAnything(notifier func(*Handler) Notifier) step {
 		}
 		inc := new(incident.Incident)
 		if err := json.Unmarshal(req.Incident, inc); err != nil {
-			inc = &incident.Incident{
-				Event: req.Incident,
-				Error: &incident.Error{Error: string(fault.InvalidInput), Cause: fmt.Sprintf("decode incident: %v", err)},
+			inc = incident.Salvage(req.Incident)
+			if inc.Error == nil {
+				inc.Error = &incident.Error{Error: string(fault.InvalidInput), Cause: fmt.Sprintf("decode incident: %v", err)}
 			}
 		}
 		return inc, tell(ctx, h, notifier(h), inc)

@@ -210,6 +210,7 @@ func TestOpen(t *testing.T) {
 		InstanceID: instance, Region: "eu-west-1", AccountID: "123456789012",
 		Alarm: &incident.Alarm{
 			Name:   "firstline-cpu-" + instance,
+			Metric: "CPUUtilization",
 			ARN:    "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-" + instance,
 			Reason: "Threshold Crossed: 1 datapoint [100.0 (22/11/26 09:59:00)] was greater than or equal to the threshold (100.0).",
 			At:     time.Date(2026, 11, 22, 10, 4, 40, 989_000_000, time.UTC),
@@ -381,7 +382,7 @@ func TestFieldsOfAnotherVersionAreCarried(t *testing.T) {
 
 func failed() *incident.Incident {
 	inc := open1(`{"boot":{"firstLookSeconds":1,"intervalSeconds":1,"windowSeconds":30}}`)
-	inc.Record(checks.Finding{Check: "url", Reason: "refused"})
+	inc.Record(checks.Finding{Check: "url", Reason: "refused", At: time.Now()})
 	return inc
 }
 
@@ -430,6 +431,12 @@ func TestRebootRefuses(t *testing.T) {
 	}{
 		{"nothing failed", fake{state: "running"}, open1(`{}`), fault.InvalidInput, "no check of run 1 has failed"},
 		{"run 2 without a reboot", fake{state: "running"}, func() *incident.Incident { i := failed(); i.Run = 2; return i }(), fault.InvalidInput, "only run 1"},
+		{"failed long ago", fake{state: "running"}, func() *incident.Incident {
+			i := failed()
+			i.Findings[0].At = time.Now().Add(-time.Hour)
+			return i
+		}(), fault.InvalidInput, "is not rebooted on that account"},
+		{"the last check passed", fake{state: "running"}, func() *incident.Incident { i := failed(); i.Passed = true; return i }(), fault.InvalidInput, "the last check passed"},
 		{"stopped", fake{state: "stopped"}, failed(), fault.InvalidInput, "the instance is stopped"},
 		{"gone", fake{}, failed(), fault.InvalidInput, "EC2 knows no such instance"},
 		{"describe denied", fake{describe: &smithy.GenericAPIError{Code: "UnauthorizedOperation"}}, failed(), fault.Denied, "describe it first"},
@@ -558,7 +565,6 @@ func TestTell(t *testing.T) {
 func TestTellWithoutAnIncident(t *testing.T) {
 	for name, inc := range map[string]string{
 		"open failed":      `{"event":` + sampleEvent(t) + `,"execution":` + execution + `,"error":{"Error":"Denied","Cause":"no"}}`,
-		"settings broken":  `{"instanceId":"i-1","settings":{"nonsense":1}}`,
 		"not even a state": `"hello"`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -571,6 +577,18 @@ func TestTellWithoutAnIncident(t *testing.T) {
 				t.Errorf("sent %+v", f.sent)
 			}
 		})
+	}
+}
+
+func TestTellOfAnIncidentThatIsNotValid(t *testing.T) {
+	f := &fake{}
+	h, _ := newHandler(f)
+	p := strings.Replace(payload(t, "opsgenie", failed()), `"ssh":{`, `"ssh":{"prot":1,`, 1)
+	if _, lerr := invoke(t, h, p); lerr.Type != "" {
+		t.Fatal(lerr)
+	}
+	if len(f.sent) != 1 || f.sent[0].Incident.InstanceID != instance || !strings.Contains(f.sent[0].Incident.Error.Cause, "prot") {
+		t.Errorf("sent %+v", f.sent)
 	}
 }
 

@@ -37,6 +37,7 @@ type event struct {
 			Metrics []struct {
 				MetricStat struct {
 					Metric struct {
+						Name       string            `json:"name"`
 						Dimensions map[string]string `json:"dimensions"`
 					} `json:"metric"`
 				} `json:"metricStat"`
@@ -89,7 +90,7 @@ func fromEvent(raw json.RawMessage, region string) (*incident.Incident, error) {
 	if e.Region != region {
 		return nil, fmt.Errorf("event.region: the event is of %q, this function runs in %s", e.Region, region)
 	}
-	id, err := e.instanceID()
+	id, metric, err := e.instance()
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +102,7 @@ func fromEvent(raw json.RawMessage, region string) (*incident.Incident, error) {
 		InstanceID: id,
 		Region:     e.Region,
 		AccountID:  e.Account,
-		Alarm:      &incident.Alarm{Name: e.Detail.AlarmName, Reason: e.Detail.State.Reason, At: at},
+		Alarm:      &incident.Alarm{Name: e.Detail.AlarmName, Metric: metric, Reason: e.Detail.State.Reason, At: at},
 		Run:        1,
 		Recovery:   &incident.Recovery{},
 	}
@@ -111,24 +112,26 @@ func fromEvent(raw json.RawMessage, region string) (*incident.Incident, error) {
 	return inc, nil
 }
 
-// instanceID finds the one instance that the alarm's metrics speak of. A
+// instance finds the one instance that the alarm's metrics speak of, and the
+// metric's name. A
 // metric-math expression has no dimensions; the metrics behind it do.
-func (e *event) instanceID() (string, error) {
+func (e *event) instance() (id, metric string, err error) {
 	var ids []string
 	for _, m := range e.Detail.Configuration.Metrics {
 		if id, ok := m.MetricStat.Metric.Dimensions["InstanceId"]; ok && !slices.Contains(ids, id) {
 			ids = append(ids, id)
+			metric = m.MetricStat.Metric.Name
 		}
 	}
 	switch {
 	case len(ids) == 0:
-		return "", fmt.Errorf("event.detail.configuration.metrics: no metric of the alarm %q has the dimension InstanceId", e.Detail.AlarmName)
+		return "", "", fmt.Errorf("event.detail.configuration.metrics: no metric of the alarm %q has the dimension InstanceId", e.Detail.AlarmName)
 	case len(ids) > 1:
-		return "", fmt.Errorf("event.detail.configuration.metrics: the alarm %q speaks of %d instances (%s); give each its own alarm", e.Detail.AlarmName, len(ids), strings.Join(ids, ", "))
+		return "", "", fmt.Errorf("event.detail.configuration.metrics: the alarm %q speaks of %d instances (%s); give each its own alarm", e.Detail.AlarmName, len(ids), strings.Join(ids, ", "))
 	case !incident.ValidInstanceID(ids[0]):
-		return "", fmt.Errorf("event.detail.configuration.metrics: InstanceId %q is not an instance id such as i-0c1cbf2e7abdedf75", ids[0])
+		return "", "", fmt.Errorf("event.detail.configuration.metrics: InstanceId %q is not an instance id such as i-0c1cbf2e7abdedf75", ids[0])
 	}
-	return ids[0], nil
+	return ids[0], metric, nil
 }
 
 // at is when the alarm went to ALARM. CloudWatch writes an offset without a

@@ -16,6 +16,11 @@ import (
 	"firstline/internal/incident"
 )
 
+// freshFinding is how old the finding may be that leads to a reboot. Retries
+// and redrives of an execution can bring an old incident back, and the machine
+// may have recovered long ago.
+const freshFinding = 5 * time.Minute
+
 // rebootTime is what must be left of the function's time before EC2 is asked:
 // less, and the answer might come too late to be told.
 const rebootTime = 10 * time.Second
@@ -30,6 +35,12 @@ func reboot(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	if inc.Reboot == nil {
 		if inc.Run != 1 {
 			return fault.New(fault.InvalidInput, "reboot "+inc.InstanceID, "incident.run: it is %d; only run 1 leads to a reboot", inc.Run)
+		}
+		if inc.Passed {
+			return fault.New(fault.InvalidInput, "reboot "+inc.InstanceID, "incident.passed: the last check passed; only a failed one leads to a reboot")
+		}
+		if age := time.Since(failure.At); age > freshFinding {
+			return fault.New(fault.InvalidInput, "reboot "+inc.InstanceID, "the check failed at %s, %s ago; after more than %s the instance is not rebooted on that account", failure.At.UTC().Format(time.RFC3339), age.Round(time.Second), freshFinding)
 		}
 		outcome, err := h.requestReboot(ctx, inc.InstanceID)
 		if err != nil {

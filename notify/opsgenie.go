@@ -93,7 +93,7 @@ type OpsGenie struct {
 // alert is the body of "Create Alert".
 type alert struct {
 	Message     string            `json:"message"`
-	Alias       string            `json:"alias"`
+	Alias       string            `json:"alias,omitempty"`
 	Description string            `json:"description,omitempty"`
 	Responders  []responder       `json:"responders,omitempty"`
 	Tags        []string          `json:"tags,omitempty"`
@@ -324,8 +324,12 @@ func alias(r report) string {
 		id = r.deployment + "/alarm/" + r.alarmARN
 	case r.alarmName != "":
 		id = strings.Join([]string{r.deployment, "alarm", r.account, r.region, r.alarmName}, "/")
-	default:
+	case r.execution != "":
 		id = r.deployment + "/execution/" + r.execution
+	default:
+		// Without an alias the service makes one: better two alerts than one
+		// that takes another's.
+		return ""
 	}
 	if runes(id) <= limitAlias {
 		return id

@@ -92,7 +92,7 @@ func describe(m Message) report {
 	r.headline = r.headlineFor(inc, failed)
 	r.summary = r.summaryFor(inc, failed, why, seen)
 	r.next = nextFor(r.outcome, inc, m.AlarmState)
-	if s := alarmNow(r.outcome, m.AlarmState); s != "" {
+	if s := alarmNow(r.outcome, inc, m.AlarmState); s != "" {
 		r.summary = append(r.summary, s)
 	}
 	if inc.SlackError != nil {
@@ -250,10 +250,11 @@ func (r *report) summaryFor(inc *incident.Incident, failed *checks.Finding, why 
 	case unclear:
 		say("The execution asked for this message and left neither an error nor a failed check after a reboot.")
 	}
-	return append(lines, rebootSentence(inc.Reboot))
+	return append(lines, rebootSentence(inc))
 }
 
-func rebootSentence(reboot *incident.Reboot) string {
+func rebootSentence(inc *incident.Incident) string {
+	reboot := inc.Reboot
 	if reboot == nil {
 		return "No reboot was made."
 	}
@@ -269,15 +270,29 @@ func rebootSentence(reboot *incident.Reboot) string {
 		}
 		return s + "."
 	case incident.RebootUnknown:
-		return "A reboot was tried" + at + "; its outcome is unknown, since the answer got lost."
+		return "A reboot was tried" + at + "; its outcome is unknown, since the answer got lost" + lostHow(inc.RebootError) + "."
 	}
 	return "A reboot is recorded" + at + "; its outcome is unknown."
 }
 
-func alarmNow(o outcome, state string) string {
+// lostHow says what became of the step that was to reboot, where that is known.
+func lostHow(e *incident.Error) string {
+	if e == nil {
+		return ""
+	}
+	return " (" + strings.TrimSuffix(sentence(reasonOf(e)), ".") + ")"
+}
+
+// watchesCPU says whether the alarm that rang may be spoken of as the CPU's:
+// what it watches is a setting.
+func watchesCPU(inc *incident.Incident) bool {
+	return inc.Alarm != nil && inc.Alarm.Metric == "CPUUtilization"
+}
+
+func alarmNow(o outcome, inc *incident.Incident, state string) string {
 	switch state {
 	case "OK":
-		if o == recovered {
+		if o == recovered && watchesCPU(inc) {
 			return "The CPU is back to normal: its alarm is OK."
 		}
 		return "The alarm is OK by now."
@@ -292,10 +307,14 @@ func alarmNow(o outcome, state string) string {
 func nextFor(o outcome, inc *incident.Incident, state string) string {
 	switch o {
 	case recovered:
-		if state == "ALARM" {
-			return "Look at what uses the CPU: the alarm has not ended."
+		watched, used := "what the alarm watches", "made the alarm ring"
+		if watchesCPU(inc) {
+			watched, used = "what uses the CPU", "used the CPU"
 		}
-		return "Find out what used the CPU: read the instance's logs and metrics from before the reboot."
+		if state == "ALARM" {
+			return "Look at " + watched + ": the alarm has not ended."
+		}
+		return "Find out what " + used + ": read the instance's logs and metrics from before the reboot."
 	case down:
 		return "Read the instance's system log and status checks in the console. Stopping and starting it moves it to other hardware, and changes a public IPv4 address that is not an Elastic IP."
 	case notRebooted:

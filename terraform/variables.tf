@@ -44,13 +44,13 @@ variable "function" {
 }
 
 variable "execution_timeout_seconds" {
-  description = "How long an incident may take as a whole: at least 5400 s more than the longest boot window."
+  description = "How long an incident may take as a whole: at least 7200 s more than the longest boot window."
   type        = number
-  default     = 7200
+  default     = 10800
 
   validation {
-    condition     = var.execution_timeout_seconds >= 5401 && var.execution_timeout_seconds <= 86400 && floor(var.execution_timeout_seconds) == var.execution_timeout_seconds
-    error_message = "execution_timeout_seconds = ${var.execution_timeout_seconds}: use whole seconds, at least 5400 more than the longest boot window (boot.window_seconds) and a day at most."
+    condition     = var.execution_timeout_seconds >= 7201 && var.execution_timeout_seconds <= 86400 && floor(var.execution_timeout_seconds) == var.execution_timeout_seconds
+    error_message = "execution_timeout_seconds = ${var.execution_timeout_seconds}: use whole seconds, at least 7200 more than the longest boot window (boot.window_seconds) and a day at most."
   }
 }
 

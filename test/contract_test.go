@@ -1,8 +1,10 @@
 package test
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,8 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/google/go-cmp/cmp"
 
+	"firstline/checks"
 	"firstline/handler"
 	"firstline/internal/definition"
 	"firstline/internal/fault"
@@ -152,13 +160,13 @@ func TestOnlyOneTaskAsksForARebootAndNotBlindlyAgain(t *testing.T) {
 
 // besideWindow is what terraform/modules/settings/problems.tf adds to the longest boot window for
 // the least time-out of an execution.
-const besideWindow = 90 * time.Minute
+const besideWindow = 2 * time.Hour
 
 // An execution's own time-out cannot be caught, so nothing else may last that
 // long. The worst that is believed in: every Task meets transient errors until
 // just before its retries end and then takes all of its time; the function has
-// to wake up in its VPC once; and one Task is answered only after its time-out
-// at every try.
+// to wake up in its VPC once, and is throttled to the end once; and one Task is
+// answered only after its time-out at every try.
 func TestEverythingButTheWindowFitsTheExecution(t *testing.T) {
 	d := read(t)
 	backOff := func(name string, cause string) time.Duration {
@@ -172,7 +180,7 @@ func TestEverythingButTheWindowFitsTheExecution(t *testing.T) {
 		}
 		return time.Duration(sum * float64(time.Second))
 	}
-	total := backOff("Open incident", "Lambda.ResourceNotReadyException")
+	total := backOff("Open incident", "Lambda.ResourceNotReadyException") + backOff("Open incident", "Lambda.TooManyRequestsException")
 	var hanging time.Duration
 	for _, name := range []string{
 		"Open incident", "Check URL", "Check Route 53", "Check SSH", "Reboot instance", "Record the reboot",
@@ -240,16 +248,33 @@ func TestPlaceholdersStandInsideQuotes(t *testing.T) {
 // The definition reads these paths; a path that leads nowhere ends an
 // execution in an error that nothing can catch.
 func TestPathsOfTheDefinitionExistInAnIncident(t *testing.T) {
-	settings := incident.DefaultSettings()
-	full := incident.Incident{
-		Settings: &settings, Run: 2, LookedAt: time.Now(),
-		Reboot:   &incident.Reboot{At: time.Now(), WindowClosesAt: time.Now()},
-		Recovery: &incident.Recovery{},
+	// What the function itself makes of an alarm, and of a reboot.
+	h := &handler.Handler{
+		Region: "eu-west-1", Log: slog.New(slog.DiscardHandler),
+		SSM: func(context.Context) (handler.ParameterGetter, error) { return emptySettings{}, nil },
+		EC2: func(context.Context) (handler.Rebooter, error) { return running{}, nil },
+		URL: failing{},
 	}
-	raw, err := json.Marshal(full)
+	invoke := func(step string, rest map[string]any) json.RawMessage {
+		t.Helper()
+		rest["step"] = step
+		payload, err := json.Marshal(rest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := h.Invoke(t.Context(), payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	event, err := os.ReadFile(filepath.Join(root(t), "handler", "testdata", "alarm.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	opened := invoke("open", map[string]any{"event": json.RawMessage(event), "execution": incident.Execution{ID: "arn", Name: "n"}})
+	looked := invoke("url", map[string]any{"incident": opened})
+	raw := invoke("reboot", map[string]any{"incident": looked})
 	var tree map[string]any
 	if err := json.Unmarshal(raw, &tree); err != nil {
 		t.Fatal(err)
@@ -286,6 +311,33 @@ func TestPathsOfTheDefinitionExistInAnIncident(t *testing.T) {
 	if checked == 0 {
 		t.Error("the definition reads nothing of an incident: the test looks at the wrong fields")
 	}
+}
+
+// emptySettings is an SSM whose parameters say nothing: defaults throughout.
+type emptySettings struct{}
+
+func (emptySettings) GetParameter(context.Context, *ssm.GetParameterInput, ...func(*ssm.Options)) (*ssm.GetParameterOutput, error) {
+	return &ssm.GetParameterOutput{Parameter: &ssmtypes.Parameter{Value: aws.String("{}")}}, nil
+}
+
+// running is an EC2 on which every instance runs and reboots.
+type running struct{}
+
+func (running) DescribeInstances(context.Context, *ec2.DescribeInstancesInput, ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
+	return &ec2.DescribeInstancesOutput{Reservations: []ec2types.Reservation{{Instances: []ec2types.Instance{
+		{State: &ec2types.InstanceState{Name: ec2types.InstanceStateNameRunning}},
+	}}}}, nil
+}
+
+func (running) RebootInstances(context.Context, *ec2.RebootInstancesInput, ...func(*ec2.Options)) (*ec2.RebootInstancesOutput, error) {
+	return &ec2.RebootInstancesOutput{}, nil
+}
+
+// failing is a check that never passes.
+type failing struct{}
+
+func (failing) Check(context.Context, string, checks.URLSettings) (checks.Finding, error) {
+	return checks.Finding{Check: checks.NameURL, At: time.Now()}, nil
 }
 
 func TestREADMEDrawsTheDefinition(t *testing.T) {

@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,7 +31,7 @@ const (
 	other = "us-east-1"
 	// longEnough bounds a story: the longest goes through every retry of the
 	// pager and then of Slack.
-	longEnough = 8 * time.Minute
+	longEnough = 15 * time.Minute
 )
 
 // scene is what a story plays on.
@@ -51,7 +52,10 @@ type story struct {
 	settings map[string]any
 	// healthCheck gives the instance a health check.
 	healthCheck bool
-	set         func(*scene)
+	// address gives its URL check an explicit address, so that only the SSH
+	// check asks EC2 for one.
+	address bool
+	set     func(*scene)
 	// What must come of it: the name of the last state, how often EC2 was
 	// asked to reboot, and how many messages speak of this instance.
 	end                   string
@@ -154,6 +158,24 @@ func stories() []story {
 			name: "another host key at the SSH check", settings: pinned, set: func(*scene) {},
 			end: paged, pages: 1, says: []string{"InvalidInput", "SHA256:"},
 		},
+		{name: "denied at the SSH check", address: true, set: func(s *scene) { s.AWS.AddFault(deny("ec2", "DescribeInstances", s.i.ID)) },
+			end: paged, pages: 1, says: []string{"Denied", "SSH"}},
+		{name: "throttled for good at the SSH check", address: true, set: func(s *scene) {
+			s.AWS.AddFault(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded"})
+		}, end: paged, pages: 1, says: []string{"Unavailable", "SSH"}},
+		{name: "Lambda throttles every step for a moment", set: func(s *scene) {
+			s.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "Invoke", Contains: s.i.ID, Status: 429, Code: "TooManyRequestsException", Times: 3})
+		}, end: silently},
+		{name: "the function is killed while it reboots", region: other, set: func(s *scene) {
+			_ = s.i.SetHTTP(stage.Refuse)
+			s.i.OnReboot(stage.CuredBy(time.Second))
+			// Of the stories of this region only this one reboots.
+			s.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: `"step": "reboot"`, Code: "Sandbox.Timedout", Delay: 2 * time.Second, Times: 1})
+		}, end: recovered, reboots: 1, slack: 1, says: []string{"unknown"}},
+		{name: "the function is killed while it pages", region: other, set: func(s *scene) {
+			s.AWS.SetPublicAddress(s.i.ID, "")
+			s.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: `"step": "opsgenie"`, Code: "Runtime.ExitError", Times: 1})
+		}, end: paged, pages: 1},
 		{name: "the function is killed at a check and then is not", region: other, set: func(s *scene) {
 			s.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: s.i.ID, Code: "Runtime.ExitError", Times: 1})
 		}, end: silently},
@@ -230,6 +252,9 @@ func TestStories(t *testing.T) {
 			w.AWS.SetHealthCheck(id, reports(8)...)
 			scenes[n].healthCheck = id
 			overrides[i.ID] = map[string]any{"route53": map[string]any{"health_check_id": id, "attempts": 1}}
+		}
+		if s.address {
+			overrides[i.ID] = map[string]any{"url": map[string]any{"address": fmt.Sprintf("http://%s:%d/healthz", i.Address, stage.HTTPPort)}}
 		}
 		instances = append(instances, i)
 	}
@@ -431,11 +456,11 @@ func auditSecrets(t *testing.T, w *stage.World, dir string, executions *started)
 		t.Error(err)
 	}
 	for _, region := range []string{home, other} {
-		logs := w.AWS.Logs("firstline-responder")
+		logs := w.AWS.Logs("arn:aws:lambda:" + region + ":" + localaws.AccountID + ":function:firstline-responder")
 		if logs == "" {
 			t.Errorf("%s: the function logged nothing", region)
 		}
-		look("the log of the function", logs)
+		look("the log of the function in "+region, logs)
 	}
 	for arn, region := range executions.all {
 		client := sfn.NewFromConfig(w.AWS.Config(region))
@@ -444,13 +469,11 @@ func auditSecrets(t *testing.T, w *stage.World, dir string, executions *started)
 			t.Fatal(err)
 		}
 		for _, e := range history.Events {
-			for _, text := range []*string{
-				inputOf(e.StateEnteredEventDetails), outputOf(e.StateExitedEventDetails), causeOf(e.TaskFailedEventDetails),
-			} {
-				if text != nil {
-					look("the history of "+arn, *text)
-				}
+			text, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
 			}
+			look("the history of "+arn, string(text))
 		}
 	}
 	for _, m := range slices.Concat(w.Slack.Received(), w.Pager.Received()) {
@@ -459,27 +482,6 @@ func auditSecrets(t *testing.T, w *stage.World, dir string, executions *started)
 	if looked < 100 {
 		t.Errorf("looked at %d texts only", looked)
 	}
-}
-
-func inputOf(d *sfntypes.StateEnteredEventDetails) *string {
-	if d == nil {
-		return nil
-	}
-	return d.Input
-}
-
-func outputOf(d *sfntypes.StateExitedEventDetails) *string {
-	if d == nil {
-		return nil
-	}
-	return d.Output
-}
-
-func causeOf(d *sfntypes.TaskFailedEventDetails) *string {
-	if d == nil {
-		return nil
-	}
-	return d.Cause
 }
 
 // auditEmpty asserts that nothing of the deployment is left.

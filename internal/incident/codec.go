@@ -75,6 +75,45 @@ func (i *Incident) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// Salvage decodes what can be decoded of an incident that is not valid as a
+// whole. Where no instance comes out of it, the text itself becomes the event.
+func Salvage(data []byte) *Incident {
+	i := new(Incident)
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(data, &all); err == nil {
+		for name, value := range all {
+			if one, err := json.Marshal(map[string]json.RawMessage{name: value}); err == nil {
+				// A field that does not decode stays as it was: empty.
+				type plain Incident
+				_ = json.Unmarshal(one, (*plain)(i))
+			}
+		}
+	}
+	if i.InstanceID == "" && i.Event == nil {
+		i.Event = data
+	}
+	return i
+}
+
+// maxCause bounds what an incident keeps of an error's cause, in bytes. The
+// function's own messages are shorter.
+const maxCause = 4000
+
+// MarshalJSON encodes an error with a cause that is not too long to keep.
+func (e Error) MarshalJSON() ([]byte, error) {
+	type plain Error
+	e.Cause = Clip(e.Cause, maxCause)
+	return json.Marshal(plain(e))
+}
+
+// Clip cuts a text to at most limit bytes and the mark of the cut.
+func Clip(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
+}
+
 // MarshalJSON encodes the incident with the fields that it carries along.
 func (i Incident) MarshalJSON() ([]byte, error) {
 	type plain Incident
@@ -95,6 +134,18 @@ func (i Incident) MarshalJSON() ([]byte, error) {
 func (s *Settings) UnmarshalJSON(data []byte) error {
 	type plain Settings
 	p := plain(DefaultSettings())
+	var sections map[string]json.RawMessage
+	if err := json.Unmarshal(data, &sections); err == nil {
+		// encoding/json takes null for "leave it as it is".
+		if sections == nil {
+			return errors.New("settings: got null, want an object")
+		}
+		for name, value := range sections {
+			if string(value) == "null" {
+				return fmt.Errorf("settings: %s: got null, want an object", name)
+			}
+		}
+	}
 	if err := DecodeStrict(data, &p); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}

@@ -44,7 +44,9 @@ type Incident struct {
 
 // Alarm is the CloudWatch alarm that rang.
 type Alarm struct {
-	Name   string    `json:"name"`
+	Name string `json:"name"`
+	// Metric is the name of the metric that it watches.
+	Metric string    `json:"metric,omitempty"`
 	ARN    string    `json:"arn"`
 	Reason string    `json:"reason,omitempty"`
 	At     time.Time `json:"at"`

@@ -121,18 +121,21 @@ func TestRecord(t *testing.T) {
 // However an instance flaps, its incident stays small and keeps what led to
 // the reboot.
 func TestRecordIsBounded(t *testing.T) {
-	reason := strings.Repeat("x", 500)
+	// The longest reason that package checks gives, of what JSON makes longest.
+	reason := strings.Repeat("<", 500)
 	i := &Incident{Run: 1}
 	i.Record(checks.Finding{Check: "url", Reason: "first"})
 	i.Run = 2
 	for n := range 3 * MaxLooks {
 		i.Record(checks.Finding{Check: "url", Passed: n%2 == 0, Reason: reason})
 	}
+	cause := &Error{Error: "Lambda.Unknown", Cause: strings.Repeat("<", 32<<10)}
+	i.Error, i.SlackError, i.PageError, i.RebootError = cause, cause, cause, cause
 	raw, err := json.Marshal(i)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(raw) > 64<<10 {
+	if len(raw) > 240<<10 {
 		t.Errorf("the incident has %d bytes", len(raw))
 	}
 	if i.Findings[0].Reason != "first" {
@@ -140,6 +143,25 @@ func TestRecordIsBounded(t *testing.T) {
 	}
 	if last := i.Findings[len(i.Findings)-1]; last.Passed {
 		t.Error("the newest finding is forgotten")
+	}
+}
+
+func TestSettingsRefuseNull(t *testing.T) {
+	for _, in := range []string{`null`, `{"url":null}`} {
+		s := new(Settings)
+		if err := DecodeStrict([]byte(in), s); err == nil || !strings.Contains(err.Error(), "got null") {
+			t.Errorf("%s: got %v", in, err)
+		}
+	}
+}
+
+func TestSalvage(t *testing.T) {
+	got := Salvage([]byte(`{"instanceId":"i-0a1b2c3d","region":7,"settings":{"x":1},"execution":{"id":"e"},"error":{"Error":"Denied","Cause":"no"}}`))
+	if got.InstanceID != "i-0a1b2c3d" || got.Execution.ID != "e" || got.Error.Error != "Denied" || got.Region != "" || got.Event != nil {
+		t.Errorf("%+v", got)
+	}
+	if got := Salvage([]byte(`"hello"`)); string(got.Event) != `"hello"` {
+		t.Errorf("%+v", got)
 	}
 }
 

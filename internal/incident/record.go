@@ -13,7 +13,7 @@ import (
 // maxFindings keeps an incident far below Step Functions' 256 KiB of state
 // (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html),
 // however often an instance flaps in its boot window.
-const maxFindings = 60
+const maxFindings = 40
 
 // Record adds what a check saw. In run 2 the same answer of the same check,
 // look after look, becomes one finding that counts its looks.

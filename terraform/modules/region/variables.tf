@@ -70,7 +70,7 @@ variable "function" {
 variable "execution_timeout_seconds" {
   description = "How long an incident may take as a whole; the same as given to modules/settings."
   type        = number
-  default     = 7200
+  default     = 10800
 }
 
 variable "subscribers" {

@@ -31,7 +31,7 @@ variable "function" {
 }
 
 variable "execution_timeout_seconds" {
-  description = "How long an incident may take as a whole; the longest boot window must fit with 5400 s to spare, which is what all else of an incident may take (test/contract_test.go)."
+  description = "How long an incident may take as a whole; the longest boot window must fit with 7200 s to spare, which is what all else of an incident may take (test/contract_test.go)."
   type        = number
-  default     = 7200
+  default     = 10800
 }

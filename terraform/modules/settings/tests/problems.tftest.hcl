@@ -502,12 +502,12 @@ run "boot_window" {
   command = plan
   variables {
     regions                   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { boot = { window_seconds = 3600, interval_seconds = 2 } } } } }
-    execution_timeout_seconds = 8999
+    execution_timeout_seconds = 10799
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
       "eu-west-1/i-0c1cbf2e7abdedf75: boot.interval_seconds = 2: gives more than 200 looks in a window of 3600 s; use at least 18",
-      "eu-west-1/i-0c1cbf2e7abdedf75: boot.window_seconds = 3600: does not fit execution_timeout_seconds = 8999, which must be 5400 s longer; raise that to 9000",
+      "eu-west-1/i-0c1cbf2e7abdedf75: boot.window_seconds = 3600: does not fit execution_timeout_seconds = 10799, which must be 7200 s longer; raise that to 10800",
     ])
     error_message = join("\n", output.problems)
   }

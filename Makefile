@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 GOLANGCI_LINT_VERSION := v2.15.0
+GOLANGCI_LINT_MINIMUM := 2.6.0
 BUILD := build
 # One set of flags for every build, so that the large AWS packages compile once.
 export GOFLAGS := -trimpath -buildvcs=false
@@ -13,6 +14,12 @@ help: ## List the targets
 .PHONY: go
 go:
 	@command -v go >/dev/null || { echo "Go is missing: install 1.26 or later (https://go.dev/doc/install)"; exit 1; }
+
+# Terraform and moto: those on PATH when they fit, else installed into build/.
+.PHONY: setup
+setup: go ## Install what is missing: Terraform, moto
+	@go build -o $(BUILD)/firstline ./cmd/firstline
+	@$(BUILD)/firstline setup
 
 .PHONY: demo
 demo: go ## Run the four stories on a local AWS
@@ -31,8 +38,12 @@ build: go ## Build the command and the function's zips (arm64, x86_64) into buil
 	@go build -o $(BUILD)/firstline ./cmd/firstline
 	@$(BUILD)/firstline package
 
+.PHONY: cc
+cc:
+	@command -v "$$(go env CC)" >/dev/null || { echo "A C compiler is missing, which Go's race detector needs: install gcc"; exit 1; }
+
 .PHONY: test
-test: go ## Run all tests: Go, Terraform, the stories on the local AWS
+test: setup cc ## Run all tests: Go, Terraform, the stories on the local AWS
 	@echo "test 1/3: Go packages, with the race detector"
 	@go test -race $$(go list ./... | grep -v '^firstline/test')
 	@echo "test 2/3: Terraform modules, with mocked providers"
@@ -41,23 +52,24 @@ test: go ## Run all tests: Go, Terraform, the stories on the local AWS
 	@go test -race -count=1 -timeout 20m -v -parallel 40 -skip '^TestTerraform' ./test/...
 
 .PHONY: lint
-lint: go lint-tool ## Run golangci-lint and terraform fmt
+lint: setup lint-tool ## Run golangci-lint and terraform fmt
 	@echo "lint: Go"
 	@PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" golangci-lint run ./...
 	@echo "lint: Terraform"
-	@go run ./cmd/firstline regions --check
+	@$(BUILD)/firstline regions --check
 	@PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" terraform fmt -check -recursive terraform
 
 .PHONY: lint-tool
 lint-tool: go
-	@if ! PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" golangci-lint version 2>/dev/null | grep -q 'version v\?2\.'; then \
+	@have=$$(PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" golangci-lint version --short 2>/dev/null); \
+	if [ "$$(printf '%s\n' "$(GOLANGCI_LINT_MINIMUM)" "$${have#v}" | sort -V | head -n 1)" != "$(GOLANGCI_LINT_MINIMUM)" ]; then \
 		echo "lint: installing golangci-lint $(GOLANGCI_LINT_VERSION) into $(BUILD)/bin (a few minutes)"; \
 		GOBIN="$(CURDIR)/$(BUILD)/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION); \
 	fi
 
 .PHONY: fuzz
 fuzz: go ## Fuzz each target for 20 seconds
-	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	@go vet ./... && for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 		echo "fuzz: $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
 
 .PHONY: clean

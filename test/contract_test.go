@@ -145,7 +145,23 @@ func TestEveryTaskIsBoundedRetriedAndCaught(t *testing.T) {
 
 // An operator must never have to ask whether the automation asked EC2 twice.
 func TestOnlyOneTaskAsksForARebootAndNotBlindlyAgain(t *testing.T) {
-	s := read(t).States["Reboot instance"]
+	d := read(t)
+	var asking []string
+	for name, s := range d.States {
+		if s.Step() == "reboot" {
+			asking = append(asking, name)
+		}
+	}
+	slices.Sort(asking)
+	// "Record the reboot" is entered with a reboot in the incident, and the
+	// function never asks EC2 for a second one (handler/reboot.go).
+	if diff := cmp.Diff([]string{"Reboot instance", "Record the reboot"}, asking); diff != "" {
+		t.Errorf("Tasks with the step reboot (-want +got):\n%s", diff)
+	}
+	s := d.States["Reboot instance"]
+	if len(s.Retry) == 0 {
+		t.Error("a throttled EC2 is not asked again")
+	}
 	for _, r := range s.Retry {
 		for _, e := range r.ErrorEquals {
 			switch e {

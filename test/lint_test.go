@@ -33,7 +33,7 @@ func rendered(t *testing.T) map[string]any {
 func TestDefinitionPassesCfnLint(t *testing.T) {
 	program, err := exec.LookPath("cfn-lint")
 	if err != nil {
-		t.Skip("cfn-lint is not on PATH; CI has it")
+		t.Skip("cfn-lint is not on PATH: pip install cfn-lint")
 	}
 	lint := func(d map[string]any) (string, error) {
 		t.Helper()

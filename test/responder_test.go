@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 
 	"firstline/internal/artifact"
 )
@@ -50,12 +51,41 @@ func bootstrap(t *testing.T) string {
 	return out
 }
 
+// sourceOf is the project's Go code.
+func sourceOf(t *testing.T) fs.FS {
+	t.Helper()
+	source := fstest.MapFS{}
+	dir := os.DirFS(root(t))
+	err := fs.WalkDir(dir, ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (path == "build" || path == ".git" || path == "terraform"):
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(path, ".go") && path != "go.mod" && path != "go.sum":
+			return nil
+		}
+		text, err := fs.ReadFile(dir, path)
+		source[path] = &fstest.MapFile{Data: text, Mode: 0o600}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source
+}
+
 func TestZipIsTheSameTwice(t *testing.T) {
+	// The same source in another folder: no path may get into the binary.
+	elsewhere := t.TempDir()
+	if err := os.CopyFS(elsewhere, sourceOf(t)); err != nil {
+		t.Fatal(err)
+	}
 	for arch := range artifact.Architectures {
 		t.Run(arch, func(t *testing.T) {
 			var zips [2][]byte
-			for n := range zips {
-				path, err := artifact.Build(t.Context(), root(t), t.TempDir(), arch)
+			for n, folder := range []string{root(t), elsewhere} {
+				path, err := artifact.Build(t.Context(), folder, t.TempDir(), arch)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -147,17 +177,12 @@ func play(t *testing.T, binary, endpoint string, payloads []string) []functionEr
 		}
 		w.WriteHeader(http.StatusAccepted)
 	})
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(mux)
-	server.Listener = ln
-	server.Start()
+	server := httptest.NewServer(mux)
+	defer server.Close()
 	defer server.CloseClientConnections()
 	cmd := exec.CommandContext(t.Context(), binary)
 	cmd.Env = []string{
-		"AWS_LAMBDA_RUNTIME_API=" + ln.Addr().String(), "AWS_REGION=eu-west-1", "AWS_ENDPOINT_URL=" + endpoint,
+		"AWS_LAMBDA_RUNTIME_API=" + strings.TrimPrefix(server.URL, "http://"), "AWS_REGION=eu-west-1", "AWS_ENDPOINT_URL=" + endpoint,
 		"AWS_ACCESS_KEY_ID=very-secret-id", "AWS_SECRET_ACCESS_KEY=very-secret-key", "FIRSTLINE_SETTINGS_PATH=/firstline/instances/",
 	}
 	var output bytes.Buffer

@@ -16,7 +16,6 @@ import (
 // TestExampleDeploysAsItIs applies the root with every region it comes with,
 // the example's var file and the zip that `make build` makes for real.
 func TestExampleDeploysAsItIs(t *testing.T) {
-	t.Parallel()
 	w := world(t)
 	dir := t.TempDir()
 	if err := stage.CopyTerraform(filepath.Join(dir, "terraform"), filepath.Join(root(t), "terraform")); err != nil {
@@ -36,7 +35,6 @@ func TestExampleDeploysAsItIs(t *testing.T) {
 // TestRootRefuses plans with what an operator may get wrong: the plan fails
 // before anything is touched, and says what would be right.
 func TestRootRefuses(t *testing.T) {
-	t.Parallel()
 	w := world(t)
 	instance := func(settings map[string]any) map[string]any {
 		return map[string]any{"eu-west-1": map[string]any{"instances": map[string]any{"i-0c1cbf2e7abdedf75": settings}}}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -16,6 +17,8 @@ import (
 
 // way is how names and connections are made. The zero value is the system's.
 type way struct {
+	// vpc: the function runs in a VPC, and so reaches private addresses.
+	vpc    bool
 	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -42,6 +45,8 @@ type journey struct {
 	at        stage
 	connected bool
 	private   bool
+	// addresses are those of the last host to connect to.
+	addresses []netip.Addr
 }
 
 func (j *journey) enter(s stage) {
@@ -63,7 +68,9 @@ func (w way) connect(ctx context.Context, j *journey, addressFamily, host, port 
 	if err != nil {
 		return nil, err
 	}
-	j.enter(stageConnect)
+	j.mu.Lock()
+	j.at, j.addresses = stageConnect, addrs
+	j.mu.Unlock()
 	dial := w.dial
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
@@ -116,7 +123,7 @@ func (w way) resolve(ctx context.Context, j *journey, addressFamily, host string
 		if familyOf(addr) != addressFamily {
 			return nil, fault.New(fault.InvalidInput, "connect to "+host, "the address is not %s, which is the family to use", addressFamily)
 		}
-		return []netip.Addr{addr.Unmap()}, nil
+		return w.reachable("connect to "+host, "it is", []netip.Addr{addr.Unmap()})
 	}
 	j.enter(stageLookup)
 	lookup := w.lookup
@@ -150,11 +157,26 @@ func (w way) resolve(ctx context.Context, j *journey, addressFamily, host string
 	if len(addrs) == 0 {
 		return nil, fault.New(fault.InvalidInput, op, "the name does not resolve to an %s address", addressFamily)
 	}
-	addrs = addrs[:min(len(addrs), maxAddresses)]
 	for i := range addrs {
 		addrs[i] = addrs[i].Unmap()
 	}
-	return addrs, nil
+	addrs, err = w.reachable(op, "it resolves to", addrs)
+	return addrs[:min(len(addrs), maxAddresses)], err
+}
+
+// reachable leaves out what a function outside a VPC has no route to: its
+// silence says nothing about the target. Loopback stays; it is where the local
+// AWS has its instances.
+func (w way) reachable(op, verb string, addrs []netip.Addr) ([]netip.Addr, error) {
+	if w.vpc {
+		return addrs, nil
+	}
+	some := slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return !public(a) && !a.IsLoopback() })
+	if len(some) == 0 {
+		return nil, fault.New(fault.InvalidInput, op,
+			"%s %s, a private address, which a function outside a VPC does not reach; give the deployment a vpc or name a public address", verb, addrs[0])
+	}
+	return some, nil
 }
 
 // classify tells whose fault err is: a *targetFault for what the target did,

@@ -95,11 +95,16 @@ func TestConnect(t *testing.T) {
 	}{
 		{"silent public target", way{dial: silent}, "ipv4", "203.0.113.7", "timed out after 3s while connecting", true, "", ""},
 		{"silent public IPv6 target", way{dial: silent}, "ipv6", "2001:db8::7", "timed out after 3s while connecting", true, "", ""},
-		{"silent private target", way{dial: silent}, "ipv4", "10.0.0.7", "timed out after 3s while connecting", false, "", ""},
-		{"silent target in shared space", way{dial: silent}, "ipv4", "100.64.0.7", "timed out after 3s while connecting", false, "", ""},
+		{"silent private target", way{vpc: true, dial: silent}, "ipv4", "10.0.0.7", "timed out after 3s while connecting", false, "", ""},
+		{"silent target in shared space", way{vpc: true, dial: silent}, "ipv4", "100.64.0.7", "timed out after 3s while connecting", false, "", ""},
 		{"silent loopback target", way{dial: silent}, "ipv4", "127.0.0.1", "timed out after 3s while connecting", false, "", ""},
-		{"name with silent private address", way{dial: silent, lookup: names("10.0.0.7")}, "ipv4", "a.example", "timed out after 3s while connecting", false, "", ""},
+		{"name with silent private address", way{vpc: true, dial: silent, lookup: names("10.0.0.7")}, "ipv4", "a.example", "timed out after 3s while connecting", false, "", ""},
 		{"name with two silent addresses", way{dial: silent, lookup: names("203.0.113.7", "::ffff:203.0.113.8")}, "ipv4", "a.example", "timed out after 3s while connecting", true, "", ""},
+		{"private name without a VPC", way{lookup: names("10.0.0.7", "10.0.0.8")}, "ipv4", "a.example", "", false, fault.InvalidInput, "look up a.example: it resolves to 10.0.0.7, a private address, which a function outside a VPC does not reach; give the deployment a vpc or name a public address"},
+		{"private IPv6 name without a VPC", way{lookup: names("fd00::7")}, "ipv6", "a.example", "", false, fault.InvalidInput, "resolves to fd00::7, a private address"},
+		{"private address without a VPC", way{}, "ipv4", "192.168.0.7", "", false, fault.InvalidInput, "it is 192.168.0.7, a private address"},
+		{"shared space without a VPC", way{}, "ipv4", "100.64.0.7", "", false, fault.InvalidInput, "a private address"},
+		{"link-local without a VPC", way{}, "ipv4", "169.254.169.254", "", false, fault.InvalidInput, "a private address"},
 		{"literal of the other family", way{dial: silent}, "ipv6", "203.0.113.7", "", false, fault.InvalidInput, "not ipv6"},
 		{"no such name", way{lookup: noNames(&net.DNSError{Err: "no such host", Name: "a", IsNotFound: true})}, "ipv4", "a.example", "", false, fault.InvalidInput, "does not resolve to an ipv4 address"},
 		{"no such family", way{lookup: noNames(&net.AddrError{Err: "no suitable address found", Addr: "a"})}, "ipv6", "a.example", "", false, fault.InvalidInput, "does not resolve to an ipv6 address"},
@@ -167,4 +172,28 @@ func TestConnectTriesEveryAddress(t *testing.T) {
 
 func noSuchName(context.Context, string, string) ([]netip.Addr, error) {
 	return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+}
+
+// Outside a VPC only what can be reached is tried, however far down the list.
+func TestConnectLeavesOutPrivateAddresses(t *testing.T) {
+	here, there := net.Pipe()
+	defer func() { _, _ = here.Close(), there.Close() }()
+	w := way{
+		lookup: func(context.Context, string, string) ([]netip.Addr, error) {
+			var list []netip.Addr
+			for _, a := range []string{"10.0.0.7", "172.16.0.7", "192.168.0.7", "203.0.113.7"} {
+				list = append(list, netip.MustParseAddr(a))
+			}
+			return list, nil
+		},
+		dial: func(_ context.Context, _, address string) (net.Conn, error) {
+			if address != "203.0.113.7:80" {
+				t.Errorf("dialled %s", address)
+			}
+			return here, nil
+		},
+	}
+	if _, err := w.connect(t.Context(), &journey{}, "ipv4", "a.example", "80"); err != nil {
+		t.Error(err)
+	}
 }

@@ -3,7 +3,9 @@ package checks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"net/netip"
 
 	"firstline/internal/fault"
 )
@@ -18,20 +20,20 @@ import (
 type Egress func(ctx context.Context, network string) error
 
 // DialEgress returns an Egress that is satisfied by a TCP connection to any
-// one of the addresses, "host:port", which it tries all at once. Over tcp6, a
-// host that has no IPv6 address proves nothing: name one that has.
-func DialEgress(addresses ...string) Egress {
+// one of the addresses, "host:port", which it tries all at once. Only a public
+// one counts: a pager of one's own or an interface endpoint inside the VPC
+// shows nothing of the way out of it. Over tcp6, a host that has no IPv6
+// address proves nothing: name one that has.
+func DialEgress(addresses ...string) Egress { return dialEgress(public, addresses) }
+
+func dialEgress(counts func(netip.Addr) bool, addresses []string) Egress {
 	return func(ctx context.Context, network string) error {
 		ctx, cancel := context.WithTimeout(ctx, egressAllowance)
 		defer cancel()
 		results := make(chan error, len(addresses))
 		for _, address := range addresses {
 			go func() {
-				conn, err := new(net.Dialer).DialContext(ctx, network, address)
-				if err == nil {
-					_ = conn.Close() // nothing was sent that could be lost
-				}
-				results <- err
+				results <- tryWayOut(ctx, counts, network, address)
 			}()
 		}
 		errs := []error{}
@@ -47,6 +49,22 @@ func DialEgress(addresses ...string) Egress {
 		}
 		return errors.Join(errs...)
 	}
+}
+
+func tryWayOut(ctx context.Context, counts func(netip.Addr) bool, network, address string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return err
+	}
+	_ = conn.Close() // nothing was sent that could be lost
+	remote, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return err
+	}
+	if addr := remote.Addr().Unmap(); !counts(addr) {
+		return fmt.Errorf("%s is at %s, a private address: that it answers shows no way out to the internet", address, addr)
+	}
+	return nil
 }
 
 // blame returns nil if the target may be blamed for what a series came to, and

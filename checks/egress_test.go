@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 
 	"firstline/internal/fault"
@@ -28,15 +30,22 @@ func TestDialEgress(t *testing.T) {
 		{"none", nil, "tcp4", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if err := DialEgress(tc.addresses...)(t.Context(), tc.network); (err == nil) != tc.ok {
+			if err := dialEgress(netip.Addr.IsLoopback, tc.addresses)(t.Context(), tc.network); (err == nil) != tc.ok {
 				t.Errorf("got %v, want ok %t", err, tc.ok)
 			}
 		})
 	}
+	t.Run("up, and not public", func(t *testing.T) {
+		// A pager of one's own inside the VPC.
+		err := DialEgress(up)(t.Context(), "tcp4")
+		if err == nil || !strings.Contains(err.Error(), up+" is at 127.0.0.1, a private address") {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("ended context", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := DialEgress(up)(ctx, "tcp4"); err == nil {
+		if err := dialEgress(netip.Addr.IsLoopback, []string{up})(ctx, "tcp4"); err == nil {
 			t.Error("no error")
 		}
 	})

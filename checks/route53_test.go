@@ -39,8 +39,10 @@ func TestRoute53(t *testing.T) {
 		success = "Success: HTTP Status Code 200, OK. Resolved IP: 203.0.113.7"
 		failure = "Failure: The health checker could not establish a connection within the timeout limit."
 	)
-	reboot := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	reboot := time.Now().UTC().Add(-time.Minute).Truncate(time.Second)
 	before, after := reboot.Add(-time.Second), reboot.Add(time.Second)
+	old, almost := time.Now().Add(-freshReport-time.Second), time.Now().Add(-freshReport+30*time.Second)
+	longAgo := old.Add(-time.Hour)
 	mixed := func(checked time.Time, good, bad int) []types.HealthCheckObservation {
 		return append(observations(checked, times(bad, failure)...), observations(checked, times(good, success)...)...)
 	}
@@ -66,9 +68,14 @@ func TestRoute53(t *testing.T) {
 		{"small letters are no success", observations(before, "success: not as AWS writes it", failure), 18, time0, false, 3, "", "0 of 1"},
 		{"no observations", nil, 18, time0, false, 0, fault.Unavailable, "no checker has reported"},
 		{"observations without a report", []types.HealthCheckObservation{{}, {StatusReport: &types.StatusReport{}}}, 18, time0, false, 0, fault.Unavailable, "no checker has reported"},
-		{"all before the reboot", mixed(before, 16, 0), 18, reboot, false, 3, "", "no checker has reported since the reboot at 2026-11-22T10:00:00Z"},
+		{"all before the reboot", mixed(before, 16, 0), 18, reboot, false, 3, "", "no checker has reported since the reboot at " + reboot.Format(time.RFC3339)},
 		{"at the moment of the reboot", mixed(reboot, 16, 0), 18, reboot, false, 3, "", "no checker has reported since"},
 		{"without a time", []types.HealthCheckObservation{{StatusReport: &types.StatusReport{Status: new(success)}}}, 18, reboot, false, 3, "", "no checker has reported since"},
+		{"all too old", mixed(old, 16, 0), 18, time0, false, 0, fault.Unavailable, "no checker has reported in the last 5 minutes"},
+		{"all without a time", []types.HealthCheckObservation{{StatusReport: &types.StatusReport{Status: new(success)}}}, 18, time0, false, 0, fault.Unavailable, "no checker has reported in the last 5 minutes"},
+		{"old failures do not count", join(mixed(old, 0, 14), mixed(almost, 2, 0)), 18, time0, true, 1, "", "2 of 2 checkers report success (14 have not looked for 5 minutes)"},
+		{"old successes do not count", join(mixed(old, 14, 0), mixed(almost, 0, 2)), 18, time0, false, 3, "", "0 of 2"},
+		{"after the reboot and too old", mixed(old, 16, 0), 18, longAgo, false, 3, "", "no checker has reported in the last 5 minutes"},
 		{"none at all since the reboot", nil, 18, reboot, false, 3, "", "no checker has reported since"},
 		{"only those after the reboot count", join(mixed(before, 0, 14), mixed(after, 2, 0)), 18, reboot, true, 1, "", "2 of 2 checkers report success (14 have not looked since the reboot)"},
 		{"good ones before the reboot do not", join(mixed(before, 14, 0), mixed(after, 0, 2)), 18, reboot, false, 3, "", "0 of 2"},

@@ -36,6 +36,16 @@ type targetFault struct {
 
 func (f *targetFault) Error() string { return f.reason }
 
+// staleError is what an attempt returns when the target refused a credential
+// that may be out of date, which says nothing about the target.
+type staleError struct {
+	reason string
+	// renew gets the current one. It bounds its time itself.
+	renew func(ctx context.Context) error
+}
+
+func (e *staleError) Error() string { return e.reason }
+
 // answer is what a series of attempts came to.
 type answer struct {
 	attempts int
@@ -47,9 +57,11 @@ type answer struct {
 }
 
 // run asks until an attempt passes or all are used up. try returns what it saw
-// and nil for a pass, a *targetFault, or an error with a kind. Errors worth a
-// retry count as attempts, others end the series. The target is found at
-// fault only when every single attempt says so.
+// and nil for a pass, a *targetFault, a *staleError, or an error with a kind.
+// After a *staleError there is one attempt more, at once, with the renewed
+// credential. Errors worth a retry count as attempts, others end the series.
+// The target is found at fault only when every single attempt says so, or all
+// but the one with the stale credential.
 //
 // No attempt begins with less time than it may take, and what an attempt says
 // after ctx has ended is not believed unless it passed: the target is never
@@ -57,8 +69,9 @@ type answer struct {
 func (s series) run(ctx context.Context, op string, try func(context.Context) (string, error)) (answer, error) {
 	a := answer{noConnection: true}
 	var unknown error
-	for a.attempts < s.attempts {
-		if a.attempts > 0 {
+	limit, atOnce := s.attempts, true
+	for a.attempts < limit {
+		if !atOnce {
 			if err := s.pause(ctx, op, a.reason); err != nil {
 				return a, err
 			}
@@ -66,6 +79,7 @@ func (s series) run(ctx context.Context, op string, try func(context.Context) (s
 		if err := enoughTime(ctx, op, s.timeout, a.reason); err != nil {
 			return a, err
 		}
+		atOnce = false
 		a.attempts++
 		attempt, cancel := context.WithTimeout(ctx, s.timeout)
 		saw, err := try(attempt)
@@ -76,6 +90,16 @@ func (s series) run(ctx context.Context, op string, try func(context.Context) (s
 		}
 		if ctx.Err() != nil {
 			return a, outOfTime(ctx, op, a.reason)
+		}
+		if stale, ok := errors.AsType[*staleError](err); ok {
+			a.reason = stale.reason
+			a.noConnection = false
+			if err := stale.renew(ctx); err != nil {
+				return a, err
+			}
+			limit++
+			atOnce = true
+			continue
 		}
 		if target, ok := errors.AsType[*targetFault](err); ok {
 			a.reason = target.reason

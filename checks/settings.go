@@ -93,7 +93,7 @@ const (
 const (
 	// lookupAllowance bounds DescribeInstances, the SDK's retries included.
 	lookupAllowance = 10 * time.Second
-	// secretAllowance bounds reading the parameters of secretHeaders.
+	// secretAllowance bounds reading the parameters of secretHeaders once.
 	secretAllowance = 5 * time.Second
 	// egressAllowance bounds one look at our own way out.
 	egressAllowance = 3 * time.Second
@@ -152,8 +152,9 @@ func DefaultSSHSettings() SSHSettings {
 
 // Budget is the longest that the check may take, 0 if it is off: all attempts
 // and pauses, one second of slack, and allowances for finding the instance's
-// address (10 s), for reading secrets (5 s) and for a look at our own way out
-// (3 s), each where it may be needed.
+// address (10 s), for reading secrets, twice, and asking once more when the
+// first were out of date (5 s, 5 s and an attempt), and for a look at our own
+// way out (3 s), each where it may be needed.
 func (s URLSettings) Budget() time.Duration {
 	if !s.Enabled {
 		return 0
@@ -163,7 +164,7 @@ func (s URLSettings) Budget() time.Duration {
 		budget += lookupAllowance
 	}
 	if len(s.SecretHeaders) > 0 {
-		budget += secretAllowance
+		budget += 2*secretAllowance + milliseconds(s.TimeoutMs)
 	}
 	if !s.Private {
 		budget += egressAllowance
@@ -255,6 +256,7 @@ func (s URLSettings) validatePath(f *faults) {
 	case err != nil, u.Host != "":
 		f.add("path", `is not a path; use one such as "/healthz"`)
 	}
+	f.query("path", s.Path)
 }
 
 func (s URLSettings) validateAddress(f *faults) {
@@ -283,6 +285,7 @@ func (s URLSettings) validateAddress(f *faults) {
 	if u != nil && u.User != nil {
 		f.add("address", "holds user info, a secret; put the whole header value (\"Basic …\") into an SSM parameter and name it in url.secretHeaders.Authorization")
 	}
+	f.query("address", s.Address)
 	if s.Private {
 		f.add("private", "has no meaning with url.address, which says whom to ask; leave out one of the two")
 	}
@@ -294,12 +297,36 @@ func (s URLSettings) validateAddress(f *faults) {
 // connectionHeaders are those that HTTP's own machinery sets.
 var connectionHeaders = []string{"Connection", "Content-Length", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
-// secretMarks are parts of the names of headers that carry secrets.
-var secretMarks = []string{"authorization", "cookie", "token", "secret", "password", "passwd", "api-key", "apikey", "access-key", "credential", "session", "x-auth"}
+// secretMarks are parts of the names of headers and query parameters that
+// carry secrets; Terraform's modules/settings has the same.
+var secretMarks = []string{"authorization", "cookie", "token", "secret", "password", "passwd", "api-key", "apikey", "access-key", "credential", "session", "signature", "x-auth"}
 
 func carriesSecret(header string) bool {
 	header = strings.ToLower(header)
 	return slices.ContainsFunc(secretMarks, func(mark string) bool { return strings.Contains(header, mark) })
+}
+
+// secretParameters are whole names of query parameters that carry secrets,
+// beside those with a mark.
+var secretParameters = []string{"auth", "jwt", "pass", "pwd", "sig"}
+
+// query finds query parameters that look like secrets: settings stand in
+// Terraform's state, in an SSM String and in the incident for all to read.
+func (f *faults) query(field, address string) {
+	_, query, _ := strings.Cut(address, "?")
+	query, _, _ = strings.Cut(query, "#")
+	var seen []string
+	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
+		name, _, _ := strings.Cut(pair, "=")
+		if decoded, err := url.QueryUnescape(name); err == nil {
+			name = decoded
+		}
+		plain := strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(name))
+		if (carriesSecret(plain) || slices.Contains(secretParameters, plain)) && !slices.Contains(seen, name) {
+			seen = append(seen, name)
+			f.add(field, "its query parameter %q looks like a secret; put the value into an SSM SecureString parameter and have it sent as a header: url.secretHeaders", clipTo(name, 40))
+		}
+	}
 }
 
 // parameterName is what SSM allows in the name of a parameter, with the

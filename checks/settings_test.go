@@ -29,6 +29,9 @@ func lines(err error) []string {
 
 func TestURLSettingsValidate(t *testing.T) {
 	const example = "use an absolute one such as https://app.example.com/healthz"
+	query := func(field, name string) string {
+		return `url.` + field + `: its query parameter "` + name + `" looks like a secret; put the value into an SSM SecureString parameter and have it sent as a header: url.secretHeaders`
+	}
 	for _, tc := range []struct {
 		name string
 		set  func(*URLSettings)
@@ -78,6 +81,17 @@ func TestURLSettingsValidate(t *testing.T) {
 			"url.private: has no meaning with url.address, which says whom to ask; leave out one of the two",
 			"url.port: has no meaning with url.address; put the port into the address",
 		}},
+		{"secrets in the address' query", func(s *URLSettings) {
+			s.Address = "http://a/?x=1&api_key=geheim;Token=geheim&token=a&Token=b#?pwd=geheim"
+		}, []string{
+			query("address", "api_key"), query("address", "Token"), query("address", "token"),
+		}},
+		{"secrets in the path's query", func(s *URLSettings) {
+			s.Path = "/?X-Amz-Signature=geheim&X-Amz-Credential=geheim&sig=geheim&p%61ssword=geheim"
+		}, []string{
+			query("path", "X-Amz-Signature"), query("path", "X-Amz-Credential"), query("path", "sig"), query("path", "password"),
+		}},
+		{"no secrets in a query", func(s *URLSettings) { s.Path = "/token/secret?deep=token&signal=1&author=me&passed=2" }, nil},
 		{"header name", func(s *URLSettings) { s.Headers = map[string]string{"a b": ""} }, []string{`url.headers: "a b" is not a header name; use letters, digits and hyphens`}},
 		{"header value", func(s *URLSettings) { s.Headers = map[string]string{"A": "b\r\nC: d"} }, []string{"url.headers.A: its value holds control characters; use printable text on one line"}},
 		{"header of the connection", func(s *URLSettings) { s.Headers = map[string]string{"content-length": "3"} }, []string{"url.headers.content-length: is set by HTTP itself; leave it out"}},
@@ -198,7 +212,7 @@ func TestBudget(t *testing.T) {
 		{"url", url.Budget(), (13 + 1 + 10 + 3) * time.Second},
 		{"url, private", private.Budget(), (13 + 1 + 10) * time.Second},
 		{"url, named", named.Budget(), (13 + 1 + 3) * time.Second},
-		{"url, secret", secret.Budget(), (13 + 1 + 10 + 5 + 3) * time.Second},
+		{"url, secret", secret.Budget(), (13 + 1 + 10 + 5 + 5 + 3 + 3) * time.Second},
 		{"url, off", URLSettings{}.Budget(), 0},
 		{"ssh", ssh.Budget(), (19 + 1 + 10 + 3) * time.Second},
 		{"ssh, named", sshNamed.Budget(), (19 + 1 + 3) * time.Second},

@@ -27,6 +27,9 @@ type SSH struct {
 	DescribeInstances DescribeInstances
 	// Egress may be nil: then every time-out is blamed on the target.
 	Egress Egress
+	// VPC: the function runs in a VPC. Outside of one it reaches no private
+	// address.
+	VPC bool
 
 	way way
 }
@@ -41,11 +44,19 @@ type SSH struct {
 //
 //   - InvalidInput for wrong settings, an instance that is unknown, not
 //     running or without the address asked for, a name that does not resolve,
-//     host keys of which none is the pinned one, a server that shares no
+//     a private address without a VPC, host keys of which none is the pinned one, a server that shares no
 //     algorithm with us;
 //   - Denied where AWS refused us;
-//   - Unavailable for our own way out, name servers, AWS, and for too little
-//     time left in ctx: s.Budget is always enough.
+//   - Unavailable for our own way out, name servers, AWS, a server that turns
+//     us away before its banner (its penalties, its MaxStartups), and for too
+//     little time left in ctx: s.Budget is always enough.
+//
+// An attempt is one connection; with a pinned key it is one for each of the
+// server's host keys until the pinned one shows, three on a usual server.
+// OpenSSH 9.8 and later may count each against our address (noauth, one
+// second each by default): that decays by one second a second, and nobody is
+// refused below fifteen (PerSourcePenalties in sshd_config(5)), so that looks
+// every 20 seconds never get there.
 func (c *SSH) Check(ctx context.Context, instanceID string, s SSHSettings) (Finding, error) {
 	if !s.Enabled {
 		return skipped(NameSSH, "ssh.enabled is false"), nil
@@ -62,7 +73,9 @@ func (c *SSH) Check(ctx context.Context, instanceID string, s SSHSettings) (Find
 		}
 		host = addr.String()
 	}
-	knock := &knock{way: c.way, settings: s, host: host, address: net.JoinHostPort(host, strconv.Itoa(s.Port))}
+	way := c.way
+	way.vpc = c.VPC
+	knock := &knock{way: way, settings: s, host: host, address: net.JoinHostPort(host, strconv.Itoa(s.Port))}
 	op := "ssh " + knock.address
 	a, err := s.series().run(ctx, op, knock.once)
 	if err != nil {
@@ -188,6 +201,9 @@ func (k *knock) explain(ctx context.Context, j *journey, seen *watched, err erro
 		// %w: once looks at what was missing.
 		return fault.New(fault.InvalidInput, "key exchange", "the server is alive and shares no %s algorithm with this check: %w", negotiation.What, err)
 	}
+	if words := seen.turnedAway(); words != "" {
+		return fault.New(fault.Unavailable, "key exchange", "the server is alive and turns us away: %s", words)
+	}
 	err = seen.ended(err)
 	bytesRead, banner := seen.heard()
 	did := ""
@@ -226,8 +242,9 @@ func (k *knock) explain(ctx context.Context, j *journey, seen *watched, err erro
 // then remains are the two messages NEWKEYS. x/crypto/ssh sends ours in one
 // write, awaits the server's, and only then writes again, to ask for
 // authentication. That second write is where this connection stops: the key
-// exchange has completed, and a server that counts failed logins (OpenSSH's
-// PerSourcePenalties) or looks up users in a slow directory is not bothered.
+// exchange has completed, and a server that looks up users in a slow directory
+// is not bothered. No login fails, which OpenSSH would punish more than a client
+// that leaves before (authfail and noauth of its PerSourcePenalties).
 type watched struct {
 	net.Conn
 
@@ -331,6 +348,29 @@ func (w *watched) heard() (int, string) {
 		}
 	}
 	return w.read, ""
+}
+
+// notNow is what OpenSSH says, instead of its banner, to those it does not
+// want: an address with too many penalties, and whoever comes when too many
+// others are at the door. Either is its listener's doing, and so a sign of
+// life. A flood may be the very load that rang the alarm; a reboot would not
+// keep it out, and would cost those who are logged in their work.
+var notNow = []struct{ prefix, words string }{
+	{"Not allowed at this time", "it says \"Not allowed at this time\" (PerSourcePenalties in its sshd_config; PerSourcePenaltyExemptList lets us in)"},
+	{"Exceeded MaxStartups", "it says \"Exceeded MaxStartups\": more clients than that are about to log in"},
+}
+
+// turnedAway returns in words why the server does not want to talk, "" if it
+// did not say so.
+func (w *watched) turnedAway() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range notNow {
+		if bytes.HasPrefix(w.heads, []byte(n.prefix)) {
+			return n.words
+		}
+	}
+	return ""
 }
 
 // hostKeyAlgorithms returns plain keys' algorithms, the ones that operators

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"golang.org/x/crypto/ssh"
 
 	"firstline/internal/fault"
@@ -259,6 +261,41 @@ func TestSSHBadPeers(t *testing.T) {
 	})
 }
 
+// OpenSSH's listener turns clients away in words, without a banner: it lives.
+func TestSSHTurnedAway(t *testing.T) {
+	for _, tc := range []struct{ name, says, words string }{
+		{"penalties", "Not allowed at this time\r\n", `the server is alive and turns us away: it says "Not allowed at this time" (PerSourcePenalties`},
+		{"flood", "Exceeded MaxStartups\r\n", `the server is alive and turns us away: it says "Exceeded MaxStartups"`},
+	} {
+		for _, how := range []string{"closes", "resets", "waits"} {
+			t.Run(tc.name+" "+how, func(t *testing.T) {
+				var connections atomic.Int32
+				host, port := listen(t, func(conn net.Conn) {
+					connections.Add(1)
+					_, _ = io.WriteString(conn, tc.says)
+					switch how {
+					case "closes":
+						_ = conn.(*net.TCPConn).CloseWrite()
+						_, _ = io.Copy(io.Discard, conn)
+					case "resets":
+						_, _ = conn.Read(make([]byte, 1))
+						reset(t, conn)
+					}
+				})
+				s := sshSettings(port)
+				if how == "waits" {
+					s.TimeoutMs = 300
+				}
+				_, err := (&SSH{DescribeInstances: at(host)}).Check(t.Context(), instance, s)
+				wantKind(t, err, fault.Unavailable, tc.words)
+				if n := connections.Load(); n != 2 {
+					t.Errorf("%d attempts, want both: it may pass", n)
+				}
+			})
+		}
+	}
+}
+
 // A server that shows another key and then goes silent is alive: that is no
 // reason to reboot it, nor to say that it has no other key.
 func TestSSHPinnedAndThenSilent(t *testing.T) {
@@ -296,6 +333,10 @@ func TestSSHErrors(t *testing.T) {
 		{"no IPv6", SSH{DescribeInstances: at("203.0.113.7")}, func(s *SSHSettings) { s.AddressFamily = "ipv6" }, fault.InvalidInput, "no IPv6 address"},
 		{"no such name", SSH{way: way{lookup: noSuchName}}, func(s *SSHSettings) { s.Host = "a.example" }, fault.InvalidInput, "does not resolve"},
 		{"way out broken", SSH{DescribeInstances: at("203.0.113.7"), way: way{dial: silent}, Egress: broken}, nil, fault.Unavailable, "our own way out over ipv4"},
+		{"private name, no VPC", SSH{way: way{lookup: func(context.Context, string, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("10.0.0.7")}, nil
+		}}}, func(s *SSHSettings) { s.Host = "a.example" }, fault.InvalidInput, "resolves to 10.0.0.7, a private address"},
+		{"private address, no VPC", SSH{DescribeInstances: describes(types.Instance{State: running(), PrivateIpAddress: new("10.0.0.7")})}, func(s *SSHSettings) { s.Private = true }, fault.InvalidInput, "is 10.0.0.7, a private address"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -39,11 +41,15 @@ type URL struct {
 	// DescribeInstances finds the instance's address where the settings name
 	// none.
 	DescribeInstances DescribeInstances
-	// Secret reads the value of a secret header from its SSM parameter. An
-	// error of its that has no kind gets the one of an AWS call.
-	Secret func(ctx context.Context, parameter string) (string, error)
+	// Secret reads the value of a secret header from its SSM parameter: a kept
+	// one will do unless fresh. An error of its that has no kind gets the one
+	// of an AWS call.
+	Secret func(ctx context.Context, parameter string, fresh bool) (string, error)
 	// Egress may be nil: then every time-out is blamed on the target.
 	Egress Egress
+	// VPC: the function runs in a VPC. Outside of one it reaches no private
+	// address.
+	VPC bool
 
 	way way
 	// roots verify certificates; nil: the system's.
@@ -59,10 +65,15 @@ type URL struct {
 //
 //   - InvalidInput for wrong settings, an instance that is unknown, not
 //     running or without the address asked for, a name that does not resolve,
-//     a certificate that is not valid, a server that speaks no TLS that we do;
-//   - Denied where AWS refused us;
-//   - Unavailable for our own way out, name servers, AWS, and for too little
-//     time left in ctx: s.Budget is always enough.
+//     a private address without a VPC, a certificate that is not valid, a
+//     server that speaks no TLS that we do or TLS where http is asked for or
+//     wants a server name where none is set, a redirect that leads nowhere, in
+//     circles, or away from where the secret headers may go;
+//   - Denied where AWS refused us, and where the target refuses (401, 403)
+//     the secret headers though they were read afresh;
+//   - Unavailable for our own way out, name servers, AWS, the failure of
+//     another host that the target redirects to, and for too little time left
+//     in ctx: s.Budget is always enough.
 func (c *URL) Check(ctx context.Context, instanceID string, s URLSettings) (Finding, error) {
 	if !s.Enabled {
 		return skipped(NameURL, "url.enabled is false"), nil
@@ -96,8 +107,9 @@ type question struct {
 	target   *url.URL
 	header   http.Header
 	// secrets are the canonical names of the headers that only the target
-	// itself may see.
+	// itself may see; renew reads them again, once, and is nil after that.
 	secrets []string
+	renew   func(ctx context.Context) error
 	host    string
 	status  []statusRange
 	pattern *regexp.Regexp
@@ -105,6 +117,7 @@ type question struct {
 
 func (c *URL) prepare(ctx context.Context, instanceID string, s URLSettings) (*question, error) {
 	q := &question{way: c.way, roots: c.roots, settings: s}
+	q.way.vpc = c.VPC
 	var err error
 	if q.target, err = c.target(ctx, instanceID, s); err != nil {
 		return nil, err
@@ -117,8 +130,14 @@ func (c *URL) prepare(ctx context.Context, instanceID string, s URLSettings) (*q
 		}
 		q.header.Set(name, value)
 	}
-	if err := c.addSecrets(ctx, q, s); err != nil {
+	if err := c.addSecrets(ctx, q, s, false); err != nil {
 		return nil, err
+	}
+	if len(q.secrets) > 0 {
+		q.renew = func(ctx context.Context) error {
+			q.renew = nil
+			return c.addSecrets(ctx, q, s, true)
+		}
 	}
 	// Neither can fail: Validate has seen them.
 	if q.status, err = parseStatus(s.Status); err != nil {
@@ -157,7 +176,7 @@ func (c *URL) target(ctx context.Context, instanceID string, s URLSettings) (*ur
 	return u, nil
 }
 
-func (c *URL) addSecrets(ctx context.Context, q *question, s URLSettings) error {
+func (c *URL) addSecrets(ctx context.Context, q *question, s URLSettings, fresh bool) error {
 	if len(s.SecretHeaders) == 0 {
 		return nil
 	}
@@ -166,10 +185,11 @@ func (c *URL) addSecrets(ctx context.Context, q *question, s URLSettings) error 
 	}
 	ctx, cancel := context.WithTimeout(ctx, secretAllowance)
 	defer cancel()
+	q.secrets = nil
 	for _, name := range slices.Sorted(maps.Keys(s.SecretHeaders)) {
 		parameter := s.SecretHeaders[name]
 		op := "read url.secretHeaders." + name + " from " + parameter
-		value, err := c.Secret(ctx, parameter)
+		value, err := c.Secret(ctx, parameter, fresh)
 		if err != nil {
 			return withKind(op, err)
 		}
@@ -217,6 +237,12 @@ func (q *question) judge(t *trip, resp *http.Response) error {
 		return r.first <= resp.StatusCode && resp.StatusCode <= r.last
 	})
 	if !accepted {
+		if err := q.refused(t, resp.StatusCode); err != nil {
+			return err
+		}
+		if wantsTLS(resp) {
+			return q.speaksTLS()
+		}
 		return &targetFault{reason: fmt.Sprintf("got status %d, want %s", resp.StatusCode, strings.Join(q.settings.Status, " or "))}
 	}
 	// Read also without a pattern: a machine that runs out of breath in the
@@ -232,12 +258,92 @@ func (q *question) judge(t *trip, resp *http.Response) error {
 	return nil
 }
 
-// trip is one attempt with all its redirects.
+// refused tells what a 401 or a 403 that is not wanted means to a question
+// with secret headers: our credential is at fault, which no reboot cures. It is
+// nil for any other answer.
+func (q *question) refused(t *trip, status int) error {
+	if len(q.secrets) == 0 || status != http.StatusUnauthorized && status != http.StatusForbidden {
+		return nil
+	}
+	op := fmt.Sprintf("got status %d", status)
+	t.mu.Lock()
+	stripped := t.stripped
+	t.mu.Unlock()
+	switch {
+	case stripped:
+		return fault.New(fault.InvalidInput, op, "the redirect leads to another origin, which does not get url.secret_headers; name the final address in url.address")
+	case q.renew != nil:
+		// They are kept while the function is warm: a rotation may have
+		// passed it by.
+		return &staleError{reason: op, renew: q.renew}
+	default:
+		return fault.New(fault.Denied, op, "the target refuses what url.secret_headers sends, also when read afresh; put valid values into the SSM parameters")
+	}
+}
+
+// plainToTLS are the words of nginx, Apache and net/http, which speak TLS and
+// yet understand that they were asked without.
+var plainToTLS = []string{
+	"plain HTTP request was sent to HTTPS port",
+	"speaking plain HTTP to an SSL-enabled server port",
+	"Client sent an HTTP request to an HTTPS server",
+}
+
+func wantsTLS(resp *http.Response) bool {
+	if resp.StatusCode != http.StatusBadRequest || resp.Request.URL.Scheme != schemeHTTP {
+		return false
+	}
+	// What does not come in whole says nothing, and the status all the same.
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
+	return slices.ContainsFunc(plainToTLS, func(words string) bool { return strings.Contains(string(body), words) })
+}
+
+func (q *question) speaksTLS() error {
+	cure := "set url.scheme to https"
+	if q.settings.Address != "" {
+		cure = "begin url.address with https://"
+	}
+	return fault.New(fault.InvalidInput, "http", "the server speaks TLS here; %s", cure)
+}
+
+// trip is one attempt with all its redirects. The journey's lock holds for its
+// fields too.
 type trip struct {
 	journey
 	question *question
-	// redirectedTo is the last redirect's target, under the journey's lock.
+	// redirectedTo is the last redirect's target.
 	redirectedTo *url.URL
+	// stripped: a redirect led to where the secret headers may not go. They
+	// are gone for the rest of the trip, as net/http does it with those that
+	// it knows.
+	stripped bool
+	// head is the first bytes of the answer of the last connection without
+	// TLS.
+	head []byte
+}
+
+// plain is a connection without TLS that notes how the answer begins.
+type plain struct {
+	net.Conn
+	trip *trip
+}
+
+func (p plain) Read(b []byte) (int, error) {
+	n, err := p.Conn.Read(b)
+	p.trip.mu.Lock()
+	defer p.trip.mu.Unlock()
+	p.trip.head = append(p.trip.head, b[:min(n, len(alertRecord)-len(p.trip.head))]...)
+	return n, err
+}
+
+// alertRecord is how a TLS alert begins: the record's type and the major
+// version (RFC 8446, 5.1).
+const alertRecord = "\x15\x03"
+
+func (t *trip) gotAlert() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.head) == alertRecord
 }
 
 // transport returns one for a single attempt: every attempt makes a connection
@@ -263,7 +369,10 @@ func (t *trip) transport(ctx context.Context) *http.Transport {
 				return nil, err
 			}
 			t.enter(stageAnswer)
-			return conn, nil
+			t.mu.Lock()
+			t.head = nil
+			t.mu.Unlock()
+			return plain{conn, t}, nil
 		},
 		DialTLSContext: func(_ context.Context, _, address string) (net.Conn, error) {
 			conn, host, err := dial(address)
@@ -271,9 +380,14 @@ func (t *trip) transport(ctx context.Context) *http.Transport {
 				return nil, err
 			}
 			t.enter(stageTLS)
+			t.mu.Lock()
+			t.head = nil
+			t.mu.Unlock()
+			cure := "name the final address in url.address, with a host name"
 			// The name is about the target, not about where it redirects to.
-			if name := t.question.settings.ServerName; name != "" && strings.EqualFold(host, t.question.target.Hostname()) {
-				host = name
+			if strings.EqualFold(host, t.question.target.Hostname()) {
+				cure = "set url.server_name to a name that it serves"
+				host = cmp.Or(t.question.settings.ServerName, host)
 			}
 			secure := tls.Client(conn, &tls.Config{
 				MinVersion: tls.VersionTLS12,
@@ -284,6 +398,10 @@ func (t *trip) transport(ctx context.Context) *http.Transport {
 			})
 			if err := secure.HandshakeContext(ctx); err != nil {
 				_ = conn.Close() // the handshake's error is the one that tells
+				if _, parseErr := netip.ParseAddr(host); parseErr == nil && isInternalAlert(err) {
+					return nil, fault.New(fault.InvalidInput, "TLS handshake",
+						"the server ended it with an internal error, as many do that get no server name (we send none, since %s is an address); %s", host, cure)
+				}
 				return nil, t.classify(err, tlsError)
 			}
 			t.enter(stageAnswer)
@@ -299,18 +417,22 @@ func (t *trip) redirect(req *http.Request, via []*http.Request) error {
 		return http.ErrUseLastResponse
 	}
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.redirectedTo = req.URL
-	t.mu.Unlock()
+	t.addresses = nil
+	// Whoever answers with a redirect is alive; where it leads is a matter of
+	// configuration.
 	if req.URL.Scheme != schemeHTTP && req.URL.Scheme != schemeHTTPS {
-		return &targetFault{reason: "want a redirect to http or https"}
+		return fault.New(fault.InvalidInput, "redirect", "want one to http or https; name the final address in url.address")
 	}
 	if len(via) > maxRedirects {
-		return &targetFault{reason: fmt.Sprintf("gave up after %d redirects", maxRedirects)}
+		return fault.New(fault.InvalidInput, "redirect", "gave up after %d of them; name the final address in url.address", maxRedirects)
 	}
-	t.enter(stageConnect)
+	t.at = stageConnect
 	// It would tell the next host the query string of this one.
 	req.Header.Del("Referer")
-	if !sameOrigin(req.URL, via[0].URL) {
+	t.stripped = t.stripped || !mayFollow(via[0].URL, req.URL)
+	if t.stripped {
 		for _, name := range t.question.secrets {
 			req.Header.Del(name)
 		}
@@ -318,8 +440,33 @@ func (t *trip) redirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-func sameOrigin(a, b *url.URL) bool {
-	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b)
+// mayFollow reports whether secret headers may follow a redirect: to the same
+// origin, and from http to https on the same host, both on their usual ports,
+// which is what web servers do with whoever comes without TLS.
+func mayFollow(from, to *url.URL) bool {
+	if !strings.EqualFold(from.Hostname(), to.Hostname()) {
+		return false
+	}
+	upgrade := from.Scheme == schemeHTTP && portOf(from) == "80" && to.Scheme == schemeHTTPS && portOf(to) == "443"
+	return upgrade || from.Scheme == to.Scheme && portOf(from) == portOf(to)
+}
+
+// elsewhere returns the host that a redirect led to, if it is not the
+// target's, else "". A name is the target's also if the target is an IP
+// address and the name resolved to just that: an instance that is asked by its
+// address sends us to its name.
+func (t *trip) elsewhere() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	own := t.question.target.Hostname()
+	if t.redirectedTo == nil || strings.EqualFold(t.redirectedTo.Hostname(), own) {
+		return ""
+	}
+	if addr, err := netip.ParseAddr(own); err == nil && len(t.addresses) > 0 &&
+		!slices.ContainsFunc(t.addresses, func(a netip.Addr) bool { return a != addr.Unmap() }) {
+		return ""
+	}
+	return t.redirectedTo.Hostname()
 }
 
 func portOf(u *url.URL) string {
@@ -346,6 +493,12 @@ func (t *trip) via() string {
 // explain classifies the error of an attempt, and words it without what
 // net/http puts around it: whole URLs.
 func (t *trip) explain(err error) error {
+	if _, ok := errors.AsType[*staleError](err); ok {
+		return err
+	}
+	if t.gotAlert() {
+		err = t.question.speaksTLS() // whatever became of the connection then
+	}
 	err = t.classify(err, func(err error) error {
 		// With TLS 1.3 a server may refuse us after our handshake is done.
 		if remote := remoteAlert(err); remote != nil {
@@ -356,7 +509,7 @@ func (t *trip) explain(err error) error {
 		case strings.Contains(words, "server closed idle connection"):
 			return &targetFault{reason: "connection closed " + string(t.reached())}
 		case strings.Contains(words, "Location header"):
-			return &targetFault{reason: "redirected to something that is not a URL"}
+			return fault.New(fault.InvalidInput, "redirect", "it leads to something that is not a URL; name the final address in url.address")
 		case strings.Contains(words, "response headers exceeded"):
 			return &targetFault{reason: "the head of the answer is longer than 1 MiB"}
 		default:
@@ -365,8 +518,17 @@ func (t *trip) explain(err error) error {
 		}
 	})
 	if target, ok := errors.AsType[*targetFault](err); ok {
+		if other := t.elsewhere(); other != "" {
+			err = fault.New(fault.Unavailable, "", "%s: that is %s, not the target, which sent us there and so is alive; if that is the instance too, name the final address in url.address",
+				target.reason, other)
+			return t.wrap(err)
+		}
 		return &targetFault{reason: t.via() + target.reason, noConnection: target.noConnection}
 	}
+	return t.wrap(err)
+}
+
+func (t *trip) wrap(err error) error {
 	return fault.New(fault.KindOf(err), t.question.settings.Method+" "+shown(t.question.target), "%s%w", t.via(), err)
 }
 
@@ -392,18 +554,36 @@ func tlsError(err error) error {
 	}
 }
 
-// remoteAlert classifies an alert that the server sent; nil if err is none. An internal error is the
-// server's failure; all others say that it does not want what we have.
+// remoteAlert classifies an alert that the server sent; nil if err is none. An
+// internal error is the server's failure, unless it got no server name, which
+// is for the caller to tell: with a name that it has served until today,
+// it has lost its certificates or its head. All other alerts say that it does
+// not want what we have.
 func remoteAlert(err error) error {
+	alert := alertOf(err)
+	switch {
+	case alert == nil:
+		return nil
+	case isInternalAlert(err):
+		return &targetFault{reason: "the server ended the TLS handshake with an internal error"}
+	default:
+		return fault.New(fault.InvalidInput, "TLS", "the server refuses: %w", alert)
+	}
+}
+
+// isInternalAlert reports whether err is the alert "internal error" of the
+// server. crypto/tls exports no names for its alerts.
+func isInternalAlert(err error) bool {
+	alert := alertOf(err)
+	return alert != nil && alert.Error() == "tls: internal error"
+}
+
+func alertOf(err error) error {
 	operation, ok := errors.AsType[*net.OpError](err)
 	if !ok || operation.Op != "remote error" {
 		return nil
 	}
-	// crypto/tls exports no names for its alerts.
-	if operation.Err.Error() == "tls: internal error" {
-		return &targetFault{reason: "the server ended the TLS handshake with an internal error"}
-	}
-	return fault.New(fault.InvalidInput, "TLS", "the server refuses: %w", operation.Err)
+	return operation.Err
 }
 
 // maxShown bounds a URL in a reason, in runes, so that two of them leave room

@@ -134,9 +134,6 @@ func TestURLAnswers(t *testing.T) {
 		{"redirect wanted", func(s *URLSettings) {
 			s.Path, s.FollowRedirects, s.Status = "/moved", false, []string{"302"}
 		}, true, base + "/moved: got status 302"},
-		{"redirects without end", func(s *URLSettings) { s.Path = "/loop" }, false, base + "/loop: redirected to " + server.URL + "/loop: gave up after 10 redirects"},
-		{"redirect to another scheme", func(s *URLSettings) { s.Path = "/ftp" }, false, base + "/ftp: redirected to ftp://a/: want a redirect to http or https"},
-		{"redirect to nowhere", func(s *URLSettings) { s.Path = "/nowhere" }, false, base + "/nowhere: redirected to something that is not a URL"},
 		{"endless head", func(s *URLSettings) { s.Path = "/big-header" }, false, base + "/big-header: the head of the answer is longer than 1 MiB"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -147,6 +144,22 @@ func TestURLAnswers(t *testing.T) {
 			}
 			if f.Check != "url" || strings.Contains(f.Reason, "geheim") {
 				t.Errorf("got %+v", f)
+			}
+		})
+	}
+
+	// Whoever redirects is alive, and where it redirects to is configuration: a
+	// reboot changes nothing about it.
+	for path, words := range map[string]string{
+		"/loop":    base + "/loop: redirected to " + server.URL + "/loop: redirect: gave up after 10 of them",
+		"/ftp":     base + "/ftp: redirected to ftp://a/: redirect: want one to http or https",
+		"/nowhere": base + "/nowhere: redirect: it leads to something that is not a URL",
+	} {
+		t.Run("redirect "+path, func(t *testing.T) {
+			_, err := c.Check(t.Context(), instance, patient(here, func(s *URLSettings) { s.Path = path }))
+			wantKind(t, err, fault.InvalidInput, words, "name the final address in url.address")
+			if strings.Contains(err.Error(), "geheim") {
+				t.Errorf("%q holds a secret", err)
 			}
 		})
 	}
@@ -263,6 +276,7 @@ func TestURLBadPeers(t *testing.T) {
 		{"closes after the request", closing(request), false, "connection closed before the answer came"},
 		{"closes in the body", closing(say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234")), false, "connection closed in the middle of the body"},
 		{"resets after the request", func(conn net.Conn) { request(conn); reset(t, conn) }, false, "connection reset before the answer came"},
+		{"is no web server, begins like TLS", closing(say("\x15\x02\r\n")), false, "did not answer with valid HTTP"},
 		{"is no web server", say("SSH-2.0-geheim\r\n"), false, "did not answer with valid HTTP"},
 		{"answers with nonsense", closing(say("HTTP/1.1 geheim\r\n\r\n")), false, "did not answer with valid HTTP"},
 		{"answers with a bad chunk", closing(say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\ngeheim\r\n")), false, "did not answer with valid HTTP"},
@@ -318,7 +332,8 @@ func TestURLNetwork(t *testing.T) {
 		{"silent, way out broken", URL{way: way{dial: silent}, Egress: broken}, nil, "", fault.Unavailable, "our own way out over ipv4 seems broken"},
 		{"silent, over TLS", URL{way: way{dial: silent}, Egress: broken}, func(s *URLSettings) { s.Scheme = "https" }, "", fault.Unavailable, "our own way out"},
 		{"silent, private", URL{way: way{dial: silent}, Egress: broken, DescribeInstances: private}, func(s *URLSettings) { s.Private = true }, "timed out after 3s while connecting", "", ""},
-		{"silent, at a private address", URL{way: way{dial: silent}, Egress: broken, DescribeInstances: at("10.0.0.7")}, nil, "timed out after 3s while connecting", "", ""},
+		{"silent, at a private address", URL{VPC: true, way: way{dial: silent}, Egress: broken, DescribeInstances: at("10.0.0.7")}, nil, "timed out after 3s while connecting", "", ""},
+		{"at a private address, without a VPC", URL{DescribeInstances: at("10.0.0.7")}, nil, "", fault.InvalidInput, "connect to 10.0.0.7: it is 10.0.0.7, a private address, which a function outside a VPC does not reach; give the deployment a vpc or name a public address"},
 		{"refused, way out broken", URL{way: fails(syscall.ECONNREFUSED), Egress: broken}, nil, "connection refused", "", ""},
 		{"no route", URL{way: fails(syscall.ENETUNREACH)}, nil, "", fault.Unavailable, "our own network has no route"},
 		{"no such name", URL{way: names(&net.DNSError{IsNotFound: true})}, func(s *URLSettings) { s.Address = "http://a.example/" }, "", fault.InvalidInput, "does not resolve"},
@@ -426,6 +441,14 @@ func TestURLCertificates(t *testing.T) {
 	mutual.ClientAuth = tls.RequireAnyClientCert
 	sick := with(ca.certificate(t, "127.0.0.1", soon))
 	sick.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, errors.New("out of order") }
+	// As Caddy and autocert do it: no certificate for a name that they do not
+	// know, nor for none.
+	choosy := &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if hello.ServerName != "app.example.com" {
+			return nil, errors.New("no certificate for " + hello.ServerName)
+		}
+		return byName, nil
+	}}
 
 	for _, tc := range []struct {
 		name   string
@@ -446,7 +469,11 @@ func TestURLCertificates(t *testing.T) {
 		{"expired, not verified", expired, ca.pool, func(s *URLSettings) { s.VerifyCertificate = false }, true, "", ""},
 		{"only old TLS", old, ca.pool, nil, false, "", "protocol version"},
 		{"wants a certificate of ours", mutual, ca.pool, nil, false, "", "the server refuses: tls: certificate required"},
-		{"sick", sick, ca.pool, nil, false, "the server ended the TLS handshake with an internal error", ""},
+		{"sick, asked by name", sick, ca.pool, func(s *URLSettings) { s.ServerName = "app.example.com" }, false, "the server ended the TLS handshake with an internal error", ""},
+		{"choosy, asked by address", choosy, ca.pool, nil, false, "", "the server ended it with an internal error, as many do that get no server name (we send none, since 127.0.0.1 is an address); set url.server_name"},
+		{"choosy, asked by address, not verified", choosy, nil, func(s *URLSettings) { s.VerifyCertificate = false }, false, "", "set url.server_name"},
+		{"choosy, asked with an address for a name", choosy, ca.pool, func(s *URLSettings) { s.ServerName = "203.0.113.7" }, false, "", "since 203.0.113.7 is an address); set url.server_name"},
+		{"choosy, asked by name", choosy, ca.pool, func(s *URLSettings) { s.ServerName = "app.example.com" }, true, "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var asked atomic.Int32
@@ -541,7 +568,11 @@ func TestURLSecretHeaders(t *testing.T) {
 
 	secrets := map[string]string{"/app/auth": "Bearer geheim\n", "/app/key": "geheim2", "/app/bad": "gehe\x00im", "/app/empty": "\n"}
 	var readError error
-	c := &URL{DescribeInstances: at("127.0.0.1"), Secret: func(_ context.Context, parameter string) (string, error) {
+	fresh := 0
+	c := &URL{DescribeInstances: at("127.0.0.1"), Secret: func(_ context.Context, parameter string, again bool) (string, error) {
+		if again {
+			fresh++
+		}
 		return secrets[parameter], readError
 	}}
 	set := func(path string) URLSettings {
@@ -560,7 +591,7 @@ func TestURLSecretHeaders(t *testing.T) {
 		}
 	})
 	t.Run("sent again to the same origin", func(t *testing.T) {
-		f, err := c.Check(t.Context(), instance, set("/home?token=geheim"))
+		f, err := c.Check(t.Context(), instance, set("/home?a=geheim"))
 		wantFinding(t, f, err, true, 1)
 		if got := *atOwn.Load(); got != all {
 			t.Errorf("sent %+v, want %+v", got, all)
@@ -569,17 +600,31 @@ func TestURLSecretHeaders(t *testing.T) {
 	t.Run("not sent elsewhere", func(t *testing.T) {
 		// The other server has the same host: the port alone makes another
 		// origin, which net/http would send them to.
-		f, err := c.Check(t.Context(), instance, set("/away?token=geheim"))
+		f, err := c.Check(t.Context(), instance, set("/away?a=geheim"))
 		wantFinding(t, f, err, true, 1)
 		if got := *atOther.Load(); got != (seen{}) {
 			t.Errorf("sent %+v to another origin", got)
 		}
 	})
-	t.Run("not in a reason", func(t *testing.T) {
-		f, err := c.Check(t.Context(), instance, set("/401?token=geheim"))
-		wantFinding(t, f, err, false, 1, "got status 401")
-		if strings.Contains(f.Reason, "geheim") {
-			t.Errorf("reason %q", f.Reason)
+	t.Run("not in an error", func(t *testing.T) {
+		fresh = 0
+		_, err := c.Check(t.Context(), instance, set("/401?a=geheim"))
+		wantKind(t, err, fault.Denied, "got status 401: the target refuses what url.secret_headers sends, also when read afresh")
+		if strings.Contains(err.Error(), "geheim") {
+			t.Errorf("error %q", err)
+		}
+		if fresh != 2 {
+			t.Errorf("%d parameters read afresh, want both, once", fresh)
+		}
+	})
+	t.Run("401 is wanted", func(t *testing.T) {
+		fresh = 0
+		s := set("/401")
+		s.Status = []string{"401"}
+		f, err := c.Check(t.Context(), instance, s)
+		wantFinding(t, f, err, true, 1)
+		if fresh != 0 {
+			t.Errorf("%d parameters read afresh, want none", fresh)
 		}
 	})
 	for _, tc := range []struct {
@@ -647,24 +692,30 @@ func TestShown(t *testing.T) {
 	}
 }
 
-func TestSameOrigin(t *testing.T) {
+func TestMayFollow(t *testing.T) {
 	for _, tc := range []struct {
-		a, b string
-		want bool
+		from, to string
+		want     bool
 	}{
+		{"http://a.example/", "https://A.example/", true},
+		{"http://a.example:80/", "https://a.example:443/", true},
+		{"http://a.example/", "https://www.a.example/", false},
+		{"http://a.example/", "https://a.example:8443/", false},
+		{"http://a.example:8080/", "https://a.example/", false},
+		{"http://a.example:443/", "https://a.example/", false},
 		{"http://a.example/x", "http://A.example:80/y", true},
 		{"https://a.example/", "https://a.example:443/", true},
 		{"https://a.example/", "http://a.example/", false},
 		{"https://a.example/", "https://a.example:8443/", false},
 		{"https://a.example/", "https://b.a.example/", false},
 	} {
-		a, errA := url.Parse(tc.a)
-		b, errB := url.Parse(tc.b)
-		if errA != nil || errB != nil {
-			t.Fatal(errA, errB)
+		from, errFrom := url.Parse(tc.from)
+		to, errTo := url.Parse(tc.to)
+		if errFrom != nil || errTo != nil {
+			t.Fatal(errFrom, errTo)
 		}
-		if got := sameOrigin(a, b); got != tc.want {
-			t.Errorf("%s and %s: %t, want %t", tc.a, tc.b, got, tc.want)
+		if got := mayFollow(from, to); got != tc.want {
+			t.Errorf("from %s to %s: %t, want %t", tc.from, tc.to, got, tc.want)
 		}
 	}
 }
@@ -675,4 +726,249 @@ func TestURLName(t *testing.T) {
 	address := "http://localhost:" + strconv.Itoa(portNumber(t, server.URL)) + "/"
 	f, err := new(URL).Check(t.Context(), instance, patient(func(s *URLSettings) { s.Address = address }))
 	wantFinding(t, f, err, true, 1, "GET "+address+": got status 200")
+}
+
+// A secret that was rotated while the function was warm is refused, and the
+// machine that refuses it is well.
+func TestURLStaleSecret(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		// answers are the statuses that the server gives, one after another:
+		// 0 means 200 if the new secret came, else 403.
+		answers  []int
+		attempts int
+		read     error // of the second reading
+		passed   bool
+		asked    int
+		failed   string
+		kind     fault.Kind
+		words    string
+	}{
+		{"rotated", []int{0, 0}, 1, nil, true, 2, "", "", ""},
+		{"refused all the same", []int{401, 403}, 3, nil, false, 2, "", fault.Denied, "got status 403: the target refuses what url.secret_headers sends"},
+		{"refused again later", []int{403, 502, 403}, 3, nil, false, 3, "", fault.Denied, "got status 403"},
+		{"cannot be read again", []int{401}, 3, errors.New("connection lost"), false, 1, "", fault.Unavailable, "read url.secretHeaders.X-Key from /app/key"},
+		{"and then it fails", []int{401, 502, 502, 502}, 3, nil, false, 4, "got status 502", "", ""},
+		{"after it had failed", []int{502, 0, 0}, 2, nil, true, 3, "", "", ""},
+		{"in the last attempt", []int{502, 403, 502}, 2, nil, false, 3, "got status 502", "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			asked := 0
+			c, _, here := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				answer := tc.answers[min(asked, len(tc.answers)-1)]
+				asked++
+				switch {
+				case answer != 0:
+					w.WriteHeader(answer)
+				case r.Header.Get("X-Key") != "new":
+					w.WriteHeader(http.StatusForbidden)
+				}
+			})
+			c.Secret = func(ctx context.Context, _ string, fresh bool) (string, error) {
+				if _, bounded := ctx.Deadline(); !bounded {
+					t.Error("reads without a limit")
+				}
+				if fresh {
+					return "new", tc.read
+				}
+				return "old", nil
+			}
+			f, err := c.Check(t.Context(), instance, patient(here, func(s *URLSettings) {
+				s.Attempts, s.IntervalMs, s.SecretHeaders = tc.attempts, 1, map[string]string{"X-Key": "/app/key"}
+			}))
+			if asked != tc.asked {
+				t.Errorf("asked %d times, want %d", asked, tc.asked)
+			}
+			if tc.kind != "" {
+				wantKind(t, err, tc.kind, tc.words)
+				return
+			}
+			wantFinding(t, f, err, tc.passed, tc.asked, tc.failed)
+		})
+	}
+}
+
+// world is a few hosts by name, each on its usual ports, all on loopback.
+type world struct {
+	addresses map[string]string // of names
+	servers   map[string]string // "address:port" to what listens for it
+}
+
+func (w world) way() way {
+	return way{
+		lookup: func(_ context.Context, _, host string) ([]netip.Addr, error) {
+			if w.addresses[host] == "" {
+				return nil, &net.DNSError{IsNotFound: true, Name: host}
+			}
+			return []netip.Addr{netip.MustParseAddr(w.addresses[host])}, nil
+		},
+		dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if w.servers[address] == "" {
+				return nil, syscall.ECONNREFUSED
+			}
+			return new(net.Dialer).DialContext(ctx, network, w.servers[address])
+		},
+	}
+}
+
+// Web servers send whoever comes without TLS to https on the same host, and
+// that must not cost the secret headers; to any other origin they do not go,
+// and then a refusal is no wonder.
+func TestURLSecretHeadersAndRedirects(t *testing.T) {
+	ca := newAuthority(t)
+	secure := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, "app.example.com", time.Now().Add(time.Hour))}},
+		func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "geheim" || r.Header.Get("X-Api-Key") != "geheim" {
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+		})
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/home":
+			if r.Header.Get("Authorization") != "" || r.Header.Get("X-Api-Key") != "" {
+				t.Error("sent secrets that had been away")
+			}
+			w.WriteHeader(http.StatusForbidden)
+		case r.Host == "other.example.com":
+			http.Redirect(w, r, "http://app.example.com/home", http.StatusFound)
+		case r.URL.Path == "/away":
+			http.Redirect(w, r, "http://other.example.com/", http.StatusFound)
+		default:
+			http.Redirect(w, r, "https://app.example.com/", http.StatusMovedPermanently)
+		}
+	}))
+	t.Cleanup(plain.Close)
+	hosts := world{
+		addresses: map[string]string{"app.example.com": "203.0.113.7", "other.example.com": "203.0.113.8"},
+		servers: map[string]string{
+			"203.0.113.7:80": plain.Listener.Addr().String(), "203.0.113.8:80": plain.Listener.Addr().String(),
+			"203.0.113.7:8080": plain.Listener.Addr().String(), "203.0.113.7:443": secure.Listener.Addr().String(),
+		},
+	}
+	c := &URL{roots: ca.pool, way: hosts.way(), Secret: func(_ context.Context, _ string, fresh bool) (string, error) {
+		if fresh {
+			t.Error("read again, though nothing was refused that was sent")
+		}
+		return "geheim", nil
+	}}
+	set := func(address string) URLSettings {
+		return patient(func(s *URLSettings) {
+			s.Address, s.SecretHeaders = address, map[string]string{"Authorization": "/a", "X-Api-Key": "/b"}
+		})
+	}
+	t.Run("to https on the same host", func(t *testing.T) {
+		f, err := c.Check(t.Context(), instance, set("http://app.example.com/"))
+		wantFinding(t, f, err, true, 1, "redirected to https://app.example.com/: got status 200")
+	})
+	const words = "the redirect leads to another origin, which does not get url.secret_headers; name the final address"
+	t.Run("to https on another port", func(t *testing.T) {
+		// The server redirects to :8080 with TLS, which is not where we are.
+		hosts.servers["203.0.113.7:8443"] = hosts.servers["203.0.113.7:443"]
+		moved := httptest.NewServer(http.RedirectHandler("https://app.example.com:8443/", http.StatusFound))
+		defer moved.Close()
+		hosts.servers["203.0.113.7:8080"] = moved.Listener.Addr().String()
+		_, err := c.Check(t.Context(), instance, set("http://app.example.com:8080/"))
+		wantKind(t, err, fault.InvalidInput, "redirected to https://app.example.com:8443/: got status 401: "+words)
+	})
+	t.Run("away and home again", func(t *testing.T) {
+		_, err := c.Check(t.Context(), instance, set("http://app.example.com/away"))
+		wantKind(t, err, fault.InvalidInput, "redirected to http://app.example.com/home: got status 403: "+words)
+	})
+}
+
+// An instance that redirects is alive. What becomes of the request at another
+// host is not its failure.
+func TestURLFailureElsewhere(t *testing.T) {
+	sick := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
+	t.Cleanup(sick.Close)
+	const own, other = "203.0.113.7", "203.0.113.8"
+	for _, tc := range []struct {
+		name, location string
+		set            func(*URLSettings)
+		failed         string
+		kind           fault.Kind
+		words          string
+	}{
+		{"another host is down", "http://sso.example.com:81/login?a=geheim", nil, "", fault.Unavailable, "redirected to http://sso.example.com:81/login: connection refused: that is sso.example.com, not the target"},
+		{"another host is sick", "http://sso.example.com:8080/", nil, "", fault.Unavailable, "got status 502, want 200-299: that is sso.example.com"},
+		{"another address is down", "http://" + other + ":81/", nil, "", fault.Unavailable, "that is " + other},
+		{"a host that is not there", "http://gone.example.com/", nil, "", fault.InvalidInput, "redirected to http://gone.example.com/: look up gone.example.com: the name does not resolve"},
+		{"a host on a private network", "http://inside.example.com/", nil, "", fault.InvalidInput, "resolves to 10.0.0.7, a private address"},
+		{"the target itself is sick", "http://" + own + ":8080/", nil, "redirected to http://" + own + ":8080/: got status 502", "", ""},
+		{"the target's own name, down", "http://app.example.com:81/", nil, "redirected to http://app.example.com:81/: connection refused", "", ""},
+		{"the target's own name, sick", "http://app.example.com:8080/", nil, "got status 502", "", ""},
+		{"another name of a name", "http://app.example.com:8080/", func(s *URLSettings) { s.Address = "http://example.com/" }, "", fault.Unavailable, "that is app.example.com, not the target"},
+		{"the same name", "http://EXAMPLE.com:8080/", func(s *URLSettings) { s.Address = "http://example.com/" }, "got status 502", "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			front := httptest.NewServer(http.RedirectHandler(tc.location, http.StatusFound))
+			defer front.Close()
+			hosts := world{
+				addresses: map[string]string{"example.com": own, "EXAMPLE.com": own, "app.example.com": own, "sso.example.com": other, "inside.example.com": "10.0.0.7"},
+				servers: map[string]string{
+					own + ":80": front.Listener.Addr().String(), own + ":8080": sick.Listener.Addr().String(), other + ":8080": sick.Listener.Addr().String(),
+				},
+			}
+			s := patient(func(s *URLSettings) { s.Attempts = 2 })
+			if tc.set != nil {
+				tc.set(&s)
+			}
+			f, err := (&URL{DescribeInstances: at(own), way: hosts.way()}).Check(t.Context(), instance, s)
+			if tc.kind != "" {
+				wantKind(t, err, tc.kind, tc.words)
+				if strings.Contains(err.Error(), "geheim") {
+					t.Errorf("%q holds a query string", err)
+				}
+				return
+			}
+			wantFinding(t, f, err, false, 2, tc.failed)
+		})
+	}
+}
+
+// Who asks a TLS port without TLS is told so in many ways.
+func TestURLWithoutTLSAtATLSPort(t *testing.T) {
+	alert := func(conn net.Conn) {
+		_, _ = http.ReadRequest(bufio.NewReader(conn)) // what it says is of no interest
+		_, _ = io.WriteString(conn, "\x15\x03\x01\x00\x02\x02\x16")
+	}
+	check := func(t *testing.T, host string, port int, set ...func(*URLSettings)) {
+		t.Helper()
+		s := patient(append([]func(*URLSettings){func(s *URLSettings) { s.Port, s.TimeoutMs = port, 1000 }}, set...)...)
+		_, err := (&URL{DescribeInstances: at(host)}).Check(t.Context(), instance, s)
+		want := "set url.scheme to https"
+		if s.Address != "" {
+			want = "begin url.address with https://"
+		}
+		wantKind(t, err, fault.InvalidInput, "the server speaks TLS here; "+want)
+	}
+	t.Run("an alert, and the connection stays", func(t *testing.T) {
+		host, port := listen(t, alert)
+		check(t, host, port)
+	})
+	t.Run("an alert, and it closes", func(t *testing.T) {
+		host, port := listen(t, func(conn net.Conn) { alert(conn); _ = conn.Close() })
+		check(t, host, port)
+	})
+	t.Run("net/http says so", func(t *testing.T) {
+		server := serveTLS(t, nil, func(http.ResponseWriter, *http.Request) {})
+		port := portNumber(t, server.URL)
+		named := func(s *URLSettings) { s.Port, s.Address = 0, "http://127.0.0.1:"+strconv.Itoa(port)+"/" }
+		check(t, "127.0.0.1", port)
+		check(t, "127.0.0.1", port, named)
+	})
+	for _, words := range []string{"<center>The plain HTTP request was sent to HTTPS port</center>", "Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />"} {
+		t.Run(words, func(t *testing.T) {
+			_, server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = io.WriteString(w, words)
+			})
+			check(t, "127.0.0.1", portNumber(t, server.URL))
+		})
+	}
+	t.Run("any other 400", func(t *testing.T) {
+		c, _, here := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) })
+		f, err := c.Check(t.Context(), instance, patient(here))
+		wantFinding(t, f, err, false, 1, "got status 400, want 200-299")
+	})
 }

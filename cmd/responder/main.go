@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -49,6 +50,9 @@ func newHandler(getenv func(string) string) *handler.Handler {
 	describe := func(ctx context.Context, in *ec2.DescribeInstancesInput, o ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
 		return ec2Client().DescribeInstances(ctx, in, o...)
 	}
+	// Whatever is not said to be in a VPC is not: then a private address is an
+	// error that names it, and not a machine to reboot.
+	vpc := getenv("FIRSTLINE_VPC") == "true"
 	egress := checks.DialEgress(egressAddresses(getenv, region)...)
 	return &handler.Handler{
 		Deployment:   getenv("FIRSTLINE_NAME"),
@@ -62,15 +66,14 @@ func newHandler(getenv func(string) string) *handler.Handler {
 
 		URL: &checks.URL{
 			DescribeInstances: describe,
-			Secret: func(ctx context.Context, parameter string) (string, error) {
-				return secrets.Get(ctx, parameter, false)
-			},
-			Egress: egress,
+			Secret:            secrets.Get,
+			Egress:            egress,
+			VPC:               vpc,
 		},
 		Route53: &checks.Route53{GetHealthCheckStatus: func(ctx context.Context, in *route53.GetHealthCheckStatusInput, o ...func(*route53.Options)) (*route53.GetHealthCheckStatusOutput, error) {
 			return healthChecks().GetHealthCheckStatus(ctx, in, o...)
 		}},
-		SSH:   &checks.SSH{DescribeInstances: describe, Egress: egress},
+		SSH:   &checks.SSH{DescribeInstances: describe, Egress: egress, VPC: vpc},
 		Slack: &notify.Slack{Token: secret("FIRSTLINE_SLACK_TOKEN_PARAMETER"), ChannelID: getenv("FIRSTLINE_SLACK_CHANNEL_ID"), APIURL: getenv("FIRSTLINE_SLACK_API_URL")},
 		OpsGenie: &notify.OpsGenie{
 			Key: secret("FIRSTLINE_OPSGENIE_KEY_PARAMETER"), BaseURL: getenv("FIRSTLINE_OPSGENIE_ENDPOINT"),
@@ -99,10 +102,12 @@ func awsConfig(getenv func(string) string, region string) aws.Config {
 	return c
 }
 
-// egressAddresses are what shows that our own way out works: the pager, which
-// must be reachable for anything to be told, and EC2's dual-stack endpoint,
-// which has IPv6 too
-// (https://docs.aws.amazon.com/general/latest/gr/ec2-service.html).
+// egressAddresses are what shows that our own way out works: the pager and
+// Slack, which must be reachable for anything to be told, and EC2's dual-stack
+// endpoint, which has IPv6 too
+// (https://docs.aws.amazon.com/general/latest/gr/ec2-service.html). Several,
+// since a pager of one's own or EC2's endpoint may be inside the VPC, where it
+// shows nothing.
 func egressAddresses(getenv func(string) string, region string) []string {
 	ec2 := "https://ec2." + region + ".api.aws"
 	if endpoint := getenv("AWS_ENDPOINT_URL"); endpoint != "" {
@@ -111,7 +116,8 @@ func egressAddresses(getenv func(string) string, region string) []string {
 	addresses := []string{}
 	// A pager that is set wrongly is an error of its own, when it is used.
 	pager, _ := notify.OpsGenieURL(getenv("FIRSTLINE_OPSGENIE_ENDPOINT"))
-	for _, base := range []string{ec2, pager} {
+	slack := cmp.Or(getenv("FIRSTLINE_SLACK_API_URL"), "https://slack.com/api/")
+	for _, base := range []string{ec2, pager, slack} {
 		u, err := url.Parse(base)
 		if err != nil || u.Hostname() == "" {
 			continue

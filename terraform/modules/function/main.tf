@@ -353,6 +353,7 @@ resource "aws_lambda_function" "responder" {
       FIRSTLINE_NAME                   = var.name
       FIRSTLINE_SETTINGS_PATH          = local.settings_path
       FIRSTLINE_LOG_LEVEL              = var.function.log_level
+      FIRSTLINE_VPC                    = tostring(var.vpc != null) # outside of one, a private address is a mistake
       FIRSTLINE_SLACK_CHANNEL_ID       = var.slack.channel_id
       FIRSTLINE_SLACK_API_URL          = var.slack.api_url
       FIRSTLINE_SLACK_TOKEN_PARAMETER  = aws_ssm_parameter.secret["slack-token"].name

@@ -47,6 +47,17 @@ locals {
     }
   }
 
+  # subject => address or path => the names of the parameters in its query, as
+  # the server decodes them
+  queries = {
+    for subject, s in local.subjects : subject => {
+      for field in ["address", "path"] : field => [
+        for pair in try(split("&", replace(regex("\\?([^#]*)", tostring(s.settings.url[field]))[0], ";", "&")), []) :
+        try(jsondecode("\"${replace(split("=", pair)[0], "/%([0-9A-Fa-f]{2})/", "\\u00$1")}\""), split("=", pair)[0])
+      ]
+    }
+  }
+
   # subject => section => field => { value, known, ok }
   checked = {
     for subject, s in local.subjects : subject => {
@@ -94,17 +105,36 @@ locals {
 
   package = local.once.function.package != "" ? tostring(local.once.function.package) : "${path.root}/../build/responder-${local.once.function.architecture}.zip"
 
-  # An address in the settings says whom to ask: a port or a private address
-  # from the defaults yields to it.
+  # Which of the settings that say whom to ask an instance has of its own.
+  own = {
+    for key, i in local.instances : key => {
+      address     = try(local.checked["${key}: "].url.address.ok && local.checked["${key}: "].url.address.value != "", false)
+      port        = try(tonumber(local.checked["${key}: "].url.port.value) != 0, false)
+      url_private = try(tobool(local.checked["${key}: "].url.private.value), false)
+      host        = try(local.checked["${key}: "].ssh.host.ok && local.checked["${key}: "].ssh.host.value != "", false)
+      ssh_private = try(tobool(local.checked["${key}: "].ssh.private.value), false)
+    }
+  }
+
+  # Either an address or a host says whom to ask, or a port or a private address
+  # does: what the instance has of its own wins over the other from the defaults.
+  # (Both on one level are refused in problems.tf.)
+  asked = {
+    for key, s in local.said : key => {
+      address = !local.own[key].address && (local.own[key].port || local.own[key].url_private) ? "" : tostring(s.url.address)
+      host    = !local.own[key].host && local.own[key].ssh_private ? "" : tostring(s.ssh.host)
+    }
+  }
+
   effective = {
     for key, s in local.said : key => {
       url = {
         enabled            = tobool(s.url.enabled)
-        address            = tostring(s.url.address)
+        address            = local.asked[key].address
         scheme             = tostring(s.url.scheme)
-        port               = s.url.address == "" ? tonumber(s.url.port) : 0
+        port               = local.asked[key].address == "" ? tonumber(s.url.port) : 0
         path               = tostring(s.url.path)
-        private            = tobool(s.url.private) && s.url.address == ""
+        private            = tobool(s.url.private) && local.asked[key].address == ""
         address_family     = tostring(s.url.address_family)
         method             = tostring(s.url.method)
         headers            = { for k, v in s.url.headers : k => tostring(v) }
@@ -126,9 +156,9 @@ locals {
       }
       ssh = {
         enabled              = tobool(s.ssh.enabled)
-        host                 = tostring(s.ssh.host)
+        host                 = local.asked[key].host
         port                 = tonumber(s.ssh.port)
-        private              = tobool(s.ssh.private) && s.ssh.host == ""
+        private              = tobool(s.ssh.private) && local.asked[key].host == ""
         address_family       = tostring(s.ssh.address_family)
         timeout_seconds      = tonumber(s.ssh.timeout_seconds)
         attempts             = tonumber(s.ssh.attempts)

@@ -38,8 +38,19 @@ locals {
           ? "${subject}${section}.${field} is not known; use ${join(", ", keys(local.schema[section]))}"
           : contains(["headers", "secrets"], local.schema[section][field].kind)
           ? "${subject}${section}.${field}: ${try(join(", ", local.bad_headers[subject][field]), "")}: must be ${local.wants[section][field]}"
-          : "${subject}${section}.${field} = ${replace(replace(replace(replace(jsonencode(c.value), "/\\/\\/[^@/]*@/", "//***@"), "\\u003c", "<"), "\\u003e", ">"), "\\u0026", "&")}: must be ${local.wants[section][field]}"
+          : "${subject}${section}.${field} = ${replace(replace(replace(replace(replace(jsonencode(c.value), "/\\/\\/[^@/]*@/", "//***@"), section == "url" && contains(["address", "path"], field) ? "/\\?[^\"]+/" : "/^$/", "?***"), "\\u003c", "<"), "\\u003e", ">"), "\\u0026", "&")}: must be ${local.wants[section][field]}"
         ) if !c.ok
+      ]
+    ]
+  ])
+
+  # In the query strings, which stand in the state and in the function's settings
+  # for all to read.
+  query_problems = flatten([
+    for subject, fields in local.queries : [
+      for field, names in fields : [
+        for name in distinct(names) : "${subject}url.${field}: its query parameter ${name} looks like a secret; put the value into an SSM SecureString parameter and have it sent as a header: url.secret_headers"
+        if can(regex(local.secret_query, replace(lower(name), "/[_.]/", "-")))
       ]
     ]
   ])
@@ -49,7 +60,7 @@ locals {
   have_seconds = tonumber(local.once.function.timeout_seconds) - 5
   budgets = {
     for key, s in local.effective : key => {
-      url     = !s.url.enabled ? 0 : s.url.attempts * s.url.timeout_seconds + (s.url.attempts - 1) * s.url.interval_seconds + (s.url.address == "" ? 10 : 0) + (length(s.url.secret_headers) > 0 ? 5 : 0) + (s.url.private ? 0 : 3)
+      url     = !s.url.enabled ? 0 : s.url.attempts * s.url.timeout_seconds + (s.url.attempts - 1) * s.url.interval_seconds + (s.url.address == "" ? 10 : 0) + (length(s.url.secret_headers) > 0 ? 10 + s.url.timeout_seconds : 0) + (s.url.private ? 0 : 3)
       route53 = s.route53.health_check_id == "" ? 0 : s.route53.attempts * 10 + (s.route53.attempts - 1) * s.route53.interval_seconds
       ssh     = !s.ssh.enabled ? 0 : s.ssh.attempts * s.ssh.timeout_seconds + (s.ssh.attempts - 1) * s.ssh.interval_seconds + (s.ssh.host == "" ? 10 : 0) + (s.ssh.private ? 0 : 3)
     }
@@ -65,12 +76,14 @@ locals {
     [for key, s in local.effective : [for problem in [
       !s.url.enabled && !s.ssh.enabled && s.route53.health_check_id == "" ? "url.enabled, ssh.enabled, route53.health_check_id: every check is off, so nothing could ever fail; turn at least one on" : "",
 
-      s.url.address != "" && try(tonumber(local.checked["${key}: "].url.port.value) != 0, false) ? "url.port: has no meaning with url.address; put the port into the address" : "",
-      s.url.address != "" && try(tobool(local.checked["${key}: "].url.private.value), false) ? "url.private: has no meaning with url.address, which says whom to ask; leave out one of the two" : "",
-      s.ssh.host != "" && try(tobool(local.checked["${key}: "].ssh.private.value), false) ? "ssh.private: has no meaning with ssh.host, which says whom to ask; leave out one of the two" : "",
+      local.own[key].address && local.own[key].port ? "url.port: has no meaning with url.address; put the port into the address" : "",
+      local.own[key].address && local.own[key].url_private ? "url.private: has no meaning with url.address, which says whom to ask; leave out one of the two" : "",
+      local.own[key].host && local.own[key].ssh_private ? "ssh.private: has no meaning with ssh.host, which says whom to ask; leave out one of the two" : "",
 
       s.url.enabled && s.url.private && !local.vpcs[local.instances[key].region].any ? "url.private = true: the private address is reached from a VPC only; give the region a vpc, or leave private out" : "",
       s.ssh.enabled && s.ssh.private && !local.vpcs[local.instances[key].region].any ? "ssh.private = true: the private address is reached from a VPC only; give the region a vpc, or leave private out" : "",
+      s.url.enabled && can(regex("^https?://${local.private_ipv4}([:/?]|$)", s.url.address)) && !local.vpcs[local.instances[key].region].any ? "url.address: names a private address, which is reached from a VPC only; give the region a vpc, or name a public address" : "",
+      s.ssh.enabled && can(regex("^${local.private_ipv4}$", s.ssh.host)) && !local.vpcs[local.instances[key].region].any ? "ssh.host = \"${s.ssh.host}\": a private address is reached from a VPC only; give the region a vpc, or name a public address" : "",
       s.url.enabled && s.url.address_family == "ipv6" && !local.vpcs[local.instances[key].region].ipv6 ? "url.address_family = \"ipv6\": a function has IPv6 in dual-stack subnets only; give the region a vpc with ipv6 = true, or use \"ipv4\"" : "",
       s.ssh.enabled && s.ssh.address_family == "ipv6" && !local.vpcs[local.instances[key].region].ipv6 ? "ssh.address_family = \"ipv6\": a function has IPv6 in dual-stack subnets only; give the region a vpc with ipv6 = true, or use \"ipv4\"" : "",
       s.url.address_family == "ipv4" && can(regex("^https?://\\[", s.url.address)) || s.url.address_family == "ipv6" && can(regex("^https?://${local.ipv4}([:/?]|$)", s.url.address)) ? "url.address_family = \"${s.url.address_family}\": does not fit the address in url.address" : "",
@@ -96,5 +109,5 @@ locals {
     ] : "${key}: ${problem}" if problem != ""]],
   ))
 
-  problems = concat(local.shape_problems, local.field_problems, local.combination_problems)
+  problems = concat(local.shape_problems, local.field_problems, local.query_problems, local.combination_problems)
 }

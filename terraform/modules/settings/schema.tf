@@ -98,8 +98,13 @@ locals {
     }
   }
 
-  # Header names and secrets, as in checks/settings.go.
+  # Names of headers and query parameters, and which of them carry secrets, as in
+  # checks/settings.go. A query parameter's name is in small letters, with "-" for
+  # "_" and ".".
   header_name   = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
   own_headers   = ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"]
-  secret_header = "authorization|cookie|token|secret|password|passwd|api-key|apikey|access-key|credential|session|x-auth"
+  secret_header = "authorization|cookie|token|secret|password|passwd|api-key|apikey|access-key|credential|session|signature|x-auth"
+  secret_query  = "${local.secret_header}|^(auth|jwt|pass|pwd|sig)$"
+  # What a function outside a VPC has no route to; loopback is the local AWS'.
+  private_ipv4 = "(10|100\\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])|169\\.254|172\\.(1[6-9]|2[0-9]|3[01])|192\\.168)(\\.[0-9]{1,3}){2,3}"
 }

@@ -34,6 +34,7 @@ run "shape" {
       FIRSTLINE_NAME                   = "firstline"
       FIRSTLINE_SETTINGS_PATH          = "/firstline/instances/"
       FIRSTLINE_LOG_LEVEL              = "info"
+      FIRSTLINE_VPC                    = "false"
       FIRSTLINE_SLACK_CHANNEL_ID       = "C0123456789"
       FIRSTLINE_SLACK_API_URL          = ""
       FIRSTLINE_SLACK_TOKEN_PARAMETER  = "/firstline/secrets/slack-token"
@@ -97,6 +98,10 @@ run "vpc" {
   assert {
     condition     = aws_lambda_function.responder.vpc_config[0].ipv6_allowed_for_dual_stack && contains([for s in data.aws_iam_policy_document.function.statement : s.sid], "JoinVPC")
     error_message = "the function joins the VPC, and may"
+  }
+  assert {
+    condition     = aws_lambda_function.responder.environment[0].variables["FIRSTLINE_VPC"] == "true"
+    error_message = "the function knows that it reaches private addresses"
   }
 }
 

@@ -425,11 +425,57 @@ run "defaults_address_with_port" {
   command = plan
   variables {
     regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
-    defaults = { url = { address = "https://app.example.com/", port = 443 } }
+    defaults = { url = { address = "https://app.example.com/", port = 443, private = true }, ssh = { host = "app.example.com", private = true } }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
       "defaults: url.port: has no meaning with url.address, which says whom to ask; leave out one of the two",
+      "defaults: url.private: has no meaning with url.address, which says whom to ask; leave out one of the two",
+      "defaults: ssh.private: has no meaning with ssh.host, which says whom to ask; leave out one of the two",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "secrets_in_query_strings" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = {
+      "i-0c1cbf2e7abdedf75" = { url = { address = "https://app.example.com/?x=1&api_key=hunter2;Token=hunter2&Token=hunter2" } }
+      "i-0a1b2c3d"          = { url = { path = "/secret/token?deep=token&signal=1&author=me" } }
+      "i-0a1b2c3e"          = { url = { path = "healthz?pwd=hunter2" } }
+    } } }
+    defaults = { url = { path = "/?X-Amz-Signature=hunter2&sig=hunter2&p%61ssword=hunter2" } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0a1b2c3e: url.path = \"healthz?***\": must be a path such as \"/healthz\"",
+      "defaults: url.path: its query parameter X-Amz-Signature looks like a secret; put the value into an SSM SecureString parameter and have it sent as a header: url.secret_headers",
+      "defaults: url.path: its query parameter sig looks like a secret; put the value into an SSM SecureString parameter and have it sent as a header: url.secret_headers",
+      "defaults: url.path: its query parameter password looks like a secret; put the value into an SSM SecureString parameter and have it sent as a header: url.secret_headers",
+      "eu-west-1/i-0a1b2c3e: url.path: its query parameter pwd looks like a secret; put the value into an SSM SecureString parameter and have it sent as a header: url.secret_headers",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.address: its query parameter api_key looks like a secret; put the value into an SSM SecureString parameter and have it sent as a header: url.secret_headers",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.address: its query parameter Token looks like a secret; put the value into an SSM SecureString parameter and have it sent as a header: url.secret_headers",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "private_address_without_vpc" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = {
+      "i-0c1cbf2e7abdedf75" = { url = { address = "http://172.16.0.7:8080/" }, ssh = { host = "10.0.0.7" } }
+      "i-0a1b2c3d"          = { url = { address = "http://172.32.0.7/" }, ssh = { host = "100.128.0.1" } }
+      "i-0a1b2c3e"          = { url = { enabled = false, address = "http://192.168.0.7/" }, ssh = { host = "127.0.0.1" } }
+    } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.address: names a private address, which is reached from a VPC only; give the region a vpc, or name a public address",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh.host = \"10.0.0.7\": a private address is reached from a VPC only; give the region a vpc, or name a public address",
     ])
     error_message = join("\n", output.problems)
   }
@@ -489,7 +535,7 @@ run "budgets" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "eu-west-1/i-0c1cbf2e7abdedf75: url: its attempts may take 67 s, the function has 55 s for a check; lower attempts, timeout_seconds or interval_seconds, or raise function.timeout_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url: its attempts may take 87 s, the function has 55 s for a check; lower attempts, timeout_seconds or interval_seconds, or raise function.timeout_seconds",
       "eu-west-1/i-0c1cbf2e7abdedf75: route53: its attempts may take 58 s, the function has 55 s for a check; lower attempts or interval_seconds, or raise function.timeout_seconds",
       "eu-west-1/i-0c1cbf2e7abdedf75: ssh: its attempts may take 67 s, the function has 55 s for a check; lower attempts, timeout_seconds or interval_seconds, or raise function.timeout_seconds",
     ])

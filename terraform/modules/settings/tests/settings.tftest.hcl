@@ -113,3 +113,65 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
     error_message = "a VPC where one was named"
   }
 }
+
+# What says whom to ask, on two levels: the instance's wins.
+run "address_and_port_on_two_levels" {
+  command = plan
+  variables {
+    defaults = { url = { port = 8080, scheme = "https", path = "/healthz", private = true }, ssh = { private = true } }
+    regions = {
+      "eu-west-1" = {
+        vpc = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-01234567"] }
+        instances = {
+          "i-0c1cbf2e7abdedf75" = { url = { address = "http://app.example.com/" }, ssh = { host = "app.example.com" } }
+          "i-0a1b2c3d"          = { url = { address = "", port = 0 }, ssh = { host = "" } }
+        }
+      }
+      # Without a VPC: what has an address or a host is not private.
+      "us-east-1" = { instances = { "i-0123456789abcdef0" = { url = { address = "http://app.example.com/" }, ssh = { host = "app.example.com" } } } }
+    }
+  }
+  assert {
+    condition     = length(output.problems) == 0
+    error_message = join("\n", output.problems)
+  }
+  assert {
+    condition = { for id, i in merge(output.deployment.regions["eu-west-1"].instances, output.deployment.regions["us-east-1"].instances) : id => [
+      for v in [jsondecode(i.json).url.address, jsondecode(i.json).url.port, jsondecode(i.json).url.private, jsondecode(i.json).ssh.host, jsondecode(i.json).ssh.private] : tostring(v)
+      ] } == {
+      "i-0c1cbf2e7abdedf75" = ["http://app.example.com/", "0", "false", "app.example.com", "false"]
+      "i-0a1b2c3d"          = ["", "0", "true", "", "true"]
+      "i-0123456789abcdef0" = ["http://app.example.com/", "0", "false", "app.example.com", "false"]
+    }
+    error_message = jsonencode(output.deployment.regions)
+  }
+}
+
+run "an_instances_port_over_an_address_of_the_defaults" {
+  command = plan
+  variables {
+    defaults = { url = { address = "http://app.example.com/" }, ssh = { host = "app.example.com" } }
+    regions = { "eu-west-1" = {
+      vpc = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-01234567"] }
+      instances = {
+        "i-0c1cbf2e7abdedf75" = { url = { port = 8080 } }
+        "i-0a1b2c3d"          = { url = { private = true }, ssh = { private = true } }
+        "i-0a1b2c3e"          = { url = { port = 0, private = false }, ssh = { private = false } }
+      }
+    } }
+  }
+  assert {
+    condition     = length(output.problems) == 0
+    error_message = join("\n", output.problems)
+  }
+  assert {
+    condition = { for id, i in output.deployment.regions["eu-west-1"].instances : id => [
+      for v in [jsondecode(i.json).url.address, jsondecode(i.json).url.port, jsondecode(i.json).url.private, jsondecode(i.json).ssh.host, jsondecode(i.json).ssh.private] : tostring(v)
+      ] } == {
+      "i-0c1cbf2e7abdedf75" = ["", "8080", "false", "app.example.com", "false"]
+      "i-0a1b2c3d"          = ["", "0", "true", "", "true"]
+      "i-0a1b2c3e"          = ["http://app.example.com/", "0", "false", "app.example.com", "false"]
+    }
+    error_message = jsonencode(output.deployment.regions)
+  }
+}

@@ -42,7 +42,7 @@ type Route53 struct {
 // ctx is Unavailable, too: s.Budget is always enough.
 func (c *Route53) Check(ctx context.Context, s Route53Settings, since time.Time) (Finding, error) {
 	if s.HealthCheckID == "" {
-		return skipped(NameRoute53, "the instance has no route53.healthCheckId"), nil
+		return skipped(NameRoute53, "the instance has no Route 53 health check"), nil
 	}
 	if err := s.Validate(); err != nil {
 		return Finding{}, fault.New(fault.InvalidInput, "route53 settings", "%w", err)

@@ -16,8 +16,19 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/gruntwork-io/terratest/modules/logger"
 	"github.com/gruntwork-io/terratest/modules/terraform"
 
@@ -37,12 +48,18 @@ const (
 // scene is what a story plays on.
 type scene struct {
 	*stage.World
+	t *testing.T
 	i *stage.Instance
 	// healthCheck is the id of the instance's health check, if it has one.
 	healthCheck string
+	// faults are those that the story asked for: each must have struck.
+	faults []*localaws.Injected
 	// slackDown and pagerDown break a service for this instance alone.
 	slackDown, pagerDown func()
 }
+
+// breakCalls adds a fault that must strike before the story ends.
+func (s *scene) breakCalls(f localaws.Fault) { s.faults = append(s.faults, s.AWS.AddFault(f)) }
 
 // story is one incident from the ringing alarm to its end.
 type story struct {
@@ -124,27 +141,27 @@ func stories() []story {
 		}, end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot"}},
 
 		{
-			name: "denied at the URL check", set: func(s *scene) { s.AWS.AddFault(deny("ec2", "DescribeInstances", s.i.ID)) },
+			name: "denied at the URL check", set: func(s *scene) { s.breakCalls(deny("ec2", "DescribeInstances", s.i.ID)) },
 			end: paged, pages: 1, says: []string{"Denied", "could not be checked"},
 		},
 		{name: "throttled for good at the URL check", set: func(s *scene) {
-			s.AWS.AddFault(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded"})
+			s.breakCalls(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded"})
 		}, end: paged, pages: 1, says: []string{"Unavailable"}},
 		{name: "throttled for a moment at the URL check", set: func(s *scene) {
-			s.AWS.AddFault(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded", Times: 4})
+			s.breakCalls(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded", Times: 4})
 		}, end: silently},
 		{
 			name: "no address at the URL check", set: func(s *scene) { s.AWS.SetPublicAddress(s.i.ID, "") },
 			end: paged, pages: 1, says: []string{"no public IPv4 address"},
 		},
 		{name: "the instance is stopped", set: func(s *scene) {
-			_, err := ec2.NewFromConfig(s.AWS.Config(home)).StopInstances(context.Background(), &ec2.StopInstancesInput{InstanceIds: []string{s.i.ID}})
+			_, err := ec2.NewFromConfig(s.AWS.Config(home)).StopInstances(s.t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{s.i.ID}})
 			if err != nil {
-				panic(err)
+				s.t.Fatal(err)
 			}
 		}, end: paged, pages: 1, says: []string{"stopped"}},
 		{name: "denied at the Route 53 check", healthCheck: true, set: func(s *scene) {
-			s.AWS.AddFault(deny("route53", "GetHealthCheckStatus", s.healthCheck))
+			s.breakCalls(deny("route53", "GetHealthCheckStatus", s.healthCheck))
 		}, end: paged, pages: 1, says: []string{"Denied"}},
 		{
 			name: "no observations at the Route 53 check", healthCheck: true, set: func(s *scene) { s.AWS.SetHealthCheck(s.healthCheck) },
@@ -158,36 +175,35 @@ func stories() []story {
 			name: "another host key at the SSH check", settings: pinned, set: func(*scene) {},
 			end: paged, pages: 1, says: []string{"InvalidInput", "SHA256:"},
 		},
-		{name: "denied at the SSH check", address: true, set: func(s *scene) { s.AWS.AddFault(deny("ec2", "DescribeInstances", s.i.ID)) },
+		{name: "denied at the SSH check", address: true, set: func(s *scene) { s.breakCalls(deny("ec2", "DescribeInstances", s.i.ID)) },
 			end: paged, pages: 1, says: []string{"Denied", "SSH"}},
 		{name: "throttled for good at the SSH check", address: true, set: func(s *scene) {
-			s.AWS.AddFault(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded"})
+			s.breakCalls(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded"})
 		}, end: paged, pages: 1, says: []string{"Unavailable", "SSH"}},
 		{name: "Lambda throttles every step for a moment", set: func(s *scene) {
-			s.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "Invoke", Contains: s.i.ID, Status: 429, Code: "TooManyRequestsException", Times: 3})
+			s.breakCalls(localaws.Fault{Service: "lambda", Action: "Invoke", Contains: s.i.ID, Status: 429, Code: "TooManyRequestsException", Times: 3})
 		}, end: silently},
-		{name: "the function is killed while it reboots", region: other, set: func(s *scene) {
+		{name: "the function is killed as it is to reboot", region: other, set: func(s *scene) {
 			_ = s.i.SetHTTP(stage.Refuse)
-			s.i.OnReboot(stage.CuredBy(time.Second))
 			// Of the stories of this region only this one reboots.
-			s.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: `"step": "reboot"`, Code: "Sandbox.Timedout", Delay: 2 * time.Second, Times: 1})
-		}, end: recovered, reboots: 1, slack: 1, says: []string{"unknown"}},
+			s.breakCalls(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: `"step": "reboot"`, Code: "Sandbox.Timedout", Times: 1})
+		}, end: paged, pages: 1, says: []string{"unknown", "Sandbox.Timedout"}},
 		{name: "the function is killed while it pages", region: other, set: func(s *scene) {
 			s.AWS.SetPublicAddress(s.i.ID, "")
-			s.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: `"step": "opsgenie"`, Code: "Runtime.ExitError", Times: 1})
+			s.breakCalls(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: `"step": "opsgenie"`, Code: "Runtime.ExitError", Times: 1})
 		}, end: paged, pages: 1},
 		{name: "the function is killed at a check and then is not", region: other, set: func(s *scene) {
-			s.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: s.i.ID, Code: "Runtime.ExitError", Times: 1})
+			s.breakCalls(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: s.i.ID, Code: "Runtime.ExitError", Times: 1})
 		}, end: silently},
 
 		{name: "the reboot is denied", set: func(s *scene) {
 			_ = s.i.SetHTTP(stage.Refuse)
-			s.AWS.AddFault(deny("ec2", "RebootInstances", s.i.ID))
+			s.breakCalls(deny("ec2", "RebootInstances", s.i.ID))
 		}, end: paged, pages: 1, says: []string{"Denied", "refused"}},
 		{name: "the reboot's answer gets lost", set: func(s *scene) {
 			_ = s.i.SetHTTP(stage.Refuse)
 			s.i.OnReboot(stage.CuredBy(time.Second))
-			s.AWS.AddFault(localaws.Fault{Service: "ec2", Action: "RebootInstances", Contains: s.i.ID, Drop: localaws.DropAnswer})
+			s.breakCalls(localaws.Fault{Service: "ec2", Action: "RebootInstances", Contains: s.i.ID, Drop: localaws.DropAnswer})
 		}, end: recovered, reboots: 1, slack: 1, says: []string{"unknown"}},
 
 		{name: "Slack is down", set: func(s *scene) {
@@ -338,10 +354,16 @@ func (s *started) add(arn, region string) {
 
 // play rings the instance's alarm and asserts what comes of it.
 func (s story) play(t *testing.T, sc *scene, executions *started) {
+	sc.t = t
 	s.set(sc)
 	end, last, lines := ring(t, sc.World, sc.i.Region, "firstline-cpu-"+sc.i.ID, executions)
 	if last != s.end {
 		t.Errorf("ended in %q (%s), want %q", last, end, s.end)
+	}
+	for n, f := range sc.faults {
+		if f.Hits() == 0 {
+			t.Errorf("fault %d of the story never struck", n+1)
+		}
 	}
 	asked := 0
 	for _, r := range sc.AWS.Reboots() {
@@ -355,6 +377,11 @@ func (s story) play(t *testing.T, sc *scene, executions *started) {
 	slack, pages := sc.Slack.Received(sc.i.ID), sc.Pager.Received(sc.i.ID)
 	if len(slack) != s.slack || len(pages) != s.pages {
 		t.Errorf("%d Slack messages and %d pages, want %d and %d", len(slack), len(pages), s.slack, s.pages)
+	}
+	for _, m := range pages {
+		if want := "firstline/" + localaws.AccountID + "/" + sc.i.Region + "/" + sc.i.ID; m.Alias != want {
+			t.Errorf("alias %q, want %q", m.Alias, want)
+		}
 	}
 	for _, m := range slices.Concat(slack, pages) {
 		for _, want := range append([]string{sc.i.Region, "123456789012", "firstline-cpu-" + sc.i.ID, "executions/details"}, s.says...) {
@@ -486,17 +513,42 @@ func auditSecrets(t *testing.T, w *stage.World, dir string, executions *started)
 
 // auditEmpty asserts that nothing of the deployment is left.
 func auditEmpty(t *testing.T, w *stage.World) {
+	ctx := t.Context()
 	for _, region := range []string{home, other} {
-		machines, err := sfn.NewFromConfig(w.AWS.Config(region)).ListStateMachines(t.Context(), &sfn.ListStateMachinesInput{})
-		if err != nil {
-			t.Fatal(err)
+		config := w.AWS.Config(region)
+		left := func(what string, names []string, err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(names) > 0 {
+				t.Errorf("%s: %s are left: %v", region, what, names)
+			}
 		}
-		alarms, err := cloudwatch.NewFromConfig(w.AWS.Config(region)).DescribeAlarms(t.Context(), &cloudwatch.DescribeAlarmsInput{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n, m := len(machines.StateMachines), len(alarms.MetricAlarms); n+m > 0 {
-			t.Errorf("%s: %d state machines and %d alarms are left", region, n, m)
-		}
+		machines, err := sfn.NewFromConfig(config).ListStateMachines(ctx, &sfn.ListStateMachinesInput{})
+		left("state machines", named(machines.StateMachines, func(m sfntypes.StateMachineListItem) *string { return m.Name }), err)
+		alarms, err := cloudwatch.NewFromConfig(config).DescribeAlarms(ctx, &cloudwatch.DescribeAlarmsInput{})
+		left("alarms", named(alarms.MetricAlarms, func(a cwtypes.MetricAlarm) *string { return a.AlarmName }), err)
+		functions, err := lambda.NewFromConfig(config).ListFunctions(ctx, &lambda.ListFunctionsInput{})
+		left("functions", named(functions.Functions, func(f lambdatypes.FunctionConfiguration) *string { return f.FunctionName }), err)
+		parameters, err := ssm.NewFromConfig(config).GetParametersByPath(ctx, &ssm.GetParametersByPathInput{Path: aws.String("/firstline"), Recursive: aws.Bool(true)})
+		left("parameters", named(parameters.Parameters, func(p ssmtypes.Parameter) *string { return p.Name }), err)
+		queues, err := sqs.NewFromConfig(config).ListQueues(ctx, &sqs.ListQueuesInput{})
+		left("queues", queues.QueueUrls, err)
+		rules, err := eventbridge.NewFromConfig(config).ListRules(ctx, &eventbridge.ListRulesInput{})
+		left("rules", named(rules.Rules, func(r ebtypes.Rule) *string { return r.Name }), err)
+		buckets, err := s3.NewFromConfig(config, func(o *s3.Options) { o.UsePathStyle = true }).ListBuckets(ctx, &s3.ListBucketsInput{})
+		left("buckets", named(buckets.Buckets, func(b s3types.Bucket) *string { return b.Name }), err)
+		roles, err := iam.NewFromConfig(config).ListRoles(ctx, &iam.ListRolesInput{})
+		left("roles", named(roles.Roles, func(r iamtypes.Role) *string { return r.RoleName }), err)
 	}
+}
+
+// named returns the names of what a list call answered.
+func named[T any](items []T, name func(T) *string) []string {
+	var names []string
+	for _, i := range items {
+		names = append(names, aws.ToString(name(i)))
+	}
+	return names
 }

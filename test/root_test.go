@@ -21,6 +21,9 @@ func TestExampleDeploysAsItIs(t *testing.T) {
 	if err := stage.CopyTerraform(filepath.Join(dir, "terraform"), filepath.Join(root(t), "terraform")); err != nil {
 		t.Fatal(err)
 	}
+	if err := stage.PinProvider(filepath.Join(dir, "terraform")); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := artifact.Build(t.Context(), root(t), filepath.Join(dir, "build"), "arm64"); err != nil {
 		t.Fatal(err)
 	}

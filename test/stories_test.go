@@ -175,8 +175,10 @@ func stories() []story {
 			name: "another host key at the SSH check", settings: pinned, set: func(*scene) {},
 			end: paged, pages: 1, says: []string{"InvalidInput", "SHA256:"},
 		},
-		{name: "denied at the SSH check", address: true, set: func(s *scene) { s.breakCalls(deny("ec2", "DescribeInstances", s.i.ID)) },
-			end: paged, pages: 1, says: []string{"Denied", "SSH"}},
+		{
+			name: "denied at the SSH check", address: true, set: func(s *scene) { s.breakCalls(deny("ec2", "DescribeInstances", s.i.ID)) },
+			end: paged, pages: 1, says: []string{"Denied", "SSH"},
+		},
 		{name: "throttled for good at the SSH check", address: true, set: func(s *scene) {
 			s.breakCalls(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded"})
 		}, end: paged, pages: 1, says: []string{"Unavailable", "SSH"}},

@@ -52,6 +52,9 @@ func TestTerraform(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, module := range append(modules, dir) {
+		if err := stage.PinProvider(module); err != nil {
+			t.Fatal(err)
+		}
 		name := filepath.Base(module)
 		if module == dir {
 			name = "root"

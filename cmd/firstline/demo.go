@@ -39,7 +39,15 @@ type outcome struct {
 }
 
 func (o outcome) String() string {
-	return fmt.Sprintf("%s, %d reboots, %d Slack, %d pages", strings.ToLower(o.Status), o.Reboots, o.Slack, o.Pages)
+	return fmt.Sprintf("%s, %s, %d Slack, %s", strings.ToLower(o.Status), count(o.Reboots, "reboot"), o.Slack, count(o.Pages, "page"))
+}
+
+// count says how many there are of something.
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 // bootTime is how long a played instance takes to boot.
@@ -76,7 +84,7 @@ func stories() []story {
 				return w.AWS.AddFault(localaws.Fault{
 					Service: "ec2", Action: "DescribeInstances", Contains: i.ID,
 					Status: 403, Code: "UnauthorizedOperation", Message: "You are not authorized to perform this operation.",
-				})
+				}).Remove
 			},
 			want: outcome{Status: "SUCCEEDED", Pages: 1},
 		},

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,16 @@ func (e usageError) Unwrap() error { return e.err }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	// nohup has it ignored, which is to stay so.
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	// A reader that is gone must not end us before we have cleaned up: writing to
+	// it fails, and that ends us. It is caught, not ignored, since the programs
+	// that we start would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -42,16 +52,27 @@ func main() {
 
 // run executes the command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	caller := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out, errOut := &output{w: stdout, cancel: cancel}, &output{w: stderr, cancel: cancel}
 	cmd := newRoot()
 	cmd.SetArgs(args)
-	cmd.SetOut(stdout)
-	cmd.SetErr(stderr)
+	cmd.SetOut(out)
+	cmd.SetErr(errOut)
 	err := cmd.ExecuteContext(ctx)
+	if broken := errors.Join(out.failed(), errOut.failed()); broken != nil {
+		_, _ = fmt.Fprintln(stderr, "firstline: cannot write:", errors.Join(broken, besides(err)))
+		return exitFailed
+	}
 	if err == nil {
 		return exitOK
 	}
-	if ctx.Err() != nil {
+	if caller.Err() != nil {
 		_, _ = fmt.Fprintln(stderr, "firstline: interrupted")
+		if more := besides(err); more != nil {
+			_, _ = fmt.Fprintln(stderr, "firstline:", more)
+		}
 		return exitInterrupted
 	}
 	_, _ = fmt.Fprintln(stderr, "firstline:", err)
@@ -61,11 +82,58 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
+// output ends what is being done when it cannot be written to.
+type output struct {
+	w      io.Writer
+	cancel context.CancelFunc
+
+	mu  sync.Mutex
+	err error
+}
+
+func (o *output) Write(text []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.w.Write(text)
+	if err != nil {
+		o.err = err
+		o.cancel()
+	}
+	return n, err
+}
+
+// failed returns why a write failed, nil when none did.
+func (o *output) failed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// besides returns what an error says besides that something was cancelled, or
+// could not be written.
+func besides(err error) error {
+	// This very error, not one that it wraps.
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var rest []error
+		for _, e := range joined.Unwrap() {
+			rest = append(rest, besides(e))
+		}
+		return errors.Join(rest...)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return err
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "firstline",
 		Short:         "First line of support for EC2 instances in many regions",
-		Long:          "First line of support for EC2 instances in many regions.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+		Long:          "First line of support for EC2 instances in many regions.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted before it was done.",
 		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
-	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,11 +22,11 @@ func newPackage() *cobra.Command {
 			var archs []string
 			switch _, known := artifact.Architectures[arch]; {
 			case arch == "all":
-				archs = []string{"arm64", "x86_64"}
+				archs = artifact.Names()
 			case known:
 				archs = []string{arch}
 			default:
-				return usagef("--arch: %q is not one of arm64, x86_64, all", arch)
+				return usagef("--arch: %q is not one of %s, all", arch, strings.Join(artifact.Names(), ", "))
 			}
 			root, err := toolchain.Root()
 			if err != nil {
@@ -35,7 +35,7 @@ func newPackage() *cobra.Command {
 			if dir == "" {
 				dir = filepath.Join(root, "build")
 			}
-			for _, a := range slices.Sorted(slices.Values(archs)) {
+			for _, a := range archs {
 				path, err := artifact.Build(c.Context(), root, dir, a)
 				if err != nil {
 					return err

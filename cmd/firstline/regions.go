@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"firstline/internal/atomicfile"
 	"firstline/internal/regions"
 	"firstline/internal/toolchain"
 )
@@ -37,6 +38,14 @@ is still deployed: Terraform could no longer destroy what is in it.`,
 		Example: "  firstline regions --add eu-south-1\n  firstline regions --only eu-west-1,us-east-1\n  firstline regions --check",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := exclusive(c, "only", "add", "check"); err != nil {
+				return err
+			}
+			for _, name := range []string{"only", "add"} {
+				if given, err := c.Flags().GetStringSlice(name); err == nil && len(given) == 0 && c.Flags().Changed(name) {
+					return usagef("--%s: name at least one region", name)
+				}
+			}
 			if file == "" {
 				root, err := toolchain.Root()
 				if err != nil {
@@ -45,10 +54,15 @@ is still deployed: Terraform could no longer destroy what is in it.`,
 				file = filepath.Join(root, "terraform", "regions.tf")
 			}
 			old, err := os.ReadFile(file) //nolint:gosec // the operator names the file
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if missing := errors.Is(err, fs.ErrNotExist); check && missing {
+				return fmt.Errorf("%s does not exist: run `firstline regions` and commit the file", file)
+			} else if err != nil && !missing {
 				return err
 			}
 			held := regions.Read(old)
+			if check && len(held) == 0 {
+				return fmt.Errorf("%s holds no region: run `firstline regions` and commit the file", file)
+			}
 			var want []string
 			switch {
 			case len(only) > 0:
@@ -70,7 +84,7 @@ is still deployed: Terraform could no longer destroy what is in it.`,
 			case check && changed:
 				return fmt.Errorf("%s is not what this command writes: run `firstline regions` and commit the file", file)
 			case changed && !check:
-				if err := replaceFile(file, text); err != nil {
+				if err := atomicfile.Write(file, text); err != nil {
 					return err
 				}
 			}
@@ -81,7 +95,7 @@ is still deployed: Terraform could no longer destroy what is in it.`,
 			if changed {
 				state = "written"
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s, %d regions: %s\n", file, state, len(want), strings.Join(want, " "))
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s, %s: %s\n", file, state, count(len(want), "region"), strings.Join(want, " "))
 			return err
 		},
 	}
@@ -91,22 +105,19 @@ is still deployed: Terraform could no longer destroy what is in it.`,
 	f.BoolVar(&check, "check", false, "write nothing; fail when the file is not what this command writes")
 	f.StringVar(&file, "file", "", "the file (default: terraform/regions.tf in the project's folder)")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
-	c.MarkFlagsMutuallyExclusive("only", "add")
-	c.MarkFlagsMutuallyExclusive("check", "only")
-	c.MarkFlagsMutuallyExclusive("check", "add")
 	return c
 }
 
-// replaceFile writes a file whole or not at all.
-func replaceFile(path string, text []byte) error {
-	partial, err := os.CreateTemp(filepath.Dir(path), ".regions-")
-	if err != nil {
-		return err
+// exclusive returns a usage error when more than one of the flags was given.
+func exclusive(c *cobra.Command, names ...string) error {
+	var given []string
+	for _, name := range names {
+		if c.Flags().Changed(name) {
+			given = append(given, "--"+name)
+		}
 	}
-	defer func() { _ = os.Remove(partial.Name()) }()
-	_, err = partial.Write(text)
-	if err = errors.Join(err, partial.Chmod(0o644), partial.Close()); err != nil {
-		return err
+	if len(given) > 1 {
+		return usagef("%s do not go together", strings.Join(given, " and "))
 	}
-	return os.Rename(partial.Name(), path)
+	return nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +18,9 @@ func newUp() *cobra.Command {
 It deploys one region with three played instances: a healthy one, one that a
 reboot cures, and one that stays down. It prints the endpoint and how to ring an
 alarm with the AWS CLI, shows the messages that Slack and OpsGenie receive, and
-ends with Ctrl-C.`,
+ends with Ctrl-C.
+
+Exit code 0 when it is ended once it is ready; 130 when before.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			const region = "eu-west-1"
@@ -58,7 +59,7 @@ ends with Ctrl-C.`,
 			for _, k := range []string{"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
 				_, _ = fmt.Fprintf(out, "  export %s=%s\n", k, env[k])
 			}
-			_, _ = fmt.Fprintf(out, "  export AWS_DEFAULT_REGION=%s\n\nRing an alarm (from OK to ALARM: only a change is an event):\n", region)
+			_, _ = fmt.Fprintf(out, "  export AWS_REGION=%[1]s AWS_DEFAULT_REGION=%[1]s\n  unset AWS_PROFILE AWS_SESSION_TOKEN\n\nRing an alarm (from OK to ALARM: only a change is an event):\n", region)
 			for n, i := range instances {
 				_, _ = fmt.Fprintf(out, "  # %s\n", plays[n].what)
 				for _, state := range []string{"OK", "ALARM"} {
@@ -70,7 +71,7 @@ ends with Ctrl-C.`,
 			return every(ctx, func() {
 				for to, service := range map[string]*stage.Service{"Slack": w.Slack, "OpsGenie": w.Pager} {
 					all := service.Received()
-					for _, m := range slices.Clip(all)[shown[to]:] {
+					for _, m := range all[shown[to]:] {
 						_, _ = fmt.Fprintf(out, "\n--- %s received ---\n%s\n", to, m.Text)
 					}
 					shown[to] = len(all)

@@ -4,14 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"firstline/internal/stage"
 	"firstline/internal/toolchain"
 )
 
-// progress prints what is being done, with the time since the start. On a
-// terminal a line that is still going on is rewritten.
+// progress prints what is being done, a line each, with the time since the
+// start.
 type progress struct {
 	w     io.Writer
 	start time.Time
@@ -25,15 +26,8 @@ func (p *progress) say(format string, args ...any) {
 
 // Write lets packages below report through the same lines.
 func (p *progress) Write(text []byte) (int, error) {
-	p.say("%s", trimLine(text))
+	p.say("%s", strings.TrimRight(string(text), "\r\n"))
 	return len(text), nil
-}
-
-func trimLine(text []byte) string {
-	for len(text) > 0 && (text[len(text)-1] == '\n' || text[len(text)-1] == '\r') {
-		text = text[:len(text)-1]
-	}
-	return string(text)
 }
 
 // newWorld starts a local AWS with what surrounds it.

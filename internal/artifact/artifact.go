@@ -7,18 +7,25 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"firstline/internal/atomicfile"
 )
 
 // Architectures maps Lambda's name of an architecture to Go's.
 var Architectures = map[string]string{"arm64": "arm64", "x86_64": "amd64"}
+
+// Names returns Lambda's names of the architectures, sorted.
+func Names() []string { return slices.Sorted(maps.Keys(Architectures)) }
 
 // HostArchitecture returns Lambda's name of a Go architecture, "" for none.
 func HostArchitecture(goarch string) string {
@@ -35,27 +42,38 @@ func Name(arch string) string { return "responder-" + arch + ".zip" }
 
 // Build compiles the responder of the project in root for an architecture
 // (Lambda's name: arm64 or x86_64) and writes the zip into dir. It returns the
-// zip's path.
+// zip's path. What it writes beside that is gone when it returns, also when ctx
+// ends.
 func Build(ctx context.Context, root, dir, arch string) (string, error) {
 	goarch, ok := Architectures[arch]
 	if !ok {
-		return "", fmt.Errorf("architecture %q is not one of arm64, x86_64", arch)
+		return "", fmt.Errorf("architecture %q is not one of %s", arch, strings.Join(Names(), ", "))
 	}
 	scratch, err := os.MkdirTemp("", "firstline-build-")
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(scratch) }()
+	temp := filepath.Join(scratch, "tmp")
+	if err := os.Mkdir(temp, 0o700); err != nil {
+		return "", err
+	}
 	bootstrap := filepath.Join(scratch, "bootstrap")
 	//nolint:gosec // fixed words and our own scratch folder
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc",
 		"-ldflags", "-s -w -buildid=", "-o", bootstrap, "./cmd/responder")
+	// An interrupt goes to the compilers that it runs, too.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = 10 * time.Second
 	cmd.Dir = root
 	// Whatever the caller's own settings are, the bytes must not depend on them.
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+goarch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+goarch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=", "GOWORK=off", "GOTMPDIR="+temp)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Run(); ctx.Err() != nil {
+		return "", fmt.Errorf("go build ./cmd/responder for %s: %w", arch, ctx.Err())
+	} else if err != nil {
 		return "", fmt.Errorf("go build ./cmd/responder for %s: %w: %s", arch, err, strings.TrimSpace(stderr.String()))
 	}
 	binary, err := os.ReadFile(bootstrap) //nolint:gosec // our own scratch folder
@@ -65,19 +83,12 @@ func Build(ctx context.Context, root, dir, arch string) (string, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return "", err
 	}
+	var zipped bytes.Buffer
+	if err := writeZip(&zipped, binary); err != nil {
+		return "", err
+	}
 	path := filepath.Join(dir, Name(arch))
-	// Written aside and moved: two builds at a time, or one that is interrupted,
-	// leave a whole zip or none.
-	partial, err := os.CreateTemp(dir, ".responder-")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = os.Remove(partial.Name()) }()
-	err = writeZip(partial, binary)
-	if err = errors.Join(err, partial.Chmod(0o644), partial.Close()); err != nil {
-		return "", err
-	}
-	return path, os.Rename(partial.Name(), path)
+	return path, atomicfile.Write(path, zipped.Bytes())
 }
 
 // writeZip writes a zip with one file, bootstrap, and no trace of when or

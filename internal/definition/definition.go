@@ -17,25 +17,21 @@ const File = "terraform/modules/workflow/responder.asl.json"
 
 // Definition is a state machine.
 type Definition struct {
-	Comment string
 	StartAt string
 	States  map[string]State
 }
 
 // State is one state, with the fields that the definition uses.
 type State struct {
-	Comment        string
 	Type           string
 	Next           string
 	Default        string
-	Resource       string
 	TimeoutSeconds int
 	Parameters     map[string]json.RawMessage
 	Choices        []Choice
 	Retry          []Retrier
 	Catch          []Catcher
 	SecondsPath    string
-	OutputPath     string
 }
 
 // Choice is a rule of a Choice state.
@@ -59,7 +55,6 @@ type Retrier struct {
 // Catcher is an entry of a state's Catch.
 type Catcher struct {
 	ErrorEquals []string
-	ResultPath  string
 	Next        string
 }
 

@@ -155,7 +155,7 @@ func (a *AWS) setAlarmState(ctx context.Context, q *request) *response {
 		body, err := json.Marshal(event)
 		if err == nil {
 			var arns []string
-			arns, err = a.deliverValue(ctx, q.region, body)
+			arns, err = a.PutEvent(ctx, q.region, body)
 			started = append(started, arns...)
 		}
 		if err != nil {
@@ -351,14 +351,6 @@ type eventTarget struct {
 	RetryPolicy      *struct{ MaximumRetryAttempts *int }
 }
 
-func (a *AWS) deliverValue(ctx context.Context, region string, body []byte) ([]string, error) {
-	var event map[string]any
-	if err := json.Unmarshal(body, &event); err != nil {
-		return nil, err
-	}
-	return a.deliver(ctx, region, "default", event, body)
-}
-
 // deliver hands an event to the targets of every rule that matches it, and
 // returns the executions that were started. A target that refuses is no error:
 // what happens then is the target's dead-letter queue.
@@ -471,7 +463,7 @@ func (a *AWS) send(ctx context.Context, t eventTarget, r rule, eventID, input st
 			Time: time.Now(), Role: eventBridge, Service: "lambda", Action: "InvokeFunction", Region: region,
 			Resources: []string{name.arn()}, Status: http.StatusAccepted,
 		})
-		go func() { _, _ = a.functions.invoke(a.ctx, c, name, []byte(input), nil) }()
+		a.background(func() { _, _ = a.functions.invoke(a.ctx, c, name, []byte(input), nil) })
 		return "", nil
 	}
 	return "", fmt.Errorf("rule %s: the local AWS delivers to state machines, queues and functions, not to %s", r.Name, t.Arn)

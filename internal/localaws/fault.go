@@ -90,44 +90,54 @@ func (f *Fault) answer(q *request) *response {
 	return nil
 }
 
-// AddFault breaks calls from now on, until they were Times or remove is
-// called. Of several faults that match a call, the oldest takes effect.
-func (a *AWS) AddFault(f Fault) (remove func()) {
-	set := &setFault{Fault: f, left: f.Times}
+// AddFault breaks calls from now on, until they were Times or the fault is
+// removed. Of several faults that match a call, the oldest takes effect.
+func (a *AWS) AddFault(f Fault) *Injected {
+	i := &Injected{fault: f, faults: &a.faults}
 	a.faults.mu.Lock()
 	defer a.faults.mu.Unlock()
-	a.faults.all = append(a.faults.all, set)
-	return func() {
-		a.faults.mu.Lock()
-		defer a.faults.mu.Unlock()
-		a.faults.all = slices.DeleteFunc(a.faults.all, func(f *setFault) bool { return f == set })
-	}
+	a.faults.all = append(a.faults.all, i)
+	return i
 }
 
-type setFault struct {
-	Fault
-	left int
+// Injected is a fault that was added.
+type Injected struct {
+	fault  Fault
+	faults *faults
+	hits   int // guarded by faults.mu
+}
+
+// Hits is how many calls the fault has broken so far.
+func (i *Injected) Hits() int {
+	i.faults.mu.Lock()
+	defer i.faults.mu.Unlock()
+	return i.hits
+}
+
+// Remove lets calls work again.
+func (i *Injected) Remove() {
+	i.faults.mu.Lock()
+	defer i.faults.mu.Unlock()
+	i.faults.all = slices.DeleteFunc(i.faults.all, func(other *Injected) bool { return other == i })
 }
 
 type faults struct {
 	mu  sync.Mutex
-	all []*setFault
+	all []*Injected // those that may still break a call
 }
 
 // take finds the fault of a call, if there is one, and counts it.
 func (fs *faults) take(q *request, role string) *Fault {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	for i, f := range fs.all {
-		if !f.matches(q, role) {
+	for n, i := range fs.all {
+		if !i.fault.matches(q, role) {
 			continue
 		}
-		if f.Times > 0 {
-			if f.left--; f.left == 0 {
-				fs.all = slices.Delete(fs.all, i, i+1)
-			}
+		if i.hits++; i.hits == i.fault.Times {
+			fs.all = slices.Delete(fs.all, n, n+1)
 		}
-		return &f.Fault
+		return &i.fault
 	}
 	return nil
 }

@@ -59,6 +59,11 @@ func (a *AWS) caller(q *request) string {
 
 // ServeHTTP is the gateway: every call to the local AWS comes in here.
 func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !a.begin() {
+		drop(w)
+		return
+	}
+	defer a.work.Done()
 	at := time.Now()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {

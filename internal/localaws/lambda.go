@@ -433,7 +433,7 @@ func (fs *functions) answer(ctx context.Context, q *request, fault *Fault) *resp
 	case "DryRun":
 		return &response{status: http.StatusNoContent, header: header}
 	case "Event":
-		go func() { _, _ = fs.invoke(fs.aws.ctx, c, name, q.body, fault) }()
+		fs.aws.background(func() { _, _ = fs.invoke(fs.aws.ctx, c, name, q.body, fault) })
 		return &response{status: http.StatusAccepted, header: header}
 	}
 	result, err := fs.invoke(ctx, c, name, q.body, fault)

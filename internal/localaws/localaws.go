@@ -38,7 +38,7 @@ const outsideKey = "AKIAFIRSTLINEOUTSIDE"
 // outsideSecret goes with it. Nothing checks it.
 const outsideSecret = "local"
 
-// Options say how a local AWS runs. The zero value is useful.
+// Options say how a local AWS runs.
 type Options struct {
 	// Dir is the scratch folder: unpacked functions, moto's output. It must
 	// exist, allow programs to be executed and serve one local AWS at a time.
@@ -47,12 +47,9 @@ type Options struct {
 	Dir string
 	// Log receives progress and moto's complaints; nil discards them.
 	Log io.Writer
-	// Moto is the path of moto_server. Empty means the one on PATH, then
-	// build/venv/bin/moto_server.
+	// Moto is the path of a moto_server that fits, as package toolchain finds
+	// or installs one. It is required.
 	Moto string
-	// FunctionEnviron, KEY=VALUE each, is added to the environment of every
-	// function: what the local network needs, such as SSL_CERT_FILE.
-	FunctionEnviron []string
 }
 
 // AWS is a running local AWS. Its methods may be called concurrently.
@@ -66,9 +63,13 @@ type AWS struct {
 	//nolint:containedctx // the life of the servers and processes, not of a call
 	ctx    context.Context
 	cancel context.CancelFunc
-	server *http.Server
-	spawn  *spawner
-	moto   *moto
+	// listeners are bound before server serves them.
+	listeners []net.Listener
+	server    *http.Server
+	spawn     *spawner
+	moto      *moto
+	// work is the calls being answered and what they left to be done later.
+	work sync.WaitGroup
 
 	closeOnce sync.Once
 	closeErr  error
@@ -79,6 +80,7 @@ type AWS struct {
 	alarms    alarmLocks
 
 	mu           sync.Mutex
+	closing      bool
 	roles        map[string]string // access key to role or service
 	calls        []Call
 	addresses    map[string]addresses
@@ -88,12 +90,10 @@ type AWS struct {
 }
 
 // Start starts a local AWS, which is ready when Start returns. It ends with
-// Close or with ctx. The error says what to install when moto's server is
-// missing or too old.
+// Close or with ctx.
 func Start(ctx context.Context, o Options) (_ *AWS, err error) {
-	path, err := findMoto(o.Moto)
-	if err != nil {
-		return nil, err
+	if o.Moto == "" {
+		return nil, errors.New("local AWS: the path of moto_server is missing")
 	}
 	if o.Log == nil {
 		o.Log = io.Discard
@@ -123,26 +123,25 @@ func Start(ctx context.Context, o Options) (_ *AWS, err error) {
 		}
 	}()
 
-	listeners, err := listenLoopback(a.ctx)
-	if err != nil {
+	if a.listeners, err = listenLoopback(a.ctx); err != nil {
 		return nil, fmt.Errorf("local AWS: %w", err)
 	}
-	a.port = listeners[0].Addr().(*net.TCPAddr).Port
-	a.endpoint = "http://" + listeners[0].Addr().String()
+	a.port = a.listeners[0].Addr().(*net.TCPAddr).Port
+	a.endpoint = "http://" + a.listeners[0].Addr().String()
+	if err := a.writeProfile(); err != nil {
+		return nil, fmt.Errorf("local AWS: %w", err)
+	}
+	if a.moto, err = startMoto(a, o.Moto); err != nil {
+		return nil, err
+	}
 	a.server = &http.Server{
 		Handler:           a,
 		ReadHeaderTimeout: time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return a.ctx },
 		ErrorLog:          nil,
 	}
-	for _, l := range listeners {
+	for _, l := range a.listeners {
 		go func() { _ = a.server.Serve(l) }()
-	}
-	if err := a.writeProfile(); err != nil {
-		return nil, fmt.Errorf("local AWS: %w", err)
-	}
-	if a.moto, err = startMoto(a, path); err != nil {
-		return nil, err
 	}
 	context.AfterFunc(ctx, func() { _ = a.Close() })
 	a.log.printf("local AWS ready at %s", a.endpoint)
@@ -153,15 +152,23 @@ func Start(ctx context.Context, o Options) (_ *AWS, err error) {
 // the files. It waits until that is done, also when somebody else closes.
 func (a *AWS) Close() error {
 	a.closeOnce.Do(func() {
+		a.mu.Lock()
+		a.closing = true
+		a.mu.Unlock()
 		a.cancel()
 		var errs []error
 		if a.server != nil {
 			errs = append(errs, a.server.Close())
 		}
+		for _, l := range a.listeners {
+			_ = l.Close() // the server may have closed it
+		}
 		a.functions.close()
 		if a.moto != nil {
 			a.moto.stop()
 		}
+		// Whoever is still at work would write into the folder.
+		a.work.Wait()
 		a.spawn.close()
 		if a.opts.Dir == "" {
 			errs = append(errs, os.RemoveAll(a.dir))
@@ -175,6 +182,29 @@ func (a *AWS) Close() error {
 		}
 	})
 	return a.closeErr
+}
+
+// begin counts one more piece of work, which ends with a.work.Done, unless the
+// local AWS is being closed.
+func (a *AWS) begin() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closing {
+		return false
+	}
+	a.work.Add(1)
+	return true
+}
+
+// background does something that nobody waits for but Close.
+func (a *AWS) background(do func()) {
+	if !a.begin() {
+		return
+	}
+	go func() {
+		defer a.work.Done()
+		do()
+	}()
 }
 
 // Endpoint is the address of the local AWS, as in http://127.0.0.1:4566.

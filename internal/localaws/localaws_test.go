@@ -42,6 +42,8 @@ import (
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
+
+	"firstline/internal/toolchain"
 )
 
 const region = "eu-west-1"
@@ -50,6 +52,7 @@ const region = "eu-west-1"
 var bench struct {
 	aws  *AWS
 	zip  []byte
+	moto string
 	once sync.Once
 	err  error
 	log  syncBuffer
@@ -77,6 +80,14 @@ func TestMain(m *testing.M) {
 		child(dir)
 		return
 	}
+	root, err := toolchain.Root()
+	if err == nil {
+		bench.moto, err = toolchain.Toolchain{Build: filepath.Join(root, "build"), Log: os.Stderr}.Moto(context.Background())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	if bench.aws != nil {
 		if err := bench.aws.Close(); err != nil {
@@ -96,7 +107,7 @@ func shared(t *testing.T) *AWS {
 		if bench.zip, bench.err = buildPackage(); bench.err != nil {
 			return
 		}
-		bench.aws, bench.err = Start(context.Background(), Options{Log: &bench.log})
+		bench.aws, bench.err = Start(context.Background(), Options{Log: &bench.log, Moto: bench.moto})
 	})
 	if bench.err != nil {
 		t.Fatal(bench.err)
@@ -263,7 +274,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	ctx, cancel := context.WithCancel(t.Context())
-	a, err := Start(ctx, Options{})
+	a, err := Start(ctx, Options{Moto: bench.moto})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,6 +290,13 @@ func TestCloseLeavesNothing(t *testing.T) {
 		_, _ = tryInvoke(t.Context(), client, name, `{"do":"sleep","ms":15000}`)
 	}()
 	eventually(t, "the function works", func() bool { return strings.Contains(a.Logs(name), "doing sleep") })
+	// One that still writes when everything else has ended.
+	a.background(func() {
+		<-a.moto.exited
+		if err := os.MkdirAll(filepath.Join(a.dir, "code", "late"), 0o700); err != nil {
+			t.Error(err)
+		}
+	})
 	cancel()
 	if err := a.Close(); err != nil {
 		t.Error(err)
@@ -305,7 +323,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 
 func TestDirIsKeptWithoutRubbish(t *testing.T) {
 	dir := t.TempDir()
-	a, err := Start(t.Context(), Options{Dir: dir})
+	a, err := Start(t.Context(), Options{Dir: dir, Moto: bench.moto})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +339,7 @@ func TestDirIsKeptWithoutRubbish(t *testing.T) {
 // child is a program that starts a local AWS and a function, says their
 // process ids and waits to be killed.
 func child(dir string) {
-	a, err := Start(context.Background(), Options{Dir: dir})
+	a, err := Start(context.Background(), Options{Dir: dir, Moto: os.Getenv("LOCALAWS_TEST_MOTO")})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -342,7 +360,7 @@ func TestHardDeathLeavesNoProcess(t *testing.T) {
 	}
 	//nolint:gosec // this test's own program
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), "LOCALAWS_TEST_CHILD="+t.TempDir())
+	cmd.Env = append(os.Environ(), "LOCALAWS_TEST_CHILD="+t.TempDir(), "LOCALAWS_TEST_MOTO="+bench.moto)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -367,33 +385,120 @@ func running(pid int) bool {
 	return err == nil && !bytes.Contains(stat, []byte(") Z "))
 }
 
-func TestNoMoto(t *testing.T) {
-	t.Setenv("PATH", t.TempDir())
-	dir := t.TempDir()
-	t.Chdir(dir)
-	_, err := Start(t.Context(), Options{})
-	if err == nil || !strings.Contains(err.Error(), "pip install") {
-		t.Errorf("got %v, want what to install", err)
-	}
-	_, err = Start(t.Context(), Options{Moto: filepath.Join(dir, "moto_server")})
-	if err == nil || !strings.Contains(err.Error(), "pip install") {
-		t.Errorf("got %v, want what to install", err)
-	}
-	if err := os.WriteFile("broken", []byte("#!/bin/sh\necho no such module >&2\nexit 1\n"), 0o755); err != nil { //nolint:gosec // a program
+// program writes a shell script and returns its path.
+func program(t *testing.T, script string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
 	}
-	_, err = Start(t.Context(), Options{Moto: filepath.Join(dir, "broken")})
-	if err == nil || !strings.Contains(err.Error(), "no such module") {
-		t.Errorf("got %v, want its last words", err)
+	return path
+}
+
+func TestStartRefuses(t *testing.T) {
+	for what, tt := range map[string]struct{ moto, want string }{
+		"no path":            {"", "moto_server is missing"},
+		"no program":         {filepath.Join(t.TempDir(), "moto_server"), "no such file"},
+		"one that ends":      {program(t, "echo no such module >&2; exit 1"), "no such module"},
+		"one beyond mending": {program(t, `sed -i.bak s/boto_client_for/gone/ "$PYTHONPATH/sitecustomize.py"; exec `+bench.moto+` "$@"`), "cannot mend moto.stepfunctions"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			a, err := Start(t.Context(), Options{Moto: tt.moto, Dir: t.TempDir()})
+			if err == nil {
+				_ = a.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
 	}
 }
 
-func TestOlderThan(t *testing.T) {
-	for version, want := range map[string]bool{"5.2.1": false, "5.2": false, "5.1.22": true, "4.9.0": true, "6.0.0": false, "5.2.0.dev1": false, "5.10": false} {
-		if got := olderThan(version, "5.2"); got != want {
-			t.Errorf("olderThan(%q) = %v", version, got)
+// Between the choice of moto's port and its taking it, another program may
+// take it: another port is tried, and that program is not taken for moto.
+func TestStartMeetsATakenPort(t *testing.T) {
+	first := filepath.Join(t.TempDir(), "first")
+	path := program(t, `if mkdir `+first+` 2>/dev/null; then echo "Address already in use" >&2; exit 1; fi; exec `+bench.moto+` "$@"`)
+	a, err := Start(t.Context(), Options{Moto: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatMotoSaysIsPassedOn(t *testing.T) {
+	var log bytes.Buffer
+	m := &moto{aws: &AWS{log: &lineWriter{w: &log}}, serving: make(chan struct{}), mended: make(chan error, mends)}
+	m.follow(strings.NewReader(strings.Join([]string{
+		" * Running on http://127.0.0.1:5000",
+		"Press CTRL+C to quit",
+		"firstline: mended moto.iam.access_control",
+		`127.0.0.1 - - [22/Nov/2026 10:00:00] "POST / HTTP/1.1" 200 -`,
+		"Exception=FailureEventException, Error=Failed at 'StateFail(x)'",
+		"Exception=KeyError, Details=['x'] at 'StateTask(x)'",
+	}, "\n")))
+	if got, want := log.String(), "moto: Exception=KeyError, Details=['x'] at 'StateTask(x)'\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	select {
+	case <-m.serving:
+	default:
+		t.Error("it was not seen to listen")
+	}
+	if err := <-m.mended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGroup(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only on Linux a process is waited for in two steps")
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "sleep 300 >/dev/null 2>&1 & echo $!")
+	cmd.SysProcAttr = ownGroup()
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	g := &group{cmd: cmd}
+	if err := g.wait(); err != nil {
+		t.Fatal(err)
+	}
+	var left int
+	if _, err := fmt.Fscan(&out, &left); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the child that was left behind is gone", func() bool { return !running(left) })
+	if err := g.kill(); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("a group that is gone was killed: %v", err)
+	}
+}
+
+// A process whose idle time is over is about to be killed: it is not used.
+func TestReaperThatHasFired(t *testing.T) {
+	a := shared(t)
+	client, name, _ := makeFunction(t, a, nil)
+	pid := invoke(t, client, name, `{}`).PID
+	fs := &a.functions
+	fs.mu.Lock()
+	for _, po := range fs.pools {
+		for _, p := range po.idle {
+			if p.cmd.Process.Pid == pid {
+				// It fires, and then waits for the lock.
+				p.reaper.Reset(0)
+			}
 		}
 	}
+	fs.mu.Unlock()
+	for range 3 {
+		if r := invoke(t, client, name, `{}`); r.functionError != "" {
+			t.Fatalf("got %+v", r)
+		}
+	}
+	eventually(t, "the old process is gone", func() bool { return !alive(pid) })
 }
 
 func TestInvoke(t *testing.T) {
@@ -691,9 +796,15 @@ func TestFaults(t *testing.T) {
 		return err
 	}
 	t.Run("refused", func(t *testing.T) {
-		defer a.AddFault(Fault{Service: "ssm", Action: "GetParameter", Region: region, Contains: "/faults/", Code: "AccessDeniedException", Message: "no"})()
-		if err := get(); code(err) != "AccessDeniedException" {
-			t.Errorf("got %v", err)
+		fault := a.AddFault(Fault{Service: "ssm", Action: "GetParameter", Region: region, Contains: "/faults/", Code: "AccessDeniedException", Message: "no"})
+		defer fault.Remove()
+		for n := range 3 {
+			if hits := fault.Hits(); hits != n {
+				t.Errorf("%d hits, want %d", hits, n)
+			}
+			if err := get(); code(err) != "AccessDeniedException" {
+				t.Errorf("got %v", err)
+			}
 		}
 		// Not elsewhere.
 		_, err := ssm.NewFromConfig(a.Config("eu-west-2")).GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("/faults/x")}, one)
@@ -705,13 +816,17 @@ func TestFaults(t *testing.T) {
 		t.Errorf("after removal: %v", err)
 	}
 	t.Run("times", func(t *testing.T) {
-		a.AddFault(Fault{Service: "ssm", Contains: "/faults/", Status: 500, Times: 1})
+		fault := a.AddFault(Fault{Service: "ssm", Contains: "/faults/", Status: 500, Times: 1})
 		if err := get(); code(err) != "InternalFailure" {
 			t.Errorf("got %v", err)
 		}
 		if err := get(); code(err) != "ParameterNotFound" {
 			t.Errorf("got %v", err)
 		}
+		if hits := fault.Hits(); hits != 1 {
+			t.Errorf("%d hits, want 1", hits)
+		}
+		fault.Remove() // again
 	})
 	t.Run("garbage", func(t *testing.T) {
 		a.AddFault(Fault{Service: "ssm", Contains: "/faults/", Body: "<html>", Times: 1})
@@ -744,13 +859,13 @@ func TestFaults(t *testing.T) {
 				return err
 			},
 		} {
-			remove := a.AddFault(Fault{Service: service, Status: 400, Code: "Throttling", Message: "slow <down>", Times: 1})
+			fault := a.AddFault(Fault{Service: service, Status: 400, Code: "Throttling", Message: "slow <down>", Times: 1})
 			err := ask(t.Context())
 			var e smithy.APIError
 			if !errors.As(err, &e) || e.ErrorCode() != "Throttling" || e.ErrorMessage() != "slow <down>" {
 				t.Errorf("%s: got %v", service, err)
 			}
-			remove()
+			fault.Remove()
 		}
 	})
 	t.Run("drop and delay", func(t *testing.T) {
@@ -773,7 +888,7 @@ func TestFaults(t *testing.T) {
 		}
 	})
 	t.Run("of a role", func(t *testing.T) {
-		defer a.AddFault(Fault{Service: "ssm", Role: role, Code: "AccessDeniedException"})()
+		defer a.AddFault(Fault{Service: "ssm", Role: role, Code: "AccessDeniedException"}).Remove()
 		if err := get(); code(err) != "ParameterNotFound" {
 			t.Errorf("an outside caller got %v", err)
 		}
@@ -1347,9 +1462,6 @@ func TestValidateDefinition(t *testing.T) {
 
 func TestRealDefinition(t *testing.T) {
 	raw, err := os.ReadFile("../../terraform/modules/workflow/responder.asl.json")
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("the definition is not where it was")
-	}
 	var definition map[string]any
 	if err != nil || json.Unmarshal(raw, &definition) != nil {
 		t.Fatal(err)

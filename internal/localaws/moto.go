@@ -23,10 +23,6 @@ import (
 	"time"
 )
 
-// motoVersion is the oldest version of moto that will do: the first with the
-// States Language engine this package was tried on.
-const motoVersion = "5.2"
-
 // motoStart is how long moto may take until it answers. It needs one second on
 // an idle machine.
 const motoStart = 90 * time.Second
@@ -36,31 +32,8 @@ const motoStart = 90 * time.Second
 //go:embed sitecustomize.py
 var startHook []byte
 
-// findMoto finds moto's server.
-func findMoto(path string) (string, error) {
-	const advice = `install it with: pip install "moto[all,server]>=` + motoVersion + `"`
-	if path != "" {
-		found, err := exec.LookPath(path)
-		if err != nil {
-			return "", fmt.Errorf("local AWS: no moto_server at %s (%w); %s", path, err, advice)
-		}
-		return found, nil
-	}
-	if found, err := exec.LookPath("moto_server"); err == nil {
-		return found, nil
-	}
-	// Tests run in their package's folder.
-	for _, up := range []string{".", "..", "../..", "../../.."} {
-		venv, err := filepath.Abs(filepath.Join(up, "build", "venv", "bin", "moto_server"))
-		if err != nil {
-			continue
-		}
-		if found, err := exec.LookPath(venv); err == nil {
-			return found, nil
-		}
-	}
-	return "", fmt.Errorf("local AWS: moto_server is neither on PATH nor in build/venv/bin; %s", advice)
-}
+// mends is how many of moto's faults the start hook mends.
+const mends = 3
 
 // moto is a running moto server.
 type moto struct {
@@ -68,12 +41,19 @@ type moto struct {
 	base   string
 	client *http.Client
 	cmd    *exec.Cmd
+	group  *group
 	stdin  io.Closer
 	exited chan struct{}
+	// serving is closed when it says that it listens: a port that answers
+	// before may be another program's.
+	serving chan struct{}
+	// mended gets a word of each fault that the start hook has mended, nil, or
+	// could not.
+	mended chan error
 
-	mu      sync.Mutex
-	version string
-	last    []string // its latest lines that are no access log
+	mu     sync.Mutex
+	serves bool
+	last   []string // its latest lines that are no access log
 }
 
 // startMoto starts moto on a free port and waits until it answers.
@@ -87,7 +67,7 @@ func startMoto(a *AWS, path string) (*moto, error) {
 	}
 	var err error
 	// Between finding a free port and moto's taking it somebody else may.
-	for range 3 {
+	for range 5 {
 		var m *moto
 		if m, err = tryMoto(a, path, hooks); err == nil {
 			return m, nil
@@ -113,11 +93,13 @@ func tryMoto(a *AWS, path, hooks string) (*moto, error) {
 			Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		exited: make(chan struct{}),
+		exited:  make(chan struct{}),
+		serving: make(chan struct{}),
+		mended:  make(chan error, 2*mends),
 	}
 	//nolint:gosec // the program is the caller's choice or moto_server on PATH
 	cmd := exec.CommandContext(a.ctx, path, "-H", "127.0.0.1", "-p", strconv.Itoa(port))
-	m.cmd = cmd
+	m.cmd, m.group = cmd, &group{cmd: cmd}
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
 		name, _, _ := strings.Cut(strings.ToUpper(v), "=")
 		return strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "MOTO_") || strings.HasSuffix(name, "_PROXY") || name == "PYTHONPATH"
@@ -132,7 +114,7 @@ func tryMoto(a *AWS, path, hooks string) (*moto, error) {
 	)
 	cmd.Dir = a.dir
 	cmd.SysProcAttr = ownGroup()
-	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
+	cmd.Cancel = m.group.kill
 	cmd.WaitDelay = 2 * time.Second
 	logFile, err := os.OpenFile(filepath.Join(a.dir, "moto.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -156,7 +138,7 @@ func tryMoto(a *AWS, path, hooks string) (*moto, error) {
 		return nil, fmt.Errorf("local AWS: start %s: %w", path, err)
 	}
 	go func() {
-		_ = cmd.Wait()
+		_ = m.group.wait()
 		_ = write.Close()
 		<-drained
 		close(m.exited)
@@ -168,32 +150,49 @@ func tryMoto(a *AWS, path, hooks string) (*moto, error) {
 	return m, nil
 }
 
-// ready waits for moto and turns its States Language engine on.
+// ready waits for moto, turns its States Language engine on and sees to it that
+// its faults are mended.
 func (m *moto) ready() error {
 	ctx, cancel := context.WithTimeout(m.aws.ctx, motoStart)
 	defer cancel()
-	for {
-		resp, err := m.plain(ctx, http.MethodPost, "/moto-api/config", `{"stepfunctions": {"execute_state_machine": true}}`)
-		if err == nil {
-			if resp.status/100 != 2 {
-				return fmt.Errorf("cannot turn its States Language engine on: %d %s", resp.status, resp.body)
-			}
-			break
-		}
-		select {
-		case <-m.exited:
+	ended := func() error {
+		switch {
+		case ctx.Err() == nil:
 			return errors.New("moto ended before it was ready")
-		case <-ctx.Done():
-			return fmt.Errorf("moto was not ready in time: %w", ctx.Err())
-		case <-time.After(50 * time.Millisecond):
+		case m.aws.ctx.Err() == nil:
+			return fmt.Errorf("moto was not ready in %s", motoStart)
 		}
+		return ctx.Err()
 	}
-	m.mu.Lock()
-	version := m.version
-	m.mu.Unlock()
-	if version != "" && olderThan(version, motoVersion) {
-		return fmt.Errorf(`this is moto %s, %s or later is needed; install it with: pip install -U "moto[all,server]>=%s"`,
-			version, motoVersion, motoVersion)
+	select {
+	case <-m.serving:
+	case <-m.exited:
+		return ended()
+	case <-ctx.Done():
+		return ended()
+	}
+	resp, err := m.plain(ctx, http.MethodPost, "/moto-api/config", `{"stepfunctions": {"execute_state_machine": true}}`)
+	if err != nil {
+		return err
+	}
+	if resp.status/100 != 2 {
+		return fmt.Errorf("cannot turn its States Language engine on: %d %s", resp.status, resp.body)
+	}
+	// The first calls load what has to be mended.
+	if err := m.call(ctx, "states", "ListStateMachines", "us-east-1", map[string]any{}, nil); err != nil {
+		return err
+	}
+	for range mends {
+		select {
+		case err := <-m.mended:
+			if err != nil {
+				return err
+			}
+		case <-m.exited:
+			return ended()
+		case <-ctx.Done():
+			return ended()
+		}
 	}
 	return nil
 }
@@ -201,9 +200,7 @@ func (m *moto) ready() error {
 // stop ends moto and its children.
 func (m *moto) stop() {
 	_ = m.stdin.Close()
-	if m.cmd.Process != nil {
-		_ = killGroup(m.cmd.Process.Pid)
-	}
+	_ = m.group.kill()
 	<-m.exited
 }
 
@@ -226,14 +223,29 @@ func (m *moto) follow(r io.Reader) {
 }
 
 func (m *moto) line(line string) {
-	if version, ok := strings.CutPrefix(line, "firstline: moto "); ok {
+	if said, ok := strings.CutPrefix(line, "firstline: "); ok {
+		var err error
+		if !strings.HasPrefix(said, "mended ") {
+			err = errors.New(said)
+		}
+		select {
+		case m.mended <- err:
+		default:
+		}
+		return
+	}
+	if strings.HasPrefix(line, " * Running on") {
 		m.mu.Lock()
-		m.version = version
+		if !m.serves {
+			m.serves = true
+			close(m.serving)
+		}
 		m.mu.Unlock()
 		return
 	}
-	if accessLog.MatchString(line) || strings.HasPrefix(line, "WARNING: This is a development server") ||
-		strings.HasPrefix(line, " * Running on") || strings.HasPrefix(line, "Press CTRL+C") {
+	// A Fail state is how some executions end, and no fault of the engine.
+	if accessLog.MatchString(line) || strings.HasPrefix(line, "Exception=FailureEventException") ||
+		strings.HasPrefix(line, "WARNING: This is a development server") || strings.HasPrefix(line, "Press CTRL+C") {
 		return
 	}
 	m.mu.Lock()
@@ -369,26 +381,6 @@ func sign(req *http.Request, key, region, service string) {
 	req.Header.Set("X-Amz-Date", now.Format("20060102T150405Z"))
 	req.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/%s/%s/%s/aws4_request, SignedHeaders=host, Signature=none",
 		key, now.Format("20060102"), region, service))
-}
-
-// olderThan compares dotted versions by their numbers.
-func olderThan(version, than string) bool {
-	a, b := strings.Split(version, "."), strings.Split(than, ".")
-	for i, want := range b {
-		w, _ := strconv.Atoi(want)
-		got := 0
-		if i < len(a) {
-			digits := a[i]
-			if end := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
-				digits = digits[:end]
-			}
-			got, _ = strconv.Atoi(digits)
-		}
-		if got != w {
-			return got < w
-		}
-	}
-	return false
 }
 
 func freePort(ctx context.Context) (int, error) {

@@ -2,10 +2,13 @@ package localaws
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // ownGroup puts a process into a group of its own, so that it can be killed
@@ -15,6 +18,17 @@ func ownGroup() *syscall.SysProcAttr {
 }
 
 func killGroup(pid int) error { return syscall.Kill(-pid, syscall.SIGKILL) }
+
+// awaitExit waits until a child has ended and leaves it to be waited for. It
+// returns false where it cannot.
+func awaitExit(pid int) bool {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil
+		}
+	}
+}
 
 // memory is the resident memory of a process in bytes, now and at its peak.
 func memory(pid int) (now, peak int64) {

@@ -88,7 +88,7 @@ func parseRequest(r *http.Request, body []byte) *request {
 	case q.form.Get("Action") != "":
 		q.action = q.form.Get("Action")
 	case q.signed == "lambda":
-		q.action = lambdaAction(r.Method, q.path, r.URL.Query())
+		q.action = lambdaAction(r.Method, q.path)
 	case q.signed == "route53":
 		q.action = route53Action(r.Method, q.path)
 	case q.signed == "s3":
@@ -130,7 +130,7 @@ func matchREST(actions []restAction, method string, path []string) string {
 	return method + " /" + strings.Join(path, "/")
 }
 
-func lambdaAction(method string, path []string, _ url.Values) string {
+func lambdaAction(method string, path []string) string {
 	if len(path) == 0 {
 		return method
 	}

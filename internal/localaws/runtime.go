@@ -1,6 +1,7 @@
 package localaws
 
 import (
+	"cmp"
 	"context"
 	"debug/elf"
 	"encoding/json"
@@ -17,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"firstline/internal/artifact"
 )
 
 const (
@@ -68,6 +71,7 @@ type process struct {
 	log       *functionLog
 	server    *http.Server
 	cmd       *exec.Cmd
+	group     *group
 	ctx       context.Context //nolint:containedctx // the life of the process
 	cancel    context.CancelFunc
 	exited    chan struct{}
@@ -150,7 +154,10 @@ func (fs *functions) acquire(ctx context.Context, c *configuration) (p *process,
 	for len(po.idle) > 0 && p == nil {
 		last := po.idle[len(po.idle)-1]
 		po.idle = po.idle[:len(po.idle)-1]
-		last.reaper.Stop()
+		if !last.reaper.Stop() {
+			// It was idle for too long: its reaper is about to kill it.
+			continue
+		}
 		select {
 		case <-last.exited:
 		default:
@@ -245,13 +252,9 @@ func machineOf(path string) string {
 	return f.Machine.String()
 }
 
-// lambdaName is what Lambda calls a processor.
-func lambdaName(arch string) string {
-	if arch == "amd64" {
-		return "x86_64"
-	}
-	return arch
-}
+// lambdaName is what Lambda calls a processor, or Go's name where Lambda has
+// none.
+func lambdaName(goarch string) string { return cmp.Or(artifact.HostArchitecture(goarch), goarch) }
 
 // start starts a process and waits until it asks for work.
 func (fs *functions) start(ctx context.Context, c *configuration) (*process, error) {
@@ -283,7 +286,8 @@ func (fs *functions) start(ctx context.Context, c *configuration) (*process, err
 	p.cmd.Dir = dir
 	p.cmd.Env = fs.environ(c, dir, l.Addr().String())
 	p.cmd.SysProcAttr = ownGroup()
-	p.cmd.Cancel = func() error { return killGroup(p.cmd.Process.Pid) }
+	p.group = &group{cmd: p.cmd}
+	p.cmd.Cancel = p.group.kill
 	p.cmd.WaitDelay = time.Second
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := fs.aws.spawn.start(p.cmd); err != nil {
@@ -300,15 +304,13 @@ func (fs *functions) start(ctx context.Context, c *configuration) (*process, err
 		return nil, &entrypointError{text}
 	}
 	go func() {
-		err := p.cmd.Wait()
+		err := p.group.wait()
 		switch {
 		case p.cmd.ProcessState.Success():
 			p.exit = "Runtime exited without providing a reason"
 		case err != nil:
 			p.exit = "Runtime exited with error: " + p.cmd.ProcessState.String()
 		}
-		// Children that it left behind go too.
-		_ = killGroup(p.cmd.Process.Pid)
 		p.cancel()
 		_ = p.server.Close()
 		close(p.exited)
@@ -348,7 +350,7 @@ func (fs *functions) environ(c *configuration, dir, api string) []string {
 	for name, value := range c.Environment.Variables {
 		env = append(env, name+"="+value)
 	}
-	return append(env, fs.aws.opts.FunctionEnviron...)
+	return env
 }
 
 func (p *process) kill() {

@@ -1,16 +1,10 @@
-# Python runs this when moto's server starts. It says which moto this is, ends
-# moto when its standard input does (that is when the local AWS is gone, however
-# it went), and mends three faults of moto 5.2.1.
+# Python runs this when moto's server starts. It ends moto when its standard
+# input does (that is when the local AWS is gone, however it went), mends three
+# faults of moto 5.2.1, and says of each whether it could.
 import importlib.util
 import os
 import sys
 import threading
-
-
-def say_version():
-    from importlib.metadata import version
-
-    print("firstline: moto " + version("moto"), file=sys.stderr, flush=True)
 
 
 def end_with_stdin():
@@ -77,8 +71,11 @@ class Mender:
             load(module)
             try:
                 mend(module)
+                said = f"mended {name}"
             except Exception as e:
-                print(f"firstline: cannot mend {name}: {e}", file=sys.stderr, flush=True)
+                said = f"cannot mend {name}: {e!r}"
+            # One write a line: other threads print too.
+            os.write(2, f"firstline: {said}\n".encode())
 
         spec.loader.exec_module = load_and_mend
         return spec
@@ -87,7 +84,3 @@ class Mender:
 if os.environ.get("FIRSTLINE_MOTO") and "moto_server" in " ".join(getattr(sys, "orig_argv", [])):
     threading.Thread(target=end_with_stdin, daemon=True).start()
     sys.meta_path.insert(0, Mender())
-    try:
-        say_version()
-    except Exception:
-        pass

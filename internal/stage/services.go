@@ -15,8 +15,6 @@ import (
 // Received is a message as a played service got it.
 type Received struct {
 	At time.Time
-	// Title is the first line of a Slack message, the message of an alert.
-	Title string
 	// Text is the whole message in plain words.
 	Text string
 	// Alias is the alert's alias; "" for Slack.
@@ -29,8 +27,6 @@ type Received struct {
 type Service struct {
 	// URL is what firstline's settings take as the service's base.
 	URL string
-	// Secret is what it wants as a credential.
-	Secret string
 
 	mu       sync.Mutex
 	received []Received
@@ -113,7 +109,7 @@ func reply(w http.ResponseWriter, status int, v any) {
 
 // NewSlack plays Slack's chat.postMessage for one token.
 func NewSlack(ctx context.Context, token string) (*Service, error) {
-	s := &Service{Secret: token}
+	s := &Service{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/chat.postMessage", func(w http.ResponseWriter, r *http.Request) {
 		body, ok := s.take(w, r)
@@ -129,9 +125,8 @@ func NewSlack(ctx context.Context, token string) (*Service, error) {
 			reply(w, http.StatusOK, map[string]any{"ok": false, "error": "invalid_auth"})
 			return
 		}
-		title, _, _ := strings.Cut(fields["text"], "\n")
 		delete(fields, "token")
-		n := s.keep(Received{Title: title, Text: fields["text"], Body: fields["text"] + "\n" + fields["blocks"]})
+		n := s.keep(Received{Text: fields["text"], Body: fields["text"] + "\n" + fields["blocks"]})
 		reply(w, http.StatusOK, map[string]any{"ok": true, "channel": fields["channel"], "ts": fmt.Sprintf("1700000000.%06d", n)})
 	})
 	if err := s.start(ctx, mux); err != nil {
@@ -166,7 +161,7 @@ func slackFields(r *http.Request, body string) (map[string]string, error) {
 
 // NewPager plays OpsGenie's Alert API: 202, then a request's status.
 func NewPager(ctx context.Context, key string) (*Service, error) {
-	s := &Service{Secret: key}
+	s := &Service{}
 	allowed := func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Header.Get("Authorization") == "GenieKey "+key {
 			return true
@@ -185,7 +180,7 @@ func NewPager(ctx context.Context, key string) (*Service, error) {
 			reply(w, http.StatusUnprocessableEntity, map[string]any{"message": "message: 1 to 130 characters"})
 			return
 		}
-		id := fmt.Sprintf("request-%d", s.keep(Received{Title: alert.Message, Text: alert.Message + "\n" + alert.Description, Alias: alert.Alias, Body: body}))
+		id := fmt.Sprintf("request-%d", s.keep(Received{Text: alert.Message + "\n" + alert.Description, Alias: alert.Alias, Body: body}))
 		reply(w, http.StatusAccepted, map[string]any{"result": "Request will be processed", "took": 0.1, "requestId": id})
 	})
 	mux.HandleFunc("GET /v2/alerts/requests/{id}", func(w http.ResponseWriter, r *http.Request) {

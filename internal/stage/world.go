@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"firstline/internal/artifact"
 	"firstline/internal/localaws"
@@ -37,10 +38,11 @@ type World struct {
 	// Package is the function's zip for this machine.
 	Package string
 
+	log       io.Writer
 	root, dir string
+	end       context.CancelFunc
 	mu        sync.Mutex
 	instances map[string]*Instance
-	next      int
 }
 
 // Options say how a World starts.
@@ -51,9 +53,14 @@ type Options struct {
 	Log io.Writer
 }
 
-// New starts a World. It has neither instances nor anything deployed.
+// New starts a World. It has neither instances nor anything deployed. Once
+// started, it ends with Close only: what is interrupted with ctx must still be
+// able to end in good order.
 func New(ctx context.Context, o Options) (_ *World, err error) {
-	w := &World{root: o.Root, instances: map[string]*Instance{}}
+	w := &World{log: o.Log, root: o.Root, instances: map[string]*Instance{}}
+	if w.log == nil {
+		w.log = io.Discard
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.Close())
@@ -78,6 +85,9 @@ func New(ctx context.Context, o Options) (_ *World, err error) {
 	if w.dir, err = os.MkdirTemp("", "firstline-"); err != nil {
 		return nil, err
 	}
+	if err = os.Mkdir(w.temp(), 0o700); err != nil {
+		return nil, err
+	}
 	if w.Package, err = artifact.Build(ctx, o.Root, w.dir, arch); err != nil {
 		return nil, err
 	}
@@ -87,7 +97,12 @@ func New(ctx context.Context, o Options) (_ *World, err error) {
 	if w.Pager, err = NewPager(ctx, OpsGenieKey); err != nil {
 		return nil, err
 	}
-	if w.AWS, err = localaws.Start(ctx, localaws.Options{Log: o.Log, Moto: moto}); err != nil {
+	// An interrupt ends the start of it, but not what was started.
+	var life context.Context
+	life, w.end = context.WithCancel(context.WithoutCancel(ctx))
+	started := context.AfterFunc(ctx, w.end)
+	w.AWS, err = localaws.Start(life, localaws.Options{Log: o.Log, Moto: moto})
+	if started(); err != nil {
 		return nil, err
 	}
 	w.AWS.OnReboot(func(region, id string) {
@@ -98,9 +113,19 @@ func New(ctx context.Context, o Options) (_ *World, err error) {
 	return w, nil
 }
 
-// Close ends everything and removes its files.
+// temp is the folder for temporary files of Terraform and its providers.
+func (w *World) temp() string { return filepath.Join(w.dir, "tmp") }
+
+// Close ends everything and removes its files. No Terraform must run any more;
+// providers that it left behind are ended.
 func (w *World) Close() error {
 	var errs []error
+	if w.dir != "" {
+		errs = append(errs, endStrays(w.temp()))
+	}
+	if w.end != nil {
+		defer w.end()
+	}
 	if w.AWS != nil {
 		errs = append(errs, w.AWS.Close())
 	}
@@ -122,6 +147,9 @@ func (w *World) Close() error {
 // run on this machine may hold some.
 const addresses = 200
 
+// next makes the addresses of a process's Worlds differ.
+var next atomic.Int64
+
 // AddInstance starts an instance in the local AWS, with servers on a loopback
 // address that the local AWS shows as its public one.
 func (w *World) AddInstance(ctx context.Context, region string) (*Instance, error) {
@@ -131,11 +159,8 @@ func (w *World) AddInstance(ctx context.Context, region string) (*Instance, erro
 	}
 	var i *Instance
 	for range addresses {
-		w.mu.Lock()
-		w.next++
 		// Runs at the same time start at different places.
-		n := (os.Getpid()*31 + w.next) % (64 * 250 * 250)
-		w.mu.Unlock()
+		n := (os.Getpid()*31 + int(next.Add(1))) % (64 * 250 * 250)
 		address := fmt.Sprintf("127.%d.%d.%d", 64+n/(250*250), n/250%250, n%250+1)
 		if i, err = NewInstance(ctx, region, id, address); err == nil {
 			break
@@ -196,8 +221,8 @@ func (w *World) SecretVariables() map[string]string {
 const VarFile = "terraform.tfvars.json"
 
 // CopyRoot copies the Terraform root into a folder of its own, with the given
-// variables and with a regions.tf that holds just the regions they name: every
-// region costs a provider process.
+// variables, with the AWS provider that PinProvider names, and with a regions.tf
+// that holds just the regions they name: every region costs a provider process.
 func (w *World) CopyRoot(variables map[string]any) (string, error) {
 	dir, err := os.MkdirTemp(w.dir, "root-")
 	if err != nil {
@@ -220,7 +245,7 @@ func (w *World) CopyRoot(variables map[string]any) (string, error) {
 	if err := os.WriteFile(filepath.Join(dir, "regions.tf"), text, 0o600); err != nil {
 		return "", err
 	}
-	return dir, w.WriteVariables(dir, variables)
+	return dir, errors.Join(PinProvider(dir), w.WriteVariables(dir, variables))
 }
 
 // WriteVariables writes a root's variables anew.
@@ -230,6 +255,13 @@ func (w *World) WriteVariables(dir string, variables map[string]any) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, VarFile), raw, 0o600)
+}
+
+// PinProvider has a Terraform root take the AWS provider in the version that the
+// local AWS is tested with, and not the newest that the root allows.
+func PinProvider(dir string) error {
+	text := fmt.Sprintf("terraform {\n  required_providers {\n    aws = {\n      source  = \"hashicorp/aws\"\n      version = %q\n    }\n  }\n}\n", toolchain.ProviderVersion)
+	return os.WriteFile(filepath.Join(dir, "versions_override.tf"), []byte(text), 0o600)
 }
 
 // CopyTerraform copies a Terraform root and its modules, without what Terraform

@@ -13,11 +13,15 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-version"
 	"github.com/hashicorp/hc-install/fs"
 	"github.com/hashicorp/hc-install/product"
 	"github.com/hashicorp/hc-install/releases"
+
+	"firstline/internal/atomicfile"
 )
 
 // Versions that fit. Terraform 1.11 is the first with write-only arguments;
@@ -27,8 +31,12 @@ const (
 	terraformInstall  = "1.11.4"
 	MotoVersions      = ">= 5.2.0, < 6.0.0"
 	motoInstall       = "moto[server,stepfunctions]==5.2.1"
-	providerVersions  = ">= 5.100.0, < 7.0.0"
 )
+
+// ProviderVersion is the version of Terraform's AWS provider that deployments
+// to the local AWS are tested with. A deployment to AWS may use any that
+// terraform/versions.tf allows.
+const ProviderVersion = "5.100.0"
 
 // Toolchain finds and installs programs.
 type Toolchain struct {
@@ -60,18 +68,28 @@ func Root() (string, error) {
 // installed before, or one that hc-install fetches now.
 func (t Toolchain) Terraform(ctx context.Context) (string, error) {
 	fits := version.MustConstraints(version.NewConstraint(TerraformVersions))
+	path, err := (&fs.Version{Product: product.Terraform, Constraints: fits}).Find(ctx)
+	if err == nil {
+		return path, nil
+	}
+	unlock, err := t.lock(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	bin := filepath.Join(t.Build, "bin")
-	for _, extra := range [][]string{nil, {bin}} {
-		path, err := (&fs.Version{Product: product.Terraform, Constraints: fits, ExtraPaths: extra}).Find(ctx)
-		if err == nil {
-			return path, nil
-		}
+	path, err = (&fs.Version{Product: product.Terraform, Constraints: fits, ExtraPaths: []string{bin}}).Find(ctx)
+	if err == nil {
+		return path, nil
+	}
+	if ctx.Err() != nil {
+		return "", ctx.Err()
 	}
 	t.say("no Terraform %s on PATH: installing %s into %s", TerraformVersions, terraformInstall, bin)
 	if err := os.MkdirAll(bin, 0o750); err != nil {
 		return "", err
 	}
-	path, err := (&releases.ExactVersion{Product: product.Terraform, Version: version.Must(version.NewVersion(terraformInstall)), InstallDir: bin}).Install(ctx)
+	path, err = (&releases.ExactVersion{Product: product.Terraform, Version: version.Must(version.NewVersion(terraformInstall)), InstallDir: bin}).Install(ctx)
 	if err != nil {
 		return "", fmt.Errorf("install Terraform %s: %w; install it by hand (https://developer.hashicorp.com/terraform/install) and put it on PATH", terraformInstall, err)
 	}
@@ -81,29 +99,53 @@ func (t Toolchain) Terraform(ctx context.Context) (string, error) {
 // Moto returns the path of a moto_server that fits: the one on PATH, one
 // installed before, or one that pip installs now.
 func (t Toolchain) Moto(ctx context.Context) (string, error) {
-	venv := filepath.Join(t.Build, "venv")
-	installed := filepath.Join(venv, "bin", "moto_server")
 	var rejected error
-	for _, candidate := range []string{"moto_server", installed} {
-		path, err := exec.LookPath(candidate)
-		if err != nil {
-			continue
-		}
+	if path, err := exec.LookPath("moto_server"); err == nil {
 		if rejected = motoFits(ctx, path); rejected == nil {
 			return path, nil
 		}
+	}
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	unlock, err := t.lock(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	venv := filepath.Join(t.Build, "venv")
+	installed := filepath.Join(venv, "bin", "moto_server")
+	if _, err := exec.LookPath(installed); err == nil {
+		if rejected = motoFits(ctx, installed); rejected == nil {
+			return installed, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return "", ctx.Err()
 	}
 	if rejected != nil {
 		t.say("%v", rejected)
 	}
 	t.say("installing %s into %s", motoInstall, venv)
+	temp, err := os.MkdirTemp(t.Build, ".pip-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(temp) }()
 	for _, c := range [][]string{
 		{"python3", "-m", "venv", venv},
 		{filepath.Join(venv, "bin", "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", motoInstall},
 	} {
 		cmd := exec.CommandContext(ctx, c[0], c[1:]...) //nolint:gosec // fixed words and our own build folder
 		cmd.Stdout, cmd.Stderr = t.Log, t.Log
-		if err := cmd.Run(); err != nil {
+		cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+		// An interrupt goes to the programs that it runs, too.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+		cmd.WaitDelay = 10 * time.Second
+		if err := cmd.Run(); ctx.Err() != nil {
+			return "", fmt.Errorf("install %s: %w", motoInstall, ctx.Err())
+		} else if err != nil {
 			return "", fmt.Errorf("install %s: %s: %w; install moto_server %s by hand and put it on PATH", motoInstall, strings.Join(c, " "), err, MotoVersions)
 		}
 	}
@@ -171,7 +213,7 @@ func (t Toolchain) CLIConfig() (string, error) {
 	if old, err := os.ReadFile(path); err == nil && string(old) == text { //nolint:gosec // our own build folder
 		return path, nil
 	}
-	return path, os.WriteFile(path, []byte(text), 0o600)
+	return path, atomicfile.Write(path, []byte(text))
 }
 
 // mirrorRoots are the folders below which a provider mirror is looked for.
@@ -189,10 +231,9 @@ func mirrorRoots() []string {
 // mirrorDepth is how deep below a root a mirror may lie.
 const mirrorDepth = 4
 
-// findMirror returns the folder that holds a registry.terraform.io with an AWS
-// provider that fits, or "".
+// findMirror returns the folder that holds a registry.terraform.io with the AWS
+// provider in the tested version, or "".
 func findMirror(roots []string) string {
-	fits := version.MustConstraints(version.NewConstraint(providerVersions))
 	for _, root := range roots {
 		found := ""
 		_ = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
@@ -200,7 +241,7 @@ func findMirror(roots []string) string {
 				return nil //nolint:nilerr // a folder that cannot be read holds no mirror for us
 			}
 			if d.Name() == "registry.terraform.io" {
-				if holdsProvider(path, fits) {
+				if holdsProvider(path) {
 					found = filepath.Dir(path)
 					return filepath.SkipAll
 				}
@@ -218,9 +259,9 @@ func findMirror(roots []string) string {
 	return ""
 }
 
-// holdsProvider reports whether a mirror holds a fitting AWS provider,
+// holdsProvider reports whether a mirror holds the tested AWS provider,
 // unpacked or packed.
-func holdsProvider(registry string, fits version.Constraints) bool {
+func holdsProvider(registry string) bool {
 	entries, err := os.ReadDir(filepath.Join(registry, "hashicorp", "aws"))
 	if err != nil {
 		return false
@@ -231,7 +272,7 @@ func holdsProvider(registry string, fits version.Constraints) bool {
 		if m := packed.FindStringSubmatch(name); m != nil {
 			name = m[1]
 		}
-		if v, err := version.NewVersion(name); err == nil && fits.Check(v) {
+		if name == ProviderVersion {
 			return true
 		}
 	}

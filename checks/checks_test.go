@@ -185,7 +185,7 @@ func TestSkipped(t *testing.T) {
 		{"ssh", func() (Finding, error) { return new(SSH).Check(t.Context(), instance, SSHSettings{}) }, "ssh.enabled is false"},
 		{"route53", func() (Finding, error) {
 			return new(Route53).Check(t.Context(), Route53Settings{}, time0)
-		}, "route53.healthCheckId"},
+		}, "no Route 53 health check"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f, err := tc.check()

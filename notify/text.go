@@ -88,7 +88,7 @@ func describe(m Message) report {
 	r.links = consoleLinks(partitionOf(r.region, r.execution, r.alarmARN), r.region, r.execution, r.instance, r.alarmName)
 
 	why := reasonOf(inc.Error)
-	failed := lastFailure(inc)
+	failed := inc.LastFailure()
 	r.headline = r.headlineFor(inc, failed)
 	r.summary = r.summaryFor(inc, failed, why, seen)
 	r.next = nextFor(r.outcome, inc, m.AlarmState)
@@ -150,19 +150,6 @@ func outcomeOf(inc *incident.Incident) outcome {
 func rebootWasDue(inc *incident.Incident) bool {
 	n := len(inc.Findings)
 	return n > 0 && inc.Run < 2 && !inc.Findings[n-1].Passed
-}
-
-// lastFailure is the latest finding that did not pass, of the latest run that
-// has one.
-func lastFailure(inc *incident.Incident) *checks.Finding {
-	var last *checks.Finding
-	for i := range inc.Findings {
-		f := &inc.Findings[i]
-		if !f.Passed && (last == nil || f.Run > last.Run || f.Run == last.Run && !f.At.Before(last.At)) {
-			last = f
-		}
-	}
-	return last
 }
 
 func (r *report) headlineFor(inc *incident.Incident, failed *checks.Finding) string {

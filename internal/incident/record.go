@@ -49,11 +49,13 @@ func (i *Incident) lastOf(check string) *checks.Finding {
 	return nil
 }
 
-// LastFailure returns the newest finding of this run that did not pass, or nil.
+// LastFailure returns the newest finding that did not pass, of the latest run
+// that has one, or nil.
 func (i *Incident) LastFailure() *checks.Finding {
 	var last *checks.Finding
 	for n := range i.Findings {
-		if f := &i.Findings[n]; f.Run == i.Run && !f.Passed && (last == nil || !f.At.Before(last.At)) {
+		f := &i.Findings[n]
+		if !f.Passed && (last == nil || f.Run > last.Run || f.Run == last.Run && !f.At.Before(last.At)) {
 			last = f
 		}
 	}

@@ -18,12 +18,13 @@ go:
 # Terraform and moto: those on PATH when they fit, else installed into build/.
 .PHONY: setup
 setup: go ## Install what is missing: Terraform, moto
+	@echo "setup: building the command (minutes, the first time)"
 	@go build -o $(BUILD)/firstline ./cmd/firstline
 	@$(BUILD)/firstline setup
 
 .PHONY: demo
 demo: go ## Run the four stories on a local AWS
-	@echo "demo: building firstline"
+	@echo "demo: building the command (minutes, the first time)"
 	@go build -o $(BUILD)/firstline ./cmd/firstline
 	@$(BUILD)/firstline demo
 

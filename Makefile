@@ -15,28 +15,26 @@ help: ## List the targets
 go:
 	@command -v go >/dev/null || { echo "Go is missing: install 1.26 or later (https://go.dev/doc/install)"; exit 1; }
 
+.PHONY: command
+command: go
+	@echo "building the command (minutes, the first time)"
+	@go build -o $(BUILD)/firstline ./cmd/firstline
+
 # Terraform and moto: those on PATH when they fit, else installed into build/.
 .PHONY: setup
-setup: go ## Install what is missing: Terraform, moto
-	@echo "setup: building the command (minutes, the first time)"
-	@go build -o $(BUILD)/firstline ./cmd/firstline
+setup: command ## Install what is missing: Terraform, moto
 	@$(BUILD)/firstline setup
 
 .PHONY: demo
-demo: go ## Run the four stories on a local AWS
-	@echo "demo: building the command (minutes, the first time)"
-	@go build -o $(BUILD)/firstline ./cmd/firstline
+demo: command ## Run the four stories on a local AWS
 	@$(BUILD)/firstline demo
 
 .PHONY: up
-up: go ## Keep a local AWS running to play with
-	@go build -o $(BUILD)/firstline ./cmd/firstline
+up: command ## Keep a local AWS running to play with
 	@$(BUILD)/firstline up
 
 .PHONY: build
-build: go ## Build the command and the function's zips (arm64, x86_64) into build/
-	@echo "build: compiling the command and the function"
-	@go build -o $(BUILD)/firstline ./cmd/firstline
+build: command ## Build the command and the function's zips (arm64, x86_64) into build/
 	@$(BUILD)/firstline package
 
 .PHONY: cc

@@ -16,6 +16,7 @@ import (
 // TestExampleDeploysAsItIs applies the root with every region it comes with,
 // the example's var file and the zip that `make build` makes for real.
 func TestExampleDeploysAsItIs(t *testing.T) {
+	t.Parallel()
 	w := world(t)
 	dir := t.TempDir()
 	if err := stage.CopyTerraform(filepath.Join(dir, "terraform"), filepath.Join(root(t), "terraform")); err != nil {
@@ -38,6 +39,7 @@ func TestExampleDeploysAsItIs(t *testing.T) {
 // TestRootRefuses plans with what an operator may get wrong: the plan fails
 // before anything is touched, and says what would be right.
 func TestRootRefuses(t *testing.T) {
+	t.Parallel()
 	w := world(t)
 	good := w.Variables(nil)
 	good["regions"] = map[string]any{"eu-west-1": map[string]any{"instances": map[string]any{"i-0c1cbf2e7abdedf75": map[string]any{}}}}

@@ -73,6 +73,9 @@ type story struct {
 	// check asks EC2 for one.
 	address bool
 	set     func(*scene)
+	// slow stories go through every retry: minutes, of which nearly all is
+	// waiting.
+	slow bool
 	// What must come of it: the name of the last state, how often EC2 was
 	// asked to reboot, and how many messages speak of this instance.
 	end                   string
@@ -144,7 +147,7 @@ func stories() []story {
 			name: "denied at the URL check", set: func(s *scene) { s.breakCalls(deny("ec2", "DescribeInstances", s.i.ID)) },
 			end: paged, pages: 1, says: []string{"Denied", "could not be checked"},
 		},
-		{name: "throttled for good at the URL check", set: func(s *scene) {
+		{name: "throttled for good at the URL check", slow: true, set: func(s *scene) {
 			s.breakCalls(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded"})
 		}, end: paged, pages: 1, says: []string{"Unavailable"}},
 		{name: "throttled for a moment at the URL check", set: func(s *scene) {
@@ -164,7 +167,7 @@ func stories() []story {
 			s.breakCalls(deny("route53", "GetHealthCheckStatus", s.healthCheck))
 		}, end: paged, pages: 1, says: []string{"Denied"}},
 		{
-			name: "no observations at the Route 53 check", healthCheck: true, set: func(s *scene) { s.AWS.SetHealthCheck(s.healthCheck) },
+			name: "no observations at the Route 53 check", slow: true, healthCheck: true, set: func(s *scene) { s.AWS.SetHealthCheck(s.healthCheck) },
 			end: paged, pages: 1, says: []string{"Unavailable"},
 		},
 		{
@@ -179,7 +182,7 @@ func stories() []story {
 			name: "denied at the SSH check", address: true, set: func(s *scene) { s.breakCalls(deny("ec2", "DescribeInstances", s.i.ID)) },
 			end: paged, pages: 1, says: []string{"Denied", "SSH"},
 		},
-		{name: "throttled for good at the SSH check", address: true, set: func(s *scene) {
+		{name: "throttled for good at the SSH check", slow: true, address: true, set: func(s *scene) {
 			s.breakCalls(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded"})
 		}, end: paged, pages: 1, says: []string{"Unavailable", "SSH"}},
 		{name: "Lambda throttles every step for a moment", set: func(s *scene) {
@@ -208,17 +211,17 @@ func stories() []story {
 			s.breakCalls(localaws.Fault{Service: "ec2", Action: "RebootInstances", Contains: s.i.ID, Drop: localaws.DropAnswer})
 		}, end: recovered, reboots: 1, slack: 1, says: []string{"unknown"}},
 
-		{name: "Slack is down", set: func(s *scene) {
+		{name: "Slack is down", slow: true, set: func(s *scene) {
 			_ = s.i.SetHTTP(stage.Refuse)
 			s.i.OnReboot(stage.CuredBy(time.Second))
 			s.slackDown()
 		}, end: paged, reboots: 1, pages: 1, says: []string{"recovered", "Slack"}},
 		{
-			name: "OpsGenie is down", set: func(s *scene) { _ = s.i.SetSSH(stage.Refuse); s.pagerDown() },
+			name: "OpsGenie is down", slow: true, set: func(s *scene) { _ = s.i.SetSSH(stage.Refuse); s.pagerDown() },
 			end: "Page failed", reboots: 1, slack: 1, says: []string{"Nobody was paged"},
 		},
 		{
-			name: "Slack and OpsGenie are down", set: func(s *scene) { _ = s.i.SetSSH(stage.Refuse); s.slackDown(); s.pagerDown() },
+			name: "Slack and OpsGenie are down", slow: true, set: func(s *scene) { _ = s.i.SetSSH(stage.Refuse); s.slackDown(); s.pagerDown() },
 			end: "Nobody was told", reboots: 1,
 		},
 	}
@@ -242,8 +245,8 @@ func (d *down) picks(body string) bool {
 	return slices.ContainsFunc(d.ids, func(id string) bool { return strings.Contains(body, id) })
 }
 
-// TestStories deploys the root to a local AWS and plays every story against it,
-// all at the same time, then looks at what the deployment left behind.
+// TestStories deploys the root to a local AWS and plays the stories against it,
+// many at the same time, then looks at what the deployment left behind.
 func TestStories(t *testing.T) {
 	w := world(t)
 	var slackDown, pagerDown down
@@ -291,15 +294,30 @@ func TestStories(t *testing.T) {
 	executions := &started{}
 	t.Run("story", func(t *testing.T) {
 		for n, s := range all {
-			t.Run(s.name, func(t *testing.T) {
-				t.Parallel()
-				s.play(t, scenes[n], executions)
-			})
+			if !s.slow {
+				t.Run(s.name, func(t *testing.T) {
+					t.Parallel()
+					s.play(t, scenes[n], executions)
+				})
+			}
 		}
 		t.Run("an instance without settings", func(t *testing.T) {
 			t.Parallel()
 			playUnknownInstance(t, w, executions)
 		})
+	})
+	// From here on the machine has little to do, and the tests of the root may
+	// go on meanwhile.
+	t.Parallel()
+	t.Run("slow story", func(t *testing.T) {
+		for n, s := range all {
+			if s.slow {
+				t.Run(s.name, func(t *testing.T) {
+					t.Parallel()
+					s.play(t, scenes[n], executions)
+				})
+			}
+		}
 	})
 	t.Run("every call was allowed and every right was used", func(t *testing.T) { auditRights(t, w) })
 	t.Run("no secret is anywhere", func(t *testing.T) { auditSecrets(t, w, dir, executions) })

@@ -76,6 +76,7 @@ func sourceOf(t *testing.T) fs.FS {
 }
 
 func TestZipIsTheSameTwice(t *testing.T) {
+	t.Parallel()
 	// The same source in another folder: no path may get into the binary.
 	elsewhere := t.TempDir()
 	if err := os.CopyFS(elsewhere, sourceOf(t)); err != nil {

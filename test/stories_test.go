@@ -211,7 +211,7 @@ func stories() []story {
 			s.breakCalls(localaws.Fault{Service: "ec2", Action: "RebootInstances", Contains: s.i.ID, Drop: localaws.DropAnswer})
 		}, end: recovered, reboots: 1, slack: 1, says: []string{"unknown"}},
 
-		{name: "Slack is down", slow: true, set: func(s *scene) {
+		{name: "Slack is down", slow: true, settings: map[string]any{"boot": map[string]any{"window_seconds": 60}}, set: func(s *scene) {
 			_ = s.i.SetHTTP(stage.Refuse)
 			s.i.OnReboot(stage.CuredBy(time.Second))
 			s.slackDown()

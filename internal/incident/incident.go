@@ -29,10 +29,10 @@ type Incident struct {
 	Recovery *Recovery        `json:"recovery,omitempty"`
 	// Error is what ended the checks or the reboot, as Step Functions' Catch
 	// writes it. SlackError and PageError are the same of the messages.
-	Error *Error `json:"error,omitempty"`
+	Error      *Error `json:"error,omitempty"`
+	SlackError *Error `json:"slackError,omitempty"`
+	PageError  *Error `json:"pageError,omitempty"`
 	// RebootError is the error after which a reboot's outcome is unknown.
-	SlackError  *Error `json:"slackError,omitempty"`
-	PageError   *Error `json:"pageError,omitempty"`
 	RebootError *Error `json:"rebootError,omitempty"`
 	// Event is the event that started the execution, where no incident could
 	// be made of it.

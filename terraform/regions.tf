@@ -2,6 +2,8 @@
 #
 # Terraform wants one provider configuration a region. A region is deployed when
 # var.regions names it, and removed when it no longer does: its provider stays.
+# It has an output of its own, since an apply with -target=module.eu-west-1
+# updates those outputs only that depend on nothing else.
 #
 #   firstline regions                      the regions that every account has
 #   firstline regions --add eu-south-1     another one
@@ -27,31 +29,12 @@ locals {
     "us-west-1",
     "us-west-2",
   ]
-
-  region_modules = {
-    "ap-northeast-1" = module.ap-northeast-1
-    "ap-northeast-2" = module.ap-northeast-2
-    "ap-northeast-3" = module.ap-northeast-3
-    "ap-south-1"     = module.ap-south-1
-    "ap-southeast-1" = module.ap-southeast-1
-    "ap-southeast-2" = module.ap-southeast-2
-    "ca-central-1"   = module.ca-central-1
-    "eu-central-1"   = module.eu-central-1
-    "eu-north-1"     = module.eu-north-1
-    "eu-west-1"      = module.eu-west-1
-    "eu-west-2"      = module.eu-west-2
-    "eu-west-3"      = module.eu-west-3
-    "sa-east-1"      = module.sa-east-1
-    "us-east-1"      = module.us-east-1
-    "us-east-2"      = module.us-east-2
-    "us-west-1"      = module.us-west-1
-    "us-west-2"      = module.us-west-2
-  }
 }
 
 provider "aws" {
-  alias  = "ap-northeast-1"
-  region = "ap-northeast-1"
+  alias       = "ap-northeast-1"
+  region      = "ap-northeast-1"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -75,9 +58,15 @@ module "ap-northeast-1" {
   secrets_version           = var.secrets_version
 }
 
+output "ap-northeast-1" {
+  description = "What is deployed in ap-northeast-1; null when nothing is."
+  value       = one([for r in module.ap-northeast-1 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "ap-northeast-2"
-  region = "ap-northeast-2"
+  alias       = "ap-northeast-2"
+  region      = "ap-northeast-2"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -101,9 +90,15 @@ module "ap-northeast-2" {
   secrets_version           = var.secrets_version
 }
 
+output "ap-northeast-2" {
+  description = "What is deployed in ap-northeast-2; null when nothing is."
+  value       = one([for r in module.ap-northeast-2 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "ap-northeast-3"
-  region = "ap-northeast-3"
+  alias       = "ap-northeast-3"
+  region      = "ap-northeast-3"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -127,9 +122,15 @@ module "ap-northeast-3" {
   secrets_version           = var.secrets_version
 }
 
+output "ap-northeast-3" {
+  description = "What is deployed in ap-northeast-3; null when nothing is."
+  value       = one([for r in module.ap-northeast-3 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "ap-south-1"
-  region = "ap-south-1"
+  alias       = "ap-south-1"
+  region      = "ap-south-1"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -153,9 +154,15 @@ module "ap-south-1" {
   secrets_version           = var.secrets_version
 }
 
+output "ap-south-1" {
+  description = "What is deployed in ap-south-1; null when nothing is."
+  value       = one([for r in module.ap-south-1 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "ap-southeast-1"
-  region = "ap-southeast-1"
+  alias       = "ap-southeast-1"
+  region      = "ap-southeast-1"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -179,9 +186,15 @@ module "ap-southeast-1" {
   secrets_version           = var.secrets_version
 }
 
+output "ap-southeast-1" {
+  description = "What is deployed in ap-southeast-1; null when nothing is."
+  value       = one([for r in module.ap-southeast-1 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "ap-southeast-2"
-  region = "ap-southeast-2"
+  alias       = "ap-southeast-2"
+  region      = "ap-southeast-2"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -205,9 +218,15 @@ module "ap-southeast-2" {
   secrets_version           = var.secrets_version
 }
 
+output "ap-southeast-2" {
+  description = "What is deployed in ap-southeast-2; null when nothing is."
+  value       = one([for r in module.ap-southeast-2 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "ca-central-1"
-  region = "ca-central-1"
+  alias       = "ca-central-1"
+  region      = "ca-central-1"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -231,9 +250,15 @@ module "ca-central-1" {
   secrets_version           = var.secrets_version
 }
 
+output "ca-central-1" {
+  description = "What is deployed in ca-central-1; null when nothing is."
+  value       = one([for r in module.ca-central-1 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "eu-central-1"
-  region = "eu-central-1"
+  alias       = "eu-central-1"
+  region      = "eu-central-1"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -257,9 +282,15 @@ module "eu-central-1" {
   secrets_version           = var.secrets_version
 }
 
+output "eu-central-1" {
+  description = "What is deployed in eu-central-1; null when nothing is."
+  value       = one([for r in module.eu-central-1 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "eu-north-1"
-  region = "eu-north-1"
+  alias       = "eu-north-1"
+  region      = "eu-north-1"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -283,9 +314,15 @@ module "eu-north-1" {
   secrets_version           = var.secrets_version
 }
 
+output "eu-north-1" {
+  description = "What is deployed in eu-north-1; null when nothing is."
+  value       = one([for r in module.eu-north-1 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "eu-west-1"
-  region = "eu-west-1"
+  alias       = "eu-west-1"
+  region      = "eu-west-1"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -309,9 +346,15 @@ module "eu-west-1" {
   secrets_version           = var.secrets_version
 }
 
+output "eu-west-1" {
+  description = "What is deployed in eu-west-1; null when nothing is."
+  value       = one([for r in module.eu-west-1 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "eu-west-2"
-  region = "eu-west-2"
+  alias       = "eu-west-2"
+  region      = "eu-west-2"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -335,9 +378,15 @@ module "eu-west-2" {
   secrets_version           = var.secrets_version
 }
 
+output "eu-west-2" {
+  description = "What is deployed in eu-west-2; null when nothing is."
+  value       = one([for r in module.eu-west-2 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "eu-west-3"
-  region = "eu-west-3"
+  alias       = "eu-west-3"
+  region      = "eu-west-3"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -361,9 +410,15 @@ module "eu-west-3" {
   secrets_version           = var.secrets_version
 }
 
+output "eu-west-3" {
+  description = "What is deployed in eu-west-3; null when nothing is."
+  value       = one([for r in module.eu-west-3 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "sa-east-1"
-  region = "sa-east-1"
+  alias       = "sa-east-1"
+  region      = "sa-east-1"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -387,9 +442,15 @@ module "sa-east-1" {
   secrets_version           = var.secrets_version
 }
 
+output "sa-east-1" {
+  description = "What is deployed in sa-east-1; null when nothing is."
+  value       = one([for r in module.sa-east-1 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "us-east-1"
-  region = "us-east-1"
+  alias       = "us-east-1"
+  region      = "us-east-1"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -413,9 +474,15 @@ module "us-east-1" {
   secrets_version           = var.secrets_version
 }
 
+output "us-east-1" {
+  description = "What is deployed in us-east-1; null when nothing is."
+  value       = one([for r in module.us-east-1 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "us-east-2"
-  region = "us-east-2"
+  alias       = "us-east-2"
+  region      = "us-east-2"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -439,9 +506,15 @@ module "us-east-2" {
   secrets_version           = var.secrets_version
 }
 
+output "us-east-2" {
+  description = "What is deployed in us-east-2; null when nothing is."
+  value       = one([for r in module.us-east-2 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "us-west-1"
-  region = "us-west-1"
+  alias       = "us-west-1"
+  region      = "us-west-1"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -465,9 +538,15 @@ module "us-west-1" {
   secrets_version           = var.secrets_version
 }
 
+output "us-west-1" {
+  description = "What is deployed in us-west-1; null when nothing is."
+  value       = one([for r in module.us-west-1 : merge(r, { version = local.version })])
+}
+
 provider "aws" {
-  alias  = "us-west-2"
-  region = "us-west-2"
+  alias       = "us-west-2"
+  region      = "us-west-2"
+  max_retries = var.max_retries
 
   default_tags {
     tags = local.tags
@@ -489,4 +568,9 @@ module "us-west-2" {
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
   secrets_version           = var.secrets_version
+}
+
+output "us-west-2" {
+  description = "What is deployed in us-west-2; null when nothing is."
+  value       = one([for r in module.us-west-2 : merge(r, { version = local.version })])
 }

@@ -132,3 +132,15 @@ variable "secrets_version" {
   type        = number
   default     = 1
 }
+
+variable "max_retries" {
+  description = "How often the AWS provider sends a request before it gives up, the first time included. A region that does not answer holds an apply up for as long: some seconds with 5, more than half an hour with the provider's own 25."
+  type        = number
+  default     = 25
+  nullable    = false
+
+  validation {
+    condition     = var.max_retries >= 1 && var.max_retries <= 100 && floor(var.max_retries) == var.max_retries
+    error_message = "max_retries = ${var.max_retries}: use a whole number from 1 to 100."
+  }
+}

@@ -3,20 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
-
-	"firstline/internal/regions"
 )
 
 // command runs a command line.
@@ -44,7 +36,6 @@ func TestHelp(t *testing.T) {
 }
 
 func TestUsageErrors(t *testing.T) {
-	file := regionsFile(t, "eu-west-1")
 	for _, tt := range []struct{ args, want string }{
 		{"nonsense", `"nonsense" is not a command or flag of firstline`},
 		{"--nonsense", "unknown flag: --nonsense"},
@@ -52,110 +43,11 @@ func TestUsageErrors(t *testing.T) {
 		{"up --port 1", "unknown flag: --port"},
 		{"setup --json=perhaps", "invalid argument"},
 		{"package --arch x", `--arch: "x" is not one of arm64, x86_64, all`},
-		{"regions --file FILE --only eu-west-1 --add eu-west-2", "--only and --add do not go together"},
-		{"regions --file FILE --check --only eu-west-1", "--only and --check do not go together"},
-		{"regions --file FILE --check --add eu-west-1", "--add and --check do not go together"},
-		{"regions --file FILE --only eu-wset-1", "did you mean eu-west-1?"},
-		{"regions --file FILE --only=", "--only: name at least one region"},
-		{"regions --file FILE --add=", "--add: name at least one region"},
 	} {
-		before := read(t, file)
-		code, stdout, stderr := command(t, strings.Fields(strings.ReplaceAll(tt.args, "FILE", file))...)
+		code, stdout, stderr := command(t, strings.Fields(tt.args)...)
 		if code != exitUsage || !strings.Contains(stderr, tt.want) || stdout != "" {
 			t.Errorf("firstline %s: %d, want 2 and %q:\n%s%s", tt.args, code, tt.want, stdout, stderr)
 		}
-		if read(t, file) != before {
-			t.Errorf("firstline %s changed the file", tt.args)
-		}
-	}
-}
-
-// regionsFile writes a regions.tf and returns its path.
-func regionsFile(t *testing.T, names ...string) string {
-	t.Helper()
-	text, err := regions.Render(names)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "regions.tf")
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path) //nolint:gosec // below the test's folder
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-func TestRegions(t *testing.T) {
-	for _, tt := range []struct {
-		name, args string
-		held       []string // nil: no file
-		code       int
-		want       []string
-		says       string
-	}{
-		{"only", "--only us-east-1,eu-west-1", []string{"eu-west-2"}, exitOK, []string{"eu-west-1", "us-east-1"}, "written, 2 regions"},
-		{"only, twice", "--only us-east-1 --only us-east-1", []string{"us-east-1"}, exitOK, []string{"us-east-1"}, "unchanged, 1 region:"},
-		{"add", "--add eu-south-1", []string{"eu-west-2"}, exitOK, []string{"eu-south-1", "eu-west-2"}, "written, 2 regions"},
-		{"neither", "", []string{"eu-south-1"}, exitOK, append(regions.Default(), "eu-south-1"), "written, 18 regions"},
-		{"no file", "", nil, exitOK, regions.Default(), "written, 17 regions"},
-		{"check", "--check", []string{"eu-south-1"}, exitOK, []string{"eu-south-1"}, "unchanged, 1 region:"},
-		{"check without a file", "--check", nil, exitFailed, nil, "regions.tf does not exist"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "regions.tf")
-			if tt.held != nil {
-				file = regionsFile(t, tt.held...)
-			}
-			code, stdout, stderr := command(t, append([]string{"regions", "--file", file}, strings.Fields(tt.args)...)...)
-			if code != tt.code || !strings.Contains(stdout+stderr, tt.says) {
-				t.Errorf("%d, want %d and %q:\n%s%s", code, tt.code, tt.says, stdout, stderr)
-			}
-			if tt.want == nil {
-				return
-			}
-			want := slices.Sorted(slices.Values(tt.want))
-			if diff := cmp.Diff(want, regions.Read([]byte(read(t, file)))); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestRegionsCheckFails(t *testing.T) {
-	file := regionsFile(t, "eu-west-1")
-	edited := read(t, file) + "# by hand\n"
-	for text, want := range map[string]string{edited: "is not what this command writes", "": "holds no region"} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		code, _, stderr := command(t, "regions", "--check", "--file", file)
-		if code != exitFailed || !strings.Contains(stderr, file) || !strings.Contains(stderr, want) {
-			t.Errorf("%d, want 1 and %q: %s", code, want, stderr)
-		}
-		if read(t, file) != text {
-			t.Error("--check changed the file")
-		}
-	}
-}
-
-func TestRegionsJSON(t *testing.T) {
-	file := regionsFile(t, "eu-west-1")
-	code, stdout, stderr := command(t, "regions", "--json", "--add", "eu-west-2", "--file", file)
-	var got map[string]any
-	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != exitOK {
-		t.Fatalf("%d, %v: %s%s", code, err, stdout, stderr)
-	}
-	want := map[string]any{"file": file, "changed": true, "regions": []any{"eu-west-1", "eu-west-2"}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

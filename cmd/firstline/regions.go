@@ -2,28 +2,34 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"firstline/internal/atomicfile"
 	"firstline/internal/regions"
+	"firstline/internal/tfstate"
+	"firstline/internal/tfvars"
 	"firstline/internal/toolchain"
 )
 
 func newRegions() *cobra.Command {
 	var (
-		file      string
-		only, add []string
-		check     bool
-		asJSON    bool
+		o      regionsOptions
+		asJSON bool
 	)
 	c := &cobra.Command{
 		Use:   "regions",
@@ -33,79 +39,294 @@ each region that regions.tfvars may name.
 
 Without a flag it holds the 17 regions that every account has enabled, plus
 those that --add brought in before. Every region costs a provider process in
-each plan, so whoever uses few may cut the list with --only. Cut no region that
-is still deployed: Terraform could no longer destroy what is in it.`,
-		Example: "  firstline regions --add eu-south-1\n  firstline regions --only eu-west-1,us-east-1\n  firstline regions --check",
-		Args:    noArgs,
+each plan, so whoever uses few may cut the list: --from to the regions that var
+files name, --only to those listed. Several --from files count together. Every
+commercial AWS region may be named.
+
+A region that is still deployed is kept, and said so: without its provider
+Terraform could no longer destroy what is in it. To find out, the command reads
+the state of the folder that regions.tf lies in: of the selected workspace only
+(TF_WORKSPACE counts), so keep what another workspace holds. A backend must be
+initialised (terraform init) and its credentials at hand, else no region is
+dropped and the exit code is 1. State is read only when a region is to go.
+
+--check, for CI, writes nothing and needs neither state nor credentials. It
+fails when the file is not what this command writes, or when it lacks a region
+that a --from file names.`,
+		Example: `  firstline regions --add eu-south-1
+  firstline regions --only eu-west-1,us-east-1
+  firstline regions --from terraform/regions.tfvars
+  firstline regions --from staging.tfvars --from production.tfvars --add us-west-2
+  firstline regions --check --from terraform/regions.tfvars`,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := exclusive(c, "only", "add", "check"); err != nil {
-				return err
-			}
-			for _, name := range []string{"only", "add"} {
-				if given, err := c.Flags().GetStringSlice(name); err == nil && len(given) == 0 && c.Flags().Changed(name) {
-					return usagef("--%s: name at least one region", name)
-				}
-			}
-			if file == "" {
-				root, err := toolchain.Root()
-				if err != nil {
-					return usageError{err}
-				}
-				file = filepath.Join(root, "terraform", "regions.tf")
-			}
-			old, err := os.ReadFile(file) //nolint:gosec // the operator names the file
-			if missing := errors.Is(err, fs.ErrNotExist); check && missing {
-				return fmt.Errorf("%s does not exist: run `firstline regions` and commit the file", file)
-			} else if err != nil && !missing {
-				return err
-			}
-			held := regions.Read(old)
-			if check && len(held) == 0 {
-				return fmt.Errorf("%s holds no region: run `firstline regions` and commit the file", file)
-			}
-			var want []string
-			switch {
-			case len(only) > 0:
-				want = only
-			case check || len(add) > 0 && len(held) > 0:
-				want = held
-			default:
-				want = slices.Concat(regions.Default(), held)
-			}
-			want = slices.Concat(want, add)
-			slices.Sort(want)
-			want = slices.Compact(want)
-			text, err := regions.Render(want)
-			if err != nil {
-				return usageError{err}
-			}
-			changed := !bytes.Equal(old, text)
-			switch {
-			case check && changed:
-				return fmt.Errorf("%s is not what this command writes: run `firstline regions` and commit the file", file)
-			case changed && !check:
-				if err := atomicfile.Write(file, text); err != nil {
+			for _, pair := range [][]string{{"only", "add"}, {"only", "from"}, {"check", "only"}, {"check", "add"}} {
+				if err := exclusive(c, pair...); err != nil {
 					return err
 				}
 			}
+			for _, name := range []string{"only", "add"} {
+				given, err := c.Flags().GetStringSlice(name)
+				if err == nil && c.Flags().Changed(name) && len(given) == 0 {
+					return usagef("--%s: name at least one region", name)
+				}
+			}
+			if slices.Contains(o.from, "") {
+				return usagef("--from: name a var file, such as regions.tfvars")
+			}
+			o.log = c.ErrOrStderr()
+			result, err := o.run(c.Context())
+			if err != nil {
+				return err
+			}
 			if asJSON {
-				return json.NewEncoder(c.OutOrStdout()).Encode(map[string]any{"file": file, "regions": want, "changed": changed})
+				return json.NewEncoder(c.OutOrStdout()).Encode(result)
 			}
-			state := "unchanged"
-			if changed {
-				state = "written"
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s, %s: %s\n", file, state, count(len(want), "region"), strings.Join(want, " "))
+			_, err = io.WriteString(c.OutOrStdout(), result.String())
 			return err
 		},
 	}
 	f := c.Flags()
-	f.StringSliceVar(&only, "only", nil, "exactly these regions, comma-separated or repeated")
-	f.StringSliceVar(&add, "add", nil, "these regions besides those in the file, comma-separated or repeated")
-	f.BoolVar(&check, "check", false, "write nothing; fail when the file is not what this command writes")
-	f.StringVar(&file, "file", "", "the file (default: terraform/regions.tf in the project's folder)")
+	f.StringSliceVar(&o.only, "only", nil, "exactly these regions, comma-separated or repeated")
+	f.StringSliceVar(&o.add, "add", nil, "these regions besides those in the file or of --from, comma-separated or repeated")
+	f.StringArrayVar(&o.from, "from", nil, "exactly the regions that this var file names; may be repeated")
+	f.BoolVar(&o.check, "check", false, "write nothing; fail when the file is not what this command writes or lacks a region of --from")
+	f.StringVar(&o.file, "file", "", "the file (default: terraform/regions.tf in the project's folder)")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	return c
+}
+
+// regionsOptions are what the command line says.
+type regionsOptions struct {
+	file            string
+	only, add, from []string
+	check           bool
+	log             io.Writer
+}
+
+// regionsResult is what the command prints.
+type regionsResult struct {
+	File    string   `json:"file"`
+	Regions []string `json:"regions"`
+	Changed bool     `json:"changed"`
+	// Kept are the regions that should have gone but are still deployed.
+	Kept []string `json:"kept"`
+}
+
+func (r regionsResult) String() string {
+	state := "unchanged"
+	if r.Changed {
+		state = "written"
+	}
+	text := fmt.Sprintf("%s: %s, %s: %s\n", r.File, state, count(len(r.Regions), "region"), strings.Join(r.Regions, " "))
+	switch len(r.Kept) {
+	case 0:
+	case 1:
+		text += r.Kept[0] + " is kept: the state still holds it; take it out of the var file and apply first, then run this again\n"
+	default:
+		text += strings.Join(r.Kept, ", ") + " are kept: the state still holds them; take them out of the var file and apply first, then run this again\n"
+	}
+	return text
+}
+
+func (o *regionsOptions) run(ctx context.Context) (regionsResult, error) {
+	if o.file == "" {
+		root, err := toolchain.Root()
+		if err != nil {
+			return regionsResult{}, usageError{err}
+		}
+		o.file = filepath.Join(root, "terraform", "regions.tf")
+	}
+	old, err := os.ReadFile(o.file)
+	if missing := errors.Is(err, fs.ErrNotExist); o.check && missing {
+		return regionsResult{}, fmt.Errorf("%s does not exist: run `firstline regions` and commit the file", o.file)
+	} else if err != nil && !missing {
+		return regionsResult{}, err
+	}
+	held := regions.Read(old)
+	if o.check && len(held) == 0 {
+		return regionsResult{}, fmt.Errorf("%s holds no region: run `firstline regions` and commit the file", o.file)
+	}
+	named, err := namedBy(o.from)
+	if err != nil {
+		return regionsResult{}, usageError{err}
+	}
+	want, err := o.want(held, named)
+	if err != nil {
+		return regionsResult{}, err
+	}
+	text, err := regions.Render(want)
+	if err != nil {
+		return regionsResult{}, usageError{err}
+	}
+	if o.check {
+		if !bytes.Equal(old, text) {
+			return regionsResult{}, fmt.Errorf("%s is not what this command writes: run `firstline regions` and commit the file", o.file)
+		}
+		if err := covers(o.file, held, named); err != nil {
+			return regionsResult{}, err
+		}
+		return regionsResult{File: o.file, Regions: want, Kept: []string{}}, nil
+	}
+	kept, err := o.deployed(ctx, held, want)
+	if err != nil {
+		return regionsResult{}, err
+	}
+	if len(kept) > 0 {
+		want = union(want, kept)
+		if text, err = regions.Render(want); err != nil {
+			return regionsResult{}, fmt.Errorf("%s holds what the state still needs: %w", o.file, err)
+		}
+	}
+	changed := !bytes.Equal(old, text)
+	if changed {
+		if err := atomicfile.Write(o.file, text); err != nil {
+			return regionsResult{}, err
+		}
+	}
+	return regionsResult{File: o.file, Regions: want, Changed: changed, Kept: kept}, nil
+}
+
+// want returns the regions that the file is to hold, as far as the command line
+// goes.
+func (o *regionsOptions) want(held []string, named map[string]string) ([]string, error) {
+	switch {
+	case len(o.only) > 0:
+		return union(o.only), nil
+	case len(named) > 0 && !o.check:
+		return union(slices.Collect(maps.Keys(named)), o.add), nil
+	}
+	// What the file holds stays; somebody may have put a name in by hand.
+	if err := regions.Check(held); err != nil {
+		err = fmt.Errorf("%s: %w", o.file, err)
+		if o.check {
+			return nil, err
+		}
+		return nil, usageError{err}
+	}
+	if o.check || len(o.add) > 0 && len(held) > 0 {
+		return union(held, o.add), nil
+	}
+	return union(regions.Default(), held, o.add), nil
+}
+
+// union returns all names, sorted and without repetition.
+func union(lists ...[]string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(lists...))))
+}
+
+// namedBy returns the regions that var files name, with where.
+func namedBy(files []string) (map[string]string, error) {
+	named := map[string]string{}
+	for _, file := range files {
+		found, err := tfvars.Named(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range slices.Sorted(maps.Keys(found)) {
+			if err := regions.Check([]string{name}); err != nil {
+				return nil, fmt.Errorf("%s: %w", found[name], err)
+			}
+			named[name] = cmp.Or(named[name], found[name])
+		}
+	}
+	if len(files) > 0 && len(named) == 0 {
+		return nil, fmt.Errorf("%s: sets no regions; name the var file that does with --from", strings.Join(files, ", "))
+	}
+	return named, nil
+}
+
+// covers returns an error when a var file names a region that the file lacks.
+func covers(file string, held []string, named map[string]string) error {
+	var missing, where []string
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		if !slices.Contains(held, name) {
+			missing = append(missing, name)
+			where = append(where, fmt.Sprintf("%s (%s)", name, named[name]))
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s lacks %s: run `firstline regions --add %s` and commit the file", file, strings.Join(where, ", "), strings.Join(missing, ","))
+}
+
+// deployed returns those regions that the state holds among those that would go
+// from the file, or an error when that cannot be told.
+func (o *regionsOptions) deployed(ctx context.Context, held, want []string) ([]string, error) {
+	if len(held) == 0 {
+		// The file is gone or empty; what it held may be deployed all the same.
+		held = regions.Known()
+	}
+	going := slices.DeleteFunc(union(held), func(name string) bool { return slices.Contains(want, name) })
+	if len(going) == 0 {
+		return []string{}, nil
+	}
+	dir := filepath.Dir(o.file)
+	state, err := tfstate.Read(ctx, dir, os.Environ(), func(ctx context.Context) ([]byte, error) { return pullState(ctx, dir, o.log) })
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("no region is dropped from %s, since it cannot be told which the state still holds: %w", o.file, err)
+	}
+	return slices.DeleteFunc(going, func(name string) bool { return !slices.Contains(state.Held, name) }), nil
+}
+
+// pullWait is how long Terraform may take to end when it is interrupted.
+const pullWait = 10 * time.Second
+
+// pullState runs `terraform state pull`. It is not terraform-exec's, which takes
+// TF_WORKSPACE out of Terraform's environment: that would be another
+// workspace's state.
+func pullState(ctx context.Context, dir string, log io.Writer) ([]byte, error) {
+	root, err := toolchain.Root()
+	if err != nil {
+		return nil, err
+	}
+	t := toolchain.Toolchain{Build: filepath.Join(root, "build"), Log: log}
+	terraform, err := t.Terraform(ctx)
+	if err != nil {
+		return nil, err
+	}
+	config, err := t.CLIConfig()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, terraform, "state", "pull", "-no-color") //nolint:gosec // the Terraform that was found
+	cmd.Dir = dir
+	// It asks nobody, and its log would come between what it says.
+	cmd.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1", "TF_INPUT=0", "TF_LOG=", "TF_LOG_CORE=", "TF_LOG_PROVIDER=")
+	if config != "" {
+		cmd.Env = append(cmd.Env, "TF_CLI_CONFIG_FILE="+config)
+	}
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = pullWait
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("terraform state pull in %s: %s: run `terraform init` there, or give the credentials of its backend", dir, cmp.Or(gist(stderr.String()), err.Error()))
+	}
+	return stdout.Bytes(), nil
+}
+
+// gist returns the first error that Terraform says, its heading and the first
+// paragraph of the text below that is not source code, on one line; "" when it
+// says none.
+func gist(stderr string) string {
+	_, said, ok := strings.Cut(stderr, "Error: ")
+	if !ok {
+		return ""
+	}
+	said, _, _ = strings.Cut(said, "\nError: ")
+	var parts []string
+	for part := range strings.SplitSeq(said, "\n\n") {
+		isSource := strings.HasPrefix(strings.TrimLeft(part, "\n"), "  on ")
+		if part = strings.Join(strings.Fields(part), " "); part != "" && !isSource {
+			parts = append(parts, strings.TrimSuffix(part, "."))
+		}
+	}
+	return strings.Join(parts[:min(len(parts), 2)], ": ")
 }
 
 // exclusive returns a usage error when more than one of the flags was given.

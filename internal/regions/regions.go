@@ -94,18 +94,8 @@ func Render(names []string) ([]byte, error) {
 	sorted := slices.Clone(names)
 	slices.Sort(sorted)
 	sorted = slices.Compact(sorted)
-	longest := len(slices.MaxFunc(sorted, func(a, b string) int { return len(a) - len(b) }))
-	type entry struct {
-		Name string
-		// Pad lines up what follows the name, as terraform fmt would.
-		Pad string
-	}
-	var entries []entry
-	for _, name := range sorted {
-		entries = append(entries, entry{name, strings.Repeat(" ", longest-len(name))})
-	}
 	var out bytes.Buffer
-	if err := file.Execute(&out, entries); err != nil {
+	if err := file.Execute(&out, sorted); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), nil

@@ -1,10 +1,8 @@
 package stage
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +14,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-exec/tfexec"
+
+	"firstline/internal/tfstream"
 )
 
 // parallelism of an apply: most of a deployment's time is the provider's wait
@@ -137,47 +137,26 @@ func (w *World) Deploy(ctx context.Context, dir string, tell Progress) (err erro
 	return nil
 }
 
-// watch reads Terraform's machine-readable output
-// (https://developer.hashicorp.com/terraform/internals/machine-readable-ui),
-// tells how far it is, and returns its errors.
+// watch reads an apply's output, tells how far it is, and returns its errors.
 func watch(r io.Reader, tell Progress) (said []string) {
 	done, planned := 0, 0
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		var m struct {
-			Type    string `json:"type"`
-			Level   string `json:"@level"`
-			Message string `json:"@message"`
-			Changes struct {
-				Add int `json:"add"`
-			} `json:"changes"`
-			Hook struct {
-				Action string `json:"action"`
-			} `json:"hook"`
-			Diagnostic struct {
-				Summary string `json:"summary"`
-				Detail  string `json:"detail"`
-			} `json:"diagnostic"`
-		}
-		if json.Unmarshal(lines.Bytes(), &m) != nil {
-			continue
-		}
+	err := tfstream.Read(r, func(m tfstream.Message) {
 		switch {
-		case m.Type == "change_summary" && planned == 0:
+		case m.Type == tfstream.ChangeSummary && planned == 0:
 			planned = m.Changes.Add
-		case m.Type == "apply_complete" && m.Hook.Action == "create":
+		case m.Type == tfstream.ApplyComplete && m.Hook.Action == "create":
 			done++
-		case m.Type == "diagnostic" && m.Level == "error":
-			said = append(said, m.Diagnostic.Summary+": "+m.Diagnostic.Detail)
+		case m.Type == tfstream.Diagnosed && m.Diagnostic.Error():
+			said = append(said, m.Diagnostic.String())
 		default:
-			continue
+			return
 		}
 		if tell != nil {
 			tell(done, planned)
 		}
+	})
+	if err != nil {
+		said = append(said, err.Error())
 	}
-	// Whatever is left keeps Terraform from blocking on a full pipe.
-	_, _ = io.Copy(io.Discard, r)
 	return said
 }

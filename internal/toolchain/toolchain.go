@@ -85,15 +85,29 @@ func (t Toolchain) Terraform(ctx context.Context) (string, error) {
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
-	t.say("no Terraform %s on PATH: installing %s into %s", TerraformVersions, terraformInstall, bin)
+	found := onPath(ctx)
+	t.say("%s, wanted is %s: installing %s into %s", found, TerraformVersions, terraformInstall, bin)
 	if err := os.MkdirAll(bin, 0o750); err != nil {
 		return "", err
 	}
 	path, err = (&releases.ExactVersion{Product: product.Terraform, Version: version.Must(version.NewVersion(terraformInstall)), InstallDir: bin}).Install(ctx)
 	if err != nil {
-		return "", fmt.Errorf("install Terraform %s: %w; install it by hand (https://developer.hashicorp.com/terraform/install) and put it on PATH", terraformInstall, err)
+		return "", fmt.Errorf("%s, wanted is %s, and %s could not be installed (%w): install it by hand (https://developer.hashicorp.com/terraform/install) and put it on PATH", found, TerraformVersions, terraformInstall, err)
 	}
 	return path, nil
+}
+
+// onPath says which Terraform is on PATH.
+func onPath(ctx context.Context) string {
+	path, err := exec.LookPath("terraform")
+	if err != nil {
+		return "no Terraform is on PATH"
+	}
+	have, err := product.Terraform.GetVersion(ctx, path)
+	if err != nil {
+		return fmt.Sprintf("the Terraform on PATH does not tell its version (%v)", err)
+	}
+	return fmt.Sprintf("the Terraform on PATH is %s", have)
 }
 
 // Moto returns the path of a moto_server that fits: the one on PATH, one

@@ -98,12 +98,16 @@ variables {
 run "regions_of_the_file_and_no_other" {
   command = plan
   assert {
-    condition     = toset(keys(output.alarm_names)) == toset(["eu-west-1"])
+    condition     = output.eu-west-1.region == "eu-west-1" && output.eu-west-2 == null && output.us-west-2 == null
     error_message = "a region that the file does not name is not deployed"
   }
   assert {
-    condition     = output.alarm_names["eu-west-1"] == tolist(["firstline-cpu-i-0c1cbf2e7abdedf75"])
+    condition     = output.eu-west-1.alarm_names == tolist(["firstline-cpu-i-0c1cbf2e7abdedf75"])
     error_message = "the instances' alarms"
+  }
+  assert {
+    condition     = output.eu-west-1.version == trimspace(file("VERSION"))
+    error_message = "the version that is deployed"
   }
   assert {
     condition     = local.tags == { project = "firstline", version = trimspace(file("VERSION")), repository = "firstline" }
@@ -123,9 +127,10 @@ run "every_variable_wrong" {
     repository                = "https://user:password@git.example.com/firstline"
     slack_token               = "xoxb-test\n"
     opsgenie_api_key          = "a b"
+    max_retries               = 0
   }
   expect_failures = [
-    var.regions, var.subscribers, var.execution_timeout_seconds, var.tags, var.repository, var.slack_token, var.opsgenie_api_key,
+    var.regions, var.subscribers, var.execution_timeout_seconds, var.tags, var.repository, var.slack_token, var.opsgenie_api_key, var.max_retries,
   ]
 }
 
@@ -136,6 +141,7 @@ run "every_variable_wrong_in_another_way" {
     execution_timeout_seconds = 90000
     tags                      = { "aws:team" = "ops" }
     repository                = ""
+    max_retries               = 2.5
   }
-  expect_failures = [var.regions, var.execution_timeout_seconds, var.tags, var.repository]
+  expect_failures = [var.regions, var.execution_timeout_seconds, var.tags, var.repository, var.max_retries]
 }

@@ -17,3 +17,8 @@ output "settings_path" {
   description = "Path of the instances' settings in SSM; the instance id follows."
   value       = local.settings_path
 }
+
+output "log_group" {
+  description = "Name of the log group of the function."
+  value       = aws_cloudwatch_log_group.function.name
+}

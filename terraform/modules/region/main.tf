@@ -1,3 +1,6 @@
+data "aws_region" "current" {}
+data "aws_caller_identity" "current" {}
+
 locals {
   # The rule matches alarms by this prefix. The deployment's own alarms begin
   # with NAME-self- and never start an incident.

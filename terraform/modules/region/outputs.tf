@@ -1,3 +1,18 @@
+output "region" {
+  description = "Name of the region."
+  value       = data.aws_region.current.id
+}
+
+output "account_id" {
+  description = "Id of the account."
+  value       = data.aws_caller_identity.current.account_id
+}
+
+output "name" {
+  description = "Prefix of every name."
+  value       = var.name
+}
+
 output "state_machine_arn" {
   description = "ARN of the state machine; one execution is one incident."
   value       = module.workflow.arn
@@ -8,9 +23,24 @@ output "function_name" {
   value       = module.function.name
 }
 
+output "function_arn" {
+  description = "ARN of the published version of the function that incidents call."
+  value       = module.function.arn
+}
+
+output "settings_path" {
+  description = "Path of the instances' settings in SSM; the instance id follows."
+  value       = module.function.settings_path
+}
+
 output "rule_name" {
   description = "Name of the EventBridge rule that starts incidents."
   value       = module.trigger.rule_name
+}
+
+output "canary_rule_name" {
+  description = "Name of the EventBridge rule that starts dry incidents."
+  value       = module.trigger.canary_rule_name
 }
 
 output "dead_letter_queue_url" {
@@ -31,4 +61,19 @@ output "alarm_names" {
 output "self_alarm_names" {
   description = "Names of the alarms on the deployment itself."
   value       = sort(concat(module.workflow.alarm_names, module.trigger.alarm_names))
+}
+
+output "instance_ids" {
+  description = "Ids of the instances that are watched."
+  value       = sort(keys(var.settings.instances))
+}
+
+output "function_log_group" {
+  description = "Name of the log group of the function."
+  value       = module.function.log_group
+}
+
+output "execution_log_group" {
+  description = "Name of the log group of the state machine's executions."
+  value       = module.workflow.log_group
 }

@@ -9,18 +9,32 @@ locals {
 
   queue_name = "${var.name}-dead-letter"
   queue_arn  = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.queue_name}"
+
+  # What both rules match; they differ in the source, and so no event matches
+  # both.
+  pattern = {
+    "detail-type" = ["CloudWatch Alarm State Change"]
+    resources     = [{ prefix = "arn:${local.partition}:cloudwatch:${local.region}:${local.account}:alarm:${var.alarm_prefix}" }]
+    detail        = { state = { value = ["ALARM"] } }
+  }
+  rule_arns = [aws_cloudwatch_event_rule.alarm.arn, aws_cloudwatch_event_rule.canary.arn]
 }
 
 resource "aws_cloudwatch_event_rule" "alarm" {
   name        = "${var.name}-alarm"
   description = "An alarm ${var.alarm_prefix}... rings: start an incident."
 
-  event_pattern = jsonencode({
-    source        = ["aws.cloudwatch"]
-    "detail-type" = ["CloudWatch Alarm State Change"]
-    resources     = [{ prefix = "arn:${local.partition}:cloudwatch:${local.region}:${local.account}:alarm:${var.alarm_prefix}" }]
-    detail        = { state = { value = ["ALARM"] } }
-  })
+  event_pattern = jsonencode(merge(local.pattern, { source = ["aws.cloudwatch"] }))
+}
+
+# Rehearsals: EventBridge takes no event of an aws. source from an account, and
+# the function makes an incident dry for this source alone. Events of other
+# accounts, which a bus may admit, are none of ours.
+resource "aws_cloudwatch_event_rule" "canary" {
+  name        = "${var.name}-canary"
+  description = "A rehearsed alarm ${var.alarm_prefix}...: start a dry incident, which reboots nothing and tells nobody."
+
+  event_pattern = jsonencode(merge(local.pattern, { source = ["firstline.canary"], account = [local.account] }))
 }
 
 data "aws_iam_policy_document" "assume" {
@@ -41,14 +55,14 @@ data "aws_iam_policy_document" "assume" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [aws_cloudwatch_event_rule.alarm.arn]
+      values   = local.rule_arns
     }
   }
 }
 
 resource "aws_iam_role" "trigger" {
   name               = "${var.name}-trigger-${local.region}"
-  description        = "The rule ${var.name}-alarm in ${local.region}."
+  description        = "The rules ${var.name}-alarm and ${var.name}-canary in ${local.region}."
   assume_role_policy = data.aws_iam_policy_document.assume.json
 }
 
@@ -86,6 +100,24 @@ resource "aws_cloudwatch_event_target" "incident" {
   depends_on = [aws_iam_role_policy.trigger]
 }
 
+# Whoever rehearses waits for minutes at most.
+resource "aws_cloudwatch_event_target" "canary" {
+  rule     = aws_cloudwatch_event_rule.canary.name
+  arn      = var.state_machine_arn
+  role_arn = aws_iam_role.trigger.arn
+
+  retry_policy {
+    maximum_event_age_in_seconds = 300
+    maximum_retry_attempts       = 185
+  }
+
+  dead_letter_config {
+    arn = aws_sqs_queue.dead_letter.arn
+  }
+
+  depends_on = [aws_iam_role_policy.trigger]
+}
+
 # SSE-SQS: the managed key alias/aws/sqs would lock EventBridge out.
 resource "aws_sqs_queue" "dead_letter" {
   name                      = local.queue_name
@@ -96,7 +128,7 @@ resource "aws_sqs_queue" "dead_letter" {
 
 data "aws_iam_policy_document" "dead_letter" {
   statement {
-    sid       = "FromRule"
+    sid       = "FromRules"
     actions   = ["sqs:SendMessage"]
     resources = [local.queue_arn]
 
@@ -108,7 +140,7 @@ data "aws_iam_policy_document" "dead_letter" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [aws_cloudwatch_event_rule.alarm.arn]
+      values   = local.rule_arns
     }
   }
 

@@ -3,6 +3,11 @@ output "rule_name" {
   value       = aws_cloudwatch_event_rule.alarm.name
 }
 
+output "canary_rule_name" {
+  description = "Name of the rule that starts dry incidents."
+  value       = aws_cloudwatch_event_rule.canary.name
+}
+
 output "dead_letter_queue_url" {
   description = "URL of the queue for events that could not start an incident."
   value       = aws_sqs_queue.dead_letter.url

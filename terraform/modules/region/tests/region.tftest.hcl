@@ -46,6 +46,44 @@ run "nobody_to_tell" {
     condition     = output.self_alarm_names == tolist(["firstline-self-dead-letter", "firstline-self-executions-aborted", "firstline-self-executions-failed", "firstline-self-executions-timed-out"])
     error_message = "the deployment's own alarms share no prefix with the instances'"
   }
+  assert {
+    condition     = output.region == "eu-west-1" && output.account_id == "123456789012" && output.name == "firstline"
+    error_message = "what is deployed where"
+  }
+  assert {
+    condition     = output.function_name == "firstline-responder" && output.settings_path == "/firstline/instances/" && output.rule_name == "firstline-alarm" && output.canary_rule_name == "firstline-canary"
+    error_message = "names of what the operator's command asks for"
+  }
+  assert {
+    condition     = output.instance_ids == tolist(["i-0c1cbf2e7abdedf75"])
+    error_message = "the instances"
+  }
+  assert {
+    condition     = output.function_log_group == "/aws/lambda/firstline-responder" && output.execution_log_group == "/aws/vendedlogs/states/firstline"
+    error_message = "the log groups"
+  }
+}
+
+run "arns_of_what_is_deployed" {
+  command = plan
+  override_resource {
+    target          = module.function.aws_lambda_function.responder
+    override_during = plan
+    values          = { qualified_arn = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:1" }
+  }
+  override_resource {
+    target          = module.workflow.aws_sfn_state_machine.responder
+    override_during = plan
+    values          = { arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline" }
+  }
+  assert {
+    condition     = output.function_arn == "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:1"
+    error_message = "the version of the function that incidents call, not the function"
+  }
+  assert {
+    condition     = output.state_machine_arn == "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
+    error_message = "the state machine"
+  }
 }
 
 run "somebody_to_tell" {

@@ -22,6 +22,84 @@ run "rule" {
   }
 }
 
+run "canary_rule" {
+  command = plan
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.canary.event_pattern) == {
+      source        = ["firstline.canary"]
+      account       = ["123456789012"]
+      "detail-type" = ["CloudWatch Alarm State Change"]
+      resources     = [{ prefix = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-" }]
+      detail        = { state = { value = ["ALARM"] } }
+    }
+    error_message = aws_cloudwatch_event_rule.canary.event_pattern
+  }
+  assert {
+    condition     = length(setintersection(jsondecode(aws_cloudwatch_event_rule.alarm.event_pattern).source, jsondecode(aws_cloudwatch_event_rule.canary.event_pattern).source)) == 0
+    error_message = "no event matches both rules"
+  }
+  assert {
+    condition     = aws_cloudwatch_event_rule.canary.name == "firstline-canary" && output.canary_rule_name == "firstline-canary" && output.rule_name == "firstline-alarm"
+    error_message = "names of the rules"
+  }
+}
+
+run "canary_target" {
+  command = plan
+  override_resource {
+    target          = aws_iam_role.trigger
+    override_during = plan
+    values          = { arn = "arn:aws:iam::123456789012:role/firstline-trigger-eu-west-1" }
+  }
+  override_resource {
+    target          = aws_sqs_queue.dead_letter
+    override_during = plan
+    values          = { arn = "arn:aws:sqs:eu-west-1:123456789012:firstline-dead-letter" }
+  }
+  assert {
+    condition     = aws_cloudwatch_event_target.canary.rule == "firstline-canary" && aws_cloudwatch_event_target.incident.rule == "firstline-alarm"
+    error_message = "each rule has its target"
+  }
+  assert {
+    condition     = aws_cloudwatch_event_target.canary.arn == var.state_machine_arn && aws_cloudwatch_event_target.canary.role_arn == aws_cloudwatch_event_target.incident.role_arn && aws_cloudwatch_event_target.canary.dead_letter_config[0].arn == aws_cloudwatch_event_target.incident.dead_letter_config[0].arn
+    error_message = "the same state machine, role and queue as of a real alarm"
+  }
+  assert {
+    condition     = aws_cloudwatch_event_target.canary.input == null && aws_cloudwatch_event_target.canary.input_path == null && length(aws_cloudwatch_event_target.canary.input_transformer) == 0 && length(aws_cloudwatch_event_target.incident.input_transformer) == 0
+    error_message = "the event goes in as it is, with its source"
+  }
+  assert {
+    condition     = aws_cloudwatch_event_target.canary.retry_policy[0].maximum_event_age_in_seconds == 300
+    error_message = "how long it is tried"
+  }
+}
+
+run "both_rules_are_admitted_and_no_other" {
+  command = plan
+  override_resource {
+    target          = aws_cloudwatch_event_rule.alarm
+    override_during = plan
+    values          = { arn = "arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm" }
+  }
+  override_resource {
+    target          = aws_cloudwatch_event_rule.canary
+    override_during = plan
+    values          = { arn = "arn:aws:events:eu-west-1:123456789012:rule/firstline-canary" }
+  }
+  assert {
+    condition = [for c in data.aws_iam_policy_document.assume.statement[0].condition : [c.test, c.variable, toset(c.values)] if c.variable == "aws:SourceArn"] == [
+      ["ArnEquals", "aws:SourceArn", toset(["arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm", "arn:aws:events:eu-west-1:123456789012:rule/firstline-canary"])],
+    ]
+    error_message = "who may take the role"
+  }
+  assert {
+    condition = [for c in data.aws_iam_policy_document.dead_letter.statement[0].condition : [c.test, c.variable, toset(c.values)]] == [
+      ["ArnEquals", "aws:SourceArn", toset(["arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm", "arn:aws:events:eu-west-1:123456789012:rule/firstline-canary"])],
+    ]
+    error_message = "who may write to the queue"
+  }
+}
+
 run "target" {
   command = plan
   assert {

@@ -1,0 +1,151 @@
+package tfstate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/hcl/v2/json"
+)
+
+// Read returns the state of the Terraform root in dir: of the workspace that is
+// selected there, or that environ's TF_WORKSPACE names. A local state that no
+// backend is configured for is read from its file; any other is what pull
+// returns, which runs `terraform state pull` in dir.
+//
+// It returns an error, one line that says what to do, when the configuration
+// cannot be read, when its backend is not initialised, when pull fails, and when
+// what is found is no state: then nothing is known about what is deployed.
+func Read(ctx context.Context, dir string, environ []string, pull func(context.Context) ([]byte, error)) (State, error) {
+	backend, err := backendOf(dir)
+	if err != nil {
+		return State{}, err
+	}
+	data := filepath.Join(dir, ".terraform")
+	if own := lookup(environ, "TF_DATA_DIR"); own != "" {
+		data = own
+		if !filepath.IsAbs(data) {
+			data = filepath.Join(dir, data)
+		}
+	}
+	// Terraform notes here which backend it was initialised with.
+	_, err = os.Stat(filepath.Join(data, "terraform.tfstate"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return State{}, err
+	}
+	initialised := err == nil
+	source := "the state"
+	var raw []byte
+	switch {
+	case initialised:
+		raw, err = pull(ctx)
+	case backend != "":
+		return State{}, fmt.Errorf("%s, which is not initialised: run `terraform init` in %s first", backend, dir)
+	default:
+		source = filepath.Join(dir, local(environ, data))
+		raw, err = os.ReadFile(source) //nolint:gosec // the state of the folder that the operator names
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return State{}, err
+	}
+	s, err := Parse(raw)
+	if err != nil {
+		return State{}, fmt.Errorf("%s: %w", source, err)
+	}
+	return s, nil
+}
+
+// local returns the path of the selected workspace's state, below the root, when
+// there is no backend.
+func local(environ []string, data string) string {
+	workspace := lookup(environ, "TF_WORKSPACE")
+	if workspace == "" {
+		selected, _ := os.ReadFile(filepath.Join(data, "environment")) //nolint:gosec // Terraform's own note
+		workspace = strings.TrimSpace(string(selected))
+	}
+	if workspace == "" || workspace == "default" {
+		return "terraform.tfstate"
+	}
+	return filepath.Join("terraform.tfstate.d", workspace, "terraform.tfstate")
+}
+
+// lookup returns the value of a variable of an environment; the last one counts.
+func lookup(environ []string, name string) string {
+	value := ""
+	for _, entry := range environ {
+		if v, ok := strings.CutPrefix(entry, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+// backendOf returns where and which backend the configuration in dir names, as
+// the beginning of a sentence; "" when it names none.
+func backendOf(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	found := ""
+	for _, e := range entries {
+		name := e.Name()
+		isJSON := strings.HasSuffix(name, ".tf.json")
+		// Terraform passes over hidden files; editors' back-ups end otherwise.
+		if e.IsDir() || strings.HasPrefix(name, ".") || !isJSON && !strings.HasSuffix(name, ".tf") {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		src, err := os.ReadFile(path) //nolint:gosec // a file of the root
+		if err != nil {
+			return "", err
+		}
+		var file *hcl.File
+		var diags hcl.Diagnostics
+		if isJSON {
+			file, diags = json.Parse(src, path)
+		} else {
+			file, diags = hclsyntax.ParseConfig(src, path, hcl.InitialPos)
+		}
+		if diags.HasErrors() {
+			return "", unparsed(diags, path)
+		}
+		settings, _, diags := file.Body.PartialContent(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "terraform"}}})
+		if diags.HasErrors() {
+			return "", unparsed(diags, path)
+		}
+		for _, block := range settings.Blocks {
+			backends, _, diags := block.Body.PartialContent(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "backend", LabelNames: []string{"type"}}, {Type: "cloud"}}})
+			if diags.HasErrors() {
+				return "", unparsed(diags, path)
+			}
+			for _, b := range backends.Blocks {
+				kind := "in HCP Terraform"
+				if len(b.Labels) > 0 {
+					kind = fmt.Sprintf("in the backend %q", b.Labels[0])
+				}
+				found = fmt.Sprintf("%s:%d keeps it %s", path, b.DefRange.Start.Line, kind)
+			}
+		}
+	}
+	return found, nil
+}
+
+// unparsed returns the first error of a file as one line.
+func unparsed(diags hcl.Diagnostics, path string) error {
+	for _, d := range diags {
+		if d.Severity == hcl.DiagError && d.Subject != nil {
+			return fmt.Errorf("%s:%d: %s; mend it first", path, d.Subject.Start.Line, strings.Join(strings.Fields(d.Summary+": "+d.Detail), " "))
+		}
+	}
+	return fmt.Errorf("%s: %w; mend it first", path, diags)
+}

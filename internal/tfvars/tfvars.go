@@ -1,0 +1,461 @@
+// Package tfvars reads the root's variables from where Terraform reads them
+// (https://developer.hashicorp.com/terraform/language/values/variables): the
+// environment, the files of the root's folder, and the files of -var-file.
+//
+// It knows just what the command has to know before it runs Terraform, which
+// has the last word on every value.
+package tfvars
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/hcl/v2/json"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+)
+
+// Defaults of the root's variables, which are terraform/variables.tf's and
+// modules/settings' own.
+const (
+	defaultName         = "firstline"
+	defaultArchitecture = "arm64"
+)
+
+// envPrefix begins the name of a variable in the environment.
+const envPrefix = "TF_VAR_"
+
+// secretNames are the variables that belong into the environment only.
+var secretNames = []string{"slack_token", "opsgenie_api_key"}
+
+// Vars are the root's variables.
+type Vars struct {
+	regions map[string]region
+	name    string
+	pkg     string
+	secrets map[string]string
+}
+
+// region is what var.regions holds for a region.
+type region struct {
+	instances []string
+	// where is the file and line.
+	where string
+}
+
+// Regions returns the names of the regions to deploy to, sorted. Whether they
+// are regions is not looked at.
+func (v Vars) Regions() []string { return slices.Sorted(maps.Keys(v.regions)) }
+
+// Instances returns the ids of the instances to watch in a region, sorted.
+func (v Vars) Instances(name string) []string { return slices.Clone(v.regions[name].instances) }
+
+// Where returns the file and line that name a region, or the environment
+// variable, "" for a region that is not named.
+func (v Vars) Where(name string) string { return v.regions[name].where }
+
+// Name returns the prefix of every name that is deployed.
+func (v Vars) Name() string { return v.name }
+
+// Package returns the path of the function's zip; it is relative when the
+// folder given to Load was.
+func (v Vars) Package() string { return v.pkg }
+
+// Secrets returns where a secret stands in a file, which it should not: the
+// variable's name => file and line.
+func (v Vars) Secrets() map[string]string { return maps.Clone(v.secrets) }
+
+// Load returns the variables as Terraform reads them when it runs in dir:
+// environ's TF_VAR_ variables, then in dir terraform.tfvars,
+// terraform.tfvars.json and those that end in .auto.tfvars or .auto.tfvars.json
+// by name, then files in their order, whose paths are relative to the working
+// directory of this process. What comes later wins.
+//
+// An error is one line with the file and the line in it: of a file that is not
+// there, is none, or does not parse, and of variables without which nothing can
+// be deployed. Unknown variables and wrong settings are Terraform's to report.
+func Load(dir string, files []string, environ []string) (Vars, error) {
+	l := loader{vars: map[string]variable{}, secrets: map[string]string{}}
+	l.environment(environ)
+	own, err := automatic(dir)
+	if err != nil {
+		return Vars{}, err
+	}
+	for _, file := range slices.Concat(own, files) {
+		if err := l.file(file); err != nil {
+			return Vars{}, err
+		}
+	}
+	v := Vars{secrets: l.secrets}
+	if v.regions, err = l.regions(); err != nil {
+		return Vars{}, err
+	}
+	if v.name, err = l.name(); err != nil {
+		return Vars{}, err
+	}
+	v.pkg, err = l.pkg(dir)
+	return v, err
+}
+
+// Named returns the regions that one var file names, with the file and line of
+// each; none when it does not set the variable. It fails as Load does.
+func Named(file string) (map[string]string, error) {
+	l := loader{vars: map[string]variable{}, secrets: map[string]string{}}
+	if err := l.file(file); err != nil {
+		return nil, err
+	}
+	if _, ok := l.vars["regions"]; !ok {
+		return nil, nil
+	}
+	found, err := l.regions()
+	if err != nil {
+		return nil, err
+	}
+	named := map[string]string{}
+	for name, r := range found {
+		named[name] = r.where
+	}
+	return named, nil
+}
+
+// automatic returns the files that Terraform reads unasked, in its order.
+func automatic(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: name the folder of the Terraform root", dir, cause(err))
+	}
+	var files []string
+	for _, name := range []string{"terraform.tfvars", "terraform.tfvars.json"} {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err == nil {
+			files = append(files, path)
+		}
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".auto.tfvars") || strings.HasSuffix(e.Name(), ".auto.tfvars.json") {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
+	return files, nil
+}
+
+// cause returns an error of the file system without the path, which the caller
+// names.
+func cause(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}
+
+// variable is a value that is not evaluated before it is known to win: Terraform
+// does not look at those that lose either.
+type variable struct {
+	// text is the value of an environment variable, which a variable of a simple
+	// type takes as it is.
+	text *string
+	expr hcl.Expression
+	// where is the file and line, or the name of the environment variable.
+	where string
+}
+
+// loader collects variables; what is added later wins.
+type loader struct {
+	vars map[string]variable
+	// files are those that were read.
+	files   []string
+	secrets map[string]string
+}
+
+func (l *loader) environment(environ []string) {
+	for _, entry := range environ {
+		key, value, _ := strings.Cut(entry, "=")
+		if name, ok := strings.CutPrefix(key, envPrefix); ok {
+			l.vars[name] = variable{text: &value, where: key}
+		}
+	}
+}
+
+func (l *loader) file(path string) error {
+	src, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		if info, failed := os.Stat(path); failed == nil && info.IsDir() {
+			return fmt.Errorf("%s is a folder: name a var file in it", path)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: there is no such var file: copy terraform/regions.example.tfvars, or name another with --var-file", path)
+		}
+		return fmt.Errorf("%s: %w", path, cause(err))
+	}
+	return l.add(path, src)
+}
+
+// add adds the text of a file.
+func (l *loader) add(path string, src []byte) error {
+	l.files = append(l.files, path)
+	var file *hcl.File
+	var diags hcl.Diagnostics
+	if strings.HasSuffix(path, ".json") {
+		file, diags = json.Parse(src, path)
+	} else {
+		file, diags = hclsyntax.ParseConfig(src, path, hcl.InitialPos)
+	}
+	if err := first(diags, path); err != nil {
+		return err
+	}
+	if body, ok := file.Body.(*hclsyntax.Body); ok && len(body.Blocks) > 0 {
+		b := body.Blocks[0]
+		if b.Type == "variable" {
+			return fmt.Errorf("%s: a variable is declared here; a var file sets values: write name = value", at(b.TypeRange))
+		}
+		return fmt.Errorf("%s: %s is written as a block; a var file sets values: write %[2]s = { ... }", at(b.TypeRange), b.Type)
+	}
+	attributes, diags := file.Body.JustAttributes()
+	if err := first(diags, path); err != nil {
+		return err
+	}
+	for name, a := range attributes {
+		l.vars[name] = variable{expr: a.Expr, where: at(a.NameRange)}
+		if !slices.Contains(secretNames, name) {
+			continue
+		}
+		if value, diags := a.Expr.Value(nil); diags.HasErrors() || !value.IsNull() {
+			l.secrets[name] = at(a.NameRange)
+		}
+	}
+	return nil
+}
+
+// first returns the first error of HCL as one line.
+func first(diags hcl.Diagnostics, path string) error {
+	for _, d := range diags {
+		if d.Severity != hcl.DiagError {
+			continue
+		}
+		where := path
+		if d.Subject != nil {
+			where = at(*d.Subject)
+		}
+		return fmt.Errorf("%s: %s", where, sentence(d))
+	}
+	return nil
+}
+
+// sentence returns what a diagnostic says, on one line.
+func sentence(d *hcl.Diagnostic) string {
+	text := d.Summary
+	if d.Detail != "" {
+		text += ": " + d.Detail
+	}
+	return strings.TrimSuffix(strings.Join(strings.Fields(text), " "), ".")
+}
+
+func at(r hcl.Range) string { return fmt.Sprintf("%s:%d", r.Filename, r.Start.Line) }
+
+// expression returns the variable as an expression of HCL, which is how
+// Terraform reads variables of the environment whose type is not a simple one.
+func (v variable) expression() (hcl.Expression, error) {
+	if v.text == nil {
+		return v.expr, nil
+	}
+	expr, diags := hclsyntax.ParseExpression([]byte(*v.text), v.where, hcl.InitialPos)
+	return expr, first(diags, v.where)
+}
+
+// value returns the value of a variable, and the expression that it comes from.
+func (v variable) value() (cty.Value, hcl.Expression, error) {
+	expr, err := v.expression()
+	if err != nil {
+		return cty.NilVal, nil, err
+	}
+	value, diags := expr.Value(nil)
+	if err := first(diags, v.where); err != nil {
+		return cty.NilVal, nil, err
+	}
+	return value, expr, nil
+}
+
+const regionsWanted = `want { "eu-west-1" = { instances = { "i-0123456789abcdef0" = {} } } }`
+
+func (l *loader) regions() (map[string]region, error) {
+	v, ok := l.vars["regions"]
+	if !ok {
+		read := ""
+		if len(l.files) > 0 {
+			read = " (" + strings.Join(l.files, ", ") + ")"
+		}
+		return nil, fmt.Errorf("no file sets regions%s: pass --var-file regions.tfvars", read)
+	}
+	value, expr, err := v.value()
+	if err != nil {
+		return nil, err
+	}
+	if !isMap(value) {
+		return nil, fmt.Errorf("%s: regions is %s; %s", v.where, kind(value), regionsWanted)
+	}
+	if value.LengthInt() == 0 {
+		return nil, fmt.Errorf("%s: regions names no region; %s, or remove everything with `firstline destroy`", v.where, regionsWanted)
+	}
+	items, err := entries(expr, v.where, "region")
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]region{}
+	for name, value := range value.AsValueMap() {
+		r := region{where: v.where}
+		item := items[name]
+		if item != nil {
+			r.where = l.at(item.Key.Range(), v)
+		}
+		if !isMap(value) {
+			return nil, fmt.Errorf("%s: regions[%q] is %s; want { instances = { \"i-0123456789abcdef0\" = {} } }", r.where, name, kind(value))
+		}
+		if instances := value.AsValueMap()["instances"]; instances != cty.NilVal && !instances.IsNull() {
+			if !isMap(instances) {
+				return nil, fmt.Errorf("%s: regions[%q].instances is %s; want { \"i-0123456789abcdef0\" = {} }", r.where, name, kind(instances))
+			}
+			r.instances = slices.Sorted(maps.Keys(instances.AsValueMap()))
+			if item != nil {
+				if err := unique(item.Value, v.where); err != nil {
+					return nil, err
+				}
+			}
+		}
+		found[name] = r
+	}
+	return found, nil
+}
+
+// at is the position of a part of a variable.
+func (l *loader) at(r hcl.Range, v variable) string {
+	if v.text != nil {
+		return v.where
+	}
+	return at(r)
+}
+
+// unique returns an error when a region names an instance twice.
+func unique(expr hcl.Expression, where string) error {
+	fields, err := entries(expr, where, "setting")
+	if err != nil || fields["instances"] == nil {
+		return err
+	}
+	_, err = entries(fields["instances"].Value, where, "instance")
+	return err
+}
+
+// entries returns the entries of a map's expression by key; none when it is
+// another expression that yields a map. Terraform takes the last of two entries
+// of one key without a word, and then instances go unwatched: here it is an
+// error.
+func entries(expr hcl.Expression, where, what string) (map[string]*hcl.KeyValuePair, error) {
+	pairs, diags := hcl.ExprMap(expr)
+	if diags.HasErrors() {
+		return nil, nil
+	}
+	found := map[string]*hcl.KeyValuePair{}
+	for i := range pairs {
+		value, diags := pairs[i].Key.Value(nil)
+		if err := first(diags, where); err != nil {
+			return nil, err
+		}
+		key, err := convert.Convert(value, cty.String)
+		if err != nil || key.IsNull() {
+			continue
+		}
+		if before := found[key.AsString()]; before != nil {
+			return nil, fmt.Errorf("%s: %s %q is named a second time, after line %d; Terraform would take the second alone: make them one", at(pairs[i].Key.Range()), what, key.AsString(), before.Key.Range().Start.Line)
+		}
+		found[key.AsString()] = &pairs[i]
+	}
+	return found, nil
+}
+
+func isMap(v cty.Value) bool {
+	return !v.IsNull() && v.IsWhollyKnown() && (v.Type().IsObjectType() || v.Type().IsMapType())
+}
+
+// kind names the type of a value, with its article.
+func kind(v cty.Value) string {
+	switch ty := v.Type(); {
+	case v.IsNull():
+		return "null"
+	case ty.IsTupleType():
+		return "a list"
+	case ty == cty.Bool:
+		return "true or false"
+	default:
+		return "a " + ty.FriendlyName()
+	}
+}
+
+// text returns a value as a string, as Terraform converts it; "" when it cannot.
+func text(v cty.Value) string {
+	s, err := convert.Convert(v, cty.String)
+	if err != nil || s.IsNull() || !s.IsKnown() {
+		return ""
+	}
+	return s.AsString()
+}
+
+func (l *loader) name() (string, error) {
+	v, ok := l.vars["name"]
+	if !ok {
+		return defaultName, nil
+	}
+	if v.text != nil {
+		return *v.text, nil
+	}
+	value, _, err := v.value()
+	if err != nil {
+		return "", err
+	}
+	if value.IsNull() || !value.Type().IsPrimitiveType() {
+		return "", fmt.Errorf("%s: name is %s; want a string, such as %q", v.where, kind(value), defaultName)
+	}
+	return text(value), nil
+}
+
+// pkg returns function.package as modules/settings completes it and Terraform
+// finds it: from its working directory, which is dir, with ~ for the home
+// folder. A value that modules/settings refuses counts as none, as it does there.
+func (l *loader) pkg(dir string) (string, error) {
+	path, architecture := "", defaultArchitecture
+	if v, ok := l.vars["function"]; ok {
+		value, _, err := v.value()
+		if err != nil {
+			return "", err
+		}
+		if isMap(value) {
+			fields := value.AsValueMap()
+			if p, ok := fields["package"]; ok {
+				path = text(p)
+			}
+			if a, ok := fields["architecture"]; ok && slices.Contains([]string{"arm64", "x86_64"}, text(a)) {
+				architecture = text(a)
+			}
+		}
+	}
+	if path == "" {
+		path = filepath.Join("..", "build", "responder-"+architecture+".zip")
+	}
+	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || rest[0] == '/') {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("function.package: %s: %w", path, err)
+		}
+		path = filepath.Join(home, rest)
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	return path, nil
+}

@@ -1,0 +1,373 @@
+package tfvars
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"firstline/internal/toolchain"
+)
+
+// folder writes files into a folder of their own.
+func folder(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+const one = `regions = { "eu-west-1" = { instances = { "i-01234567" = {} } } }` + "\n"
+
+func TestLoad(t *testing.T) {
+	dir := folder(t, map[string]string{"r.tfvars": `
+		name = "pager"
+		unknown = 1
+		regions = {
+			"us-east-1" = { instances = { "i-b" = { url = { path = "/x" } }, "i-a" = {} }, vpc = {} }
+			"eu-west-1" = { instances = {} }
+			eu-west-2   = { instances = null }
+			"eu-west-3" = {}
+		}
+		function = { architecture = "x86_64" }
+	`})
+	v, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"eu-west-1", "eu-west-2", "eu-west-3", "us-east-1"}, v.Regions()); diff != "" {
+		t.Errorf("regions (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"i-a", "i-b"}, v.Instances("us-east-1")); diff != "" {
+		t.Errorf("instances (-want +got):\n%s", diff)
+	}
+	for _, name := range []string{"eu-west-1", "eu-west-2", "eu-west-3", "nowhere"} {
+		if ids := v.Instances(name); len(ids) > 0 {
+			t.Errorf("%s: %v, want none", name, ids)
+		}
+	}
+	for name, want := range map[string]string{"eu-west-2": filepath.Join(dir, "r.tfvars") + ":7", "nowhere": ""} {
+		if got := v.Where(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	if v.Name() != "pager" || len(v.Secrets()) > 0 {
+		t.Errorf("%q, %v", v.Name(), v.Secrets())
+	}
+	if want := filepath.Join(filepath.Dir(dir), "build", "responder-x86_64.zip"); v.Package() != want {
+		t.Errorf("got %s, want %s", v.Package(), want)
+	}
+}
+
+func TestPackage(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	for set, want := range map[string]string{
+		``:                            "build/responder-arm64.zip",
+		`function = {}`:               "build/responder-arm64.zip",
+		`function = null`:             "build/responder-arm64.zip",
+		`function = { package = "" }`: "build/responder-arm64.zip",
+		`function = { package = null, architecture = null }`: "build/responder-arm64.zip",
+		`function = { architecture = "amd64" }`:              "build/responder-arm64.zip",
+		`function = { architecture = "x86_64" }`:             "build/responder-x86_64.zip",
+		`function = { package = "../out/f.zip" }`:            "out/f.zip",
+		`function = { package = "f.zip", x = 1 }`:            "terraform/f.zip",
+		`function = { package = "/srv/f.zip" }`:              "/srv/f.zip",
+		`function = { package = "~/f.zip" }`:                 filepath.Join(home, "f.zip"),
+		`function = { package = "~f.zip" }`:                  "terraform/~f.zip",
+	} {
+		dir := folder(t, map[string]string{"terraform/terraform.tfvars": one + set})
+		if !filepath.IsAbs(want) {
+			want = filepath.Join(dir, want)
+		}
+		v, err := Load(filepath.Join(dir, "terraform"), nil, nil)
+		if err != nil || v.Package() != want {
+			t.Errorf("%s: got %s, %v; want %s", set, v.Package(), err, want)
+		}
+	}
+}
+
+// TestPrecedence also asks Terraform itself, whose word it is.
+func TestPrecedence(t *testing.T) {
+	terraform, err := toolchain.Toolchain{Build: "../../build", Log: t.Output()}.Terraform(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const root = `
+		variable "regions" { type = any }
+		variable "function" {
+			type    = any
+			default = {}
+		}
+		variable "name" {
+			type    = string
+			default = "firstline"
+		}
+	`
+	set := func(name string) string { return `name = "` + name + `"` + "\n" }
+	for _, tt := range []struct {
+		name    string
+		files   map[string]string
+		args    []string
+		environ []string
+		want    string
+	}{
+		{"default", nil, nil, nil, "firstline"},
+		{"environment", nil, nil, []string{"TF_VAR_name=env", "TF_VAR_nowhere=x"}, "env"},
+		{"environment, as it is", nil, nil, []string{"TF_VAR_name=\"env\" = ["}, `"env" = [`},
+		{"environment, empty", nil, nil, []string{"TF_VAR_name="}, ""},
+		{"terraform.tfvars", map[string]string{"terraform.tfvars": set("own")}, nil, []string{"TF_VAR_name=env"}, "own"},
+		{"terraform.tfvars.json", map[string]string{"terraform.tfvars": set("own"), "terraform.tfvars.json": `{"name": "json"}`}, nil, nil, "json"},
+		{"auto", map[string]string{"terraform.tfvars.json": `{"name": "json"}`, "a.auto.tfvars": set("auto")}, nil, nil, "auto"},
+		{"auto, in lexical order", map[string]string{"b.auto.tfvars.json": `{"name": "b"}`, "a.auto.tfvars": set("a"), "B.auto.tfvars": set("B")}, nil, nil, "b"},
+		{"auto, JSON is no later kind", map[string]string{"a.auto.tfvars.json": `{"name": "a"}`, "b.auto.tfvars": set("b")}, nil, nil, "b"},
+		{"auto, of the root's folder only", map[string]string{"sub/a.auto.tfvars": set("sub"), "other.tfvars": set("other")}, nil, nil, "firstline"},
+		{"files", map[string]string{"z.auto.tfvars": set("auto"), "1": set("1"), "2.json": `{"name": "2"}`}, []string{"2.json", "1"}, []string{"TF_VAR_name=env"}, "1"},
+		{"files, the last", map[string]string{"1": set("1"), "2.json": `{"//": "note", "name": "2"}`}, []string{"1", "2.json"}, nil, "2"},
+		{"what loses is not evaluated", map[string]string{"1": "name = nowhere\n", "2": set("2")}, []string{"1", "2"}, nil, "2"},
+		{"a number", map[string]string{"1": "name = 7\n"}, []string{"1"}, nil, "7"},
+		{"JSON is literal", map[string]string{"1.json": `{"name": "$${x}"}`}, []string{"1.json"}, nil, "$${x}"},
+		{"an expression", map[string]string{"1": `name = 1 == 2 ? "x" : "a${"b"}"` + "\n"}, []string{"1"}, nil, "ab"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir := folder(t, tt.files)
+			if err := os.WriteFile(filepath.Join(dir, "main.tf"), []byte(root), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			environ := append([]string{`TF_VAR_regions={ eu-west-1 = { instances = {} } }`, `TF_VAR_function={ package = "f.zip" }`}, tt.environ...)
+			args := []string{"console"}
+			var files []string
+			for _, a := range tt.args {
+				files = append(files, filepath.Join(dir, a))
+				args = append(args, "-var-file="+a)
+			}
+			v, err := Load(dir, files, environ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.Name() != tt.want {
+				t.Errorf("got %q, want %q", v.Name(), tt.want)
+			}
+			cmd := exec.CommandContext(t.Context(), terraform, args...)
+			cmd.Dir = dir
+			// Nothing of the caller's own, which may hold TF_VAR_ too.
+			cmd.Env = append([]string{"HOME=" + t.TempDir(), "CHECKPOINT_DISABLE=1"}, environ...)
+			cmd.Stdin = strings.NewReader("base64encode(jsonencode([var.name, keys(var.regions), var.function.package]))\n")
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatalf("%v: %s%s", err, out, &stderr)
+			}
+			var says []any
+			if err := json.Unmarshal(decoded(t, string(out)), &says); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			mine := []any{v.Name(), []any{v.Regions()[0]}, strings.TrimPrefix(v.Package(), dir+"/")}
+			if diff := cmp.Diff(says, mine); diff != "" {
+				t.Errorf("(-Terraform +Load):\n%s", diff)
+			}
+		})
+	}
+}
+
+// decoded decodes what terraform console prints of a base64 string.
+func decoded(t *testing.T, out string) []byte {
+	t.Helper()
+	var raw []byte
+	if err := json.Unmarshal([]byte(strings.TrimSpace(out)), &raw); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return raw
+}
+
+func TestSecretsInFiles(t *testing.T) {
+	dir := folder(t, map[string]string{
+		"terraform.tfvars": one + "slack_token = \"xoxb-1\"\nopsgenie_api_key = null\n",
+		"a.auto.tfvars":    "opsgenie_api_key = not-even-quoted\n",
+		"last.tfvars":      "slack_token = null\n",
+	})
+	v, err := Load(dir, []string{filepath.Join(dir, "last.tfvars")}, []string{"TF_VAR_slack_token=xoxb-2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"slack_token": filepath.Join(dir, "terraform.tfvars") + ":2", "opsgenie_api_key": filepath.Join(dir, "a.auto.tfvars") + ":1"}
+	if diff := cmp.Diff(want, v.Secrets()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"r.tfvars", "", "no file sets regions (DIR/r.tfvars): pass --var-file regions.tfvars"},
+		{"r.tfvars", "name = \"x\"\n", "no file sets regions (DIR/r.tfvars): pass"},
+		{"r.json", "", "DIR/r.json:1: "},
+		{"r.json", `{"regions": {"eu-west-1": {}`, "DIR/r.json:1: "},
+		{"r.json", `"regions"`, "DIR/r.json:1: "},
+		{"r.tfvars", "\n\nregions = {\n", "DIR/r.tfvars:4: "},
+		{"r.tfvars", "regions = { eu-west-1 = {} }\nname = \"x\n", "DIR/r.tfvars:2: "},
+		{"r.tfvars", one + one, "DIR/r.tfvars:2: Attribute redefined: "},
+		{"r.tfvars", "\nregions {\n}\n", `DIR/r.tfvars:2: regions is written as a block; a var file sets values: write regions = { ... }`},
+		{"r.tfvars", "variable \"regions\" {\n}\n", "DIR/r.tfvars:1: a variable is declared here; a var file sets values: write name = value"},
+		{"r.tfvars", "regions = var.x\n", "DIR/r.tfvars:1: Variables not allowed: "},
+		{"r.tfvars", "regions = {\n  a = upper(\"x\")\n}\n", "DIR/r.tfvars:2: Function calls not allowed: "},
+		{"r.tfvars", "regions = [\"eu-west-1\"]\n", `DIR/r.tfvars:1: regions is a list; want { "eu-west-1" = { instances = {`},
+		{"r.tfvars", "regions = \"eu-west-1\"\n", "DIR/r.tfvars:1: regions is a string; want {"},
+		{"r.tfvars", "regions = null\n", "DIR/r.tfvars:1: regions is null; want {"},
+		{"r.tfvars", "regions = {}\n", "DIR/r.tfvars:1: regions names no region; want {"},
+		{"r.tfvars", "regions = {\n  eu-west-1 = [\"i-01234567\"]\n}\n", `DIR/r.tfvars:2: regions["eu-west-1"] is a list; want { instances = {`},
+		{"r.tfvars", "regions = {\n  eu-west-1 = null\n}\n", `DIR/r.tfvars:2: regions["eu-west-1"] is null; want {`},
+		{"r.tfvars", "regions = {\n  eu-west-1 = { instances = true }\n}\n", `DIR/r.tfvars:2: regions["eu-west-1"].instances is true or false; want { "i-`},
+		{"r.json", "{\"regions\": {\n\"eu-west-1\": {\"instances\": [\"i-0\"]}}}", `DIR/r.json:2: regions["eu-west-1"].instances is a list; want { "i-`},
+		{"r.tfvars", "regions = {\n  eu-west-1 = {}\n  \"eu-west-1\" = {}\n}\n", `DIR/r.tfvars:3: region "eu-west-1" is named a second time, after line 2; Terraform would take the second alone: make them one`},
+		{"r.tfvars", "regions = {\n  eu-west-1 = { instances = {\n i-a = {}\n i-a = {} } }\n}\n", `DIR/r.tfvars:4: instance "i-a" is named a second time, after line 3;`},
+		{"r.tfvars", one + "name = null\n", `DIR/r.tfvars:2: name is null; want a string, such as "firstline"`},
+		{"r.tfvars", one + "name = [1]\n", `DIR/r.tfvars:2: name is a list; want a string`},
+		{"r.tfvars", one + "function = { package = nowhere }\n", "DIR/r.tfvars:2: Variables not allowed: "},
+		{"r.tfvars", "\xff", "DIR/r.tfvars:1: "},
+	} {
+		dir := folder(t, map[string]string{tt.name: tt.text})
+		_, err := Load(dir, []string{filepath.Join(dir, tt.name)}, nil)
+		want := strings.ReplaceAll(tt.want, "DIR", dir)
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q:\n got %v\nwant %s", tt.text, err, want)
+		}
+	}
+}
+
+func TestLoadRefusesEnvironment(t *testing.T) {
+	dir := t.TempDir()
+	for text, want := range map[string]string{
+		"":                      "TF_VAR_regions:1: ",
+		"{ eu-west-1 = ":        "TF_VAR_regions:1: ",
+		"eu-west-1":             "TF_VAR_regions:1: Variables not allowed",
+		`"eu-west-1"`:           "TF_VAR_regions: regions is a string; want {",
+		"{ eu-west-1 = [] }":    `TF_VAR_regions: regions["eu-west-1"] is a list; want {`,
+		"{ a = {}\n a = {}\n }": `TF_VAR_regions:2: region "a" is named a second time`,
+	} {
+		if _, err := Load(dir, nil, []string{"TF_VAR_regions=" + text}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", text, err, want)
+		}
+	}
+	if _, err := Load(dir, nil, nil); err == nil || err.Error() != "no file sets regions: pass --var-file regions.tfvars" {
+		t.Error(err)
+	}
+}
+
+func TestLoadRefusesPaths(t *testing.T) {
+	dir := folder(t, map[string]string{"r.tfvars": one, "sub/x": "", "auto/x.auto.tfvars/y": ""})
+	for _, tt := range []struct{ dir, file, want string }{
+		{"", "nowhere.tfvars", "DIR/nowhere.tfvars: there is no such var file"},
+		{"", "sub", "DIR/sub is a folder: name a var file in it"},
+		{"", "r.tfvars/x", "DIR/r.tfvars/x: not a directory"},
+		{"nowhere", "r.tfvars", "DIR/nowhere: no such file or directory: name the folder of the Terraform root"},
+		{"auto", "r.tfvars", "DIR/auto/x.auto.tfvars is a folder"},
+	} {
+		_, err := Load(filepath.Join(dir, tt.dir), []string{filepath.Join(dir, tt.file)}, nil)
+		if want := strings.ReplaceAll(tt.want, "DIR", dir); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", tt.file, err, want)
+		}
+	}
+}
+
+func TestPathsAreOfTheWorkingDirectory(t *testing.T) {
+	dir := folder(t, map[string]string{"r.tfvars": one, "terraform/main.tf": ""})
+	t.Chdir(dir)
+	v, err := Load("terraform", []string{"r.tfvars"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Where("eu-west-1") != "r.tfvars:1" || v.Package() != "build/responder-arm64.zip" {
+		t.Errorf("%s, %s", v.Where("eu-west-1"), v.Package())
+	}
+}
+
+func TestNamed(t *testing.T) {
+	dir := folder(t, map[string]string{"r.tfvars": "regions = {\n  us-east-1 = {}\n  \"eu-wset-1\" = {}\n}\n", "other.tfvars": "name = \"x\"\n", "bad.tfvars": "regions = []\n"})
+	r := filepath.Join(dir, "r.tfvars")
+	for file, want := range map[string]map[string]string{"r.tfvars": {"us-east-1": r + ":2", "eu-wset-1": r + ":3"}, "other.tfvars": nil} {
+		got, err := Named(filepath.Join(dir, file))
+		if err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", file, diff)
+		}
+	}
+	for _, file := range []string{"bad.tfvars", "nowhere.tfvars"} {
+		if _, err := Named(filepath.Join(dir, file)); err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+// TestExample holds that the example that operators copy can be read.
+func TestExample(t *testing.T) {
+	v, err := Load(t.TempDir(), []string{"../../terraform/regions.example.tfvars"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"eu-west-1", "us-east-1"}, v.Regions()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	example, err := os.ReadFile("../../terraform/regions.example.tfvars")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(example, false)
+	f.Add([]byte(`{"regions": {"eu-west-1": {"instances": {"i-0": {}}}}, "name": 1, "function": {"package": "x"}}`), true)
+	f.Add([]byte("regions = { (true ? \"a\" : null) = {}, a = { for k in [] : k => k } }\nname = \"${1}\"\n"), false)
+	f.Add([]byte("regions = { for k, v in { a = {} } : k => v... }\nslack_token = 1\n"), false)
+	f.Fuzz(func(t *testing.T, src []byte, isJSON bool) {
+		path := "f.tfvars"
+		if isJSON {
+			path = "f.json"
+		}
+		l := loader{vars: map[string]variable{}, secrets: map[string]string{}}
+		err := l.add(path, src)
+		if err == nil {
+			_, err = l.name()
+		}
+		if err == nil {
+			_, err = l.pkg(".")
+		}
+		var found map[string]region
+		if err == nil {
+			found, err = l.regions()
+		}
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("an error of several lines: %q", err)
+			}
+			return
+		}
+		v := Vars{regions: found}
+		if !slices.IsSorted(v.Regions()) || len(found) == 0 {
+			t.Errorf("%v", v.Regions())
+		}
+		for _, name := range slices.Collect(maps.Keys(found)) {
+			if v.Where(name) == "" {
+				t.Errorf("%q is nowhere", name)
+			}
+		}
+	})
+}

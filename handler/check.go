@@ -15,10 +15,10 @@ func checkURL(ctx context.Context, h *Handler, inc *incident.Incident) error {
 }
 
 // checkRoute53 looks at the instance's health check. After a reboot only what
-// Route 53's checkers saw since then counts.
+// Route 53's checkers saw since then counts; a dry incident has rebooted nothing.
 func checkRoute53(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	var since time.Time
-	if inc.Reboot != nil {
+	if inc.Reboot != nil && !inc.Dry {
 		since = inc.Reboot.At
 	}
 	f, err := h.Route53.Check(ctx, inc.Settings.Route53, since)

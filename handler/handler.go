@@ -82,9 +82,11 @@ type SSHCheck interface {
 	Check(ctx context.Context, instanceID string, s checks.SSHSettings) (checks.Finding, error)
 }
 
-// Notifier sends a message; see notify.Slack and notify.OpsGenie.
+// Notifier sends a message, or does all of it but the sending and returns the
+// text; see notify.Slack and notify.OpsGenie.
 type Notifier interface {
 	Send(ctx context.Context, m notify.Message) error
+	Rehearse(ctx context.Context, m notify.Message) (text string, err error)
 }
 
 // maxMessage bounds an error's message, in bytes: Step Functions keeps it in
@@ -111,8 +113,8 @@ var steps = map[string]step{
 	checks.NameRoute53: onIncident(checkRoute53),
 	checks.NameSSH:     onIncident(checkSSH),
 	"reboot":           onIncident(reboot),
-	"slack":            onAnything(func(h *Handler) Notifier { return h.Slack }),
-	"opsgenie":         onAnything(func(h *Handler) Notifier { return h.OpsGenie }),
+	"slack":            onAnything(channel{incident.ActionSlack, func(h *Handler) Notifier { return h.Slack }}),
+	"opsgenie":         onAnything(channel{incident.ActionPage, func(h *Handler) Notifier { return h.OpsGenie }}),
 }
 
 // Steps returns the names of all steps, sorted.
@@ -123,6 +125,11 @@ func Steps() []string { return slices.Sorted(maps.Keys(steps)) }
 // fault.Kind: aws-lambda-go passes a chosen name on only in that form.
 func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	start := time.Now()
+	if rehearses(payload) {
+		dry := *h
+		dry.Log = h.Log.With(slog.Bool("dry", true))
+		h = &dry
+	}
 	name, inc, err := h.run(ctx, payload)
 	var out []byte
 	if err == nil {
@@ -133,6 +140,21 @@ func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 		return nil, messages.InvokeResponse_Error{Type: string(fault.KindOf(err)), Message: incident.Clip(err.Error(), maxMessage)}
 	}
 	return out, nil
+}
+
+// rehearses reports whether a payload is of a dry incident, as far as the log is
+// concerned: it has to be known before anything can fail.
+func rehearses(payload []byte) bool {
+	var p struct {
+		Event    json.RawMessage `json:"event"`
+		Incident struct {
+			Dry   bool            `json:"dry"`
+			Event json.RawMessage `json:"event"`
+		} `json:"incident"`
+	}
+	// What does not decode stays empty.
+	_ = json.Unmarshal(payload, &p)
+	return p.Incident.Dry || incident.SourceOf(p.Event) == incident.SourceCanary || incident.SourceOf(p.Incident.Event) == incident.SourceCanary
 }
 
 // run decodes the payload and runs its step within the function's time.
@@ -180,9 +202,15 @@ func onIncident(do func(context.Context, *Handler, *incident.Incident) error) st
 	}
 }
 
+// channel is a way to tell people, and what an incident calls it.
+type channel struct {
+	action   string
+	notifier func(*Handler) Notifier
+}
+
 // onAnything makes a step that tells of an incident however little is known
 // of it: a message that nobody gets is worse than an ugly one.
-func onAnything(notifier func(*Handler) Notifier) step {
+func onAnything(c channel) step {
 	return func(ctx context.Context, h *Handler, req request) (*incident.Incident, error) {
 		if err := only(req, "incident"); err != nil {
 			return nil, err
@@ -194,7 +222,11 @@ func onAnything(notifier func(*Handler) Notifier) step {
 				inc.Error = &incident.Error{Error: string(fault.InvalidInput), Cause: fmt.Sprintf("decode incident: %v", err)}
 			}
 		}
-		return inc, tell(ctx, h, notifier(h), inc)
+		if inc.InstanceID == "" && incident.SourceOf(inc.Event) == incident.SourceCanary {
+			// The step open, which says so otherwise, has failed.
+			inc.Dry = true
+		}
+		return inc, tell(ctx, h, c, inc)
 	}
 }
 

@@ -44,12 +44,16 @@ type fake struct {
 	describe   error
 	rebootErr  error
 	reboots    int
+	dryRuns    int
+	dryErr     error // allowed, unless EC2 says something else
 	alarm      cwtypes.StateValue
 	alarmErr   error
 	finding    checks.Finding
 	checkErr   error
 	since      time.Time
 	sent       []notify.Message
+	rehearsed  []notify.Message
+	asked      int // for the alarm's state
 	sendErr    error
 	panics     bool
 }
@@ -76,12 +80,17 @@ func (f *fake) DescribeInstances(context.Context, *ec2.DescribeInstancesInput, .
 	return out, nil
 }
 
-func (f *fake) RebootInstances(context.Context, *ec2.RebootInstancesInput, ...func(*ec2.Options)) (*ec2.RebootInstancesOutput, error) {
+func (f *fake) RebootInstances(_ context.Context, in *ec2.RebootInstancesInput, _ ...func(*ec2.Options)) (*ec2.RebootInstancesOutput, error) {
+	if aws.ToBool(in.DryRun) {
+		f.dryRuns++
+		return &ec2.RebootInstancesOutput{}, f.dryErr
+	}
 	f.reboots++
 	return &ec2.RebootInstancesOutput{}, f.rebootErr
 }
 
 func (f *fake) DescribeAlarms(context.Context, *cloudwatch.DescribeAlarmsInput, ...func(*cloudwatch.Options)) (*cloudwatch.DescribeAlarmsOutput, error) {
+	f.asked++
 	if f.alarmErr != nil {
 		return nil, f.alarmErr
 	}
@@ -91,6 +100,11 @@ func (f *fake) DescribeAlarms(context.Context, *cloudwatch.DescribeAlarmsInput, 
 func (f *fake) Send(_ context.Context, m notify.Message) error {
 	f.sent = append(f.sent, m)
 	return f.sendErr
+}
+
+func (f *fake) Rehearse(_ context.Context, m notify.Message) (string, error) {
+	f.rehearsed = append(f.rehearsed, m)
+	return "the message", f.sendErr
 }
 
 type urlFake struct{ *fake }
@@ -645,8 +659,10 @@ func FuzzInvoke(f *testing.F) {
 	f.Add([]byte(openPayload(string(event))))
 	f.Add([]byte(`{"step":"url","incident":{"instanceId":"i-0c1cbf2e7abdedf75","region":"eu-west-1","accountId":"123456789012","run":1,"settings":{}}}`))
 	f.Add([]byte(`{"step":"slack","incident":[]}`))
+	f.Add([]byte(openPayload(strings.Replace(string(event), incident.SourceAlarm, incident.SourceCanary, 1))))
+	f.Add([]byte(`{"step":"reboot","incident":{"dry":true,"instanceId":"i-0c1cbf2e7abdedf75","region":"eu-west-1","accountId":"123456789012","run":1,"settings":{}}}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		fk := &fake{parameters: settingsAt(`{}`), state: "running"}
+		fk := &fake{parameters: settingsAt(`{}`), state: "running", dryErr: allowed}
 		h, _ := newHandler(fk)
 		out, err := h.Invoke(t.Context(), payload)
 		if err == nil && !json.Valid(out) {
@@ -660,6 +676,10 @@ func FuzzInvoke(f *testing.F) {
 		}
 		if fk.reboots > 0 && !bytes.Contains(payload, []byte(`reboot`)) {
 			t.Error("rebooted without being told to")
+		}
+		var inc incident.Incident
+		if err == nil && json.Unmarshal(out, &inc) == nil && inc.Dry && fk.reboots+len(fk.sent) > 0 {
+			t.Errorf("a dry incident made %d reboots and sent %d messages", fk.reboots, len(fk.sent))
 		}
 	})
 }

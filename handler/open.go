@@ -17,10 +17,9 @@ import (
 	"firstline/internal/incident"
 )
 
-// event is what is read of "CloudWatch Alarm State Change"
+// event is what is read of "CloudWatch Alarm State Change", beside its source
 // (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html).
 type event struct {
-	Source     string   `json:"source"`
 	DetailType string   `json:"detail-type"`
 	Account    string   `json:"account"`
 	Region     string   `json:"region"`
@@ -68,6 +67,10 @@ func open(ctx context.Context, h *Handler, req request) (*incident.Incident, err
 	if inc.Settings, err = h.readSettings(ctx, inc.InstanceID, have); err != nil {
 		return inc, err
 	}
+	if inc.Dry {
+		// Nothing boots, so there is nothing to wait for.
+		inc.Settings.Boot = incident.Boot{FirstLookSeconds: 1, IntervalSeconds: 1, WindowSeconds: 1}
+	}
 	return inc, nil
 }
 
@@ -78,8 +81,9 @@ func fromEvent(raw json.RawMessage, region string) (*incident.Incident, error) {
 	if err := json.Unmarshal(raw, &e); err != nil {
 		return nil, fmt.Errorf("event: not an alarm's event: %w", err)
 	}
-	if e.Source != "aws.cloudwatch" || e.DetailType != "CloudWatch Alarm State Change" {
-		return nil, fmt.Errorf(`event: source %q with detail-type %q is not an alarm's; want "aws.cloudwatch" with "CloudWatch Alarm State Change"`, e.Source, e.DetailType)
+	source := incident.SourceOf(raw)
+	if source != incident.SourceAlarm && source != incident.SourceCanary || e.DetailType != "CloudWatch Alarm State Change" {
+		return nil, fmt.Errorf(`event: source %q with detail-type %q is not an alarm's; want %q (or %q for a dry run) with "CloudWatch Alarm State Change"`, source, e.DetailType, incident.SourceAlarm, incident.SourceCanary)
 	}
 	if e.Detail.State.Value != "ALARM" {
 		return nil, fmt.Errorf("event.detail.state.value: the alarm %q went to %q; only ALARM opens an incident", e.Detail.AlarmName, e.Detail.State.Value)
@@ -102,6 +106,7 @@ func fromEvent(raw json.RawMessage, region string) (*incident.Incident, error) {
 		InstanceID: id,
 		Region:     e.Region,
 		AccountID:  e.Account,
+		Dry:        source == incident.SourceCanary,
 		Alarm:      &incident.Alarm{Name: e.Detail.AlarmName, Metric: metric, Reason: e.Detail.State.Reason, At: at},
 		Run:        1,
 		Recovery:   &incident.Recovery{},

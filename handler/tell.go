@@ -16,14 +16,22 @@ import (
 // more than what it could say of the CPU.
 const alarmTime = 5 * time.Second
 
-// tell sends a message about the incident.
-func tell(ctx context.Context, h *Handler, n Notifier, inc *incident.Incident) error {
-	return n.Send(ctx, notify.Message{
-		Incident:   inc,
-		AlarmState: h.alarmState(ctx, inc),
-		Deployment: h.Deployment,
-		Now:        time.Now().UTC(),
-	})
+// tell sends a message about the incident. Of a dry incident nothing leaves the
+// function but the question for the secret: the message goes into the incident.
+func tell(ctx context.Context, h *Handler, c channel, inc *incident.Incident) error {
+	m := notify.Message{Incident: inc, Deployment: h.Deployment, Now: time.Now().UTC()}
+	if inc.Dry {
+		text, err := c.notifier(h).Rehearse(ctx, m)
+		if err != nil {
+			return err
+		}
+		inc.Suppress(c.action, text, m.Now)
+		return nil
+	}
+	m.AlarmState = h.alarmState(ctx, inc)
+	// The time that the message tells is that of its sending.
+	m.Now = time.Now().UTC()
+	return c.notifier(h).Send(ctx, m)
 }
 
 // alarmState asks CloudWatch for the alarm's state; it is "" when CloudWatch

@@ -1,9 +1,9 @@
 package notify
 
 import (
-	"net/url"
 	"regexp"
-	"strings"
+
+	"firstline/internal/console"
 )
 
 var (
@@ -13,13 +13,6 @@ var (
 	executionARN = regexp.MustCompile(`^arn:(aws[a-z-]*):states:([a-z0-9-]+):([0-9]{12}):execution:[0-9A-Za-z._-]{1,80}:[0-9A-Za-z._-]{1,80}$`)
 	alarmARN     = regexp.MustCompile(`^arn:(aws[a-z-]*):cloudwatch:([a-z0-9-]+):([0-9]{12}):alarm:(.{1,255})$`)
 )
-
-// consoles are the partitions with a public console, and its host.
-var consoles = map[string]string{
-	"aws":        "console.aws.amazon.com",
-	"aws-us-gov": "console.amazonaws-us-gov.com",
-	"aws-cn":     "console.amazonaws.cn",
-}
 
 // partitionOf returns the partition that the ARNs name, else the one that the
 // region belongs to; empty when neither tells.
@@ -31,17 +24,10 @@ func partitionOf(region string, arns ...string) string {
 			}
 		}
 	}
-	switch {
-	case !regionName.MatchString(region):
-		return ""
-	case strings.HasPrefix(region, "cn-"):
-		return "aws-cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		return "aws-us-gov"
-	case strings.Contains(region, "-iso"), strings.HasPrefix(region, "eusc-"):
+	if !regionName.MatchString(region) {
 		return ""
 	}
-	return "aws"
+	return console.Partition(region)
 }
 
 // link is a page of the AWS console.
@@ -50,24 +36,22 @@ type link struct{ label, url string }
 // consoleLinks returns the links whose ids are valid; none in a partition whose
 // console is not known.
 func consoleLinks(partition, region, execution, instance, alarm string) []link {
-	host, ok := consoles[partition]
+	pages, ok := console.In(partition, region)
 	if !ok {
 		return nil
 	}
-	page := func(service, region, fragment string) string {
-		return "https://" + host + "/" + service + "/home?region=" + url.QueryEscape(region) + "#" + fragment
-	}
 	var links []link
 	if parts := executionARN.FindStringSubmatch(execution); parts != nil && regionName.MatchString(parts[2]) {
-		links = append(links, link{"Execution", page("states", parts[2], "/v2/executions/details/"+execution)})
+		// It may be in another region than what it speaks of.
+		there, _ := console.In(partition, parts[2])
+		links = append(links, link{"Execution", there.Execution(execution)})
 	}
 	if regionName.MatchString(region) {
 		if instanceID.MatchString(instance) {
-			links = append(links, link{"Instance", page("ec2", region, "InstanceDetails:instanceId="+instance)})
+			links = append(links, link{"Instance", pages.Instance(instance)})
 		}
 		if alarm != "" {
-			name := strings.ReplaceAll(url.QueryEscape(alarm), "+", "%20")
-			links = append(links, link{"Alarm", page("cloudwatch", region, "alarmsV2:alarm/"+name)})
+			links = append(links, link{"Alarm", pages.Alarm(alarm)})
 		}
 	}
 	return links

@@ -78,30 +78,49 @@ func refuse(kind fault.Kind, format string, args ...any) *refusal {
 	return &refusal{kind: kind, after: -1, err: fmt.Errorf(format, args...)}
 }
 
+// credential is a secret on its way into a call, with all its values so far:
+// none of them may show in an error.
+type credential struct {
+	op, what string
+	source   Secret
+	used     []string
+}
+
+// read returns the secret's value, in the form in which it can be sent.
+func (c *credential) read(ctx context.Context, fresh bool) (string, error) {
+	if c.source == nil {
+		return "", fault.New(fault.Internal, c.op, "no source for %s", c.what)
+	}
+	key, err := c.source(ctx, fresh)
+	if err != nil {
+		return "", clean(fault.KindOf(err), c.op, fmt.Errorf("read %s: %w", c.what, err), c.used)
+	}
+	key = strings.TrimSpace(key)
+	c.used = append(c.used, key)
+	if key == "" {
+		return "", fault.New(fault.InvalidInput, c.op, "%s is missing: store it and try again", c.what)
+	}
+	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", fault.New(fault.InvalidInput, c.op, "%s holds characters that no such secret has: store it again", c.what)
+	}
+	return key, nil
+}
+
+// rehearse does what deliver does before its first call. It reads the secret at
+// its source: what a warm function still remembers says nothing about the next
+// incident.
+func rehearse(ctx context.Context, op, what string, secret Secret) error {
+	c := &credential{op: op, what: what, source: secret}
+	_, err := c.read(ctx, true)
+	return err
+}
+
 // deliver reads the secret and makes a call with it: once more with a fresh
 // secret after an authentication error, and again after a short rate limit. Its
 // errors have a kind and no secret in them.
 func deliver(ctx context.Context, op, what string, secret Secret, call func(ctx context.Context, key string) *refusal) error {
-	if secret == nil {
-		return fault.New(fault.Internal, op, "no source for %s", what)
-	}
-	var used []string
-	read := func(fresh bool) (string, error) {
-		key, err := secret(ctx, fresh)
-		if err != nil {
-			return "", clean(fault.KindOf(err), op, fmt.Errorf("read %s: %w", what, err), used)
-		}
-		key = strings.TrimSpace(key)
-		used = append(used, key)
-		if key == "" {
-			return "", fault.New(fault.InvalidInput, op, "%s is missing: store it and try again", what)
-		}
-		if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return "", fault.New(fault.InvalidInput, op, "%s holds characters that no such secret has: store it again", what)
-		}
-		return key, nil
-	}
-	key, err := read(false)
+	c := &credential{op: op, what: what, source: secret}
+	key, err := c.read(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -113,7 +132,7 @@ func deliver(ctx context.Context, op, what string, secret Secret, call func(ctx 
 			return nil
 		case r.auth && !refreshed:
 			refreshed = true
-			if key, err = read(true); err != nil {
+			if key, err = c.read(ctx, true); err != nil {
 				return err
 			}
 			continue
@@ -123,7 +142,7 @@ func deliver(ctx context.Context, op, what string, secret Secret, call func(ctx 
 				continue
 			}
 		}
-		return clean(r.kind, op, r.err, used)
+		return clean(r.kind, op, r.err, c.used)
 	}
 }
 

@@ -56,23 +56,23 @@ func wantError(t *testing.T, err error, kind fault.Kind, text string) {
 	}
 }
 
+// notifier is what every channel does.
+type notifier interface {
+	Send(context.Context, Message) error
+	Rehearse(context.Context, Message) (string, error)
+}
+
 // notifiers is every notifier, built on a secret, a base URL and a client. All
 // run the same tests.
 var notifiers = map[string]struct {
-	make func(secret Secret, base string, client *http.Client) interface {
-		Send(context.Context, Message) error
-	}
+	make   func(secret Secret, base string, client *http.Client) notifier
 	status int // of an answer that is a success
 	ok     string
 }{
-	"slack": {func(s Secret, base string, c *http.Client) interface {
-		Send(context.Context, Message) error
-	} {
+	"slack": {func(s Secret, base string, c *http.Client) notifier {
 		return &Slack{Token: s, ChannelID: "C0123456789", APIURL: base, HTTP: c}
 	}, http.StatusOK, `{"ok":true,"channel":"C0123456789","ts":"1.2"}`},
-	"opsgenie": {func(s Secret, base string, c *http.Client) interface {
-		Send(context.Context, Message) error
-	} {
+	"opsgenie": {func(s Secret, base string, c *http.Client) notifier {
 		return &OpsGenie{Key: s, BaseURL: base, HTTP: c, FollowFor: time.Second}
 	}, http.StatusAccepted, `{"result":"Request will be processed"}`},
 }
@@ -409,5 +409,79 @@ func TestRetryAfterAsDate(t *testing.T) {
 		if got := a.retryAfter(now); got != want {
 			t.Errorf("%q: %s, want %s", header, got, want)
 		}
+	}
+}
+
+// A rehearsal says what Send would, reads the secret past every cache, and
+// makes no call.
+func TestRehearse(t *testing.T) {
+	t.Parallel()
+	nobody := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		t.Errorf("it called %s", r.URL)
+		return nil, errors.New("nobody is to be called")
+	})}
+	for name, n := range notifiers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, g := range goldens(t) {
+				var asked []bool
+				secret := func(_ context.Context, fresh bool) (string, error) {
+					asked = append(asked, fresh)
+					return "secret-value", nil
+				}
+				text, err := n.make(secret, "https://service.example", nobody).Rehearse(t.Context(), g.message)
+				if err != nil {
+					t.Fatalf("%s: %v", g.name, err)
+				}
+				if len(asked) != 1 || !asked[0] {
+					t.Errorf("%s: the secret was asked for %v", g.name, asked)
+				}
+				r := describe(g.message)
+				want, _ := r.slack()
+				if name == "opsgenie" {
+					want = truncate(r.headline, limitMessage) + "\n" + r.plain(limitDescription)
+				}
+				if text != want {
+					t.Errorf("%s: got %q, want %q", g.name, text, want)
+				}
+				if dry := g.message.Incident.Dry; dry != strings.Contains(text, DryLabel+"i-") || strings.Contains(text, "secret-value") {
+					t.Errorf("%s: dry %v: %q", g.name, dry, text)
+				}
+			}
+		})
+		for _, tt := range []struct {
+			name   string
+			secret Secret
+			base   string
+			kind   fault.Kind
+			want   string
+		}{
+			{"no source", nil, "https://service.example", fault.Internal, "no source"},
+			{"empty", secretOf(""), "https://service.example", fault.InvalidInput, "is missing"},
+			{"two lines", secretOf("secret\nvalue"), "https://service.example", fault.InvalidInput, "store it again"},
+			{"denied", func(context.Context, bool) (string, error) {
+				return "", fault.New(fault.Denied, "read /firstline/key", "AccessDenied")
+			}, "https://service.example", fault.Denied, "read /firstline/key: AccessDenied"},
+			{"not an address", secretOf("x"), "http://service.example", fault.InvalidInput, "https, or http on loopback"},
+		} {
+			t.Run(name+"/"+tt.name, func(t *testing.T) {
+				t.Parallel()
+				n := n.make(tt.secret, tt.base, nobody)
+				text, err := n.Rehearse(t.Context(), message(t, "dry-down"))
+				wantError(t, err, tt.kind, tt.want)
+				if text != "" {
+					t.Errorf("and says %q", text)
+				}
+				// The same as ever.
+				if sent := n.Send(t.Context(), message(t, "dry-down")); sent == nil || sent.Error() != err.Error() {
+					t.Errorf("Send says %v, Rehearse %v", sent, err)
+				}
+			})
+		}
+		t.Run(name+"/no incident", func(t *testing.T) {
+			t.Parallel()
+			_, err := n.make(secretOf("x"), "https://service.example", nobody).Rehearse(t.Context(), Message{})
+			wantError(t, err, fault.Internal, "no incident")
+		})
 	}
 }

@@ -108,32 +108,58 @@ type responder struct {
 	ID   string `json:"id"`
 }
 
+const (
+	opPage      = "page"
+	opsgenieKey = "the OpsGenie API key"
+)
+
+// compose makes an alert of a message, or says what of the settings is not
+// right.
+func (o *OpsGenie) compose(m Message) (base string, a alert, err error) {
+	if m.Incident == nil {
+		return "", alert{}, fault.New(fault.Internal, opPage, "there is no incident to page about")
+	}
+	if base, err = OpsGenieURL(o.BaseURL); err != nil {
+		return "", alert{}, fault.New(fault.InvalidInput, opPage, "%w", err)
+	}
+	switch o.Priority {
+	case "", "P1", "P2", "P3", "P4", "P5":
+	default:
+		return "", alert{}, fault.New(fault.InvalidInput, opPage, "opsgenie.priority is %q: want P1, P2, P3, P4 or P5", truncate(oneLine(o.Priority), 20))
+	}
+	return base, o.alert(m), nil
+}
+
+// Rehearse returns the text of the alert that Send would create, with Send's
+// errors of the settings and the key. It makes no call.
+func (o *OpsGenie) Rehearse(ctx context.Context, m Message) (string, error) {
+	_, page, err := o.compose(m)
+	if err != nil {
+		return "", err
+	}
+	if err := rehearse(ctx, opPage, opsgenieKey, o.Key); err != nil {
+		return "", err
+	}
+	return page.Message + "\n" + page.Description, nil
+}
+
 // Send creates an alert and returns nil once it is known to be made, or, where
 // the service offers no way to know (Jira Service Management, a key that may
 // not read), once it is accepted. An alert that was accepted and not confirmed
 // in time is Unavailable: to send it again is harmless, since the alias makes
 // it the same alert, and a page that never comes is not.
 func (o *OpsGenie) Send(ctx context.Context, m Message) error {
-	const op = "page"
-	if m.Incident == nil {
-		return fault.New(fault.Internal, op, "there is no incident to page about")
-	}
-	base, err := OpsGenieURL(o.BaseURL)
+	base, page, err := o.compose(m)
 	if err != nil {
-		return fault.New(fault.InvalidInput, op, "%w", err)
+		return err
 	}
-	switch o.Priority {
-	case "", "P1", "P2", "P3", "P4", "P5":
-	default:
-		return fault.New(fault.InvalidInput, op, "opsgenie.priority is %q: want P1, P2, P3, P4 or P5", truncate(oneLine(o.Priority), 20))
-	}
-	body, err := json.Marshal(o.alert(m))
+	body, err := json.Marshal(page)
 	if err != nil {
-		return fault.New(fault.Internal, op, "encode the alert: %w", err)
+		return fault.New(fault.Internal, opPage, "encode the alert: %w", err)
 	}
 	c := newCaller(o.HTTP)
 	defer c.close()
-	return deliver(ctx, op, "the OpsGenie API key", o.Key, func(ctx context.Context, key string) *refusal {
+	return deliver(ctx, opPage, opsgenieKey, o.Key, func(ctx context.Context, key string) *refusal {
 		a, r := call(ctx, c, http.MethodPost, base+"/v2/alerts", key, body)
 		if r != nil {
 			return r

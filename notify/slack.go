@@ -30,42 +30,75 @@ type Slack struct {
 	HTTP *http.Client
 }
 
+const (
+	opSlack    = "tell Slack"
+	slackToken = "the Slack token"
+)
+
+// post is a message as Slack gets it.
+type post struct {
+	api    string
+	text   string
+	blocks []slack.Block
+}
+
+// compose makes a post of a message, or says what of the settings is not right.
+func (s *Slack) compose(m Message) (post, error) {
+	if m.Incident == nil {
+		return post{}, fault.New(fault.Internal, opSlack, "there is no incident to tell about")
+	}
+	if s.ChannelID == "" {
+		return post{}, fault.New(fault.InvalidInput, opSlack, "the channel id is missing: set slack.channel_id, such as C0123456789")
+	}
+	p := post{api: slack.APIURL}
+	if s.APIURL != "" {
+		base, err := baseURL(s.APIURL)
+		if err != nil {
+			return post{}, fault.New(fault.InvalidInput, opSlack, "the API URL is not usable: %w: want https, or http on loopback", err)
+		}
+		p.api = base + "/"
+	}
+	r := describe(m)
+	text, sections := r.slack()
+	p.text, p.blocks = text, make([]slack.Block, 0, len(sections))
+	for _, section := range sections {
+		// Verbatim: Slack is not to make links or mentions of what it finds.
+		object := slack.NewTextBlockObject(slack.MarkdownType, section, false, true)
+		p.blocks = append(p.blocks, slack.NewSectionBlock(object, nil, nil))
+	}
+	return p, nil
+}
+
+// Rehearse returns the text that Send would post, with Send's errors of the
+// settings and the token. It makes no call.
+func (s *Slack) Rehearse(ctx context.Context, m Message) (string, error) {
+	p, err := s.compose(m)
+	if err != nil {
+		return "", err
+	}
+	if err := rehearse(ctx, opSlack, slackToken, s.Token); err != nil {
+		return "", err
+	}
+	return p.text, nil
+}
+
 // Send posts the message once. InvalidInput and Denied errors name what would
 // cure them; Unavailable ones are worth a retry, of which Slack may make a
 // second post if it was an answer that got lost.
 func (s *Slack) Send(ctx context.Context, m Message) error {
-	const op = "tell Slack"
-	if m.Incident == nil {
-		return fault.New(fault.Internal, op, "there is no incident to tell about")
-	}
-	if s.ChannelID == "" {
-		return fault.New(fault.InvalidInput, op, "the channel id is missing: set slack.channel_id, such as C0123456789")
-	}
-	api := slack.APIURL
-	if s.APIURL != "" {
-		base, err := baseURL(s.APIURL)
-		if err != nil {
-			return fault.New(fault.InvalidInput, op, "the API URL is not usable: %w: want https, or http on loopback", err)
-		}
-		api = base + "/"
-	}
-	r := describe(m)
-	text, sections := r.slack()
-	blocks := make([]slack.Block, 0, len(sections))
-	for _, section := range sections {
-		// Verbatim: Slack is not to make links or mentions of what it finds.
-		object := slack.NewTextBlockObject(slack.MarkdownType, section, false, true)
-		blocks = append(blocks, slack.NewSectionBlock(object, nil, nil))
+	p, err := s.compose(m)
+	if err != nil {
+		return err
 	}
 	c := newCaller(s.HTTP)
 	defer c.close()
-	return deliver(ctx, op, "the Slack token", s.Token, func(ctx context.Context, token string) *refusal {
+	return deliver(ctx, opSlack, slackToken, s.Token, func(ctx context.Context, token string) *refusal {
 		tap := &slackTap{caller: c}
-		client := slack.New(token, slack.OptionHTTPClient(tap), slack.OptionAPIURL(api),
+		client := slack.New(token, slack.OptionHTTPClient(tap), slack.OptionAPIURL(p.api),
 			slack.OptionLog(log.New(io.Discard, "", 0)))
 		_, _, err := client.PostMessageContext(ctx, s.ChannelID,
-			slack.MsgOptionText(text, false),
-			slack.MsgOptionBlocks(blocks...),
+			slack.MsgOptionText(p.text, false),
+			slack.MsgOptionBlocks(p.blocks...),
 			slack.MsgOptionParse(false),
 			slack.MsgOptionDisableLinkUnfurl(),
 			slack.MsgOptionDisableMediaUnfurl(),

@@ -32,6 +32,9 @@ const (
 	maxLooks          = 14
 )
 
+// DryLabel begins whatever a dry incident says to people.
+const DryLabel = "[dry run] "
+
 // fact is a labelled value.
 type fact struct{ label, value string }
 
@@ -106,6 +109,10 @@ func describe(m Message) report {
 		r.summary = slices.Insert(r.summary, 0, "Nobody was paged, as far as is known: "+sentence(reasonOf(inc.PageError)))
 		r.next = "Tell whoever is on call, and mend the pager. " + r.next
 	}
+	if inc.Dry {
+		r.headline = DryLabel + r.headline
+		r.summary = slices.Insert(r.summary, 0, "This is a dry run: no reboot is meant, and nobody is told.")
+	}
 	took := tookSince(inc.Execution.StartedAt, m.Now)
 	if took != "" {
 		r.summary = append(r.summary, "It took "+took+" from the start of the execution to this message.")
@@ -166,9 +173,13 @@ func (r *report) headlineFor(inc *incident.Incident, failed *checks.Finding) str
 	}
 	after := ""
 	if inc.Reboot != nil {
-		after = " after a reboot"
-		if inc.Reboot.Outcome != incident.RebootRequested {
-			after += " of unknown outcome"
+		switch inc.Reboot.Outcome {
+		case incident.RebootRequested:
+			after = " after a reboot"
+		case incident.RebootSuppressed:
+			after = " after a suppressed reboot"
+		default:
+			after = " after a reboot of unknown outcome"
 		}
 	}
 	var s string
@@ -215,7 +226,7 @@ func (r *report) summaryFor(inc *incident.Incident, failed *checks.Finding, why 
 		} else {
 			say("The last check failed.")
 		}
-		if !inc.Reboot.WindowClosesAt.IsZero() {
+		if !inc.Reboot.WindowClosesAt.IsZero() && !inc.Dry {
 			say("The boot window closed at %s.", clock(inc.Reboot.WindowClosesAt))
 		}
 	case unchecked:
@@ -256,6 +267,8 @@ func rebootSentence(inc *incident.Incident) string {
 			return s + ", because: " + sentence(why)
 		}
 		return s + "."
+	case incident.RebootSuppressed:
+		return "A reboot was suppressed" + at + "; EC2 would have made it."
 	case incident.RebootUnknown:
 		return "A reboot was tried" + at + "; its outcome is unknown, since the answer got lost" + lostHow(inc.RebootError) + "."
 	}

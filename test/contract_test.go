@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -19,6 +20,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
+	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
 	"firstline/checks"
@@ -261,9 +263,77 @@ func TestPlaceholdersStandInsideQuotes(t *testing.T) {
 	}
 }
 
+// Whether an incident is dry must not get lost between two steps: every state
+// hands on the whole of it. One state begins anew, with the event in it, whose
+// source says the same.
+func TestNoStateForgetsAnIncident(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root(t), definition.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var machine struct {
+		States map[string]struct {
+			Type                              string
+			InputPath, OutputPath, ResultPath *string
+			ResultSelector                    json.RawMessage
+			Parameters                        struct {
+				Payload map[string]any
+				Event   string `json:"event.$"`
+			}
+			Catch []struct{ ResultPath, Next string }
+		}
+	}
+	if err := json.Unmarshal(text, &machine); err != nil {
+		t.Fatal(err)
+	}
+	const opens, begins = "Open incident", "No incident"
+	for name, s := range machine.States {
+		if s.InputPath != nil || len(s.ResultSelector) > 0 {
+			t.Errorf("%s: InputPath and ResultSelector take something out of the incident", name)
+		}
+		switch s.Type {
+		case "Task":
+			if s.ResultPath != nil || aws.ToString(s.OutputPath) != "$.Payload" {
+				t.Errorf("%s: its output is not the incident that the function returned", name)
+			}
+			if name != opens && s.Parameters.Payload["incident.$"] != "$" {
+				t.Errorf("%s: the function does not get the whole incident", name)
+			}
+			for _, c := range s.Catch {
+				if name == opens && c.Next == begins {
+					continue
+				}
+				if path, ok := strings.CutPrefix(c.ResultPath, "$."); !ok || !strings.HasSuffix(strings.ToLower(path), "error") {
+					t.Errorf("%s: what it catches goes to %q, not to a field for errors", name, c.ResultPath)
+				}
+			}
+		case "Pass":
+			if name == begins {
+				if s.Parameters.Event != "$$.Execution.Input" {
+					t.Errorf("%s: its event is %q", name, s.Parameters.Event)
+				}
+				continue
+			}
+			if path, ok := strings.CutPrefix(aws.ToString(s.ResultPath), "$."); !ok || path != "reboot" && path != "recovery" {
+				t.Errorf("%s: it writes to %q", name, aws.ToString(s.ResultPath))
+			}
+		default:
+			if s.OutputPath != nil || s.ResultPath != nil {
+				t.Errorf("%s: a %s that changes the incident", name, s.Type)
+			}
+		}
+	}
+}
+
 // The definition reads these paths; a path that leads nowhere ends an
 // execution in an error that nothing can catch.
 func TestPathsOfTheDefinitionExistInAnIncident(t *testing.T) {
+	for _, source := range []string{incident.SourceAlarm, incident.SourceCanary} {
+		t.Run(source, func(t *testing.T) { testPathsOfTheDefinition(t, source) })
+	}
+}
+
+func testPathsOfTheDefinition(t *testing.T, source string) {
 	// What the function itself makes of an alarm, and of a reboot.
 	h := &handler.Handler{
 		Region: "eu-west-1", Log: slog.New(slog.DiscardHandler),
@@ -288,10 +358,14 @@ func TestPathsOfTheDefinitionExistInAnIncident(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	event = bytes.Replace(event, []byte(incident.SourceAlarm), []byte(source), 1)
 	opened := invoke("open", map[string]any{"event": json.RawMessage(event), "execution": incident.Execution{ID: "arn", Name: "n"}})
 	looked := invoke("url", map[string]any{"incident": opened})
 	raw := invoke("reboot", map[string]any{"incident": looked})
 	var tree map[string]any
+	if (source == incident.SourceCanary) != bytes.Contains(raw, []byte(`"dry":true`)) {
+		t.Errorf("an event of %s makes %s", source, raw)
+	}
 	if err := json.Unmarshal(raw, &tree); err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +419,10 @@ func (running) DescribeInstances(context.Context, *ec2.DescribeInstancesInput, .
 	}}}}, nil
 }
 
-func (running) RebootInstances(context.Context, *ec2.RebootInstancesInput, ...func(*ec2.Options)) (*ec2.RebootInstancesOutput, error) {
+func (running) RebootInstances(_ context.Context, in *ec2.RebootInstancesInput, _ ...func(*ec2.Options)) (*ec2.RebootInstancesOutput, error) {
+	if aws.ToBool(in.DryRun) {
+		return nil, &smithy.GenericAPIError{Code: "DryRunOperation"}
+	}
 	return &ec2.RebootInstancesOutput{}, nil
 }
 

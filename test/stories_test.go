@@ -73,6 +73,8 @@ type story struct {
 	// check asks EC2 for one.
 	address bool
 	set     func(*scene)
+	// dry stories are rehearsed: no alarm rings, an event of a canary enters.
+	dry bool
 	// slow stories go through every retry: minutes, of which nearly all is
 	// waiting.
 	slow bool
@@ -80,6 +82,8 @@ type story struct {
 	// asked to reboot, and how many messages speak of this instance.
 	end                   string
 	reboots, slack, pages int
+	// suppressed are the actions that a dry incident left undone.
+	suppressed []string
 	// says must stand in the message.
 	says []string
 }
@@ -101,6 +105,10 @@ func reports(n int) []localaws.Observation {
 }
 
 func stories() []story {
+	return slices.Concat(realStories(), dryStories())
+}
+
+func realStories() []story {
 	const silently, recovered, paged = "All good", "Recovered", "Paged"
 	pinned := map[string]any{"ssh": map[string]any{"host_key_fingerprint": "SHA256:" + strings.Repeat("A", 43)}}
 	return []story{
@@ -279,6 +287,12 @@ func TestStories(t *testing.T) {
 		}
 		instances = append(instances, i)
 	}
+	// Its region's secret is everybody's, so its story is played alone.
+	keyless, err := w.AddInstance(t.Context(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	instances = append(instances, keyless)
 	dir, err := w.CopyRoot(w.Variables(overrides, instances...))
 	if err != nil {
 		t.Fatal(err)
@@ -305,7 +319,12 @@ func TestStories(t *testing.T) {
 			t.Parallel()
 			playUnknownInstance(t, w, executions)
 		})
+		t.Run("a dry instance without settings", func(t *testing.T) {
+			t.Parallel()
+			rehearseUnknownInstance(t, w, executions)
+		})
 	})
+	t.Run("a dry incident without the pager's key", func(t *testing.T) { rehearseWithoutKey(t, w, keyless, executions) })
 	// From here on the machine has little to do, and the tests of the root may
 	// go on meanwhile.
 	t.Parallel()
@@ -323,7 +342,7 @@ func TestStories(t *testing.T) {
 	t.Run("no secret is anywhere", func(t *testing.T) { auditSecrets(t, w, dir, executions) })
 	t.Run("destroy leaves nothing", func(t *testing.T) {
 		terraform.DestroyContext(t, t.Context(), options)
-		auditEmpty(t, w)
+		auditEmpty(t, w, home, other)
 	})
 }
 
@@ -376,9 +395,15 @@ func (s *started) add(arn, region string) {
 func (s story) play(t *testing.T, sc *scene, executions *started) {
 	sc.t = t
 	s.set(sc)
-	end, last, lines := ring(t, sc.World, sc.i.Region, "firstline-cpu-"+sc.i.ID, executions)
-	if last != s.end {
-		t.Errorf("ended in %q (%s), want %q", last, end, s.end)
+	var e ending
+	if s.dry {
+		e = rehearse(t, sc.World, sc.i.Region, sc.i.ID, executions)
+		s.checkDry(t, sc, e)
+	} else {
+		e = ring(t, sc.World, sc.i.Region, "firstline-cpu-"+sc.i.ID, executions)
+	}
+	if e.last != s.end {
+		t.Errorf("ended in %q (%s), want %q", e.last, e.status, s.end)
 	}
 	for n, f := range sc.faults {
 		if f.Hits() == 0 {
@@ -411,13 +436,22 @@ func (s story) play(t *testing.T, sc *scene, executions *started) {
 		}
 	}
 	if t.Failed() {
-		t.Logf("timeline:\n%s", strings.Join(lines, "\n"))
+		t.Logf("timeline:\n%s", strings.Join(e.lines, "\n"))
 	}
 }
 
-// ring rings an alarm and waits for the end of the one execution it starts. It
-// returns the execution's status, the name of its last state, and its timeline.
-func ring(t *testing.T, w *stage.World, region, alarm string, executions *started) (status, last string, lines []string) {
+// ending is how an execution ended.
+type ending struct {
+	name   string
+	status sfntypes.ExecutionStatus
+	// last is the name of the last state, state what it was entered with.
+	last, state string
+	took        time.Duration
+	lines       []string
+}
+
+// ring rings an alarm and waits for the end of the one execution it starts.
+func ring(t *testing.T, w *stage.World, region, alarm string, executions *started) ending {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), longEnough)
 	defer cancel()
@@ -428,27 +462,34 @@ func ring(t *testing.T, w *stage.World, region, alarm string, executions *starte
 	if len(arns) != 1 {
 		t.Fatalf("the alarm started %d executions, want 1", len(arns))
 	}
-	executions.add(arns[0], region)
+	return follow(ctx, t, w, region, arns[0], executions)
+}
+
+// follow waits for the end of an execution.
+func follow(ctx context.Context, t *testing.T, w *stage.World, region, arn string, executions *started) (e ending) {
+	t.Helper()
+	executions.add(arn, region)
 	client := sfn.NewFromConfig(w.AWS.Config(region))
-	end, err := timeline.Follow(ctx, client, arns[0], func(l timeline.Line) {
-		lines = append(lines, fmt.Sprintf("%7.1fs %-24s %s", l.After.Seconds(), l.State, l.Text))
+	end, err := timeline.Follow(ctx, client, arn, func(l timeline.Line) {
+		e.lines = append(e.lines, fmt.Sprintf("%7.1fs %-24s %s", l.After.Seconds(), l.State, l.Text))
 	})
 	if err != nil {
-		t.Fatalf("%v\n%s", err, strings.Join(lines, "\n"))
+		t.Fatalf("%v\n%s", err, strings.Join(e.lines, "\n"))
 	}
-	history, err := client.GetExecutionHistory(ctx, &sfn.GetExecutionHistoryInput{ExecutionArn: &arns[0], MaxResults: 1000})
+	e.name, e.status, e.took = aws.ToString(end.Name), end.Status, aws.ToTime(end.StopDate).Sub(aws.ToTime(end.StartDate))
+	history, err := client.GetExecutionHistory(ctx, &sfn.GetExecutionHistoryInput{ExecutionArn: &arn, MaxResults: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range history.Events {
-		if e.StateEnteredEventDetails != nil {
-			last = aws.ToString(e.StateEnteredEventDetails.Name)
+	for _, h := range history.Events {
+		if entered := h.StateEnteredEventDetails; entered != nil {
+			e.last, e.state = aws.ToString(entered.Name), aws.ToString(entered.Input)
 		}
 	}
-	if want := strings.HasPrefix(last, "Page failed") || strings.HasPrefix(last, "Nobody"); want != (end.Status == sfntypes.ExecutionStatusFailed) {
-		t.Errorf("an execution that ends in %q is %s", last, end.Status)
+	if want := strings.HasPrefix(e.last, "Page failed") || strings.HasPrefix(e.last, "Nobody"); want != (e.status == sfntypes.ExecutionStatusFailed) {
+		t.Errorf("an execution that ends in %q is %s", e.last, e.status)
 	}
-	return string(end.Status), last, lines
+	return e
 }
 
 // playUnknownInstance rings an alarm of ours for an instance that has no
@@ -471,8 +512,8 @@ func playUnknownInstance(t *testing.T, w *stage.World, executions *started) {
 			t.Error(err)
 		}
 	}()
-	if status, last, lines := ring(t, w, home, name, executions); last != "Paged" {
-		t.Errorf("ended in %q (%s), want Paged\n%s", last, status, strings.Join(lines, "\n"))
+	if e := ring(t, w, home, name, executions); e.last != "Paged" {
+		t.Errorf("ended in %q (%s), want Paged\n%s", e.last, e.status, strings.Join(e.lines, "\n"))
 	}
 	pages := w.Pager.Received(name)
 	if len(pages) != 1 || !strings.Contains(pages[0].Text, "regions.tfvars") {
@@ -531,10 +572,11 @@ func auditSecrets(t *testing.T, w *stage.World, dir string, executions *started)
 	}
 }
 
-// auditEmpty asserts that nothing of the deployment is left.
-func auditEmpty(t *testing.T, w *stage.World) {
+// auditEmpty asserts that nothing of the deployment is left in these regions.
+func auditEmpty(t *testing.T, w *stage.World, regions ...string) {
+	t.Helper()
 	ctx := t.Context()
-	for _, region := range []string{home, other} {
+	for _, region := range regions {
 		config := w.AWS.Config(region)
 		left := func(what string, names []string, err error) {
 			t.Helper()

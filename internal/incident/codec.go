@@ -95,6 +95,18 @@ func Salvage(data []byte) *Incident {
 	return i
 }
 
+// SourceOf returns the source of an EventBridge event, or "" where there is
+// none. The field's name must be exactly "source": encoding/json would take
+// "Source" for it, and whether an incident is dry is not to depend on that.
+func SourceOf(event json.RawMessage) string {
+	var fields map[string]json.RawMessage
+	var source string
+	if json.Unmarshal(event, &fields) != nil || json.Unmarshal(fields["source"], &source) != nil {
+		return ""
+	}
+	return source
+}
+
 // maxCause bounds what an incident keeps of an error's cause, in bytes. The
 // function's own messages are shorter.
 const maxCause = 4000

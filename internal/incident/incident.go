@@ -9,14 +9,27 @@ import (
 	"firstline/checks"
 )
 
+// Sources of the events that open an incident. EventBridge lets no account send
+// events of an aws. source, so whatever has SourceAlarm comes from CloudWatch,
+// and whatever has SourceCanary never does.
+const (
+	SourceAlarm = "aws.cloudwatch"
+	// SourceCanary makes an incident dry.
+	SourceCanary = "firstline.canary"
+)
+
 // Incident is the state machine's state. Every step takes it and returns it.
 type Incident struct {
-	InstanceID string    `json:"instanceId,omitempty"`
-	Region     string    `json:"region,omitempty"`
-	AccountID  string    `json:"accountId,omitempty"`
-	Alarm      *Alarm    `json:"alarm,omitempty"`
-	Execution  Execution `json:"execution"`
-	Settings   *Settings `json:"settings,omitempty"`
+	InstanceID string `json:"instanceId,omitempty"`
+	Region     string `json:"region,omitempty"`
+	AccountID  string `json:"accountId,omitempty"`
+	// Dry says that this is a rehearsal: the checks run, and what would be done
+	// to the instance or told to people is recorded in Suppressed instead. The
+	// source of the event decides it, and nothing else; see SourceCanary.
+	Dry       bool      `json:"dry,omitempty"`
+	Alarm     *Alarm    `json:"alarm,omitempty"`
+	Execution Execution `json:"execution"`
+	Settings  *Settings `json:"settings,omitempty"`
 	// Run is 1 before the reboot and 2 after it.
 	Run int `json:"run,omitempty"`
 	// Passed is the answer of the last check.
@@ -34,6 +47,8 @@ type Incident struct {
 	PageError  *Error `json:"pageError,omitempty"`
 	// RebootError is the error after which a reboot's outcome is unknown.
 	RebootError *Error `json:"rebootError,omitempty"`
+	// Suppressed is what a dry incident left undone, in order.
+	Suppressed []Suppressed `json:"suppressed,omitempty"`
 	// Event is the event that started the execution, where no incident could
 	// be made of it.
 	Event json.RawMessage `json:"event,omitempty"`
@@ -64,7 +79,7 @@ type Reboot struct {
 	At time.Time `json:"at"`
 	// Reason is the finding that led to it.
 	Reason string `json:"reason,omitempty"`
-	// Outcome is RebootRequested or RebootUnknown.
+	// Outcome is RebootRequested, RebootUnknown or RebootSuppressed.
 	Outcome string `json:"outcome,omitempty"`
 	// WindowClosesAt ends the boot window: whole seconds, so that Step
 	// Functions can compare it.
@@ -77,6 +92,24 @@ const (
 	RebootRequested = "requested"
 	// RebootUnknown: the answer got lost, the reboot may or may not happen.
 	RebootUnknown = "unknown"
+	// RebootSuppressed: the incident is dry, and EC2 would have accepted it.
+	RebootSuppressed = "suppressed"
+)
+
+// Suppressed is an action that a dry incident left undone.
+type Suppressed struct {
+	// Action is ActionReboot, ActionSlack or ActionPage.
+	Action string    `json:"action"`
+	At     time.Time `json:"at"`
+	// Text is the message that was not sent, or what was not done and why.
+	Text string `json:"text"`
+}
+
+// Actions that a dry incident suppresses.
+const (
+	ActionReboot = "reboot"
+	ActionSlack  = "slack"
+	ActionPage   = "page"
 )
 
 // Recovery counts the looks after the reboot in which all checks passed.

@@ -131,6 +131,9 @@ func TestRecordIsBounded(t *testing.T) {
 	}
 	cause := &Error{Error: "Lambda.Unknown", Cause: strings.Repeat("<", 32<<10)}
 	i.Error, i.SlackError, i.PageError, i.RebootError = cause, cause, cause, cause
+	for _, action := range []string{ActionReboot, ActionPage} {
+		i.Suppress(action, strings.Repeat("<", 32<<10), time.Now())
+	}
 	raw, err := json.Marshal(i)
 	if err != nil {
 		t.Fatal(err)
@@ -178,5 +181,47 @@ func TestIncidentRoundTrip(t *testing.T) {
 	const want = `{"instanceId":"i-0a1b2c3d","execution":{"id":"x","startedAt":"2026-11-22T10:00:00Z"},"passed":true,"another":"y","zone":{"a":[1]}}`
 	if string(out) != want {
 		t.Errorf("got  %s\nwant %s", out, want)
+	}
+}
+
+func TestSuppress(t *testing.T) {
+	at := time.Date(2026, 11, 22, 11, 0, 0, 5, time.FixedZone("", 3600))
+	i := &Incident{InstanceID: "i-0a1b2c3d", Dry: true}
+	i.Suppress(ActionPage, strings.Repeat("é", 2000), at)
+	got := i.Suppressed[0]
+	if got.Action != "page" || got.At != at.UTC() || len(got.Text) > 2010 || !strings.HasPrefix(got.Text, "éé") || !strings.HasSuffix(got.Text, "é…") {
+		t.Errorf("%+v", got)
+	}
+	raw, err := json.Marshal(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(raw), `"dry":true`) || !strings.Contains(string(raw), `"suppressed":[{"action":"page","at":"2026-11-22T10:00:00.000000005Z","text":"é`) {
+		t.Errorf("%s", raw)
+	}
+	// An incident that is not dry does not speak of it.
+	if raw, err = json.Marshal(&Incident{}); err != nil || strings.Contains(string(raw), "dry") || strings.Contains(string(raw), "suppressed") {
+		t.Errorf("%s, %v", raw, err)
+	}
+}
+
+func TestSourceOf(t *testing.T) {
+	for event, want := range map[string]string{
+		`{"source":"aws.cloudwatch"}`:                             "aws.cloudwatch",
+		`{"source":"aws.cloudwatch","Source":"firstline.canary"}`: "aws.cloudwatch",
+		`{"SOURCE":"firstline.canary","source":"aws.cloudwatch"}`: "aws.cloudwatch",
+		`{"Source":"firstline.canary"}`:                           "",
+		`{"detail":{"source":"firstline.canary"}}`:                "",
+		`{"source":"firstline.canary"}`:                           "firstline.canary",
+		`{"source":["firstline.canary"]}`:                         "",
+		`{"source":null}`:                                         "",
+		`"firstline.canary"`:                                      "",
+		`[{"source":"firstline.canary"}]`:                         "",
+		`{"source":"firstline.canary"`:                            "",
+		``:                                                        "",
+	} {
+		if got := SourceOf(json.RawMessage(event)); got != want {
+			t.Errorf("%s: got %q, want %q", event, got, want)
+		}
 	}
 }

@@ -39,6 +39,15 @@ func (i *Incident) Record(f checks.Finding) {
 	}
 }
 
+// maxSuppressed bounds the text of a suppressed action, in bytes. The definition
+// leads through two of them at most: the reboot, and the message that ends it.
+const maxSuppressed = 2000
+
+// Suppress records what a dry incident leaves undone.
+func (i *Incident) Suppress(action, text string, at time.Time) {
+	i.Suppressed = append(i.Suppressed, Suppressed{Action: action, At: at.UTC(), Text: Clip(text, maxSuppressed)})
+}
+
 // lastOf returns the newest finding of a check in this run, or nil.
 func (i *Incident) lastOf(check string) *checks.Finding {
 	for n := len(i.Findings) - 1; n >= 0; n-- {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -89,6 +90,16 @@ func (a *AWS) Reboots() []Reboot {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.reboots)
+}
+
+// dryRun answers a call that is only to say what would happen, as EC2 does when
+// it would have carried it out (moto's status is another one); nil for a call
+// that is meant.
+func dryRun(q *request) *response {
+	if q.form.Get("DryRun") != "true" {
+		return nil
+	}
+	return q.refuse(http.StatusPreconditionFailed, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
 }
 
 func (a *AWS) rebooted(q *request, role string) {

@@ -50,6 +50,8 @@ type Fault struct {
 	// Delay passes before anything else. A fault with nothing but a delay makes
 	// the call slow.
 	Delay time.Duration
+	// Until holds the call until it is closed; nil holds nothing.
+	Until <-chan struct{}
 	// Times is how many calls break; 0 means all until the fault is removed.
 	Times int
 }

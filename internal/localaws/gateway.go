@@ -106,6 +106,13 @@ func (a *AWS) breakOrAnswer(ctx context.Context, q *request, role string) *respo
 			return nil
 		}
 	}
+	if fault.Until != nil && !kills {
+		select {
+		case <-fault.Until:
+		case <-a.ctx.Done():
+			return nil
+		}
+	}
 	if fault.Drop == DropRequest {
 		return nil
 	}
@@ -149,6 +156,10 @@ func (a *AWS) answer(ctx context.Context, q *request, role string, fault *Fault)
 		return testEventPattern(q)
 	case "monitoring:SetAlarmState":
 		return a.setAlarmState(ctx, q)
+	case "ec2:RebootInstances":
+		if resp := dryRun(q); resp != nil {
+			return resp
+		}
 	}
 	resp := a.forward(q)
 	if resp.status/100 != 2 {

@@ -41,6 +41,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/google/go-cmp/cmp"
 
 	"firstline/internal/toolchain"
@@ -886,6 +887,21 @@ func TestFaults(t *testing.T) {
 		if err := get(); code(err) != "ParameterNotFound" || time.Since(before) < 100*time.Millisecond {
 			t.Errorf("got %v after %s", err, time.Since(before))
 		}
+		until, answered := make(chan struct{}), make(chan error, 1)
+		held := a.AddFault(Fault{Service: "ssm", Contains: "/faults/", Until: until, Times: 1})
+		go func() { answered <- get() }()
+		for held.Hits() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		select {
+		case err := <-answered:
+			t.Errorf("it was not held: %v", err)
+		default:
+		}
+		close(until)
+		if err := <-answered; code(err) != "ParameterNotFound" {
+			t.Errorf("a call that was held got %v", err)
+		}
 	})
 	t.Run("of a role", func(t *testing.T) {
 		defer a.AddFault(Fault{Service: "ssm", Role: role, Code: "AccessDeniedException"}).Remove()
@@ -984,6 +1000,26 @@ func TestReboots(t *testing.T) {
 	}
 	if _, err := client.RebootInstances(t.Context(), &ec2.RebootInstancesInput{InstanceIds: []string{"i-0123456789abcdef0"}}); err == nil {
 		t.Error("an unknown instance was rebooted")
+	}
+	dry := &ec2.RebootInstancesInput{InstanceIds: []string{id}, DryRun: aws.Bool(true)}
+	_, err = client.RebootInstances(t.Context(), dry)
+	if re, ok := errors.AsType[*smithyhttp.ResponseError](err); !ok || re.HTTPStatusCode() != http.StatusPreconditionFailed || code(err) != "DryRunOperation" ||
+		!strings.Contains(err.Error(), "Request would have succeeded, but DryRun flag is set.") {
+		t.Errorf("a dry run: got %v", err)
+	}
+	a.AddFault(Fault{Action: "RebootInstances", Contains: id, Status: 403, Code: "UnauthorizedOperation", Times: 1})
+	if _, err := client.RebootInstances(t.Context(), dry); code(err) != "UnauthorizedOperation" {
+		t.Errorf("a dry run: got %v", err)
+	}
+	if slices.ContainsFunc(a.Reboots(), func(r Reboot) bool { return r.InstanceID == id }) {
+		t.Error("a dry run counts as a reboot")
+	}
+	// The right that it needs is the one of a reboot.
+	if !slices.ContainsFunc(a.Calls(), func(c Call) bool {
+		return c.Action == "RebootInstances" && c.Status == http.StatusPreconditionFailed &&
+			slices.Equal(c.Resources, []string{"arn:aws:ec2:" + region + ":" + AccountID + ":instance/" + id})
+	}) {
+		t.Error("a dry run is not among the calls")
 	}
 	a.AddFault(Fault{Action: "RebootInstances", Contains: id, Drop: DropAnswer, Times: 1})
 	if _, err := client.RebootInstances(t.Context(), in, func(o *ec2.Options) { o.RetryMaxAttempts = 1 }); err == nil {
@@ -1335,7 +1371,7 @@ func TestPutEvents(t *testing.T) {
 	if _, err := client.PutTargets(t.Context(), &eventbridge.PutTargetsInput{Rule: aws.String(name + "-own"), Targets: []ebtypes.Target{
 		{Id: aws.String("queue"), Arn: aws.String("arn:aws:sqs:" + region + ":" + AccountID + ":" + name), InputPath: aws.String("$.detail.a")},
 		{Id: aws.String("machine"), Arn: &d.machine, RoleArn: &d.ruleRole, InputTransformer: &ebtypes.InputTransformer{
-			InputPathsMap: map[string]string{"a": "$.detail.a"}, InputTemplate: aws.String(`{"got": <a>, "text": "a is <a>"}`),
+			InputPathsMap: map[string]string{"a": "$.detail.a", "id": "$.id"}, InputTemplate: aws.String(`{"got": <a>, "text": "a is <a>", "id": "<id>"}`),
 		}},
 	}}); err != nil {
 		t.Fatal(err)
@@ -1363,7 +1399,7 @@ func TestPutEvents(t *testing.T) {
 	if err != nil || len(executions.Executions) != 1 {
 		t.Fatalf("got %+v, %v", executions, err)
 	}
-	if got, want := *finished(t, a, region, *executions.Executions[0].ExecutionArn).Input, `{"got": [1,"x"], "text": "a is [1,\"x\"]"}`; got != want {
+	if got, want := *finished(t, a, region, *executions.Executions[0].ExecutionArn).Input, `{"got": [1,"x"], "text": "a is [1,\"x\"]", "id": "`+aws.ToString(out.Entries[0].EventId)+`"}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	tested, err := client.TestEventPattern(t.Context(), &eventbridge.TestEventPatternInput{

@@ -154,6 +154,8 @@ func done(before, after *incident.Incident) string {
 			word = "passed"
 		}
 		return fmt.Sprintf("%s: %s (%s, %d ms)", word, f.Reason, plural(f.Attempts, "attempt"), f.ElapsedMs)
+	case len(after.Suppressed) > len(before.Suppressed):
+		return "suppressed: a dry run sends nothing"
 	default:
 		return "done"
 	}

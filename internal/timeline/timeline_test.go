@@ -77,3 +77,18 @@ func TestLines(t *testing.T) {
 		}
 	}
 }
+
+// Who looks on must see that nobody was told.
+func TestLinesOfADryIncident(t *testing.T) {
+	settings := incident.DefaultSettings()
+	before := &incident.Incident{InstanceID: "i-0a1b2c3d", Dry: true, Settings: &settings, Run: 1}
+	after := *before
+	after.Suppress(incident.ActionPage, "[dry run] i-0a1b2c3d is down", time.Now())
+	if got, want := done(before, &after), "suppressed: a dry run sends nothing"; got != want {
+		t.Errorf("a page: got %q, want %q", got, want)
+	}
+	after.Run, after.Reboot = 2, &incident.Reboot{Outcome: incident.RebootSuppressed}
+	if got, want := done(before, &after), "reboot suppressed"; got != want {
+		t.Errorf("a reboot: got %q, want %q", got, want)
+	}
+}

@@ -21,6 +21,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
+	exitDrift       = 3
 	exitInterrupted = 130
 )
 
@@ -78,6 +79,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	_, _ = fmt.Fprintln(stderr, "firstline:", err)
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
+	}
+	if _, ok := errors.AsType[driftError](err); ok {
+		return exitDrift
 	}
 	return exitFailed
 }
@@ -142,7 +146,8 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, c.CommandPath())
 	})
-	root.AddCommand(newDemo(), newUp(), newRegions(), newPackage(), newSetup())
+	root.AddCommand(newDemo(), newUp(), newRegions(), newPackage(), newSetup(),
+		newPlan(), newDeploy(), newDestroy(), newDrift(), newOutput(), newVerify())
 	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return root
 }

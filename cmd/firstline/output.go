@@ -1,0 +1,142 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"firstline/internal/console"
+	"firstline/internal/deployed"
+)
+
+// outputResult is what is deployed.
+type outputResult struct {
+	Command string         `json:"command"`
+	Regions []outputRegion `json:"regions"`
+	// NotDeployed are the regions that the var files name beside those.
+	NotDeployed []string `json:"not_deployed"`
+}
+
+// outputRegion is a region with the pages of the console that speak of it.
+type outputRegion struct {
+	deployed.Region
+	Links map[string]string `json:"links,omitempty"`
+}
+
+func newOutput() *cobra.Command {
+	var flags rootFlags
+	c := &cobra.Command{
+		Use:   "output",
+		Short: "Print what is deployed in each region: ARNs and console links",
+		Long: `Print what is deployed in each region, with the ARNs and the links into the AWS
+console that an operator needs. It reads the state only and asks nothing of AWS.
+Regions that the var files name and that are not deployed are listed as such.
+
+Exit codes: 0 printed, 1 failed, 2 wrong usage or input, 130 interrupted.`,
+		Example: "  firstline output --region eu-west-1\n  firstline output --json | jq -r '.regions[].links.state_machine'",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			d, err := flags.deployed(c, c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if flags.json {
+				result := outputResult{Command: "output", Regions: []outputRegion{}, NotDeployed: append([]string{}, d.missing...)}
+				for _, r := range d.regions {
+					o := outputRegion{Region: r, Links: map[string]string{}}
+					for _, p := range parts(r) {
+						if p.link != "" {
+							o.Links[p.key] = p.link
+						}
+					}
+					result.Regions = append(result.Regions, o)
+				}
+				return printJSON(c.OutOrStdout(), result)
+			}
+			return printRegions(c.OutOrStdout(), d)
+		},
+	}
+	flags.add(c)
+	return c
+}
+
+// printJSON prints a command's result.
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	// Links have ampersands.
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// part is one thing that is deployed: its key in JSON, what people call it, its
+// name or ARN, and its page in the console.
+type part struct{ key, label, name, link string }
+
+// parts are what an operator may look for in a region.
+func parts(r deployed.Region) []part {
+	pages, public := console.In(r.Partition(), r.Region)
+	all := []part{
+		{"state_machine", "state machine, incidents", r.StateMachineARN, pages.StateMachine(r.StateMachineARN)},
+		{"execution_log_group", "log of the incidents", r.ExecutionLogGroup, pages.LogGroup(r.ExecutionLogGroup)},
+		{"function", "function", r.FunctionARN, pages.Function(r.FunctionName)},
+		{"function_log_group", "log of the function", r.FunctionLogGroup, pages.LogGroup(r.FunctionLogGroup)},
+		{"alarms", "alarms on instances", several(r.AlarmNames, r.Name+"-cpu-"), pages.Alarms(r.Name + "-cpu-")},
+		{"self_alarms", "alarms on firstline", several(r.SelfAlarmNames, r.Name+"-self-"), pages.Alarms(r.Name + "-self-")},
+		{"rule", "rule", r.RuleName, pages.Rule(r.RuleName)},
+		{"canary_rule", "rule of dry incidents", r.CanaryRuleName, pages.Rule(r.CanaryRuleName)},
+		{"dead_letter_queue", "dead-letter queue", r.DeadLetterQueueURL, pages.Queue(r.DeadLetterQueueURL)},
+	}
+	if r.AlarmTopicARN != nil {
+		all = append(all, part{"alarm_topic", "topic of the subscribers", *r.AlarmTopicARN, pages.Topic(*r.AlarmTopicARN)})
+	}
+	var there []part
+	for _, p := range all {
+		if p.name == "" {
+			continue
+		}
+		if !public {
+			p.link = ""
+		}
+		there = append(there, p)
+	}
+	return there
+}
+
+// several says how many alarms there are with a prefix; "" when there are none.
+func several(names []string, prefix string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d: %s…", len(names), prefix)
+}
+
+// printRegions prints what is deployed for people to read.
+func printRegions(w io.Writer, d deployment) error {
+	for _, r := range d.regions {
+		version := ""
+		if r.Version != "" {
+			version = ", version " + r.Version
+		}
+		if _, err := fmt.Fprintf(w, "%s  account %s, %s%s\n", r.Region, r.AccountID, count(len(r.InstanceIDs), "instance"), version); err != nil {
+			return err
+		}
+		for _, p := range parts(r) {
+			_, _ = fmt.Fprintf(w, "  %-25s %s\n", p.label, p.name)
+			if p.link != "" {
+				_, _ = fmt.Fprintf(w, "  %-25s %s\n", "", p.link)
+			}
+		}
+		_, _ = fmt.Fprintln(w)
+	}
+	for _, name := range d.missing {
+		_, _ = fmt.Fprintf(w, "%s  not deployed\n", name)
+	}
+	if len(d.regions)+len(d.missing) == 0 {
+		_, err := fmt.Fprintln(w, "nothing is deployed")
+		return err
+	}
+	return nil
+}

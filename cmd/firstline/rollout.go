@@ -1,0 +1,607 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"firstline/internal/deployed"
+	"firstline/internal/probe"
+	"firstline/internal/rollout"
+	"firstline/internal/toolchain"
+)
+
+// rootFlags are the flags of all commands that work on the Terraform root.
+type rootFlags struct {
+	dir                              string
+	varFiles, backend, only, exclude []string
+	json                             bool
+}
+
+func (f *rootFlags) add(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&f.dir, "dir", "", "folder of the Terraform root (default: terraform in the project's folder)")
+	flags.StringArrayVar(&f.varFiles, "var-file", nil, "file of variables, relative to the working directory; may be repeated")
+	flags.StringArrayVar(&f.backend, "backend-config", nil, "passed to terraform init; may be repeated")
+	flags.StringSliceVar(&f.only, "region", nil, "work on these regions only, comma-separated or repeated")
+	flags.StringSliceVar(&f.exclude, "exclude-region", nil, "leave these regions out, comma-separated or repeated")
+	flags.BoolVar(&f.json, "json", false, "print the result as JSON; progress goes to standard error")
+}
+
+// open opens the Terraform root that the flags speak of.
+func (f *rootFlags) open(c *cobra.Command, log io.Writer, o rollout.Options) (*rollout.Root, error) {
+	project, err := toolchain.Root()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	o.Project, o.Dir = project, cmp.Or(f.dir, filepath.Join(project, "terraform"))
+	o.VarFiles, o.BackendConfig, o.Regions, o.Exclude = f.varFiles, f.backend, f.only, f.exclude
+	o.Command, o.Log = c.Name(), log
+	o.AWS = awsConfig
+	root, err := rollout.Open(c.Context(), o)
+	return root, usage(err)
+}
+
+// usage gives a mistake in the input the exit code of one.
+func usage(err error) error {
+	if _, ok := errors.AsType[rollout.InputError](err); ok {
+		return usageError{err}
+	}
+	return err
+}
+
+// driftError says that there is drift.
+type driftError struct{ regions int }
+
+func (e driftError) Error() string {
+	return fmt.Sprintf("%s changed outside of Terraform", count(e.regions, "region"))
+}
+
+// rolloutResult is what came of a rollout command.
+type rolloutResult struct {
+	Command      string               `json:"command"`
+	Regions      []regionResult       `json:"regions"`
+	Canary       []probe.Rehearsal    `json:"canary,omitempty"`
+	Verification []probe.Verification `json:"verification,omitempty"`
+	Log          string               `json:"log"`
+	Seconds      float64              `json:"seconds"`
+}
+
+// regionResult is what came of it in a region.
+type regionResult struct {
+	Region string `json:"region"`
+	// Result is planned, done, unchanged, failed, skipped or interrupted.
+	Result    string   `json:"result"`
+	Added     int      `json:"added"`
+	Changed   int      `json:"changed"`
+	Destroyed int      `json:"destroyed"`
+	Seconds   float64  `json:"seconds"`
+	Errors    []string `json:"errors,omitempty"`
+	Drift     []string `json:"drift,omitempty"`
+}
+
+// rolloutRun is one run of plan, deploy, destroy or drift.
+type rolloutRun struct {
+	rootFlags
+	parallelism    int
+	verbose, yes   bool
+	canary         []string
+	canaryInstance string
+	verify         bool
+
+	c      *cobra.Command
+	out    io.Writer // for people
+	p      *progress
+	board  *board
+	root   *rollout.Root
+	result rolloutResult
+}
+
+const rolloutExits = `
+
+Exit codes: 0 done, 1 some region failed, 2 wrong usage or input (nothing was
+touched), 130 interrupted.`
+
+// newRollout makes a command of do, which is called with the root prepared.
+func newRollout(r *rolloutRun, c *cobra.Command, do func(context.Context, *rolloutRun) error) *cobra.Command {
+	c.Args = noArgs
+	r.add(c)
+	c.Flags().IntVar(&r.parallelism, "parallelism", 0, "operations that Terraform runs at the same time (default: fits the number of regions)")
+	c.Flags().BoolVar(&r.verbose, "verbose", false, "show Terraform's full text of the plan")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if c.Flags().Changed("parallelism") && r.parallelism < 1 {
+			return usagef("--parallelism: %d is not 1 or more", r.parallelism)
+		}
+		return r.run(c, do)
+	}
+	return c
+}
+
+func (r *rolloutRun) run(c *cobra.Command, do func(context.Context, *rolloutRun) error) (err error) {
+	r.c, r.out = c, c.OutOrStdout()
+	if r.json {
+		r.out = c.ErrOrStderr()
+	}
+	r.p = newProgress(r.out)
+	r.board = newBoard(r.p)
+	defer r.board.close()
+	if r.root, err = r.open(c, r.board, rollout.Options{Parallelism: r.parallelism, Tell: r.board.tell}); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.root.Close()) }()
+	r.result = rolloutResult{Command: c.Name(), Log: r.root.LogPath()}
+	ctx := c.Context()
+	r.p.say("reading the state")
+	if err := r.root.Prepare(ctx); err != nil {
+		return usage(err)
+	}
+	err = usage(do(ctx, r))
+	if _, wrong := errors.AsType[usageError](err); wrong {
+		return err
+	}
+	r.board.reset()
+	if ctx.Err() != nil {
+		r.p.say("interrupted: what was done is in the state, and running this again goes on from there")
+	}
+	return errors.Join(err, r.report())
+}
+
+// plan plans the given regions and shows what would be done, a region.
+func (r *rolloutRun) plan(ctx context.Context, names []string, destroy bool) (*rollout.Plan, error) {
+	r.p.say("planning %s (everything is in %s)", count(len(names), "region"), r.root.LogPath())
+	return r.root.Plan(ctx, names, destroy)
+}
+
+// show prints a plan as a table a region, with Terraform's own text if wanted.
+func (r *rolloutRun) show(ctx context.Context, p *rollout.Plan) error {
+	r.board.reset()
+	if r.verbose {
+		text, err := r.root.Show(ctx, p)
+		if err != nil {
+			return err
+		}
+		_, _ = fmt.Fprintln(r.out, "\n"+text)
+	}
+	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "\n  REGION\tADD\tCHANGE\tDESTROY\t")
+	for _, s := range r.root.Statuses() {
+		note := ""
+		if s.Phase == rollout.Failed {
+			note = "cannot be planned, left out"
+		}
+		_, _ = fmt.Fprintf(t, "  %s\t%d\t%d\t%d\t%s\n", s.Region, s.Add, s.Change, s.Destroy, note)
+	}
+	_, _ = fmt.Fprintln(t)
+	return t.Flush()
+}
+
+// apply applies a plan.
+func (r *rolloutRun) apply(ctx context.Context, p *rollout.Plan) error {
+	if p.Empty() {
+		return nil
+	}
+	r.p.say("applying to %s", strings.Join(slices.Sorted(maps.Keys(p.Changes)), ", "))
+	return r.root.Apply(ctx, p)
+}
+
+// confirm asks once.
+func (r *rolloutRun) confirm(ctx context.Context, question string) error {
+	if r.yes {
+		return nil
+	}
+	_, _ = fmt.Fprintf(r.out, "%s Only \"yes\" is taken: ", question)
+	answer := make(chan string, 1)
+	go func() {
+		line, err := bufio.NewReader(r.c.InOrStdin()).ReadString('\n')
+		if err != nil && line == "" {
+			close(answer)
+			return
+		}
+		answer <- strings.TrimSpace(line)
+	}()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case line, ok := <-answer:
+		_, _ = fmt.Fprintln(r.out)
+		switch {
+		case !ok:
+			return usagef("nobody answered: give --yes to go on without being asked; nothing was changed")
+		case line != "yes":
+			return errors.New("not confirmed: nothing was changed")
+		}
+	}
+	return nil
+}
+
+// failed returns the regions that have failed.
+func (r *rolloutRun) failed() []string {
+	var names []string
+	for _, s := range r.root.Statuses() {
+		if s.Phase == rollout.Failed {
+			names = append(names, s.Region)
+		}
+	}
+	return names
+}
+
+// report prints what came of it and returns an error when a region failed.
+func (r *rolloutRun) report() error {
+	drift := map[string][]string{}
+	for _, d := range r.result.Regions {
+		drift[d.Region] = d.Drift
+	}
+	r.result.Regions = nil
+	planned := r.c.Name() == "plan" || r.c.Name() == "drift"
+	for _, s := range r.root.Statuses() {
+		res := regionResult{
+			Region: s.Region, Result: string(s.Phase), Added: s.Added, Changed: s.Changed, Destroyed: s.Destroyed,
+			Seconds: s.Elapsed().Seconds(), Errors: s.Errors, Drift: drift[s.Region],
+		}
+		switch s.Phase {
+		case rollout.Planned:
+			if planned {
+				res.Added, res.Changed, res.Destroyed = s.Add, s.Change, s.Destroy
+			} else {
+				res.Result = "skipped"
+			}
+		case rollout.Applying:
+			res.Result = "interrupted"
+		case rollout.Unchanged:
+			// Unless it was a canary.
+			if s.Added+s.Changed+s.Destroyed > 0 {
+				res.Result = string(rollout.Done)
+			}
+		case rollout.Waiting, rollout.Planning:
+			res.Result = "skipped"
+		}
+		r.result.Regions = append(r.result.Regions, res)
+	}
+	r.result.Seconds = time.Since(r.p.start).Seconds()
+	if err := r.print(); err != nil {
+		return err
+	}
+	if r.json {
+		e := json.NewEncoder(r.c.OutOrStdout())
+		e.SetIndent("", "  ")
+		if err := e.Encode(r.result); err != nil {
+			return err
+		}
+	}
+	if failed := r.failed(); len(failed) > 0 {
+		return fmt.Errorf("%s of %d failed: %s; the others are done or unchanged, and running this again heals it (log: %s)", count(len(failed), "region"), len(r.result.Regions), strings.Join(failed, ", "), r.result.Log)
+	}
+	return nil
+}
+
+// print prints the table at the end, with Terraform's errors under the region
+// that they belong to.
+func (r *rolloutRun) print() error {
+	if !slices.ContainsFunc(r.result.Regions, func(s regionResult) bool { return s.Result != "skipped" }) {
+		return nil // nothing came of it anywhere
+	}
+	if r.c.Name() != "plan" {
+		t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
+		head := "\n  REGION\tADDED\tCHANGED\tDESTROYED\tSECONDS\tRESULT"
+		if r.c.Name() == "drift" {
+			head = "\n  REGION\tDRIFT"
+		}
+		_, _ = fmt.Fprintln(t, head)
+		for _, s := range r.result.Regions {
+			if r.c.Name() == "drift" {
+				what := "none"
+				switch {
+				case s.Result == string(rollout.Failed):
+					what = "could not be looked at"
+				case len(s.Drift) > 0:
+					what = count(len(s.Drift), "change")
+				}
+				_, _ = fmt.Fprintf(t, "  %s\t%s\n", s.Region, what)
+				continue
+			}
+			_, _ = fmt.Fprintf(t, "  %s\t%d\t%d\t%d\t%.0f\t%s\n", s.Region, s.Added, s.Changed, s.Destroyed, s.Seconds, s.Result)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	for _, s := range r.result.Regions {
+		if len(s.Drift)+len(s.Errors) > 0 {
+			_, _ = fmt.Fprintf(r.out, "\n%s\n", s.Region)
+		}
+		for _, text := range slices.Concat(s.Drift, s.Errors) {
+			_, _ = fmt.Fprintln(r.out, "  "+strings.ReplaceAll(text, "\n", "\n  "))
+		}
+	}
+	_, err := fmt.Fprintln(r.out)
+	return err
+}
+
+func newPlan() *cobra.Command {
+	return newRollout(&rolloutRun{}, &cobra.Command{
+		Use:     "plan",
+		Short:   "Show what a deploy would change, a region",
+		Long:    "Show what a deploy would change, a region. It changes nothing." + rolloutExits,
+		Example: "  firstline plan --var-file terraform/regions.tfvars --verbose",
+	}, func(ctx context.Context, r *rolloutRun) error {
+		p, err := r.plan(ctx, r.root.Chosen(), false)
+		if err != nil {
+			return err
+		}
+		for _, missing := range r.root.MissingSecrets(p) {
+			r.p.say("a deploy would be refused: %s", missing)
+		}
+		return r.show(ctx, p)
+	})
+}
+
+func newDestroy() *cobra.Command {
+	r := &rolloutRun{}
+	c := newRollout(r, &cobra.Command{
+		Use:     "destroy",
+		Short:   "Remove everything that was deployed",
+		Long:    "Remove everything that was deployed, in all regions or in those that are named." + rolloutExits,
+		Example: "  firstline destroy --var-file terraform/regions.tfvars --region eu-west-1",
+	}, func(ctx context.Context, r *rolloutRun) error {
+		p, err := r.plan(ctx, r.root.Chosen(), true)
+		if err != nil {
+			return err
+		}
+		if err := r.show(ctx, p); err != nil || p.Empty() {
+			return err
+		}
+		if err := r.confirm(ctx, fmt.Sprintf("Destroy this in %s?", strings.Join(slices.Sorted(maps.Keys(p.Changes)), ", "))); err != nil {
+			return err
+		}
+		return r.apply(ctx, p)
+	})
+	c.Flags().BoolVar(&r.yes, "yes", false, "do not ask")
+	return c
+}
+
+func newDrift() *cobra.Command {
+	return newRollout(&rolloutRun{}, &cobra.Command{
+		Use:   "drift",
+		Short: "Tell what was changed outside of Terraform, a region",
+		Long: `Tell what was changed outside of Terraform, a region, in words. It changes
+nothing. It sees what Terraform would put back, and what was deleted; not what
+somebody has added beside it.
+
+Exit codes: 0 no drift, 1 some region could not be looked at, 2 wrong usage or
+input, 3 drift, 130 interrupted.`,
+		Example: "  firstline drift --var-file terraform/regions.tfvars --json",
+	}, func(ctx context.Context, r *rolloutRun) error {
+		p, err := r.plan(ctx, r.root.Chosen(), false)
+		if err != nil {
+			return err
+		}
+		drift, err := r.root.Drift(ctx, p)
+		if err != nil {
+			return err
+		}
+		for region, words := range drift {
+			r.result.Regions = append(r.result.Regions, regionResult{Region: region, Drift: words})
+		}
+		if len(drift) > 0 && len(r.failed()) == 0 {
+			return driftError{len(drift)}
+		}
+		return nil
+	})
+}
+
+func newDeploy() *cobra.Command {
+	r := &rolloutRun{}
+	c := newRollout(r, &cobra.Command{
+		Use:   "deploy",
+		Short: "Deploy to the regions of the var files, and verify",
+		Long: `Deploy to the regions of the var files: plan, show the plan as a table, ask
+once, apply exactly that plan, and verify what was deployed. A region that fails
+stops no other; running it again heals it.
+
+With --canary these regions come first. A dry incident then runs in each of them,
+from the event bus to its end, with reboot and messages suppressed; only when all
+of them ended as they should do the other regions follow.
+
+Secrets travel in the environment: TF_VAR_slack_token, TF_VAR_opsgenie_api_key.` + rolloutExits,
+		Example: "  firstline deploy --var-file terraform/regions.tfvars --canary eu-west-1",
+	}, deployRegions)
+	f := c.Flags()
+	f.BoolVar(&r.yes, "yes", false, "do not ask")
+	f.StringSliceVar(&r.canary, "canary", nil, "deploy to these regions first and try a dry incident there, comma-separated or repeated")
+	f.StringVar(&r.canaryInstance, "canary-instance", "", "instance of the dry incident (default: the first of each canary region)")
+	f.BoolVar(&r.verify, "verify", true, "run the checks of every instance at the end")
+	return c
+}
+
+func deployRegions(ctx context.Context, r *rolloutRun) error {
+	chosen := r.root.Chosen()
+	if err := r.checkCanaries(chosen); err != nil {
+		return err
+	}
+	p, err := r.plan(ctx, chosen, false)
+	if err != nil {
+		return err
+	}
+	if missing := r.root.MissingSecrets(p); len(missing) > 0 {
+		return usagef("%s", strings.Join(missing, "; "))
+	}
+	if err := r.show(ctx, p); err != nil {
+		return err
+	}
+	if p.Empty() {
+		r.p.say("nothing to change")
+	} else if err := r.confirm(ctx, fmt.Sprintf("Apply this to %s?", strings.Join(slices.Sorted(maps.Keys(p.Changes)), ", "))); err != nil {
+		return err
+	}
+	if len(r.canary) > 0 {
+		p, err = r.canaries(ctx, p)
+		if err != nil {
+			return err
+		}
+	}
+	if err := r.apply(ctx, p); err != nil {
+		return err
+	}
+	r.board.reset()
+	if !r.verify {
+		return nil
+	}
+	return r.verifyDeployed(ctx)
+}
+
+// checkCanaries refuses canaries that are not among the regions, or that have no
+// instance to try a dry incident with.
+func (r *rolloutRun) checkCanaries(chosen []string) error {
+	if r.canaryInstance != "" && len(r.canary) != 1 {
+		return usagef("--canary-instance goes with exactly one --canary")
+	}
+	for _, name := range r.canary {
+		instances := r.root.Instances(name)
+		switch {
+		case slices.Contains(r.failed(), name):
+			return fmt.Errorf("the canary %s has failed: nothing was changed", name)
+		case !slices.Contains(chosen, name):
+			return usagef("--canary: %s is not among the regions to deploy to: %s", name, strings.Join(chosen, ", "))
+		case len(instances) == 0:
+			return usagef("--canary: %s has no instance in the var files to try a dry incident with", name)
+		case r.canaryInstance != "" && !slices.Contains(instances, r.canaryInstance):
+			return usagef("--canary-instance: %s is not in the var files; %s has %s", r.canaryInstance, name, strings.Join(instances, ", "))
+		}
+	}
+	return nil
+}
+
+// canaries applies the canaries' part of the plan, tries them, and returns the
+// plan of the rest. Both are made anew, as the first apply outdates the plan
+// that was shown, and both must do exactly what was shown.
+func (r *rolloutRun) canaries(ctx context.Context, shown *rollout.Plan) (*rollout.Plan, error) {
+	agreed, err := r.root.Digests(ctx, shown)
+	if err != nil {
+		return nil, err
+	}
+	again := func(names []string) (*rollout.Plan, error) {
+		p, err := r.plan(ctx, names, false)
+		if err != nil {
+			return nil, err
+		}
+		digests, err := r.root.Digests(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range p.Regions {
+			if digests[name] != agreed[name] {
+				return nil, fmt.Errorf("%s: what is to be done has changed since it was shown: run this again", name)
+			}
+		}
+		return p, nil
+	}
+	first, err := again(r.canary)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.apply(ctx, first); err != nil {
+		return nil, err
+	}
+	for _, name := range r.canary {
+		if slices.Contains(r.failed(), name) {
+			return nil, fmt.Errorf("the canary %s has failed: no other region was touched", name)
+		}
+		// What was agreed on is done there.
+		delete(agreed, name)
+	}
+	if err := r.rehearse(ctx); err != nil {
+		return nil, err
+	}
+	return again(r.root.Chosen())
+}
+
+// rehearse tries a dry incident in each canary.
+func (r *rolloutRun) rehearse(ctx context.Context) error {
+	outputs, err := r.root.Outputs(ctx)
+	if err != nil {
+		return err
+	}
+	config, err := awsConfig(ctx)
+	if err != nil {
+		return err
+	}
+	var wrong []string
+	for _, name := range r.canary {
+		region, instance := outputs[name], r.canaryInstance
+		switch {
+		case instance == "" && len(region.InstanceIDs) == 0:
+			return fmt.Errorf("the canary %s has no instance to try a dry incident with: no other region was touched", name)
+		case instance == "":
+			instance = region.InstanceIDs[0]
+		case !slices.Contains(region.InstanceIDs, instance):
+			return fmt.Errorf("--canary-instance: %s is not watched in %s: no other region was touched; there are %s", instance, name, strings.Join(region.InstanceIDs, ", "))
+		}
+		r.p.say("canary %s: a dry incident of %s", name, instance)
+		rehearsal := probe.Canary(ctx, config, region, instance, func(state string) { r.p.say("  %s  %s", name, state) })
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r.result.Canary = append(r.result.Canary, rehearsal)
+		if !rehearsal.OK {
+			wrong = append(wrong, fmt.Sprintf("%s: %s", name, rehearsal.Reason))
+			continue
+		}
+		r.p.say("canary %s: ended as it should (%s, %.0f s)", name, rehearsal.EndState, rehearsal.Seconds)
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("a dry incident did not end as it should, and no other region was touched: %s", strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+// verifyDeployed runs the checks of what was deployed to. What a check finds
+// wrong with an instance is told; what the first line could not do is an error.
+func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
+	outputs, err := r.root.Outputs(ctx)
+	if err != nil {
+		return err
+	}
+	config, err := awsConfig(ctx)
+	if err != nil {
+		return err
+	}
+	var regions []deployed.Region
+	for _, s := range r.root.Statuses() {
+		if o, ok := outputs[s.Region]; ok && (s.Phase == rollout.Done || s.Phase == rollout.Unchanged) {
+			regions = append(regions, o)
+		}
+	}
+	if len(regions) == 0 {
+		return nil
+	}
+	r.p.say("verifying: the checks of every instance, acting on nothing")
+	r.result.Verification = verifyRegions(ctx, r.p, config, regions)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := printVerification(r.out, r.result.Verification); err != nil {
+		return err
+	}
+	var broken []string
+	for _, v := range r.result.Verification {
+		if v.Broken() {
+			broken = append(broken, v.Region)
+		}
+	}
+	if len(broken) > 0 {
+		return fmt.Errorf("deployed, but the first line cannot do its work in %s: see the table", strings.Join(broken, ", "))
+	}
+	return nil
+}

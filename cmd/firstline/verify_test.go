@@ -1,0 +1,248 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"firstline/internal/deployed"
+	"firstline/internal/probe"
+)
+
+// checked is an instance's result: what is not said has passed.
+func checked(id string, other ...probe.CheckResult) probe.InstanceResult {
+	i := probe.InstanceResult{ID: id}
+	for _, check := range []string{"url", "route53", "ssh", "reboot"} {
+		c := probe.CheckResult{Check: check, Result: probe.Passed, Reason: "as it should"}
+		for _, o := range other {
+			if o.Check == check {
+				c = o
+			}
+		}
+		i.Checks = append(i.Checks, c)
+	}
+	return i
+}
+
+func TestPrintVerification(t *testing.T) {
+	denied := "open: Denied: read settings: AccessDeniedException"
+	verified := []probe.Verification{
+		{
+			Region: "eu-west-1",
+			Instances: []probe.InstanceResult{
+				checked("i-0a1b2c3d", probe.CheckResult{Check: "route53", Result: probe.Skipped, Reason: "skipped: no health check"}),
+				checked("i-1a1b2c3d", probe.CheckResult{Check: "url", Result: probe.Failed, Reason: "GET http://203.0.113.7/: connection refused"},
+					probe.CheckResult{Check: "reboot", Result: probe.Errored, Reason: "Denied: reboot i-1a1b2c3d: UnauthorizedOperation"}),
+				checked("i-2a1b2c3d", probe.CheckResult{Check: "url", Result: probe.Errored, Reason: denied}, probe.CheckResult{Check: "route53", Result: probe.Errored, Reason: denied},
+					probe.CheckResult{Check: "ssh", Result: probe.Errored, Reason: denied}, probe.CheckResult{Check: "reboot", Result: probe.Errored, Reason: denied}),
+			},
+			Messages: []probe.CheckResult{{Check: "slack", Result: probe.Passed}, {Check: "opsgenie", Result: probe.Errored, Reason: "Denied: the key is not set"}},
+		},
+		{Region: "eu-west-2", Messages: []probe.CheckResult{{Check: "slack", Result: probe.Skipped, Reason: "none"}, {Check: "opsgenie", Result: probe.Skipped}}},
+		{Region: "us-east-1", Error: "no incident can be opened: ServiceException: down", Instances: []probe.InstanceResult{checked("i-3a1b2c3d",
+			probe.CheckResult{Check: "url", Result: probe.Skipped}, probe.CheckResult{Check: "route53", Result: probe.Skipped},
+			probe.CheckResult{Check: "ssh", Result: probe.Skipped}, probe.CheckResult{Check: "reboot", Result: probe.Skipped})}},
+	}
+	var out bytes.Buffer
+	if err := printVerification(&out, verified); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+REGION     INSTANCE    URL     ROUTE53  SSH     REBOOT
+eu-west-1  i-0a1b2c3d  passed  -        passed  passed
+eu-west-1  i-1a1b2c3d  FAILED  passed   passed  ERROR
+eu-west-1  i-2a1b2c3d  ERROR   ERROR    ERROR   ERROR
+eu-west-2  -           -       -        -       -
+us-east-1  i-3a1b2c3d  -       -        -       -
+
+REGION     SLACK   PAGER
+eu-west-1  passed  ERROR
+eu-west-2  -       -
+us-east-1  -       -
+
+eu-west-1 i-1a1b2c3d: URL: failed: GET http://203.0.113.7/: connection refused
+eu-west-1 i-1a1b2c3d: reboot: error: Denied: reboot i-1a1b2c3d: UnauthorizedOperation
+eu-west-1 i-2a1b2c3d: URL, Route 53, SSH, reboot: error: open: Denied: read settings: AccessDeniedException
+eu-west-1: the pager: error: Denied: the key is not set
+eu-west-2: no instance is watched here, so nothing was tried
+us-east-1: given up: no incident can be opened: ServiceException: down
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for n, want := range []string{
+		"3 instances, 1 would fail, 1 could not be told, the pager does not work", "0 instances",
+		"given up: no incident can be opened: ServiceException: down",
+	} {
+		if got := tally(verified[n]); got != want {
+			t.Errorf("%s: %q, want %q", verified[n].Region, got, want)
+		}
+	}
+	if err := verdict(verified); err == nil || !strings.Contains(err.Error(), "eu-west-1, us-east-1") {
+		t.Errorf("verdict: %v", err)
+	}
+	if err := verdict(verified[1:2]); err != nil {
+		t.Errorf("a region without instances: %v", err)
+	}
+	if err := printVerification(brokenPipe{}, verified); err == nil {
+		t.Error("what cannot be written is no error")
+	}
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestOnlyInstances(t *testing.T) {
+	regions := []deployed.Region{
+		{Region: "eu-west-1", InstanceIDs: []string{"i-0", "i-1"}},
+		{Region: "us-east-1", InstanceIDs: []string{"i-2"}},
+	}
+	for _, tt := range []struct {
+		name, ids string
+		want      []deployed.Region
+		err       string
+	}{
+		{"none given", "", regions, ""},
+		{"one", "i-1", []deployed.Region{{Region: "eu-west-1", InstanceIDs: []string{"i-1"}}}, ""},
+		{"of both", "i-2 i-0", []deployed.Region{{Region: "eu-west-1", InstanceIDs: []string{"i-0"}}, regions[1]}, ""},
+		{"unknown", "i-0 i-9", nil, "--instance: i-9: not watched in eu-west-1, us-east-1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := onlyInstances(regions, strings.Fields(tt.ids))
+			if tt.err != "" {
+				if _, ok := errors.AsType[usageError](err); !ok || err.Error() != tt.err {
+					t.Errorf("got %v, want %q", err, tt.err)
+				}
+				return
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+	if len(regions[0].InstanceIDs) != 2 {
+		t.Error("the regions were changed")
+	}
+}
+
+func TestPrintRegions(t *testing.T) {
+	topic := "arn:aws:sns:eu-west-1:123456789012:firstline"
+	d := deployment{
+		regions: []deployed.Region{
+			{
+				Region: "eu-west-1", AccountID: "123456789012", Name: "firstline", Version: "0.3.0",
+				StateMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline",
+				FunctionName:    "firstline-responder",
+				FunctionARN:     "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3",
+				RuleName:        "firstline-alarm", CanaryRuleName: "firstline-canary",
+				DeadLetterQueueURL: "https://sqs.eu-west-1.amazonaws.com/123456789012/firstline-dead-letter",
+				AlarmTopicARN:      &topic,
+				AlarmNames:         []string{"firstline-cpu-i-0a1b2c3d"}, SelfAlarmNames: []string{"firstline-self-dead-letter"},
+				InstanceIDs:      []string{"i-0a1b2c3d"},
+				FunctionLogGroup: "/aws/lambda/firstline-responder", ExecutionLogGroup: "/aws/vendedlogs/states/firstline",
+			},
+			{Region: "us-iso-east-1", AccountID: "123456789012", StateMachineARN: "arn:aws-iso:states:us-iso-east-1:123456789012:stateMachine:firstline"},
+		},
+		missing: []string{"us-east-1"},
+	}
+	var out bytes.Buffer
+	if err := printRegions(&out, d); err != nil {
+		t.Fatal(err)
+	}
+	const want = `eu-west-1  account 123456789012, 1 instance, version 0.3.0
+  state machine, incidents  arn:aws:states:eu-west-1:123456789012:stateMachine:firstline
+                            https://console.aws.amazon.com/states/home?region=eu-west-1#/statemachines/view/arn:aws:states:eu-west-1:123456789012:stateMachine:firstline
+  log of the incidents      /aws/vendedlogs/states/firstline
+                            https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#logsV2:log-groups/log-group/$252Faws$252Fvendedlogs$252Fstates$252Ffirstline
+  function                  arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3
+                            https://console.aws.amazon.com/lambda/home?region=eu-west-1#/functions/firstline-responder
+  log of the function       /aws/lambda/firstline-responder
+                            https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#logsV2:log-groups/log-group/$252Faws$252Flambda$252Ffirstline-responder
+  alarms on instances       1: firstline-cpu-…
+                            https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#alarmsV2:?~(search~'firstline-cpu-)
+  alarms on firstline       1: firstline-self-…
+                            https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#alarmsV2:?~(search~'firstline-self-)
+  rule                      firstline-alarm
+                            https://console.aws.amazon.com/events/home?region=eu-west-1#/eventbus/default/rules/firstline-alarm
+  rule of dry incidents     firstline-canary
+                            https://console.aws.amazon.com/events/home?region=eu-west-1#/eventbus/default/rules/firstline-canary
+  dead-letter queue         https://sqs.eu-west-1.amazonaws.com/123456789012/firstline-dead-letter
+                            https://console.aws.amazon.com/sqs/v3/home?region=eu-west-1#/queues/https%3A%2F%2Fsqs.eu-west-1.amazonaws.com%2F123456789012%2Ffirstline-dead-letter
+  topic of the subscribers  arn:aws:sns:eu-west-1:123456789012:firstline
+                            https://console.aws.amazon.com/sns/v3/home?region=eu-west-1#/topic/arn:aws:sns:eu-west-1:123456789012:firstline
+
+us-iso-east-1  account 123456789012, 0 instances
+  state machine, incidents  arn:aws-iso:states:us-iso-east-1:123456789012:stateMachine:firstline
+
+us-east-1  not deployed
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	out.Reset()
+	if err := printRegions(&out, deployment{}); err != nil || out.String() != "nothing is deployed\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
+// withoutAWS takes the caller's AWS settings and credentials away.
+func withoutAWS(t *testing.T) {
+	t.Helper()
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AWS_") {
+			t.Setenv(name, "")
+		}
+	}
+	none := filepath.Join(t.TempDir(), "none")
+	for name, value := range map[string]string{
+		"AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none, "AWS_EC2_METADATA_DISABLED": "true",
+	} {
+		t.Setenv(name, value)
+	}
+}
+
+func TestAWSConfig(t *testing.T) {
+	withoutAWS(t)
+	_, err := awsConfig(t.Context())
+	if _, ok := errors.AsType[usageError](err); !ok || !strings.HasPrefix(err.Error(), "no AWS credentials: set AWS_PROFILE, or ") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v", err)
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAFIRSTLINE")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "local")
+	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+	cfg, err := awsConfig(t.Context())
+	if err != nil || cfg.BaseEndpoint == nil || *cfg.BaseEndpoint != "http://127.0.0.1:4566" || cfg.Region == "" {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+	t.Setenv("AWS_PROFILE", "nobody")
+	if _, err := awsConfig(t.Context()); err == nil || !strings.Contains(err.Error(), "nobody") {
+		t.Errorf("a profile that does not exist: %v", err)
+	}
+}
+
+// What is wrong with the command line or its files is said before Terraform is
+// looked for.
+func TestDeployedUsage(t *testing.T) {
+	withoutAWS(t)
+	for _, tt := range []struct{ args, want string }{
+		{"verify --region eu-west-1 --exclude-region eu-west-1", "eu-west-1: given with both --region and --exclude-region"},
+		{"output --region eu-west-1 --exclude-region eu-west-2,eu-west-1", "eu-west-1: given with both --region and --exclude-region"},
+		{"verify --var-file DIR/none.tfvars", "DIR/none.tfvars"},
+		{"output --var-file DIR/none.tfvars", "DIR/none.tfvars"},
+		{"output --dir DIR", "regions.tf does not exist"},
+		{"verify now", `"now" is not a command or flag of firstline verify`},
+	} {
+		dir := t.TempDir()
+		code, stdout, stderr := command(t, strings.Fields(strings.ReplaceAll(tt.args, "DIR", dir))...)
+		if code != exitUsage || stdout != "" || !strings.Contains(stderr, strings.ReplaceAll(tt.want, "DIR", dir)) {
+			t.Errorf("firstline %s: %d, want 2 and %q:\n%s%s", tt.args, code, tt.want, stdout, stderr)
+		}
+	}
+}

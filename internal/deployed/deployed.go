@@ -1,0 +1,101 @@
+// Package deployed reads what the Terraform root says of each region that is
+// deployed: its outputs.
+package deployed
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Region is what is deployed in one region: the root's output of the region's
+// name, which are the outputs of terraform/modules/region.
+type Region struct {
+	Region    string `json:"region"`
+	AccountID string `json:"account_id"`
+	// Name is the prefix of every name.
+	Name string `json:"name"`
+	// Version is that of the Terraform code that was applied here last.
+	Version         string `json:"version"`
+	StateMachineARN string `json:"state_machine_arn"`
+	FunctionName    string `json:"function_name"`
+	// FunctionARN names the published version that incidents call.
+	FunctionARN        string `json:"function_arn"`
+	SettingsPath       string `json:"settings_path"`
+	RuleName           string `json:"rule_name"`
+	CanaryRuleName     string `json:"canary_rule_name"`
+	DeadLetterQueueURL string `json:"dead_letter_queue_url"`
+	// AlarmTopicARN is nil without subscribers.
+	AlarmTopicARN *string `json:"alarm_topic_arn"`
+	// AlarmNames are the alarms on instances, SelfAlarmNames those on the
+	// deployment itself.
+	AlarmNames        []string `json:"alarm_names"`
+	SelfAlarmNames    []string `json:"self_alarm_names"`
+	InstanceIDs       []string `json:"instance_ids"`
+	FunctionLogGroup  string   `json:"function_log_group"`
+	ExecutionLogGroup string   `json:"execution_log_group"`
+}
+
+// Decode picks the regions out of the values of `terraform output -json`. What
+// is null is not deployed, and what is no region is none of ours: both are
+// skipped. A region of which only a part is deployed is returned with what it
+// has.
+func Decode(raw map[string]json.RawMessage) (map[string]Region, error) {
+	regions := map[string]Region{}
+	for _, name := range slices.Sorted(maps.Keys(raw)) {
+		if !isRegion(raw[name]) {
+			continue
+		}
+		var r Region
+		if err := json.Unmarshal(raw[name], &r); err != nil {
+			return nil, fmt.Errorf("output %q: %w; apply the root again with this version", name, err)
+		}
+		if r.Region != name {
+			return nil, fmt.Errorf("output %q: it is of the region %q; write regions.tf anew with `firstline regions`", name, r.Region)
+		}
+		regions[name] = r
+	}
+	return regions, nil
+}
+
+// isRegion tells a region's output from others. The root's own outputs are
+// strings, and somebody's own root may have any.
+func isRegion(value json.RawMessage) bool {
+	if !bytes.HasPrefix(bytes.TrimSpace(value), []byte("{")) {
+		return false
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(value, &fields); err != nil {
+		return false
+	}
+	_, machine := fields["state_machine_arn"]
+	return machine && bytes.HasPrefix(fields["region"], []byte(`"`))
+}
+
+// Alarm returns the name of the alarm on an instance, "" when there is none.
+func (r Region) Alarm(instanceID string) string {
+	for _, name := range r.AlarmNames {
+		if strings.HasSuffix(name, "-"+instanceID) {
+			return name
+		}
+	}
+	return ""
+}
+
+// AlarmARN returns the ARN of an alarm in this region.
+func (r Region) AlarmARN(name string) string {
+	return fmt.Sprintf("arn:%s:cloudwatch:%s:%s:alarm:%s", r.Partition(), r.Region, r.AccountID, name)
+}
+
+// Partition returns the partition that the region's ARNs name.
+func (r Region) Partition() string {
+	for _, arn := range []string{r.StateMachineARN, r.FunctionARN} {
+		if parts := strings.SplitN(arn, ":", 3); len(parts) == 3 {
+			return parts[1]
+		}
+	}
+	return "aws"
+}

@@ -1,0 +1,190 @@
+package probe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/smithy-go"
+
+	"firstline/checks"
+	"firstline/internal/fault"
+	"firstline/internal/incident"
+)
+
+// invoker is the one call of Lambda's client that runs a function.
+type invoker interface {
+	Invoke(context.Context, *lambda.InvokeInput, ...func(*lambda.Options)) (*lambda.InvokeOutput, error)
+}
+
+const (
+	// invokeTime bounds one invocation, as the state machine does.
+	invokeTime = 150 * time.Second
+	// attempts is how often an invocation is made that might do better.
+	attempts = 3
+	// firstPause is the least that passes before the second of them; each pause
+	// is three times as long as the one before.
+	firstPause = time.Second
+)
+
+// functionError is an error with which the deployed function answered: Kind is
+// that of package fault, or Lambda's own, as in "Sandbox.Timedout".
+type functionError struct {
+	Kind    string `json:"errorType"`
+	Message string `json:"errorMessage"`
+}
+
+func (e *functionError) Error() string {
+	switch {
+	case e.Kind == "" && e.Message == "":
+		return "the function ended with an error that says nothing"
+	case e.Message == "":
+		return e.Kind
+	case e.Kind == "":
+		return e.Message
+	}
+	return e.Kind + ": " + e.Message
+}
+
+// view is what is read of an incident. The rest is carried along unread: its
+// settings are those of the deployed version, which may have other fields.
+type view struct {
+	InstanceID string                `json:"instanceId"`
+	Dry        bool                  `json:"dry"`
+	Findings   []checks.Finding      `json:"findings"`
+	Reboot     *incident.Reboot      `json:"reboot"`
+	Suppressed []incident.Suppressed `json:"suppressed"`
+	// The errors that ended a step, of each path of the definition.
+	Error       *incident.Error `json:"error"`
+	RebootError *incident.Error `json:"rebootError"`
+	PageError   *incident.Error `json:"pageError"`
+	SlackError  *incident.Error `json:"slackError"`
+	Settings    struct {
+		Route53 struct {
+			HealthCheckID string `json:"healthCheckId"`
+		} `json:"route53"`
+	} `json:"settings"`
+}
+
+// suppresses reports whether an action was left undone.
+func (v *view) suppresses(action string) bool {
+	for _, s := range v.Suppressed {
+		if s.Action == action {
+			return true
+		}
+	}
+	return false
+}
+
+// opened is an incident as the function returned it.
+type opened struct {
+	view
+	raw json.RawMessage
+}
+
+// function is the deployed function of a region.
+type function struct {
+	client invoker
+	arn    string
+	// slots bounds the invocations under way.
+	slots chan struct{}
+	pause time.Duration
+}
+
+// call runs one step and returns the incident. It tries again what may be over
+// in a moment: a step of a dry incident can be repeated at will.
+func (f *function) call(ctx context.Context, payload any) (*opened, error) {
+	select {
+	case f.slots <- struct{}{}:
+		defer func() { <-f.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	raw, err := json.Marshal(payload)
+	if err != nil {
+		return nil, err
+	}
+	pause := f.pause
+	for n := 1; ; n++ {
+		o, err := f.once(ctx, raw)
+		if err == nil || ctx.Err() != nil || n == attempts || !transient(err) {
+			return o, err
+		}
+		// Jitter, since many instances meet the same trouble at once.
+		if err := sleep(ctx, pause+rand.N(pause)); err != nil { //nolint:gosec // no secret depends on it
+			return nil, err
+		}
+		pause *= 3
+	}
+}
+
+func (f *function) once(ctx context.Context, payload []byte) (*opened, error) {
+	ctx, cancel := context.WithTimeout(ctx, invokeTime)
+	defer cancel()
+	out, err := f.client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &f.arn, Payload: payload}, func(o *lambda.Options) {
+		// call does it, with more patience.
+		o.RetryMaxAttempts = 1
+	})
+	if err != nil {
+		return nil, err
+	}
+	if out.FunctionError != nil {
+		e := new(functionError)
+		if json.Unmarshal(out.Payload, e) != nil {
+			e.Message = incident.Clip(string(out.Payload), 500)
+		}
+		return nil, e
+	}
+	o := &opened{raw: out.Payload}
+	if err := json.Unmarshal(out.Payload, &o.view); err != nil {
+		return nil, fmt.Errorf("the function answered with something else than an incident: %w", err)
+	}
+	return o, nil
+}
+
+// transient reports whether an invocation may do better in a moment.
+func transient(err error) bool {
+	if e, ok := errors.AsType[*functionError](err); ok {
+		return e.Kind == string(fault.Unavailable)
+	}
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		// A function that was deployed just now may not be ready.
+		return fault.Throttled(err) || fault.ServerFault(err) || api.ErrorCode() == "ResourceConflictException"
+	}
+	_, lost := errors.AsType[*url.Error](err)
+	return lost
+}
+
+// said puts an error of a call into few words.
+func said(err error) string {
+	if e, ok := errors.AsType[*functionError](err); ok {
+		return e.Error()
+	}
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return fmt.Sprintf("%s: %s", api.ErrorCode(), api.ErrorMessage())
+	}
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		host := u.URL
+		if address, err := url.Parse(u.URL); err == nil {
+			host = address.Host
+		}
+		return fmt.Sprintf("no answer from %s: %v", host, u.Err)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Sprintf("no answer within %s", invokeTime)
+	}
+	return err.Error()
+}
+
+// clientConfig is the configuration of a region's clients.
+func clientConfig(cfg aws.Config, region string) aws.Config {
+	cfg = cfg.Copy()
+	cfg.Region = region
+	return cfg
+}

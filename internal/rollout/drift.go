@@ -1,0 +1,252 @@
+package rollout
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	tfjson "github.com/hashicorp/terraform-json"
+)
+
+// Drift returns what was changed outside of Terraform, a region, in words. Of
+// what Terraform does not set itself nothing is said.
+func (r *Root) Drift(ctx context.Context, p *Plan) (map[string][]string, error) {
+	if p.file == "" {
+		return nil, nil
+	}
+	plan, err := r.tf.ShowPlanFile(ctx, p.file)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	} else if err != nil {
+		return nil, fmt.Errorf("terraform show: %w", tidy(err))
+	}
+	wanted := map[string]*tfjson.Change{}
+	for _, c := range plan.ResourceChanges {
+		wanted[c.Address] = c.Change
+	}
+	drift := map[string][]string{}
+	for _, c := range plan.ResourceDrift {
+		region := r.regionOf(c.Address)
+		if words := changed(c, wanted[c.Address]); region != "" && len(words) > 0 {
+			drift[region] = append(drift[region], words...)
+		}
+	}
+	for _, words := range drift {
+		slices.Sort(words)
+	}
+	return drift, nil
+}
+
+// Digests returns a digest of all changes of a plan, a region: two plans with the
+// same one do the same there.
+func (r *Root) Digests(ctx context.Context, p *Plan) (map[string]string, error) {
+	digests := map[string]string{}
+	if p.file == "" {
+		return digests, nil
+	}
+	plan, err := r.tf.ShowPlanFile(ctx, p.file)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	} else if err != nil {
+		return nil, fmt.Errorf("terraform show: %w", tidy(err))
+	}
+	slices.SortFunc(plan.ResourceChanges, func(a, b *tfjson.ResourceChange) int { return strings.Compare(a.Address, b.Address) })
+	for _, c := range plan.ResourceChanges {
+		region := r.regionOf(c.Address)
+		if region == "" || c.Mode != tfjson.ManagedResourceMode || c.Change.Actions.NoOp() {
+			continue
+		}
+		text, err := json.Marshal(c.Change)
+		if err != nil {
+			return nil, err
+		}
+		digests[region] += c.Address + " " + string(text) + "\n"
+	}
+	return digests, nil
+}
+
+// kinds are what operators call the resources.
+var kinds = map[string]string{
+	"aws_cloudwatch_event_rule":   "rule",
+	"aws_cloudwatch_event_target": "target of rule",
+	"aws_cloudwatch_log_group":    "log group",
+	"aws_cloudwatch_metric_alarm": "alarm",
+	"aws_iam_policy":              "policy",
+	"aws_iam_role":                "role",
+	"aws_iam_role_policy":         "policy of role",
+	"aws_lambda_function":         "function",
+	"aws_s3_bucket":               "bucket",
+	"aws_s3_object":               "object",
+	"aws_sfn_state_machine":       "state machine",
+	"aws_sns_topic":               "topic",
+	"aws_sqs_queue":               "queue",
+	"aws_ssm_parameter":           "parameter",
+}
+
+// names are the attributes that name a resource, the best first.
+var names = []string{"alarm_name", "function_name", "rule", "role", "name", "bucket", "id"}
+
+// title names a resource as an operator would.
+func title(c *tfjson.ResourceChange, values map[string]any) string {
+	kind := kinds[c.Type]
+	if kind == "" {
+		kind = strings.ReplaceAll(strings.TrimPrefix(c.Type, "aws_"), "_", " ")
+	}
+	for _, n := range names {
+		if name, ok := values[n].(string); ok && name != "" {
+			return kind + " " + name
+		}
+	}
+	return kind + " " + c.Address
+}
+
+// most is how many changes of one resource are told.
+const most = 8
+
+// changed tells what was changed of one resource. wanted is what Terraform would
+// do to it now.
+func changed(c *tfjson.ResourceChange, wanted *tfjson.Change) []string {
+	before, _ := c.Change.Before.(map[string]any)
+	after, _ := c.Change.After.(map[string]any)
+	what := title(c, before)
+	if c.Change.Actions.Delete() || after == nil {
+		return []string{what + " deleted"}
+	}
+	if wanted == nil || wanted.Actions.NoOp() {
+		return nil
+	}
+	has, _ := wanted.Before.(map[string]any)
+	gets, _ := wanted.After.(map[string]any)
+	unknown, _ := wanted.AfterUnknown.(map[string]any)
+	var words []string
+	for _, attribute := range slices.Sorted(maps.Keys(before)) {
+		// Tags are there twice, once with those of the provider.
+		if attribute == "tags" && after["tags_all"] != nil {
+			continue
+		}
+		// Only what Terraform would put back was its own to set.
+		if reflect.DeepEqual(before[attribute], after[attribute]) || unknown[attribute] == true || reflect.DeepEqual(has[attribute], gets[attribute]) {
+			continue
+		}
+		if isSensitive(c.Change.BeforeSensitive, attribute) || isSensitive(c.Change.AfterSensitive, attribute) {
+			words = append(words, fmt.Sprintf("%s %s changed (sensitive)", what, attribute))
+			continue
+		}
+		differences(strings.TrimSuffix(attribute, "_all"), before[attribute], after[attribute], func(path, was, is string) {
+			words = append(words, fmt.Sprintf("%s %s %s -> %s", what, path, was, is))
+		})
+	}
+	if len(words) > most {
+		words = append(words[:most], fmt.Sprintf("%s and %d more changes", what, len(words)-most))
+	}
+	return words
+}
+
+// isSensitive reads Terraform's marks: true for a whole, or a map for its parts.
+func isSensitive(marks any, attribute string) bool {
+	switch m := marks.(type) {
+	case bool:
+		return m
+	case map[string]any:
+		switch part := m[attribute].(type) {
+		case bool:
+			return part
+		case map[string]any:
+			return len(part) > 0
+		case []any:
+			return slices.ContainsFunc(part, func(p any) bool { return p == true })
+		}
+	}
+	return false
+}
+
+// differences walks two values and tells where they differ. Text that is JSON on
+// both sides, such as a policy, is walked too.
+func differences(path string, was, is any, tell func(path, was, is string)) {
+	if a, b, ok := documents(was, is); ok {
+		differences(path, a, b, tell)
+		return
+	}
+	switch a := was.(type) {
+	case map[string]any:
+		if b, ok := is.(map[string]any); ok {
+			all := slices.Sorted(maps.Keys(a))
+			for k := range b {
+				if _, ok := a[k]; !ok {
+					all = append(all, k)
+				}
+			}
+			slices.Sort(all)
+			for _, k := range all {
+				differences(path+"."+k, a[k], b[k], tell)
+			}
+			return
+		}
+	case []any:
+		if b, ok := is.([]any); ok {
+			for n := range max(len(a), len(b)) {
+				var left, right any
+				if n < len(a) {
+					left = a[n]
+				}
+				if n < len(b) {
+					right = b[n]
+				}
+				// Blocks that there is one of need no number.
+				step := "." + strconv.Itoa(n)
+				if len(a) == 1 && len(b) == 1 {
+					step = ""
+				}
+				differences(path+step, left, right, tell)
+			}
+			return
+		}
+	}
+	if !reflect.DeepEqual(was, is) {
+		tell(path, value(was), value(is))
+	}
+}
+
+// documents returns two texts as the JSON documents that they are.
+func documents(was, is any) (a, b any, ok bool) {
+	left, isText := was.(string)
+	right, isTextToo := is.(string)
+	if !isText || !isTextToo || !strings.HasPrefix(left, "{") || !strings.HasPrefix(right, "{") {
+		return nil, nil, false
+	}
+	if json.Unmarshal([]byte(left), &a) != nil || json.Unmarshal([]byte(right), &b) != nil {
+		return nil, nil, false
+	}
+	return a, b, !reflect.DeepEqual(a, b)
+}
+
+// longest is how much of a value is told, in runes.
+const longest = 60
+
+// value is a value in words.
+func value(v any) string {
+	var text string
+	switch v := v.(type) {
+	case nil:
+		return "none"
+	case string:
+		text = strconv.Quote(v)
+	case bool, float64, json.Number:
+		text = fmt.Sprint(v)
+	default:
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return "?"
+		}
+		text = string(raw)
+	}
+	if runes := []rune(text); len(runes) > longest {
+		return string(runes[:longest-1]) + "…"
+	}
+	return text
+}

@@ -1,0 +1,131 @@
+package rollout
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	tfjson "github.com/hashicorp/terraform-json"
+)
+
+type values = map[string]any
+
+func TestChanged(t *testing.T) {
+	update, noop := tfjson.Actions{tfjson.ActionUpdate}, tfjson.Actions{tfjson.ActionNoop}
+	alarm := func(v values) values {
+		all := values{"alarm_name": "firstline-cpu-i-0a1b2c3d", "threshold": 100.0, "tags": nil, "tags_all": values{"project": "firstline"}}
+		for k, x := range v {
+			all[k] = x
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		name   string
+		kind   string
+		drift  tfjson.Change
+		wanted *tfjson.Change
+		want   []string
+	}{
+		{
+			name: "a number", kind: "aws_cloudwatch_metric_alarm",
+			drift:  tfjson.Change{Actions: update, Before: alarm(nil), After: alarm(values{"threshold": 90.0})},
+			wanted: &tfjson.Change{Actions: update, Before: alarm(values{"threshold": 90.0}), After: alarm(nil)},
+			want:   []string{"alarm firstline-cpu-i-0a1b2c3d threshold 100 -> 90"},
+		},
+		{
+			name: "what Terraform leaves alone is not told", kind: "aws_cloudwatch_metric_alarm",
+			drift:  tfjson.Change{Actions: update, Before: alarm(nil), After: alarm(values{"threshold": 90.0, "ok_actions": []any{}})},
+			wanted: &tfjson.Change{Actions: noop, Before: alarm(values{"threshold": 90.0}), After: alarm(values{"threshold": 90.0})},
+		},
+		{
+			name: "only what would be put back", kind: "aws_cloudwatch_metric_alarm",
+			drift:  tfjson.Change{Actions: update, Before: alarm(values{"alarm_actions": nil}), After: alarm(values{"threshold": 90.0, "alarm_actions": []any{}})},
+			wanted: &tfjson.Change{Actions: update, Before: alarm(values{"threshold": 90.0, "alarm_actions": []any{}}), After: alarm(values{"alarm_actions": []any{}})},
+			want:   []string{"alarm firstline-cpu-i-0a1b2c3d threshold 100 -> 90"},
+		},
+		{
+			name: "tags, once", kind: "aws_cloudwatch_metric_alarm",
+			drift:  tfjson.Change{Actions: update, Before: alarm(nil), After: alarm(values{"tags": values{"a": "b"}, "tags_all": values{"project": "firstline", "a": "b"}})},
+			wanted: &tfjson.Change{Actions: update, Before: alarm(values{"tags": values{"a": "b"}, "tags_all": values{"project": "firstline", "a": "b"}}), After: alarm(nil)},
+			want:   []string{`alarm firstline-cpu-i-0a1b2c3d tags.a none -> "b"`},
+		},
+		{
+			name: "deleted", kind: "aws_ssm_parameter",
+			drift:  tfjson.Change{Actions: tfjson.Actions{tfjson.ActionDelete}, Before: values{"name": "/firstline/instances/i-0a1b2c3d"}},
+			wanted: &tfjson.Change{Actions: tfjson.Actions{tfjson.ActionCreate}},
+			want:   []string{"parameter /firstline/instances/i-0a1b2c3d deleted"},
+		},
+		{
+			name: "inside of a block", kind: "aws_lambda_function",
+			drift: tfjson.Change{
+				Actions: update,
+				Before:  values{"function_name": "firstline", "environment": []any{values{"variables": values{"A": "1", "B": "2"}}}},
+				After:   values{"function_name": "firstline", "environment": []any{values{"variables": values{"A": "1", "B": "3"}}}},
+			},
+			wanted: &tfjson.Change{
+				Actions: update,
+				Before:  values{"function_name": "firstline", "environment": []any{values{"variables": values{"A": "1", "B": "3"}}}},
+				After:   values{"function_name": "firstline", "environment": []any{values{"variables": values{"A": "1", "B": "2"}}}},
+			},
+			want: []string{`function firstline environment.variables.B "2" -> "3"`},
+		},
+		{
+			name: "inside of a policy", kind: "aws_iam_role_policy",
+			drift: tfjson.Change{
+				Actions: update,
+				Before:  values{"role": "r", "policy": `{"Statement":[{"Action":"a"}],"Version":"2012-10-17"}`},
+				After:   values{"role": "r", "policy": `{"Version":"2012-10-17","Statement":[{"Action":"*"}]}`},
+			},
+			wanted: &tfjson.Change{Actions: update, Before: values{"policy": "x"}, After: values{"policy": "y"}},
+			want:   []string{`policy of role r policy.Statement.Action "a" -> "*"`},
+		},
+		{
+			name: "sensitive", kind: "aws_ssm_parameter",
+			drift: tfjson.Change{
+				Actions: update, Before: values{"name": "p", "value": "old"}, After: values{"name": "p", "value": "new"},
+				BeforeSensitive: values{"value": true},
+			},
+			wanted: &tfjson.Change{Actions: update, Before: values{"value": "new"}, After: values{"value": "old"}},
+			want:   []string{"parameter p value changed (sensitive)"},
+		},
+		{
+			name: "computed only", kind: "aws_lambda_function",
+			drift:  tfjson.Change{Actions: update, Before: values{"function_name": "f", "version": "1"}, After: values{"function_name": "f", "version": "2"}},
+			wanted: &tfjson.Change{Actions: update, Before: values{"version": "2"}, After: values{}, AfterUnknown: values{"version": true}},
+		},
+		{
+			name: "an unknown kind", kind: "aws_new_thing",
+			drift:  tfjson.Change{Actions: update, Before: values{"id": "x", "on": true, "list": []any{"a"}}, After: values{"id": "x", "on": false, "list": []any{"a", "b"}}},
+			wanted: &tfjson.Change{Actions: update, Before: values{"on": false, "list": 1.0}, After: values{"on": true}},
+			want:   []string{`new thing x list.1 none -> "b"`, "new thing x on true -> false"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := changed(&tfjson.ResourceChange{Address: "a.b", Type: tt.kind, Change: &tt.drift}, tt.wanted)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestChangedIsBounded(t *testing.T) {
+	before, after := values{"id": "x"}, values{"id": "x"}
+	for _, k := range "abcdefghijkl" {
+		before[string(k)], after[string(k)] = 1.0, 2.0
+	}
+	drift := tfjson.Change{Actions: tfjson.Actions{tfjson.ActionUpdate}, Before: before, After: after}
+	got := changed(&tfjson.ResourceChange{Type: "aws_thing", Change: &drift}, &tfjson.Change{Actions: drift.Actions, Before: after, After: before})
+	if len(got) != most+1 || got[most] != "thing x and 4 more changes" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestValueIsCut(t *testing.T) {
+	long := ""
+	for range 100 {
+		long += "é"
+	}
+	if got := []rune(value(long)); len(got) != longest || got[longest-1] != '…' {
+		t.Errorf("%d runes: %s", len(got), string(got))
+	}
+}

@@ -1,0 +1,228 @@
+package rollout
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+
+	"firstline/internal/regions"
+	"firstline/internal/tfstate"
+	"firstline/internal/tfvars"
+)
+
+// Prepare reads the var files and the state, checks both, and finds out which
+// of the chosen regions answer. It touches nothing. Regions that do not answer
+// are reported as failed and left out of what follows.
+func (r *Root) Prepare(ctx context.Context) error {
+	var err error
+	if r.vars, err = tfvars.Load(r.o.Dir, r.o.VarFiles, os.Environ()); err != nil {
+		return InputError{err}
+	}
+	for name, file := range r.vars.Secrets() {
+		return inputf("%s stands in %s: secrets do not belong into files; take it out, and export it as TF_VAR_%s", name, file, name)
+	}
+	if missing := without(r.vars.Regions(), r.providers); len(missing) > 0 {
+		return inputf("%s: named in the var files, but not in regions.tf: %s", strings.Join(missing, ", "), addRegions(missing))
+	}
+	if zip := r.vars.Package(); zip != "" {
+		if info, err := os.Stat(zip); err != nil || info.IsDir() {
+			return inputf("the function's zip %s is not there: build it with `make build`", zip)
+		}
+	}
+	raw, err := r.tf.StatePull(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	} else if err != nil {
+		return InputError{fmt.Errorf("read the state: %w", tidy(err))}
+	}
+	if r.state, err = tfstate.Parse([]byte(raw)); err != nil {
+		return InputError{err}
+	}
+	if len(r.state.Foreign) > 0 {
+		return inputf("the state is not of this project: it holds %s; point the backend (or --dir) to the state of firstline", some(r.state.Foreign))
+	}
+	if missing := without(r.state.Regions, r.providers); len(missing) > 0 {
+		return inputf("%s: in the state, but not in regions.tf: %s", strings.Join(missing, ", "), addRegions(missing))
+	}
+	r.all = union(r.vars.Regions(), r.state.Regions)
+	if err := r.choose(); err != nil {
+		return err
+	}
+	return r.probe(ctx)
+}
+
+// some names the first few of many.
+func some(names []string) string {
+	const few = 3
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
+}
+
+// addRegions is the command that brings regions into regions.tf.
+func addRegions(names []string) string {
+	if err := regions.Check(names); err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("run `firstline regions --add %s`", strings.Join(names, ","))
+}
+
+// choose makes a status for each region that is to be worked on.
+func (r *Root) choose() error {
+	for _, f := range []struct {
+		flag  string
+		names []string
+	}{{"--region", r.o.Regions}, {"--exclude-region", r.o.Exclude}} {
+		if unknown := without(f.names, r.all); len(unknown) > 0 {
+			return inputf("%s: %s: neither in the var files nor in the state; there are %s", f.flag, strings.Join(unknown, ", "), cmp.Or(strings.Join(r.all, ", "), "none"))
+		}
+	}
+	for _, name := range r.o.Regions {
+		if slices.Contains(r.o.Exclude, name) {
+			return inputf("%s: given with both --region and --exclude-region", name)
+		}
+	}
+	chosen := r.o.Regions
+	if len(chosen) == 0 {
+		chosen = r.all
+	}
+	chosen = without(chosen, r.o.Exclude)
+	if len(chosen) == 0 {
+		return inputf("no region is left to work on")
+	}
+	for _, name := range chosen {
+		r.status[name] = &Status{Region: name, Phase: Waiting}
+	}
+	return nil
+}
+
+// Chosen returns the regions that are worked on and have not failed, sorted.
+func (r *Root) Chosen() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var names []string
+	for name, s := range r.status {
+		if s.Phase != Failed {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Instances returns the instances that the var files name in a region.
+func (r *Root) Instances(region string) []string { return r.vars.Instances(region) }
+
+// targets are what restricts Terraform to the given regions; none when they are
+// all that there are.
+func (r *Root) targets(names []string) []string {
+	if len(without(r.all, names)) == 0 {
+		return nil
+	}
+	var targets []string
+	for _, name := range names {
+		targets = append(targets, "module."+name)
+	}
+	return targets
+}
+
+const (
+	// probeTime bounds the question whether a region answers.
+	probeTime = 15 * time.Second
+	// probeAttempts rides out a moment's trouble.
+	probeAttempts = 3
+)
+
+// probe asks each chosen region who is calling: a region that does not answer
+// would hold up all of them in Terraform.
+func (r *Root) probe(ctx context.Context) error {
+	config, err := r.o.AWS(ctx)
+	if err != nil {
+		return InputError{err}
+	}
+	var (
+		wg     sync.WaitGroup
+		mu     sync.Mutex
+		failed = map[string]error{}
+		caller = map[string]bool{}
+	)
+	chosen := r.Chosen()
+	for _, name := range chosen {
+		wg.Go(func() {
+			account, err := identify(ctx, config, name)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed[name] = err
+				return
+			}
+			caller[account] = true
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if len(failed) == len(chosen) {
+		// The same everywhere is no region's fault.
+		first := failed[chosen[0]]
+		if answer, ok := errors.AsType[smithy.APIError](first); ok && answer.ErrorFault() != smithy.FaultServer {
+			return inputf("AWS refuses your credentials: %s: %s", answer.ErrorCode(), answer.ErrorMessage())
+		}
+		if _, ok := errors.AsType[*aws.RequestCanceledError](first); !ok && strings.Contains(first.Error(), "credentials") {
+			return inputf("no AWS credentials: %w", first)
+		}
+	}
+	for name, err := range failed {
+		hint := ""
+		if answer, ok := errors.AsType[smithy.APIError](err); ok && (answer.ErrorCode() == "InvalidClientTokenId" || answer.ErrorCode() == "UnrecognizedClientException") {
+			hint = "; is the region enabled in this account?"
+		}
+		r.fail(name, fmt.Sprintf("the region does not answer: %v%s", err, hint))
+	}
+	for account := range caller {
+		if len(r.state.Accounts) > 0 && !slices.Contains(r.state.Accounts, account) {
+			return inputf("the state is of account %s, your credentials are of %s: use the other account's credentials, or another state", strings.Join(r.state.Accounts, ", "), account)
+		}
+	}
+	return nil
+}
+
+// identify asks a region which account is calling.
+func identify(ctx context.Context, config aws.Config, region string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	client := sts.NewFromConfig(config, func(o *sts.Options) {
+		o.Region = region
+		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = probeAttempts })
+	})
+	out, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(out.Account), nil
+}
+
+// without returns the names that are not among others.
+func without(names, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
+}
+
+// union returns all names, sorted, each once.
+func union(names ...[]string) []string {
+	all := slices.Concat(names...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}

@@ -1,0 +1,313 @@
+// Package rollout runs Terraform on firstline's root, region by region: it
+// plans, applies, destroys and finds drift, with a region that fails stopping no
+// other. It works on the same root and the same state as plain Terraform, so
+// that either may be used at any time.
+package rollout
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/hashicorp/terraform-exec/tfexec"
+
+	"firstline/internal/atomicfile"
+	"firstline/internal/deployed"
+	"firstline/internal/regions"
+	"firstline/internal/tfstate"
+	"firstline/internal/tfvars"
+	"firstline/internal/toolchain"
+)
+
+// InputError is a mistake in what the caller gave: flags, files, the
+// environment. Nothing was touched when it is returned.
+type InputError struct{ Err error }
+
+func (e InputError) Error() string { return e.Err.Error() }
+func (e InputError) Unwrap() error { return e.Err }
+
+func inputf(format string, args ...any) error { return InputError{fmt.Errorf(format, args...)} }
+
+// Options say what a Root works on.
+type Options struct {
+	// Project is the project's folder: tools and logs are in its build folder.
+	Project string
+	// Dir is the folder of the Terraform root.
+	Dir string
+	// VarFiles are given to Terraform in this order.
+	VarFiles []string
+	// BackendConfig is given to terraform init.
+	BackendConfig []string
+	// Regions are the regions to work on, all when empty, less Exclude.
+	Regions, Exclude []string
+	// Parallelism is how many operations Terraform runs at the same time; 0 is
+	// one that fits the number of regions.
+	Parallelism int
+	// AWS is the caller's AWS configuration, asked for when it is needed first.
+	AWS func(context.Context) (aws.Config, error)
+	// Command names the log file.
+	Command string
+	// Log is told of everything that takes time, but for what Tell is told.
+	Log io.Writer
+	// Tell is told whenever a region's status changes. It must be quick.
+	Tell func(Status)
+}
+
+// interruptTime is how long an interrupted Terraform may take to end in good
+// order, before it is killed. It lets the calls under way come to their end and
+// releases the lock; killed, it would leave both.
+const interruptTime = 15 * time.Minute
+
+// maxRetries is how often the AWS provider tries a call, unless a variable says
+// otherwise. Its own 25 take some 40 minutes with a region that is down, which
+// would hold up all others; these take half a minute. (AWS_MAX_ATTEMPTS has no
+// say: provider 5.100.0 sets 25 itself.)
+const maxRetries = "7"
+
+// Root is a Terraform root with its state.
+type Root struct {
+	o         Options
+	tf        *tfexec.Terraform
+	temp      string
+	log       *os.File
+	logPath   string
+	providers []string // regions that regions.tf holds
+	source    []byte   // regions.tf
+
+	vars  tfvars.Vars
+	state tfstate.State
+	all   []string // regions of the var files and of the state
+
+	mu     sync.Mutex
+	status map[string]*Status
+	errors map[string][]string
+}
+
+// Open finds Terraform and initialises the root where that is needed. It sets
+// variables in this process's environment, since terraform-exec takes no others
+// for secrets to travel in.
+func Open(ctx context.Context, o Options) (_ *Root, err error) {
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	if o.Tell == nil {
+		o.Tell = func(Status) {}
+	}
+	r := &Root{o: o, status: map[string]*Status{}, errors: map[string][]string{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}()
+	path := filepath.Join(o.Dir, "regions.tf")
+	if r.source, err = os.ReadFile(path); errors.Is(err, fs.ErrNotExist) { //nolint:gosec // the operator names the folder
+		return nil, inputf("%s does not exist: give the folder of firstline's Terraform root with --dir, or write the file with `firstline regions`", path)
+	} else if err != nil {
+		return nil, InputError{err}
+	}
+	r.providers = regions.Read(r.source)
+	if name := os.Getenv("TF_WORKSPACE"); name != "" {
+		return nil, inputf("TF_WORKSPACE is set to %q, which terraform-exec does not pass on: unset it and run `terraform workspace select %s` in %s", name, name, o.Dir)
+	}
+	tools := toolchain.Toolchain{Build: filepath.Join(o.Project, "build"), Log: o.Log}
+	program, err := tools.Terraform(ctx)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	} else if err != nil {
+		return nil, InputError{err}
+	}
+	config, err := tools.CLIConfig()
+	if err != nil {
+		return nil, err
+	}
+	environment := map[string]string{"CHECKPOINT_DISABLE": "1"}
+	if config != "" {
+		environment["TF_CLI_CONFIG_FILE"] = config
+	}
+	if os.Getenv("TF_VAR_max_retries") == "" {
+		environment["TF_VAR_max_retries"] = maxRetries
+	}
+	for k, v := range environment {
+		if err := os.Setenv(k, v); err != nil {
+			return nil, err
+		}
+	}
+	if r.tf, err = tfexec.NewTerraform(o.Dir, program); err != nil {
+		return nil, err
+	}
+	if err := r.tf.SetWaitDelay(interruptTime); err != nil {
+		return nil, err
+	}
+	if r.temp, err = os.MkdirTemp("", "firstline-rollout-"); err != nil {
+		return nil, err
+	}
+	if err := r.openLog(); err != nil {
+		return nil, err
+	}
+	return r, r.init(ctx)
+}
+
+// Close removes temporary files. No Terraform must run any more.
+func (r *Root) Close() error {
+	var errs []error
+	if r.log != nil {
+		errs = append(errs, r.log.Close())
+	}
+	if r.temp != "" {
+		errs = append(errs, os.RemoveAll(r.temp))
+	}
+	return errors.Join(errs...)
+}
+
+// logs is how many log files are kept.
+const logs = 50
+
+// openLog opens the log file of this command and removes old ones.
+func (r *Root) openLog() error {
+	dir := filepath.Join(r.o.Project, "build", "logs")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if old, err := filepath.Glob(filepath.Join(dir, "*.log")); err == nil && len(old) >= logs {
+		slices.Sort(old)
+		for _, path := range old[:len(old)-logs+1] {
+			_ = os.Remove(path)
+		}
+	}
+	// A name of its own, also for two commands in one second.
+	file, err := os.CreateTemp(dir, time.Now().UTC().Format("20060102T150405Z-")+r.o.Command+"-*.log")
+	if err != nil {
+		return err
+	}
+	r.log, r.logPath = file, file.Name()
+	r.tf.SetLogger(logger{file})
+	r.tf.SetStderr(file)
+	return nil
+}
+
+// logger is terraform-exec's: it is told the command lines, which hold no
+// secret, as those travel in the environment.
+type logger struct{ w io.Writer }
+
+func (l logger) Printf(format string, args ...any) { _, _ = fmt.Fprintf(l.w, format+"\n", args...) }
+
+// LogPath is the file with Terraform's complete output.
+func (r *Root) LogPath() string { return r.logPath }
+
+// init runs terraform init unless nothing has changed since it was run last.
+func (r *Root) init(ctx context.Context) error {
+	data := os.Getenv("TF_DATA_DIR")
+	if data == "" {
+		data = ".terraform"
+	}
+	if !filepath.IsAbs(data) {
+		data = filepath.Join(r.o.Dir, data)
+	}
+	stamp := filepath.Join(data, "firstline")
+	want, err := r.initStamp()
+	if err != nil {
+		return err
+	}
+	if have, err := os.ReadFile(stamp); err == nil && string(have) == want { //nolint:gosec // Terraform's own folder
+		return nil
+	}
+	_, _ = fmt.Fprintln(r.o.Log, "terraform init")
+	var options []tfexec.InitOption
+	for _, c := range r.o.BackendConfig {
+		options = append(options, tfexec.BackendConfig(c))
+	}
+	if err := r.tf.Init(ctx, options...); ctx.Err() != nil {
+		return ctx.Err()
+	} else if err != nil {
+		return InputError{fmt.Errorf("terraform init: %w", tidy(err))}
+	}
+	// It may have written the lock file.
+	if want, err = r.initStamp(); err != nil {
+		return err
+	}
+	return atomicfile.Write(stamp, []byte(want))
+}
+
+// initStamp is a digest of all that terraform init depends on.
+func (r *Root) initStamp() (string, error) {
+	h := sha256.New()
+	var files []string
+	err := filepath.WalkDir(r.o.Dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".terraform"):
+			return filepath.SkipDir
+		case !d.IsDir() && strings.HasSuffix(path, ".tf"), d.Name() == ".terraform.lock.hcl":
+			files = append(files, path)
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	for _, c := range r.o.BackendConfig {
+		_, _ = fmt.Fprintf(h, "%q\n", c)
+		if path := inDir(r.o.Dir, c); !strings.Contains(c, "=") {
+			files = append(files, path)
+		}
+	}
+	for _, path := range files {
+		text, err := os.ReadFile(path) //nolint:gosec // the root's own files
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // Terraform says so better
+		} else if err != nil {
+			return "", err
+		}
+		_, _ = fmt.Fprintf(h, "%q %x\n", path, sha256.Sum256(text))
+	}
+	_, _ = fmt.Fprintf(h, "%q %q\n", r.tf.ExecPath(), os.Getenv("TF_CLI_CONFIG_FILE"))
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// inDir resolves a path as Terraform does, which runs in dir.
+func inDir(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+// Outputs returns what is deployed, a region.
+func (r *Root) Outputs(ctx context.Context) (map[string]deployed.Region, error) {
+	out, err := r.tf.Output(ctx)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	} else if err != nil {
+		return nil, fmt.Errorf("terraform output: %w", tidy(err))
+	}
+	values := map[string]json.RawMessage{}
+	for name, o := range out {
+		values[name] = o.Value
+	}
+	return deployed.Decode(values)
+}
+
+// tidy makes one line of the errors that Terraform prints to a terminal.
+func tidy(err error) error {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		line = strings.TrimSpace(strings.Trim(strings.TrimSpace(line), "╷│╵"))
+		if line != "" && line != "exit status 1" {
+			lines = append(lines, line)
+		}
+	}
+	return errors.New(strings.TrimPrefix(strings.Join(lines, " "), "Error: "))
+}

@@ -1,0 +1,322 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/terraform-exec/tfexec"
+
+	"firstline/internal/tfstream"
+)
+
+// Plan is a saved plan.
+type Plan struct {
+	// Destroy says that it removes everything.
+	Destroy bool
+	// Regions are those that it covers, sorted: the chosen ones that Terraform
+	// could plan.
+	Regions []string
+	// Changes are what is to be done a region, as "create ADDRESS", sorted.
+	Changes map[string][]string
+	file    string
+}
+
+// Empty reports whether the plan changes no resource.
+func (p *Plan) Empty() bool { return len(p.Changes) == 0 }
+
+// Plan plans the given regions, those of Chosen that have not failed. A region
+// that cannot be planned fails, and the others are planned without it.
+func (r *Root) Plan(ctx context.Context, names []string, destroy bool) (*Plan, error) {
+	for {
+		p, failed, err := r.plan(ctx, names, destroy)
+		if err != nil || len(failed) == 0 {
+			return p, err
+		}
+		for region, reasons := range failed {
+			r.fail(region, reasons...)
+			names = without(names, []string{region})
+		}
+		if len(names) == 0 {
+			return &Plan{Destroy: destroy}, nil
+		}
+		_, _ = fmt.Fprintf(r.o.Log, "planning again without what failed: %d left\n", len(names))
+	}
+}
+
+// plan plans once. The regions that failed are returned with the reasons; then
+// there is no plan.
+func (r *Root) plan(ctx context.Context, names []string, destroy bool) (*Plan, map[string][]string, error) {
+	file, err := os.CreateTemp(r.temp, "plan-")
+	if err != nil {
+		return nil, nil, err
+	}
+	_ = file.Close()
+	p := &Plan{Destroy: destroy, Regions: slices.Clone(names), Changes: map[string][]string{}, file: file.Name()}
+	slices.Sort(p.Regions)
+	options := []tfexec.PlanOption{tfexec.Out(p.file), tfexec.Destroy(destroy), tfexec.Parallelism(r.parallelism(len(names)))}
+	for _, f := range r.o.VarFiles {
+		path, err := filepath.Abs(f)
+		if err != nil {
+			return nil, nil, err
+		}
+		options = append(options, tfexec.VarFile(path))
+	}
+	for _, t := range r.targets(names) {
+		options = append(options, tfexec.Target(t))
+	}
+	for _, name := range names {
+		r.change(name, func(s *Status) {
+			*s = Status{Region: s.Region, Phase: Planning, Added: s.Added, Changed: s.Changed, Destroyed: s.Destroyed, Began: s.Began, Ended: s.Ended}
+		})
+	}
+	said, err := r.stream(ctx, func(ctx context.Context, w io.Writer) error {
+		_, err := r.tf.PlanJSON(ctx, w, options...)
+		return err
+	}, func(m tfstream.Message) {
+		switch m.Type {
+		case tfstream.RefreshComplete:
+			r.change(r.regionOf(m.Hook.Resource.Address), func(s *Status) { s.Done++ })
+		case tfstream.PlannedChange:
+			region := r.regionOf(m.Change.Resource.Address)
+			if region == "" {
+				return
+			}
+			r.change(region, func(s *Status) { s.plan(m.Change.Action) })
+			p.Changes[region] = append(p.Changes[region], m.Change.Action+" "+m.Change.Resource.Address)
+		}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	failed, err := r.sort(said)
+	if _, busy := errors.AsType[busyError](err); err != nil && !busy {
+		// What concerns all regions is in the settings.
+		return nil, nil, InputError{err}
+	} else if err != nil || len(failed) > 0 {
+		return nil, failed, err
+	}
+	for _, changes := range p.Changes {
+		slices.Sort(changes)
+	}
+	for _, name := range names {
+		r.change(name, func(s *Status) {
+			s.Phase, s.Done = Planned, 0
+			if len(p.Changes[name]) == 0 {
+				s.Phase = Unchanged
+			}
+		})
+	}
+	return p, nil, nil
+}
+
+// plan counts one planned change.
+func (s *Status) plan(action string) {
+	switch action {
+	case "create":
+		s.Add++
+	case "update":
+		s.Change++
+	case "delete":
+		s.Destroy++
+	case "replace":
+		s.Add++
+		s.Destroy++
+		s.Planned++
+	default:
+		return
+	}
+	s.Planned++
+}
+
+// Apply applies a plan. What fails in a region is in its status; the error is
+// about what concerns all of them.
+func (r *Root) Apply(ctx context.Context, p *Plan) error {
+	for name := range p.Changes {
+		r.change(name, func(s *Status) { s.Phase, s.Began = Applying, time.Now() })
+	}
+	left := map[string]int{}
+	for name, changes := range p.Changes {
+		for _, c := range changes {
+			if left[name]++; strings.HasPrefix(c, "replace ") {
+				left[name]++
+			}
+		}
+	}
+	said, err := r.stream(ctx, func(ctx context.Context, w io.Writer) error {
+		return r.tf.ApplyJSON(ctx, w, tfexec.DirOrPlan(p.file), tfexec.Parallelism(r.parallelism(len(p.Regions))))
+	}, func(m tfstream.Message) {
+		if m.Hook == nil || m.Type != tfstream.ApplyComplete && m.Type != tfstream.ApplyErrored {
+			return
+		}
+		region := r.regionOf(m.Hook.Resource.Address)
+		if m.Hook.Action == "read" {
+			return
+		}
+		left[region]--
+		r.change(region, func(s *Status) {
+			if m.Type == tfstream.ApplyComplete {
+				s.Done++
+				s.did(m.Hook.Action)
+			}
+			if left[region] == 0 {
+				s.Ended = time.Now()
+			}
+		})
+	})
+	if err != nil {
+		return err
+	}
+	failed, err := r.sort(said)
+	if err != nil {
+		return err
+	}
+	for name := range p.Changes {
+		if len(failed[name]) > 0 {
+			r.fail(name, failed[name]...)
+			continue
+		}
+		r.change(name, func(s *Status) {
+			s.Phase = Done
+			if s.Ended.IsZero() {
+				s.Ended = time.Now()
+			}
+		})
+	}
+	return nil
+}
+
+// did counts one change that was made.
+func (s *Status) did(action string) {
+	switch action {
+	case "create":
+		s.Added++
+	case "update":
+		s.Changed++
+	case "delete":
+		s.Destroyed++
+	}
+}
+
+// stream runs Terraform with machine-readable output, writes all of it to the
+// log, and returns the errors that it said. The error is of what kept Terraform
+// from saying any.
+func (r *Root) stream(ctx context.Context, do func(context.Context, io.Writer) error, each func(tfstream.Message)) ([]*tfstream.Diagnostic, error) {
+	defer r.tf.SetStdout(nil)
+	defer context.AfterFunc(ctx, func() {
+		_, _ = fmt.Fprintln(r.o.Log, "interrupted: Terraform ends what it is at and releases the state; please wait")
+	})()
+	in, out := io.Pipe()
+	var said []*tfstream.Diagnostic
+	read := make(chan error, 1)
+	go func() {
+		read <- tfstream.Read(in, func(m tfstream.Message) {
+			r.logMessage(m)
+			if m.Type == tfstream.Diagnosed && m.Diagnostic != nil && m.Diagnostic.Error() {
+				said = append(said, m.Diagnostic)
+			}
+			each(m)
+		})
+	}()
+	err := do(ctx, out)
+	_ = out.Close()
+	unread := <-read
+	switch {
+	case ctx.Err() != nil:
+		// What it says then comes of the interrupt.
+		return nil, ctx.Err()
+	case err != nil && len(said) > 0:
+		return said, nil
+	case err != nil:
+		return nil, fmt.Errorf("terraform: %w (see %s)", tidy(err), r.logPath)
+	}
+	return nil, unread
+}
+
+// logMessage writes a message to the log as a person would read it.
+func (r *Root) logMessage(m tfstream.Message) {
+	at := m.Timestamp
+	if at.IsZero() {
+		at = time.Now()
+	}
+	text := m.Text
+	if m.Diagnostic != nil {
+		text = m.Diagnostic.Severity + ": " + m.Diagnostic.String()
+	}
+	_, _ = fmt.Fprintf(r.log, "%s %s\n", at.UTC().Format(time.RFC3339), text)
+}
+
+var (
+	lockWho  = regexp.MustCompile(`(?m)^\s*Who:\s*(\S+)`)
+	lockWhen = regexp.MustCompile(`(?m)^\s*Created:\s*(\S+ [0-9:]+)`)
+	lockWhat = regexp.MustCompile(`(?m)^\s*Operation:\s*(\S+)`)
+	lockID   = regexp.MustCompile(`(?m)^\s*ID:\s*(\S+)`)
+)
+
+// checkedBy is what Terraform adds to a message of ours.
+var checkedBy = regexp.MustCompile(`(?s)\s*This was checked by the validation rule at .*`)
+
+// inOurWords is a diagnostic's text; of one whose words are this project's own
+// just these.
+func inOurWords(d *tfstream.Diagnostic) string {
+	switch d.Summary {
+	case "Invalid value for variable", "Module output value precondition failed":
+		return strings.TrimSpace(checkedBy.ReplaceAllString(d.Detail, ""))
+	}
+	return d.String()
+}
+
+// sort tells the errors that a region is to blame for from those that concern
+// all of them.
+func (r *Root) sort(said []*tfstream.Diagnostic) (failed map[string][]string, err error) {
+	failed = map[string][]string{}
+	var errs []error
+	for _, d := range said {
+		if region := r.regionOfDiagnostic(d); region != "" {
+			failed[region] = append(failed[region], d.String())
+			continue
+		}
+		switch {
+		case strings.Contains(d.Summary, "acquiring the state lock"):
+			field := func(form *regexp.Regexp) string {
+				if m := form.FindStringSubmatch(d.Detail); m != nil {
+					return m[1]
+				}
+				return "unknown"
+			}
+			return nil, busyError{fmt.Errorf("the state is locked: %s is at %s since %s; wait until that has ended, or, if it never will, run `terraform force-unlock %s` in %s; nothing was changed",
+				field(lockWho), strings.TrimPrefix(field(lockWhat), "OperationType"), field(lockWhen), field(lockID), r.o.Dir)}
+		case strings.Contains(d.Summary, "plan is stale"):
+			return nil, busyError{errors.New("somebody else has applied since this plan was made: nothing was changed; run this again")}
+		}
+		errs = append(errs, errors.New(inOurWords(d)))
+	}
+	return failed, errors.Join(errs...)
+}
+
+// busyError is somebody else's use of the state.
+type busyError struct{ error }
+
+// parallelism is how many operations Terraform runs at the same time. Most of an
+// apply is waiting, and a region's own chain of resources is short.
+func (r *Root) parallelism(n int) int {
+	if r.o.Parallelism > 0 {
+		return r.o.Parallelism
+	}
+	return min(max(10, 10*n), 80)
+}
+
+// Show returns Terraform's own text of a plan.
+func (r *Root) Show(ctx context.Context, p *Plan) (string, error) {
+	if p.file == "" {
+		return "", nil
+	}
+	return r.tf.ShowPlanFileRaw(ctx, p.file)
+}

@@ -1,0 +1,728 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/google/go-cmp/cmp"
+	"github.com/gruntwork-io/terratest/modules/terraform"
+
+	"firstline/internal/deployed"
+	"firstline/internal/localaws"
+	"firstline/internal/probe"
+	"firstline/internal/stage"
+	"firstline/internal/tfstate"
+)
+
+// The regions of the rollout. None is us-east-1, for which the calls to global
+// services are signed: a fault of that region would strike all.
+const (
+	first  = "eu-west-1"
+	second = "eu-west-2"
+	third  = "eu-central-1"
+)
+
+// commandTime bounds a command of the rollout: what takes longer hangs.
+const commandTime = 5 * time.Minute
+
+// operator runs the command on one Terraform root, as somebody at a shell does.
+type operator struct {
+	*stage.World
+	// dir is the Terraform root, varFile its variables.
+	dir, varFile string
+}
+
+// newOperator makes a root with a regions.tf of the regions in the variables,
+// which are in a file that Terraform does not read by itself.
+func newOperator(t *testing.T, w *stage.World, variables map[string]any) *operator {
+	t.Helper()
+	dir, err := w.CopyRoot(variables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &operator{World: w, dir: dir, varFile: filepath.Join(t.TempDir(), "ours.tfvars.json")}
+	if err := os.Remove(filepath.Join(dir, stage.VarFile)); err != nil {
+		t.Fatal(err)
+	}
+	o.write(t, variables)
+	return o
+}
+
+// write writes the variables anew.
+func (o *operator) write(t *testing.T, variables map[string]any) {
+	t.Helper()
+	raw, err := json.Marshal(variables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(o.varFile, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// regionOutcome is what came of a command in a region.
+type regionOutcome struct {
+	Region, Result            string
+	Added, Changed, Destroyed int
+	Errors, Drift             []string
+}
+
+// outcome is what came of a command.
+type outcome struct {
+	code           int
+	stdout, stderr string
+	took           time.Duration
+
+	Regions      []regionOutcome
+	Log          string
+	Canary       []probe.Rehearsal
+	Verification []probe.Verification
+}
+
+// in returns what came of it in a region.
+func (o *outcome) in(region string) regionOutcome {
+	for _, r := range o.Regions {
+		if r.Region == region {
+			return r
+		}
+	}
+	return regionOutcome{Result: "not there"}
+}
+
+// results returns the result of each region.
+func (o *outcome) results() map[string]string {
+	all := map[string]string{}
+	for _, r := range o.Regions {
+		all[r.Region] = r.Result
+	}
+	return all
+}
+
+// process is a command that was started.
+type process struct {
+	t              *testing.T
+	cmd            *exec.Cmd
+	stdout, stderr buffer
+	began          time.Time
+	ended          chan struct{} // closed at the end, with err set
+	err            error
+}
+
+// buffer takes a command's output, and may be read meanwhile.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// startCommand starts firstline in a folder of the project, in a process group
+// of its own, as a shell does. Nobody is there to answer its questions.
+func startCommand(t *testing.T, env []string, dir string, args ...string) *process {
+	t.Helper()
+	program, err := firstline()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), commandTime)
+	t.Cleanup(cancel)
+	r := &process{t: t, cmd: exec.CommandContext(ctx, program, args...), ended: make(chan struct{}), began: time.Now()} //nolint:gosec // our own program
+	r.cmd.Dir, r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr = dir, env, &r.stdout, &r.stderr
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	r.cmd.Cancel = r.interrupt
+	r.cmd.WaitDelay = time.Minute
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(r.ended)
+		r.err = r.cmd.Wait()
+	}()
+	return r
+}
+
+// start starts a command on the root, with its result as JSON.
+func (o *operator) start(t *testing.T, args ...string) *process {
+	t.Helper()
+	args = append([]string{args[0], "--dir", o.dir, "--var-file", o.varFile, "--json"}, args[1:]...)
+	return startCommand(t, environ(o.Environment()), "", args...)
+}
+
+// environ is this process's environment with other variables over it.
+func environ(variables map[string]string) []string {
+	all := os.Environ()
+	for k, v := range variables {
+		all = append(all, k+"="+v)
+	}
+	return all
+}
+
+// interrupt is what Ctrl-C does: the whole process group gets it.
+func (r *process) interrupt() error { return syscall.Kill(-r.cmd.Process.Pid, syscall.SIGINT) }
+
+// until waits until something is so while the command runs.
+func (r *process) until(what string, so func() bool) {
+	r.t.Helper()
+	for !so() {
+		select {
+		case <-r.ended:
+			r.t.Fatalf("it ended before %s: %v\n%s%s", what, r.err, r.stdout.String(), r.stderr.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// wait waits for the command's end.
+func (r *process) wait() *outcome {
+	r.t.Helper()
+	<-r.ended
+	out := &outcome{code: r.cmd.ProcessState.ExitCode(), stdout: r.stdout.String(), stderr: r.stderr.String(), took: time.Since(r.began)}
+	if _, ok := errors.AsType[*exec.ExitError](r.err); r.err != nil && !ok {
+		r.t.Fatalf("%v\n%s%s", r.err, out.stdout, out.stderr)
+	}
+	r.t.Logf("%s: exit code %d after %.1f s", strings.Join(r.cmd.Args[1:], " "), out.code, out.took.Seconds())
+	r.noSecret("what it printed", out.stdout+out.stderr)
+	r.t.Cleanup(func() {
+		if r.t.Failed() {
+			r.t.Logf("%s: exit code %d\n%s\n%s", strings.Join(r.cmd.Args[1:], " "), out.code, out.stdout, out.stderr)
+		}
+	})
+	return out
+}
+
+// result waits for the command's end, and reads its result from its output.
+func (r *process) result(code int) *outcome {
+	r.t.Helper()
+	out := r.wait()
+	if out.code != code {
+		r.t.Errorf("exit code %d, want %d", out.code, code)
+	}
+	if err := json.Unmarshal([]byte(out.stdout), out); err != nil {
+		r.t.Fatalf("what it printed is no result: %v", err)
+	}
+	text, err := os.ReadFile(out.Log)
+	if err != nil || len(text) == 0 {
+		r.t.Errorf("the log %q holds nothing: %v", out.Log, err)
+	}
+	r.noSecret("the log", string(text))
+	return out
+}
+
+// noSecret asserts that a text holds none of the secrets.
+func (r *process) noSecret(what, text string) {
+	r.t.Helper()
+	for _, secret := range []string{stage.SlackToken, stage.OpsGenieKey} {
+		if strings.Contains(text, secret) {
+			r.t.Errorf("%s holds a secret", what)
+		}
+	}
+}
+
+// run runs a command on the root to its end, which must be with the given code.
+func (o *operator) run(t *testing.T, code int, args ...string) *outcome {
+	t.Helper()
+	return o.start(t, args...).result(code)
+}
+
+// state reads the state file.
+func (o *operator) state(t *testing.T) (tfstate.State, []byte) {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(o.dir, "terraform.tfstate"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := tfstate.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, raw
+}
+
+// nothingRuns asserts that a command left neither a lock nor a process behind.
+func (o *operator) nothingRuns(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(o.dir, ".terraform.tfstate.lock.info")); err == nil {
+		t.Error("the state is still locked")
+	}
+	variable := []byte("TMPDIR=" + o.Environment()["TMPDIR"])
+	environs, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range environs {
+		text, err := os.ReadFile(path) //nolint:gosec // below /proc
+		if err == nil && slices.ContainsFunc(bytes.Split(text, []byte{0}), func(v []byte) bool { return bytes.Equal(v, variable) }) {
+			name, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline")) //nolint:gosec // below /proc
+			t.Errorf("%s still runs: %q", filepath.Dir(path), bytes.ReplaceAll(name, []byte{0}, []byte(" ")))
+		}
+	}
+}
+
+// rollout is one deployment to three regions, and what becomes of it.
+type rollout struct {
+	*operator
+	variables map[string]any
+	instances map[string]*stage.Instance // by region
+}
+
+// TestRollout takes one deployment through what an operator of several regions
+// meets. Each step goes on where the one before it ended.
+func TestRollout(t *testing.T) {
+	t.Parallel()
+	w := world(t)
+	r := &rollout{instances: map[string]*stage.Instance{}}
+	for _, region := range []string{first, second, third} {
+		i, err := w.AddInstance(t.Context(), region)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.instances[region] = i
+	}
+	r.variables = w.Variables(nil, slices.Collect(maps.Values(r.instances))...)
+	r.operator = newOperator(t, w, r.variables)
+	for _, step := range []struct {
+		name string
+		do   func(*rollout, *testing.T)
+	}{
+		{"two regions fail", (*rollout).twoRegionsFail},
+		{"interrupted in the middle", (*rollout).interrupted},
+		{"the next run heals it", (*rollout).healed},
+		{"the plan after it is empty", (*rollout).planned},
+		{"drift is found", (*rollout).drifted},
+		{"two at once", (*rollout).twoAtOnce},
+		{"a canary that fails", (*rollout).canaryFails},
+		{"a canary that sings", (*rollout).canarySings},
+		{"verify", (*rollout).verified},
+		{"output", (*rollout).printed},
+		{"a region removed", (*rollout).removed},
+		{"destroyed", (*rollout).destroyed},
+	} {
+		if !t.Run(step.name, func(t *testing.T) { step.do(r, t) }) {
+			t.Fatal("the steps after it would not begin where they should")
+		}
+	}
+	if n := len(w.AWS.Reboots()); n != 0 {
+		t.Errorf("%d reboots: none of this was an incident", n)
+	}
+	for _, m := range slices.Concat(w.Slack.Received(), w.Pager.Received()) {
+		t.Errorf("somebody was told: %s", m.Text)
+	}
+}
+
+// twoRegionsFail deploys while one region is dead, and another one breaks in the
+// middle of the apply.
+func (r *rollout) twoRegionsFail(t *testing.T) {
+	dead := r.AWS.AddFault(localaws.Fault{Region: second, Status: 503, Code: "ServiceUnavailable"})
+	defer dead.Remove()
+	sick := r.AWS.AddFault(localaws.Fault{Region: third, Service: "sqs", Status: 503, Code: "ServiceUnavailable"})
+	defer sick.Remove()
+
+	out := r.run(t, 1, "deploy", "--yes")
+	if diff := cmp.Diff(map[string]string{first: "done", second: "failed", third: "failed"}, out.results()); diff != "" {
+		t.Fatalf("results (-want +got):\n%s", diff)
+	}
+	// The provider's own 25 attempts would take a quarter of an hour.
+	if most := 3 * time.Minute; out.took > most {
+		t.Errorf("it took %s: the regions that fail hold up the other", out.took)
+	}
+	if dead.Hits() == 0 || sick.Hits() == 0 {
+		t.Errorf("the faults struck %d and %d times", dead.Hits(), sick.Hits())
+	}
+	for region, words := range map[string][]string{second: {"does not answer", "503"}, third: {"503", "creating SQS Queue", "with module." + third}} {
+		said := strings.Join(out.in(region).Errors, "\n")
+		for _, want := range words {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: the errors do not say %q:\n%s", region, want, said)
+			}
+		}
+		if !strings.Contains(out.stderr, region) {
+			t.Errorf("%s: nothing is said about it", region)
+		}
+	}
+	if ok := out.in(first); ok.Added < 20 || len(ok.Errors) > 0 {
+		t.Errorf("%s: %+v", first, ok)
+	}
+	if text, err := os.ReadFile(out.Log); err != nil || !strings.Contains(string(text), "503") {
+		t.Errorf("the log %s does not hold the errors: %v", out.Log, err)
+	}
+	r.healthy(t, out.Verification, first)
+	if got := r.alarms(t, first); len(got) == 0 {
+		t.Errorf("%s: there are no alarms", first)
+	}
+	r.nothingRuns(t)
+}
+
+// interrupted presses Ctrl-C in the middle of the deployment that is to heal it.
+func (r *rollout) interrupted(t *testing.T) {
+	release := make(chan struct{})
+	held := r.AWS.AddFault(localaws.Fault{Region: second, Service: "sqs", Action: "CreateQueue", Until: release})
+	defer held.Remove()
+	deploy := r.start(t, "deploy", "--yes")
+	deploy.until("the queue is created", func() bool { return held.Hits() > 0 })
+	if err := deploy.interrupt(); err != nil {
+		t.Fatal(err)
+	}
+	deploy.until("it says that it is interrupted", func() bool { return strings.Contains(deploy.stderr.String(), "interrupted") })
+	close(release)
+	if out := deploy.wait(); out.code != 130 {
+		t.Errorf("exit code %d, want 130", out.code)
+	}
+	r.nothingRuns(t)
+	state, _ := r.state(t)
+	if !slices.Contains(state.Regions, second) {
+		t.Errorf("the state has forgotten what was made: %v", state.Regions)
+	}
+	if got := r.alarms(t, second); slices.Contains(got, r.alarm(second)) {
+		t.Errorf("that was not the middle, as there is already %s", got)
+	}
+}
+
+// healed runs it again.
+func (r *rollout) healed(t *testing.T) {
+	out := r.run(t, 0, "deploy", "--yes")
+	if diff := cmp.Diff(map[string]string{first: "unchanged", second: "done", third: "done"}, out.results()); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	r.healthy(t, out.Verification, first, second, third)
+	r.nothingRuns(t)
+}
+
+// planned asks both firstline and plain Terraform what is left to do, first
+// while a region says who is calling and no more.
+func (r *rollout) planned(t *testing.T) {
+	alive := r.AWS.AddFault(localaws.Fault{Region: second, Service: "sts"})
+	sick := r.AWS.AddFault(localaws.Fault{Region: second, Status: 503, Code: "ServiceUnavailable"})
+	broken := r.run(t, 1, "plan")
+	alive.Remove()
+	sick.Remove()
+	if diff := cmp.Diff(map[string]string{first: "unchanged", second: "failed", third: "unchanged"}, broken.results()); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	if said := strings.Join(broken.in(second).Errors, "\n"); alive.Hits() == 0 || sick.Hits() == 0 || !strings.Contains(said, "503") {
+		t.Errorf("%s: after %d and %d faults the errors are: %s", second, alive.Hits(), sick.Hits(), said)
+	}
+	out := r.run(t, 0, "plan")
+	if diff := cmp.Diff(map[string]string{first: "unchanged", second: "unchanged", third: "unchanged"}, out.results()); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	options := terraformOptions(r.World, r.dir)
+	options.VarFiles = []string{r.varFile}
+	if code := terraform.PlanExitCodeContext(t, t.Context(), options); code != 0 {
+		t.Errorf("terraform plan -detailed-exitcode: %d, want 0", code)
+	}
+}
+
+// drifted changes things by hand.
+func (r *rollout) drifted(t *testing.T) {
+	client := cloudwatch.NewFromConfig(r.AWS.Config(first))
+	found, err := client.DescribeAlarms(t.Context(), &cloudwatch.DescribeAlarmsInput{AlarmNames: []string{r.alarm(first)}})
+	if err != nil || len(found.MetricAlarms) != 1 {
+		t.Fatalf("%d alarms, %v", len(found.MetricAlarms), err)
+	}
+	a := found.MetricAlarms[0]
+	_, err = client.PutMetricAlarm(t.Context(), &cloudwatch.PutMetricAlarmInput{
+		AlarmName: a.AlarmName, AlarmDescription: a.AlarmDescription, Namespace: a.Namespace, MetricName: a.MetricName,
+		Dimensions: a.Dimensions, Statistic: a.Statistic, Period: a.Period, EvaluationPeriods: a.EvaluationPeriods,
+		ComparisonOperator: a.ComparisonOperator, TreatMissingData: a.TreatMissingData, ActionsEnabled: a.ActionsEnabled,
+		Threshold: aws.Float64(90),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parameter := "/firstline/instances/" + r.instances[third].ID
+	if _, err := ssm.NewFromConfig(r.AWS.Config(third)).DeleteParameter(t.Context(), &ssm.DeleteParameterInput{Name: &parameter}); err != nil {
+		t.Fatal(err)
+	}
+	_, before := r.state(t)
+	out := r.run(t, 3, "drift")
+	want := map[string][]string{
+		first:  {fmt.Sprintf("alarm %s threshold 100 -> 90", r.alarm(first))},
+		second: nil,
+		third:  {fmt.Sprintf("parameter %s deleted", parameter)},
+	}
+	got := map[string][]string{}
+	for _, o := range out.Regions {
+		got[o.Region] = o.Drift
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("drift (-want +got):\n%s", diff)
+	}
+	for region, words := range want {
+		for _, w := range words {
+			if !strings.Contains(out.stderr, w) {
+				t.Errorf("%s: people are not told that %s", region, w)
+			}
+		}
+	}
+	if _, after := r.state(t); !bytes.Equal(before, after) {
+		t.Error("looking for drift has changed the state")
+	}
+}
+
+// twoAtOnce heals the drift of one region while a second deploy wants to begin.
+func (r *rollout) twoAtOnce(t *testing.T) {
+	release := make(chan struct{})
+	held := r.AWS.AddFault(localaws.Fault{Region: first, Service: "cloudwatch", Action: "PutMetricAlarm", Until: release})
+	defer held.Remove()
+	one := r.start(t, "deploy", "--yes", "--region", first)
+	one.until("the alarm is written", func() bool { return held.Hits() > 0 })
+
+	two := r.start(t, "deploy", "--yes").wait()
+	if two.code != 1 {
+		t.Errorf("the second: exit code %d, want 1", two.code)
+	}
+	for _, want := range []string{"the state is locked", "@", "nothing was changed"} {
+		if !strings.Contains(two.stderr, want) {
+			t.Errorf("the second does not say %q:\n%s", want, two.stderr)
+		}
+	}
+	close(release)
+	out := one.result(0)
+	if diff := cmp.Diff(map[string]string{first: "done"}, out.results()); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	r.nothingRuns(t)
+	if out := r.run(t, 0, "drift", "--exclude-region", third); len(out.Regions) != 2 || len(out.in(third).Drift) > 0 {
+		t.Errorf("without %s: %+v", third, out.Regions)
+	}
+	if out := r.run(t, 3, "drift", "--region", third); len(out.in(third).Drift) != 1 {
+		t.Errorf("%s: %+v, want what was not healed", third, out.Regions)
+	}
+}
+
+// canaryFails rolls a change out while the canary's instance does not answer.
+func (r *rollout) canaryFails(t *testing.T) {
+	function := maps.Clone(r.variables["function"].(map[string]any))
+	function["log_level"] = "debug"
+	r.variables["function"] = function
+	r.write(t, r.variables)
+	i := r.instances[first]
+	if err := i.SetHTTP(stage.Refuse); err != nil {
+		t.Fatal(err)
+	}
+	out := r.run(t, 1, "deploy", "--yes", "--canary", first)
+	if err := i.SetHTTP(stage.Healthy); err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Canary) != 1 || out.Canary[0].OK || out.Canary[0].Region != first {
+		t.Errorf("canary: %+v", out.Canary)
+	}
+	for _, want := range []string{first, i.ID, "refused"} {
+		if !strings.Contains(out.stderr, want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	if diff := cmp.Diff(map[string]string{first: "debug", second: "info", third: "info"}, r.logLevels(t)); diff != "" {
+		t.Errorf("what the functions have (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{first: "done", second: "skipped", third: "skipped"}, out.results()); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	r.nothingRuns(t)
+}
+
+// canarySings rolls it out again, with the canary's instance healthy.
+func (r *rollout) canarySings(t *testing.T) {
+	out := r.run(t, 0, "deploy", "--yes", "--canary", first)
+	if len(out.Canary) != 1 || !out.Canary[0].OK {
+		t.Errorf("canary: %+v", out.Canary)
+	}
+	if diff := cmp.Diff(map[string]string{first: "debug", second: "debug", third: "debug"}, r.logLevels(t)); diff != "" {
+		t.Errorf("what the functions have (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{first: "unchanged", second: "done", third: "done"}, out.results()); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	r.healthy(t, out.Verification, first, second, third)
+}
+
+// verified asks what would fail today.
+func (r *rollout) verified(t *testing.T) {
+	if err := r.instances[second].SetSSH(stage.Refuse); err != nil {
+		t.Fatal(err)
+	}
+	out := r.run(t, 1, "verify")
+	if err := r.instances[second].SetSSH(stage.Healthy); err != nil {
+		t.Fatal(err)
+	}
+	i := r.instances[second]
+	wrong := map[string]string{second + " " + i.ID + " ssh": string(probe.Failed)}
+	if diff := cmp.Diff(r.verification(wrong, first, second, third), flat(out.Verification)); diff != "" {
+		t.Errorf("verification (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(out.stderr, i.ID) || !strings.Contains(out.stderr, "refused") {
+		t.Errorf("people are not told what would fail:\n%s", out.stderr)
+	}
+	r.healthy(t, r.run(t, 0, "verify").Verification, first, second, third)
+}
+
+// printed looks at what an operator gets to find their way.
+func (r *rollout) printed(t *testing.T) {
+	out := r.start(t, "output").wait()
+	if out.code != 0 {
+		t.Fatalf("exit code %d", out.code)
+	}
+	var result struct {
+		Regions []struct {
+			deployed.Region
+			Links map[string]string
+		}
+	}
+	if err := json.Unmarshal([]byte(out.stdout), &result); err != nil {
+		t.Fatal(err)
+	}
+	arns := map[string]string{}
+	for _, o := range result.Regions {
+		arns[o.Region.Region] = o.StateMachineARN
+		if link := o.Links["state_machine"]; !strings.Contains(link, "console.aws.amazon.com") || !strings.Contains(link, o.Region.Region) {
+			t.Errorf("%s: the link %q", o.Region.Region, link)
+		}
+	}
+	for region := range r.instances {
+		arn := arns[region]
+		if _, err := sfn.NewFromConfig(r.AWS.Config(region)).DescribeStateMachine(t.Context(), &sfn.DescribeStateMachineInput{StateMachineArn: &arn}); err != nil {
+			t.Errorf("%s: the state machine %q: %v", region, arn, err)
+		}
+	}
+}
+
+// removed takes a region out of the file.
+func (r *rollout) removed(t *testing.T) {
+	regions := maps.Clone(r.variables["regions"].(map[string]any))
+	delete(regions, second)
+	r.variables["regions"] = regions
+	r.write(t, r.variables)
+	out := r.run(t, 0, "deploy", "--yes")
+	if diff := cmp.Diff(map[string]string{first: "unchanged", second: "done", third: "unchanged"}, out.results()); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	if gone := out.in(second); gone.Destroyed < 20 || gone.Added+gone.Changed > 0 {
+		t.Errorf("%s: %+v", second, gone)
+	}
+	if got := r.alarms(t, second); len(got) > 0 {
+		t.Errorf("%s: there are still the alarms %v", second, got)
+	}
+	machines, err := sfn.NewFromConfig(r.AWS.Config(second)).ListStateMachines(t.Context(), &sfn.ListStateMachinesInput{})
+	if err != nil || len(machines.StateMachines) > 0 {
+		t.Errorf("%s: there are still state machines: %+v, %v", second, machines, err)
+	}
+	if state, _ := r.state(t); slices.Contains(state.Regions, second) {
+		t.Errorf("the state still holds %v", state.Regions)
+	}
+	r.healthy(t, out.Verification, first, third)
+}
+
+// destroyed removes all of it.
+func (r *rollout) destroyed(t *testing.T) {
+	out := r.run(t, 0, "destroy", "--yes")
+	if diff := cmp.Diff(map[string]string{first: "done", third: "done"}, out.results()); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	if state, _ := r.state(t); !state.Empty {
+		t.Errorf("the state still holds %v", state.Regions)
+	}
+	auditEmpty(t, r.World, first, second, third)
+	r.nothingRuns(t)
+}
+
+// alarm is the name of a region's CPU alarm.
+func (r *rollout) alarm(region string) string { return "firstline-cpu-" + r.instances[region].ID }
+
+// alarms are the names of all alarms of a region.
+func (r *rollout) alarms(t *testing.T, region string) []string {
+	t.Helper()
+	out, err := cloudwatch.NewFromConfig(r.AWS.Config(region)).DescribeAlarms(t.Context(), &cloudwatch.DescribeAlarmsInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, a := range out.MetricAlarms {
+		names = append(names, aws.ToString(a.AlarmName))
+	}
+	return names
+}
+
+// logLevels are what the deployed functions have in their environment.
+func (r *rollout) logLevels(t *testing.T) map[string]string {
+	t.Helper()
+	levels := map[string]string{}
+	for region := range r.instances {
+		out, err := lambda.NewFromConfig(r.AWS.Config(region)).GetFunctionConfiguration(t.Context(), &lambda.GetFunctionConfigurationInput{FunctionName: aws.String("firstline-responder")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		levels[region] = out.Environment.Variables["FIRSTLINE_LOG_LEVEL"]
+	}
+	return levels
+}
+
+// healthy asserts that a verification covers these regions and found all well.
+func (r *rollout) healthy(t *testing.T, got []probe.Verification, regions ...string) {
+	t.Helper()
+	if diff := cmp.Diff(r.verification(nil, regions...), flat(got)); diff != "" {
+		t.Errorf("verification (-want +got):\n%s", diff)
+	}
+}
+
+// verification is what a verification of these regions has to say: all well but
+// for what is wrong.
+func (r *rollout) verification(wrong map[string]string, regions ...string) map[string]string {
+	want := map[string]string{}
+	for _, region := range regions {
+		for check, result := range map[string]probe.Result{
+			"url": probe.Passed, "route53": probe.Skipped, "ssh": probe.Passed, "reboot": probe.Passed,
+		} {
+			want[region+" "+r.instances[region].ID+" "+check] = string(result)
+		}
+		want[region+" slack"], want[region+" opsgenie"] = string(probe.Passed), string(probe.Passed)
+	}
+	maps.Copy(want, wrong)
+	return want
+}
+
+// flat flattens verifications.
+func flat(verifications []probe.Verification) map[string]string {
+	all := map[string]string{}
+	for _, v := range verifications {
+		if v.Error != "" {
+			all[v.Region] = v.Error
+		}
+		for _, i := range v.Instances {
+			for _, c := range i.Checks {
+				all[v.Region+" "+i.ID+" "+c.Check] = string(c.Result)
+			}
+		}
+		for _, m := range v.Messages {
+			all[v.Region+" "+m.Check] = string(m.Result)
+		}
+	}
+	return all
+}

@@ -71,6 +71,12 @@ fuzz: go ## Fuzz each target for 20 seconds
 	@go vet ./... && for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 		echo "fuzz: $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
 
+.PHONY: bench
+# BENCH is flags: BENCH="-regions 1,5 -repeat 3"; BENCH=-help lists them.
+bench: setup ## Measure time and memory beside plain Terraform (half an hour)
+	@go build -o $(BUILD)/bench ./test/bench
+	@$(BUILD)/bench $(BENCH)
+
 .PHONY: clean
 clean: ## Remove build/
 	rm -rf $(BUILD)

@@ -40,13 +40,18 @@ func (r *Root) Prepare(ctx context.Context) error {
 			return inputf("the function's zip %s is not there: build it with `make build`", zip)
 		}
 	}
-	raw, err := r.tf.StatePull(ctx)
+	// A local state is read from its file: asking Terraform takes as long as a
+	// good part of a small plan.
+	r.state, err = tfstate.Read(ctx, r.o.Dir, os.Environ(), func(ctx context.Context) ([]byte, error) {
+		raw, err := r.tf.StatePull(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read the state: %w", tidy(err))
+		}
+		return []byte(raw), nil
+	})
 	if ctx.Err() != nil {
 		return ctx.Err()
 	} else if err != nil {
-		return InputError{fmt.Errorf("read the state: %w", tidy(err))}
-	}
-	if r.state, err = tfstate.Parse([]byte(raw)); err != nil {
 		return InputError{err}
 	}
 	if len(r.state.Foreign) > 0 {

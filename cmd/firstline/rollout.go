@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -34,7 +37,7 @@ func (f *rootFlags) add(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&f.dir, "dir", "", "folder of the Terraform root (default: terraform in the project's folder)")
 	flags.StringArrayVar(&f.varFiles, "var-file", nil, "file of variables, relative to the working directory; may be repeated")
-	flags.StringArrayVar(&f.backend, "backend-config", nil, "passed to terraform init; may be repeated")
+	flags.StringArrayVar(&f.backend, "backend-config", nil, "KEY=VALUE or a file, for terraform init; may be repeated")
 	flags.StringSliceVar(&f.only, "region", nil, "work on these regions only, comma-separated or repeated")
 	flags.StringSliceVar(&f.exclude, "exclude-region", nil, "leave these regions out, comma-separated or repeated")
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON; progress goes to standard error")
@@ -77,6 +80,8 @@ type rolloutResult struct {
 	Verification []probe.Verification `json:"verification,omitempty"`
 	Log          string               `json:"log"`
 	Seconds      float64              `json:"seconds"`
+	// Error is what concerns all regions, such as a lock that somebody holds.
+	Error string `json:"error,omitempty"`
 }
 
 // regionResult is what came of it in a region.
@@ -107,12 +112,18 @@ type rolloutRun struct {
 	board  *board
 	root   *rollout.Root
 	result rolloutResult
+	// touched says that an apply was begun: what goes wrong then is no mistake
+	// in the input any more.
+	touched bool
 }
+
+// say says something above the lines of the regions.
+func (r *rolloutRun) say(format string, args ...any) { _, _ = fmt.Fprintf(r.board, format, args...) }
 
 const rolloutExits = `
 
 Exit codes: 0 done, 1 some region failed, 2 wrong usage or input (nothing was
-touched), 130 interrupted.`
+touched, and --json prints nothing), 130 interrupted.`
 
 // newRollout makes a command of do, which is called with the root prepared.
 func newRollout(r *rolloutRun, c *cobra.Command, do func(context.Context, *rolloutRun) error) *cobra.Command {
@@ -129,6 +140,33 @@ func newRollout(r *rolloutRun, c *cobra.Command, do func(context.Context, *rollo
 	return c
 }
 
+// insistence returns a context that ends when a signal says that an apply is to
+// be cut off: the second interrupt, or whatever else ends programs, which leaves
+// little time.
+func insistence() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 4)
+	notify := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		notify = append(notify, syscall.SIGHUP)
+	}
+	signal.Notify(signals, notify...)
+	go func() {
+		interrupts := 0
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case s := <-signals:
+				if interrupts++; s != os.Interrupt || interrupts > 1 {
+					cancel()
+				}
+			}
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); cancel() }
+}
+
 func (r *rolloutRun) run(c *cobra.Command, do func(context.Context, *rolloutRun) error) (err error) {
 	r.c, r.out = c, c.OutOrStdout()
 	if r.json {
@@ -136,31 +174,46 @@ func (r *rolloutRun) run(c *cobra.Command, do func(context.Context, *rolloutRun)
 	}
 	r.p = newProgress(r.out)
 	r.board = newBoard(r.p)
+	insist, stop := insistence()
+	defer stop()
 	defer r.board.close()
-	if r.root, err = r.open(c, r.board, rollout.Options{Parallelism: r.parallelism, Tell: r.board.tell}); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.root.Close()) }()
-	r.result = rolloutResult{Command: c.Name(), Log: r.root.LogPath()}
 	ctx := c.Context()
-	r.p.say("reading the state")
-	if err := r.root.Prepare(ctx); err != nil {
-		return usage(err)
+	r.result = rolloutResult{Command: c.Name(), Regions: []regionResult{}}
+	if r.root, err = r.open(c, r.board, rollout.Options{Parallelism: r.parallelism, Tell: r.board.tell, Insist: insist}); err == nil {
+		defer func() { err = errors.Join(err, r.root.Close()) }()
+		r.result.Log = r.root.LogPath()
+		r.say("reading the state")
+		if err = usage(r.root.Prepare(ctx)); err == nil {
+			err = usage(do(ctx, r))
+		}
 	}
-	err = usage(do(ctx, r))
-	if _, wrong := errors.AsType[usageError](err); wrong {
+	if mistake, wrong := errors.AsType[usageError](err); wrong && !r.touched {
 		return err
+	} else if wrong {
+		err = mistake.err
 	}
 	r.board.reset()
-	if ctx.Err() != nil {
-		r.p.say("interrupted: what was done is in the state, and running this again goes on from there")
+	switch _, drift := errors.AsType[driftError](err); {
+	case err == nil || drift:
+	case ctx.Err() != nil && r.touched:
+		r.result.Error = "interrupted: what was done is in the state, and running this again goes on from there"
+		r.say("%s", r.result.Error)
+	case ctx.Err() != nil:
+		r.result.Error = "interrupted: nothing was changed"
+		r.say("%s", r.result.Error)
+	default:
+		r.result.Error = err.Error()
 	}
 	return errors.Join(err, r.report())
 }
 
 // plan plans the given regions and shows what would be done, a region.
 func (r *rolloutRun) plan(ctx context.Context, names []string, destroy bool) (*rollout.Plan, error) {
-	r.p.say("planning %s (everything is in %s)", count(len(names), "region"), r.root.LogPath())
+	if len(names) == 0 {
+		r.say("no region is left to plan")
+	} else {
+		r.say("planning %s (everything is in %s)", count(len(names), "region"), r.root.LogPath())
+	}
 	return r.root.Plan(ctx, names, destroy)
 }
 
@@ -192,7 +245,8 @@ func (r *rolloutRun) apply(ctx context.Context, p *rollout.Plan) error {
 	if p.Empty() {
 		return nil
 	}
-	r.p.say("applying to %s", strings.Join(slices.Sorted(maps.Keys(p.Changes)), ", "))
+	r.say("applying to %s", strings.Join(slices.Sorted(maps.Keys(p.Changes)), ", "))
+	r.touched = true
 	return r.root.Apply(ctx, p)
 }
 
@@ -213,6 +267,7 @@ func (r *rolloutRun) confirm(ctx context.Context, question string) error {
 	}()
 	select {
 	case <-ctx.Done():
+		_, _ = fmt.Fprintln(r.out)
 		return ctx.Err()
 	case line, ok := <-answer:
 		_, _ = fmt.Fprintln(r.out)
@@ -226,10 +281,18 @@ func (r *rolloutRun) confirm(ctx context.Context, question string) error {
 	return nil
 }
 
+// statuses returns how far each region is: none, when it did not come to them.
+func (r *rolloutRun) statuses() []rollout.Status {
+	if r.root == nil {
+		return nil
+	}
+	return r.root.Statuses()
+}
+
 // failed returns the regions that have failed.
 func (r *rolloutRun) failed() []string {
 	var names []string
-	for _, s := range r.root.Statuses() {
+	for _, s := range r.statuses() {
 		if s.Phase == rollout.Failed {
 			names = append(names, s.Region)
 		}
@@ -243,9 +306,9 @@ func (r *rolloutRun) report() error {
 	for _, d := range r.result.Regions {
 		drift[d.Region] = d.Drift
 	}
-	r.result.Regions = nil
+	r.result.Regions = []regionResult{}
 	planned := r.c.Name() == "plan" || r.c.Name() == "drift"
-	for _, s := range r.root.Statuses() {
+	for _, s := range r.statuses() {
 		res := regionResult{
 			Region: s.Region, Result: string(s.Phase), Added: s.Added, Changed: s.Changed, Destroyed: s.Destroyed,
 			Seconds: s.Elapsed().Seconds(), Errors: s.Errors, Drift: drift[s.Region],
@@ -281,7 +344,7 @@ func (r *rolloutRun) report() error {
 		}
 	}
 	if failed := r.failed(); len(failed) > 0 {
-		return fmt.Errorf("%s of %d failed: %s; the others are done or unchanged, and running this again heals it (log: %s)", count(len(failed), "region"), len(r.result.Regions), strings.Join(failed, ", "), r.result.Log)
+		return fmt.Errorf("%s of %d failed: %s; see what it says of each, and run this again when that is mended (log: %s)", count(len(failed), "region"), len(r.result.Regions), strings.Join(failed, ", "), r.result.Log)
 	}
 	return nil
 }
@@ -341,7 +404,7 @@ func newPlan() *cobra.Command {
 			return err
 		}
 		for _, missing := range r.root.MissingSecrets(p) {
-			r.p.say("a deploy would be refused: %s", missing)
+			r.say("a deploy would be refused: %s", missing)
 		}
 		return r.show(ctx, p)
 	})
@@ -441,7 +504,9 @@ func deployRegions(ctx context.Context, r *rolloutRun) error {
 		return err
 	}
 	if p.Empty() {
-		r.p.say("nothing to change")
+		if len(r.failed()) == 0 {
+			r.say("nothing to change")
+		}
 	} else if err := r.confirm(ctx, fmt.Sprintf("Apply this to %s?", strings.Join(slices.Sorted(maps.Keys(p.Changes)), ", "))); err != nil {
 		return err
 	}
@@ -464,6 +529,7 @@ func deployRegions(ctx context.Context, r *rolloutRun) error {
 // checkCanaries refuses canaries that are not among the regions, or that have no
 // instance to try a dry incident with.
 func (r *rolloutRun) checkCanaries(chosen []string) error {
+	r.canary = union(r.canary)
 	if r.canaryInstance != "" && len(r.canary) != 1 {
 		return usagef("--canary-instance goes with exactly one --canary")
 	}
@@ -548,8 +614,8 @@ func (r *rolloutRun) rehearse(ctx context.Context) error {
 		case !slices.Contains(region.InstanceIDs, instance):
 			return fmt.Errorf("--canary-instance: %s is not watched in %s: no other region was touched; there are %s", instance, name, strings.Join(region.InstanceIDs, ", "))
 		}
-		r.p.say("canary %s: a dry incident of %s", name, instance)
-		rehearsal := probe.Canary(ctx, config, region, instance, func(state string) { r.p.say("  %s  %s", name, state) })
+		r.say("canary %s: a dry incident of %s", name, instance)
+		rehearsal := probe.Canary(ctx, config, region, instance, func(state string) { r.say("  %s  %s", name, state) })
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -558,7 +624,7 @@ func (r *rolloutRun) rehearse(ctx context.Context) error {
 			wrong = append(wrong, fmt.Sprintf("%s: %s", name, rehearsal.Reason))
 			continue
 		}
-		r.p.say("canary %s: ended as it should (%s, %.0f s)", name, rehearsal.EndState, rehearsal.Seconds)
+		r.say("canary %s: ended as it should (%s, %.0f s)", name, rehearsal.EndState, rehearsal.Seconds)
 	}
 	if len(wrong) > 0 {
 		return fmt.Errorf("a dry incident did not end as it should, and no other region was touched: %s", strings.Join(wrong, "; "))
@@ -586,7 +652,7 @@ func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
 	if len(regions) == 0 {
 		return nil
 	}
-	r.p.say("verifying: the checks of every instance, acting on nothing")
+	r.say("verifying: the checks of every instance, acting on nothing")
 	r.result.Verification = verifyRegions(ctx, r.p, config, regions)
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -2,6 +2,8 @@ package rollout
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -65,7 +67,8 @@ func (r *Root) Digests(ctx context.Context, p *Plan) (map[string]string, error) 
 		if err != nil {
 			return nil, err
 		}
-		digests[region] += c.Address + " " + string(text) + "\n"
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s", digests[region], c.Address, text))
+		digests[region] = hex.EncodeToString(sum[:])
 	}
 	return digests, nil
 }
@@ -153,14 +156,20 @@ func isSensitive(marks any, attribute string) bool {
 	case bool:
 		return m
 	case map[string]any:
-		switch part := m[attribute].(type) {
-		case bool:
-			return part
-		case map[string]any:
-			return len(part) > 0
-		case []any:
-			return slices.ContainsFunc(part, func(p any) bool { return p == true })
-		}
+		return marked(m[attribute])
+	}
+	return false
+}
+
+// marked reports whether anything in a mark is sensitive.
+func marked(mark any) bool {
+	switch m := mark.(type) {
+	case bool:
+		return m
+	case map[string]any:
+		return slices.ContainsFunc(slices.Collect(maps.Values(m)), marked)
+	case []any:
+		return slices.ContainsFunc(m, marked)
 	}
 	return false
 }

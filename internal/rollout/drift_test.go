@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,9 +14,7 @@ func TestChanged(t *testing.T) {
 	update, noop := tfjson.Actions{tfjson.ActionUpdate}, tfjson.Actions{tfjson.ActionNoop}
 	alarm := func(v values) values {
 		all := values{"alarm_name": "firstline-cpu-i-0a1b2c3d", "threshold": 100.0, "tags": nil, "tags_all": values{"project": "firstline"}}
-		for k, x := range v {
-			all[k] = x
-		}
+		maps.Copy(all, v)
 		return all
 	}
 	for _, tt := range []struct {
@@ -86,6 +85,24 @@ func TestChanged(t *testing.T) {
 			},
 			wanted: &tfjson.Change{Actions: update, Before: values{"value": "new"}, After: values{"value": "old"}},
 			want:   []string{"parameter p value changed (sensitive)"},
+		},
+		{
+			name: "sensitive inside of a block", kind: "aws_thing",
+			drift: tfjson.Change{
+				Actions: update, Before: values{"id": "x", "auth": []any{values{"key": "old"}}}, After: values{"id": "x", "auth": []any{values{"key": "new"}}},
+				AfterSensitive: values{"auth": []any{values{"key": true}}},
+			},
+			wanted: &tfjson.Change{Actions: update, Before: values{"auth": "new"}, After: values{"auth": "old"}},
+			want:   []string{"thing x auth changed (sensitive)"},
+		},
+		{
+			name: "marks of nothing", kind: "aws_thing",
+			drift: tfjson.Change{
+				Actions: update, Before: values{"id": "x", "tags": values{"a": "1"}}, After: values{"id": "x", "tags": values{"a": "2"}},
+				AfterSensitive: values{"tags": values{}, "auth": []any{values{}}},
+			},
+			wanted: &tfjson.Change{Actions: update, Before: values{"tags": "2"}, After: values{"tags": "1"}},
+			want:   []string{`thing x tags.a "1" -> "2"`},
 		},
 		{
 			name: "computed only", kind: "aws_lambda_function",

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 
@@ -59,6 +61,9 @@ func (r *Root) Prepare(ctx context.Context) error {
 	}
 	if missing := without(r.state.Regions, r.providers); len(missing) > 0 {
 		return inputf("%s: in the state, but not in regions.tf: %s", strings.Join(missing, ", "), addRegions(missing))
+	}
+	if have := r.state.Names; len(have) > 0 && !slices.Contains(have, r.vars.Name()) {
+		return inputf("the state is of the deployment %q, the variables are of %q: take that one's var file, or the other state (to rename everything, use terraform apply)", strings.Join(have, ", "), r.vars.Name())
 	}
 	r.all = union(r.vars.Regions(), r.state.Regions)
 	if err := r.choose(); err != nil {
@@ -183,7 +188,8 @@ func (r *Root) probe(ctx context.Context) error {
 	if len(failed) == len(chosen) {
 		// The same everywhere is no region's fault.
 		first := failed[chosen[0]]
-		if answer, ok := errors.AsType[smithy.APIError](first); ok && answer.ErrorFault() != smithy.FaultServer {
+		answer, ok := errors.AsType[smithy.APIError](first)
+		if status, said := errors.AsType[*awshttp.ResponseError](first); ok && said && status.HTTPStatusCode() < http.StatusInternalServerError {
 			return inputf("AWS refuses your credentials: %s: %s", answer.ErrorCode(), answer.ErrorMessage())
 		}
 		if _, ok := errors.AsType[*aws.RequestCanceledError](first); !ok && strings.Contains(first.Error(), "credentials") {

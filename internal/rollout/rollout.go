@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -48,7 +49,8 @@ type Options struct {
 	Dir string
 	// VarFiles are given to Terraform in this order.
 	VarFiles []string
-	// BackendConfig is given to terraform init.
+	// BackendConfig is given to terraform init: KEY=VALUE, or a file, whose path
+	// is relative to the working directory.
 	BackendConfig []string
 	// Regions are the regions to work on, all when empty, less Exclude.
 	Regions, Exclude []string
@@ -57,6 +59,8 @@ type Options struct {
 	Parallelism int
 	// AWS is the caller's AWS configuration, asked for when it is needed first.
 	AWS func(context.Context) (aws.Config, error)
+	// Insist ends when an apply is to be cut off; see Root.Apply. Nil is never.
+	Insist context.Context
 	// Command names the log file.
 	Command string
 	// Log is told of everything that takes time, but for what Tell is told.
@@ -65,9 +69,8 @@ type Options struct {
 	Tell func(Status)
 }
 
-// interruptTime is how long an interrupted Terraform may take to end in good
-// order, before it is killed. It lets the calls under way come to their end and
-// releases the lock; killed, it would leave both.
+// interruptTime is how long an interrupted Terraform may take to save the state
+// and to release the lock, before it is killed.
 const interruptTime = 15 * time.Minute
 
 // maxRetries is how often the AWS provider tries a call, unless a variable says
@@ -95,6 +98,10 @@ type Root struct {
 	errors map[string][]string
 }
 
+// ours matches flags of Terraform, which it takes from the environment too, that
+// decide what is done: a region would be said to be unchanged that was left out.
+var ours = regexp.MustCompile(`(?:^|\s)--?(target|replace|var|var-file|destroy|refresh|refresh-only|state|out)(?:[=\s]|$)`)
+
 // Open finds Terraform and initialises the root where that is needed. It sets
 // variables in this process's environment, since terraform-exec takes no others
 // for secrets to travel in.
@@ -120,6 +127,24 @@ func Open(ctx context.Context, o Options) (_ *Root, err error) {
 	r.providers = regions.Read(r.source)
 	if name := os.Getenv("TF_WORKSPACE"); name != "" {
 		return nil, inputf("TF_WORKSPACE is set to %q, which terraform-exec does not pass on: unset it and run `terraform workspace select %s` in %s", name, name, o.Dir)
+	}
+	for _, name := range []string{"TF_CLI_ARGS", "TF_CLI_ARGS_plan", "TF_CLI_ARGS_apply"} {
+		if m := ours.FindStringSubmatch(os.Getenv(name)); m != nil {
+			return nil, inputf("%s holds -%s, which this command would not know of: unset it, and use --region and --var-file", name, m[1])
+		}
+	}
+	r.o.BackendConfig = nil
+	for _, c := range o.BackendConfig {
+		if !strings.Contains(c, "=") {
+			// Terraform would look for it in the root's folder.
+			if c, err = filepath.Abs(c); err != nil {
+				return nil, err
+			}
+			if info, err := os.Stat(c); err != nil || info.IsDir() {
+				return nil, inputf("--backend-config: %s: there is no such file, and it is not KEY=VALUE either", c)
+			}
+		}
+		r.o.BackendConfig = append(r.o.BackendConfig, c)
 	}
 	tools := toolchain.Toolchain{Build: filepath.Join(o.Project, "build"), Log: o.Log}
 	program, err := tools.Terraform(ctx)
@@ -197,11 +222,16 @@ func (r *Root) openLog() error {
 	return nil
 }
 
-// logger is terraform-exec's: it is told the command lines, which hold no
-// secret, as those travel in the environment.
+// logger is terraform-exec's: it is told the command lines. Secrets travel in
+// the environment, but for what somebody configures a backend with.
 type logger struct{ w io.Writer }
 
-func (l logger) Printf(format string, args ...any) { _, _ = fmt.Fprintf(l.w, format+"\n", args...) }
+// backendValue matches a backend's setting on a command line.
+var backendValue = regexp.MustCompile(`( -backend-config=[^= ]+=)\S*`)
+
+func (l logger) Printf(format string, args ...any) {
+	_, _ = fmt.Fprintln(l.w, backendValue.ReplaceAllString(fmt.Sprintf(format, args...), "${1}…"))
+}
 
 // LogPath is the file with Terraform's complete output.
 func (r *Root) LogPath() string { return r.logPath }
@@ -216,7 +246,7 @@ func (r *Root) init(ctx context.Context) error {
 		data = filepath.Join(r.o.Dir, data)
 	}
 	stamp := filepath.Join(data, "firstline")
-	want, err := r.initStamp()
+	want, err := r.initStamp(data)
 	if err != nil {
 		return err
 	}
@@ -233,15 +263,16 @@ func (r *Root) init(ctx context.Context) error {
 	} else if err != nil {
 		return InputError{fmt.Errorf("terraform init: %w", tidy(err))}
 	}
-	// It may have written the lock file.
-	if want, err = r.initStamp(); err != nil {
+	// It may have written the lock file, and notes the backend.
+	if want, err = r.initStamp(data); err != nil {
 		return err
 	}
 	return atomicfile.Write(stamp, []byte(want))
 }
 
-// initStamp is a digest of all that terraform init depends on.
-func (r *Root) initStamp() (string, error) {
+// initStamp is a digest of all that terraform init depends on, and of what it
+// noted in its data folder.
+func (r *Root) initStamp(data string) (string, error) {
 	h := sha256.New()
 	var files []string
 	err := filepath.WalkDir(r.o.Dir, func(path string, d fs.DirEntry, err error) error {
@@ -250,7 +281,7 @@ func (r *Root) initStamp() (string, error) {
 			return err
 		case d.IsDir() && strings.HasPrefix(d.Name(), ".terraform"):
 			return filepath.SkipDir
-		case !d.IsDir() && strings.HasSuffix(path, ".tf"), d.Name() == ".terraform.lock.hcl":
+		case !d.IsDir() && (strings.HasSuffix(path, ".tf") || strings.HasSuffix(path, ".tf.json")), d.Name() == ".terraform.lock.hcl":
 			files = append(files, path)
 		}
 		return nil
@@ -260,14 +291,17 @@ func (r *Root) initStamp() (string, error) {
 	}
 	for _, c := range r.o.BackendConfig {
 		_, _ = fmt.Fprintf(h, "%q\n", c)
-		if path := inDir(r.o.Dir, c); !strings.Contains(c, "=") {
-			files = append(files, path)
+		if !strings.Contains(c, "=") {
+			files = append(files, c)
 		}
 	}
+	// What the root is initialised with now: somebody may have run terraform
+	// init with another backend since.
+	files = append(files, filepath.Join(data, "terraform.tfstate"))
 	for _, path := range files {
 		text, err := os.ReadFile(path) //nolint:gosec // the root's own files
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // Terraform says so better
+			continue // no backend, or Terraform says so better
 		} else if err != nil {
 			return "", err
 		}
@@ -275,14 +309,6 @@ func (r *Root) initStamp() (string, error) {
 	}
 	_, _ = fmt.Fprintf(h, "%q %q\n", r.tf.ExecPath(), os.Getenv("TF_CLI_CONFIG_FILE"))
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// inDir resolves a path as Terraform does, which runs in dir.
-func inDir(dir, path string) string {
-	if filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(dir, path)
 }
 
 // Outputs returns what is deployed, a region.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,6 +37,10 @@ func (p *Plan) Empty() bool { return len(p.Changes) == 0 }
 // that cannot be planned fails, and the others are planned without it.
 func (r *Root) Plan(ctx context.Context, names []string, destroy bool) (*Plan, error) {
 	for {
+		// Terraform without a target would work on every region.
+		if len(names) == 0 {
+			return &Plan{Destroy: destroy}, nil
+		}
 		p, failed, err := r.plan(ctx, names, destroy)
 		if err != nil || len(failed) == 0 {
 			return p, err
@@ -44,10 +49,9 @@ func (r *Root) Plan(ctx context.Context, names []string, destroy bool) (*Plan, e
 			r.fail(region, reasons...)
 			names = without(names, []string{region})
 		}
-		if len(names) == 0 {
-			return &Plan{Destroy: destroy}, nil
+		if len(names) > 0 {
+			_, _ = fmt.Fprintf(r.o.Log, "planning again without what failed: %d left\n", len(names))
 		}
-		_, _ = fmt.Fprintf(r.o.Log, "planning again without what failed: %d left\n", len(names))
 	}
 }
 
@@ -77,6 +81,7 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool) (*Plan, m
 			*s = Status{Region: s.Region, Phase: Planning, Added: s.Added, Changed: s.Changed, Destroyed: s.Destroyed, Began: s.Began, Ended: s.Ended}
 		})
 	}
+	var beyond []string
 	said, err := r.stream(ctx, func(ctx context.Context, w io.Writer) error {
 		_, err := r.tf.PlanJSON(ctx, w, options...)
 		return err
@@ -86,7 +91,8 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool) (*Plan, m
 			r.change(r.regionOf(m.Hook.Resource.Address), func(s *Status) { s.Done++ })
 		case tfstream.PlannedChange:
 			region := r.regionOf(m.Change.Resource.Address)
-			if region == "" {
+			if !slices.Contains(names, region) {
+				beyond = append(beyond, m.Change.Resource.Address)
 				return
 			}
 			r.change(region, func(s *Status) { s.plan(m.Change.Action) })
@@ -96,12 +102,15 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool) (*Plan, m
 	if err != nil {
 		return nil, nil, err
 	}
-	failed, err := r.sort(said)
+	failed, err := r.sort(said, names)
 	if _, busy := errors.AsType[busyError](err); err != nil && !busy {
 		// What concerns all regions is in the settings.
 		return nil, nil, InputError{err}
 	} else if err != nil || len(failed) > 0 {
 		return nil, failed, err
+	} else if len(beyond) > 0 {
+		// The table would not show it.
+		return nil, nil, inputf("the plan would change %s too, which lies in none of the chosen regions' modules: see to it with terraform", some(beyond))
 	}
 	for _, changes := range p.Changes {
 		slices.Sort(changes)
@@ -138,59 +147,74 @@ func (s *Status) plan(action string) {
 
 // Apply applies a plan. What fails in a region is in its status; the error is
 // about what concerns all of them.
+//
+// When ctx ends, the apply comes to its end all the same, and then the error is
+// ctx's: interrupted, the AWS provider drops the answers of its calls under way,
+// and what they have made exists without the state knowing. Options.Insist ends
+// it at once.
 func (r *Root) Apply(ctx context.Context, p *Plan) error {
 	for name := range p.Changes {
 		r.change(name, func(s *Status) { s.Phase, s.Began = Applying, time.Now() })
 	}
-	left := map[string]int{}
-	for name, changes := range p.Changes {
-		for _, c := range changes {
-			if left[name]++; strings.HasPrefix(c, "replace ") {
-				left[name]++
-			}
-		}
+	insistence := r.o.Insist
+	if insistence == nil {
+		insistence = context.Background()
 	}
-	said, err := r.stream(ctx, func(ctx context.Context, w io.Writer) error {
+	defer context.AfterFunc(ctx, func() {
+		if insistence.Err() == nil {
+			_, _ = fmt.Fprintln(r.o.Log, "interrupted: the apply under way comes to its end first, and nothing else begins; interrupt again to cut it off, which may leave in AWS what the state does not know")
+		}
+	})()
+	insist, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
+	defer context.AfterFunc(insistence, release)()
+	begun := map[string]bool{}
+	said, err := r.stream(insist, func(ctx context.Context, w io.Writer) error {
 		return r.tf.ApplyJSON(ctx, w, tfexec.DirOrPlan(p.file), tfexec.Parallelism(r.parallelism(len(p.Regions))))
 	}, func(m tfstream.Message) {
-		if m.Hook == nil || m.Type != tfstream.ApplyComplete && m.Type != tfstream.ApplyErrored {
-			return
-		}
-		region := r.regionOf(m.Hook.Resource.Address)
-		if m.Hook.Action == "read" {
-			return
-		}
-		left[region]--
-		r.change(region, func(s *Status) {
-			if m.Type == tfstream.ApplyComplete {
-				s.Done++
-				s.did(m.Hook.Action)
+		if m.Hook != nil && m.Hook.Action == "create" {
+			switch m.Type {
+			case tfstream.ApplyStart:
+				begun[m.Hook.Resource.Address] = true
+			case tfstream.ApplyComplete:
+				delete(begun, m.Hook.Resource.Address)
 			}
-			if left[region] == 0 {
-				s.Ended = time.Now()
+		}
+		if m.Hook == nil || m.Type != tfstream.ApplyComplete || m.Hook.Action == "read" {
+			return
+		}
+		r.change(r.regionOf(m.Hook.Resource.Address), func(s *Status) {
+			s.Done++
+			s.did(m.Hook.Action)
+			if s.Done == s.Planned {
+				s.Phase, s.Ended = Done, time.Now()
 			}
 		})
 	})
+	if insist.Err() != nil && len(begun) > 0 {
+		_, _ = fmt.Fprintf(r.o.Log, "cut off while these were being made; they may exist without the state knowing, and then the next run says so: delete or `terraform import` them\n  %s\n",
+			strings.Join(slices.Sorted(maps.Keys(begun)), "\n  "))
+	}
 	if err != nil {
 		return err
 	}
-	failed, err := r.sort(said)
-	if err != nil {
-		return err
+	failed, err := r.sort(said, p.Regions)
+	for name, reasons := range failed {
+		r.fail(name, reasons...)
 	}
+	_, busy := errors.AsType[busyError](err)
 	for name := range p.Changes {
-		if len(failed[name]) > 0 {
-			r.fail(name, failed[name]...)
-			continue
-		}
 		r.change(name, func(s *Status) {
-			s.Phase = Done
-			if s.Ended.IsZero() {
-				s.Ended = time.Now()
+			switch {
+			case s.Phase != Applying:
+			case busy:
+				s.Phase, s.Began = Planned, time.Time{}
+			case err == nil:
+				s.Phase, s.Ended = Done, time.Now()
 			}
 		})
 	}
-	return nil
+	return errors.Join(ctx.Err(), err)
 }
 
 // did counts one change that was made.
@@ -211,7 +235,7 @@ func (s *Status) did(action string) {
 func (r *Root) stream(ctx context.Context, do func(context.Context, io.Writer) error, each func(tfstream.Message)) ([]*tfstream.Diagnostic, error) {
 	defer r.tf.SetStdout(nil)
 	defer context.AfterFunc(ctx, func() {
-		_, _ = fmt.Fprintln(r.o.Log, "interrupted: Terraform ends what it is at and releases the state; please wait")
+		_, _ = fmt.Fprintln(r.o.Log, "interrupted: waiting for Terraform to end")
 	})()
 	in, out := io.Pipe()
 	var said []*tfstream.Diagnostic
@@ -273,13 +297,13 @@ func inOurWords(d *tfstream.Diagnostic) string {
 	return d.String()
 }
 
-// sort tells the errors that a region is to blame for from those that concern
-// all of them.
-func (r *Root) sort(said []*tfstream.Diagnostic) (failed map[string][]string, err error) {
+// sort tells the errors that one of the given regions is to blame for from those
+// that concern all of them.
+func (r *Root) sort(said []*tfstream.Diagnostic, names []string) (failed map[string][]string, err error) {
 	failed = map[string][]string{}
 	var errs []error
 	for _, d := range said {
-		if region := r.regionOfDiagnostic(d); region != "" {
+		if region := r.regionOfDiagnostic(d); slices.Contains(names, region) {
 			failed[region] = append(failed[region], d.String())
 			continue
 		}

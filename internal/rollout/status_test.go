@@ -38,13 +38,13 @@ func diagnostic(t *testing.T, text string) *tfstream.Diagnostic {
 func TestRegionOf(t *testing.T) {
 	r := held(t, "eu-west-1", "us-east-1")
 	for address, want := range map[string]string{
-		"module.eu-west-1[0].module.function.aws_iam_role.function":                "eu-west-1",
-		"module.us-east-1.module.function.aws_iam_role.function":                   "us-east-1",
-		"module.eu-west-1[0]":                                                      "eu-west-1",
-		`provider["registry.terraform.io/hashicorp/aws"].us-east-1`:                "us-east-1",
-		"module.settings.terraform_data.x":                                         "",
-		"module.eu-west-2[0].aws_sqs_queue.q":                                      "",
-		"aws_instance.web":                                                         "",
+		"module.eu-west-1[0].module.function.aws_iam_role.function": "eu-west-1",
+		"module.us-east-1.module.function.aws_iam_role.function":    "us-east-1",
+		"module.eu-west-1[0]": "eu-west-1",
+		`provider["registry.terraform.io/hashicorp/aws"].us-east-1`:                 "us-east-1",
+		"module.settings.terraform_data.x":                                          "",
+		"module.eu-west-2[0].aws_sqs_queue.q":                                       "",
+		"aws_instance.web":                                                          "",
 		`module.eu-west-1[0].module.watch.aws_ssm_parameter.settings["i-0a1b2c3d"]`: "eu-west-1",
 		"": "",
 	} {
@@ -129,7 +129,7 @@ func TestSort(t *testing.T) {
 			for _, text := range tt.said {
 				said = append(said, diagnostic(t, text))
 			}
-			failed, err := r.sort(said)
+			failed, err := r.sort(said, r.providers)
 			if tt.noErr {
 				if err != nil {
 					t.Fatal(err)
@@ -150,7 +150,7 @@ func TestSort(t *testing.T) {
 }
 
 func TestTidy(t *testing.T) {
-	in := errors.New("exit status 1\n╷\n│ Error: Failed to query available provider packages\n│ \n│ Could not retrieve the list\n╵\n")
+	in := errors.New("exit status 1\n╷\n│ Error: Failed to query available provider packages\n│ \n│ Could not retrieve the list\n╵\n") //nolint:revive // as terraform-exec returns it
 	if got, want := tidy(in).Error(), "Failed to query available provider packages Could not retrieve the list"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -265,7 +265,7 @@ func PinProvider(dir string) error {
 }
 
 // CopyTerraform copies a Terraform root and its modules, without what Terraform
-// or an operator left there.
+// or an operator left there: neither a state nor the way to one.
 func CopyTerraform(to, from string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -276,7 +276,7 @@ func CopyTerraform(to, from string) error {
 			return err
 		}
 		name := d.Name()
-		left := strings.HasPrefix(name, ".terraform") || strings.Contains(name, ".tfstate") ||
+		left := strings.HasPrefix(name, ".terraform") || strings.Contains(name, ".tfstate") || name == "backend.tf" ||
 			strings.Contains(name, ".tfvars") && !strings.HasSuffix(name, ".example.tfvars")
 		switch {
 		case d.IsDir() && left:

@@ -31,6 +31,8 @@ type State struct {
 	Foreign []string
 	// Accounts are the ids of the AWS accounts that our resources lie in.
 	Accounts []string
+	// Names are the deployments' names (var.name) in the regions' outputs.
+	Names []string
 	// Serial grows with every change of the state.
 	Serial uint64
 	// Empty means: no state yet, or one without managed resources.
@@ -41,6 +43,9 @@ type State struct {
 type state struct {
 	Serial    uint64     `json:"serial"`
 	Resources []resource `json:"resources"`
+	Outputs   map[string]struct {
+		Value json.RawMessage `json:"value"`
+	} `json:"outputs"`
 }
 
 type resource struct {
@@ -98,7 +103,16 @@ func Parse(raw []byte) (State, error) {
 			out.Foreign = append(out.Foreign, r.address())
 		}
 	}
-	for _, list := range []*[]string{&out.Regions, &out.Held, &out.Foreign, &out.Accounts} {
+	for _, region := range known {
+		var value struct {
+			Name string `json:"name"`
+		}
+		// What is of another form is not ours.
+		if json.Unmarshal(s.Outputs[region].Value, &value) == nil && value.Name != "" && slices.Contains(out.Regions, region) {
+			out.Names = append(out.Names, value.Name)
+		}
+	}
+	for _, list := range []*[]string{&out.Regions, &out.Held, &out.Foreign, &out.Accounts, &out.Names} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}

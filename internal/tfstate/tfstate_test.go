@@ -18,7 +18,7 @@ func TestParse(t *testing.T) {
 		{"a line feed", "\n", State{Empty: true}},
 		{"destroyed", `{"version": 4, "serial": 18446744073709551615, "outputs": {}, "resources": []}`, State{Serial: 18446744073709551615, Empty: true}},
 		{
-			"two regions", `{"version": 4, "terraform_version": "1.11.4", "serial": 7, "lineage": "x", "outputs": {"eu-west-1": {"value": {}, "type": "string"}}, "resources": [
+			"two regions", `{"version": 4, "terraform_version": "1.11.4", "serial": 7, "lineage": "x", "outputs": {"eu-west-1": {"value": {"name": "pager", "region": "eu-west-1"}, "type": "string"}, "us-east-1": {"value": null}, "eu-west-2": {"value": {"name": "gone"}}, "version": {"value": "0.1.0"}}, "resources": [
 				{"module": "module.us-east-1[0].module.function", "mode": "managed", "type": "aws_iam_role", "name": "this", "provider": "` + aws + `.us-east-1", "instances": [{"schema_version": 0, "attributes": {"arn": "arn:aws:iam::123456789012:role/x"}}]},
 				{"module": "module.eu-west-1[0].module.function", "mode": "managed", "type": "aws_s3_bucket", "name": "this", "provider": "` + aws + `.eu-west-1", "instances": [{"attributes": {"arn": "arn:aws:s3:::bucket"}}]},
 				{"module": "module.eu-west-1[0].module.watch[\"i-0\"]", "mode": "managed", "type": "aws_cloudwatch_metric_alarm", "name": "this", "provider": "` + aws + `.eu-west-1", "instances": [
@@ -26,7 +26,7 @@ func TestParse(t *testing.T) {
 				{"module": "module.eu-west-1[0]", "mode": "data", "type": "aws_caller_identity", "name": "this", "provider": "` + aws + `.eu-west-1", "instances": [{"attributes": {"arn": "arn:aws:sts::999999999999:x"}}]},
 				{"module": "module.settings", "mode": "managed", "type": "terraform_data", "name": "checked", "provider": "provider[\"terraform.io/builtin/terraform\"]", "instances": []}
 			]}`,
-			State{Regions: []string{"eu-west-1", "us-east-1"}, Held: []string{"eu-west-1", "us-east-1"}, Accounts: []string{"123456789012"}, Serial: 7},
+			State{Regions: []string{"eu-west-1", "us-east-1"}, Held: []string{"eu-west-1", "us-east-1"}, Accounts: []string{"123456789012"}, Names: []string{"pager"}, Serial: 7},
 		},
 		{
 			"only a data source is left", `{"version": 4, "serial": 1, "resources": [{"module": "module.eu-west-1[0]", "mode": "data", "type": "aws_region", "name": "this", "provider": "` + aws + `.eu-west-1", "instances": [{}]}]}`,

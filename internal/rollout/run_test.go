@@ -1,0 +1,279 @@
+package rollout
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/terraform-exec/tfexec"
+)
+
+// played returns a Root, whose regions are chosen, of a Terraform that says what
+// is given, by command; what it says last is its exit code.
+func played(t *testing.T, says map[string][]string, names ...string) *Root {
+	t.Helper()
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho \"$@\" >>" + dir + "/called\ncase $1 in\nversion) echo '{\"terraform_version\": \"1.11.4\"}' ;;\n"
+	for command, lines := range says {
+		last := len(lines) - 1
+		script += fmt.Sprintf("%s) cat <<'END'\n%s\nEND\nexit %s ;;\n", command, strings.Join(lines[:last], "\n"), lines[last])
+	}
+	program := filepath.Join(dir, "terraform")
+	if err := os.WriteFile(program, []byte(script+"esac\n"), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	r := held(t, names...)
+	r.all, r.temp = names, dir
+	r.o.Dir, r.o.Log = dir, t.Output()
+	for _, name := range names {
+		r.status[name] = &Status{Region: name, Phase: Waiting}
+	}
+	var err error
+	if r.tf, err = tfexec.NewTerraform(dir, program); err != nil {
+		t.Fatal(err)
+	}
+	if r.log, err = os.CreateTemp(dir, "log"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.log.Close() })
+	return r
+}
+
+// phases are how far the regions are.
+func phases(r *Root) map[string]Phase {
+	all := map[string]Phase{}
+	for _, s := range r.Statuses() {
+		all[s.Region] = s.Phase
+	}
+	return all
+}
+
+func planned(action, address string) string {
+	return fmt.Sprintf(`{"type":"planned_change","change":{"resource":{"addr":%q},"action":%q}}`, address, action)
+}
+
+func applied(action, address string) string {
+	return fmt.Sprintf(`{"type":"apply_complete","hook":{"resource":{"addr":%q},"action":%q}}`, address, action)
+}
+
+func said(summary, address string) string {
+	return fmt.Sprintf(`{"type":"diagnostic","diagnostic":{"severity":"error","summary":%q,"address":%q}}`, summary, address)
+}
+
+const (
+	inIreland  = "module.eu-west-1[0].aws_sqs_queue.q"
+	inVirginia = "module.us-east-1[0].aws_sqs_queue.q"
+)
+
+// TestPlanOfNothing: Terraform without a target would work on all regions.
+func TestPlanOfNothing(t *testing.T) {
+	r := played(t, nil, "eu-west-1", "us-east-1")
+	r.fail("us-east-1", "it does not answer")
+	for _, destroy := range []bool{false, true} {
+		p, err := r.Plan(t.Context(), nil, destroy)
+		if err != nil || !p.Empty() || p.Destroy != destroy {
+			t.Errorf("got %+v, %v", p, err)
+		}
+	}
+	if called, err := os.ReadFile(filepath.Join(r.o.Dir, "called")); err == nil {
+		t.Errorf("Terraform was called: %s", called)
+	}
+}
+
+func TestPlan(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		says  []string
+		of    []string
+		want  map[string]Phase
+		error string
+	}{
+		{
+			name: "two regions", of: []string{"eu-west-1", "us-east-1"},
+			says: []string{planned("create", inIreland), "0"},
+			want: map[string]Phase{"eu-west-1": Planned, "us-east-1": Unchanged},
+		},
+		{
+			name: "all fail", of: []string{"us-east-1"},
+			says: []string{said("503", inVirginia), "1"},
+			want: map[string]Phase{"eu-west-1": Waiting, "us-east-1": Failed},
+		},
+		{
+			name: "a region that is not planned cannot fail", of: []string{"us-east-1"},
+			says:  []string{said("unknown argument", inIreland), "1"},
+			want:  map[string]Phase{"eu-west-1": Waiting, "us-east-1": Planning},
+			error: "unknown argument",
+		},
+		{
+			name: "a change of a region that was not chosen", of: []string{"us-east-1"},
+			says:  []string{planned("delete", inIreland), "0"},
+			want:  map[string]Phase{"eu-west-1": Waiting, "us-east-1": Planning},
+			error: "the plan would change " + inIreland + " too",
+		},
+		{
+			name: "a change in no region", of: []string{"eu-west-1", "us-east-1"},
+			says:  []string{planned("create", "aws_instance.web"), "0"},
+			want:  map[string]Phase{"eu-west-1": Planning, "us-east-1": Planning},
+			error: "the plan would change aws_instance.web too",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := played(t, map[string][]string{"plan": tt.says}, "eu-west-1", "us-east-1")
+			_, err := r.Plan(t.Context(), tt.of, false)
+			if got := fmt.Sprint(err); tt.error == "" && err != nil || !strings.Contains(got, tt.error) {
+				t.Errorf("error %q, want %q", got, tt.error)
+			}
+			if diff := cmp.Diff(tt.want, phases(r)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestApply(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		says   []string
+		want   map[string]Phase
+		errors map[string][]string
+		error  string
+	}{
+		{
+			name: "all well", says: []string{applied("read", inIreland), applied("create", inIreland), applied("create", inVirginia), "0"},
+			want: map[string]Phase{"eu-west-1": Done, "eu-west-2": Unchanged, "us-east-1": Done},
+		},
+		{
+			name: "one fails", says: []string{applied("create", inIreland), said("503", inVirginia), "1"},
+			want:   map[string]Phase{"eu-west-1": Done, "eu-west-2": Unchanged, "us-east-1": Failed},
+			errors: map[string][]string{"us-east-1": {"503\n  with " + inVirginia}},
+		},
+		{
+			name: "one without changes fails", says: []string{applied("create", inIreland), applied("create", inVirginia), said("expired", "module.eu-west-2[0]"), "1"},
+			want:   map[string]Phase{"eu-west-1": Done, "eu-west-2": Failed, "us-east-1": Done},
+			errors: map[string][]string{"eu-west-2": {"expired\n  with module.eu-west-2[0]"}},
+		},
+		{
+			name: "what concerns all hides no region's error", says: []string{applied("create", inIreland), said("503", inVirginia), said("Failed to save state", ""), "1"},
+			want:   map[string]Phase{"eu-west-1": Done, "eu-west-2": Unchanged, "us-east-1": Failed},
+			errors: map[string][]string{"us-east-1": {"503\n  with " + inVirginia}},
+			error:  "Failed to save state",
+		},
+		{
+			name: "a lock", says: []string{said("Error acquiring the state lock", ""), "1"},
+			want:  map[string]Phase{"eu-west-1": Planned, "eu-west-2": Unchanged, "us-east-1": Planned},
+			error: "the state is locked",
+		},
+		{
+			name: "killed", says: []string{applied("create", inIreland), "137"},
+			want:  map[string]Phase{"eu-west-1": Done, "eu-west-2": Unchanged, "us-east-1": Applying},
+			error: "exit status 137",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := played(t, map[string][]string{
+				"plan":  {planned("read", inIreland), planned("create", inIreland), planned("create", inVirginia), "0"},
+				"apply": tt.says,
+			}, "eu-west-1", "eu-west-2", "us-east-1")
+			p, err := r.Plan(t.Context(), r.Chosen(), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = r.Apply(t.Context(), p)
+			if got := fmt.Sprint(err); tt.error == "" && err != nil || !strings.Contains(got, tt.error) {
+				t.Errorf("error %q, want %q", got, tt.error)
+			}
+			if diff := cmp.Diff(tt.want, phases(r)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			for _, s := range r.Statuses() {
+				if diff := cmp.Diff(tt.errors[s.Region], s.Errors); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", s.Region, diff)
+				}
+				if s.Phase == Done && (s.Added != 1 || s.Ended.IsZero()) {
+					t.Errorf("%+v", s)
+				}
+			}
+		})
+	}
+}
+
+// TestOpenRefuses makes mistakes that are seen before Terraform is looked for.
+func TestOpenRefuses(t *testing.T) {
+	for _, tt := range []struct{ name, value, config, want string }{
+		{"TF_WORKSPACE", "staging", "", "TF_WORKSPACE is set to"},
+		{"TF_CLI_ARGS_plan", "-no-color -target=module.eu-west-1", "", "TF_CLI_ARGS_plan holds -target"},
+		{"TF_CLI_ARGS", "-var name=x", "", "TF_CLI_ARGS holds -var,"},
+		{"TF_CLI_ARGS_plan", "-no-color -parallelism=3", "nowhere.hcl", "nowhere.hcl: there is no such file"},
+	} {
+		t.Run(tt.want, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "regions.tf"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"TF_WORKSPACE", "TF_CLI_ARGS", "TF_CLI_ARGS_plan", "TF_CLI_ARGS_apply"} {
+				t.Setenv(name, "")
+			}
+			t.Setenv(tt.name, tt.value)
+			o := Options{Dir: dir, Project: dir}
+			if tt.config != "" {
+				o.BackendConfig = []string{tt.config}
+			}
+			_, err := Open(t.Context(), o)
+			if _, ok := errors.AsType[InputError](err); !ok || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an InputError with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestLogHidesBackendSettings(t *testing.T) {
+	var b strings.Builder
+	logger{&b}.Printf("[INFO] running Terraform command: %s", "terraform init -backend-config=access_key=AKIA1 -backend-config=secret_key=hush= -backend-config=/etc/b.hcl -upgrade=false")
+	want := "[INFO] running Terraform command: terraform init -backend-config=access_key=… -backend-config=secret_key=… -backend-config=/etc/b.hcl -upgrade=false\n"
+	if b.String() != want {
+		t.Errorf("got  %swant %s", b.String(), want)
+	}
+}
+
+// TestInitStamp changes what terraform init depends on.
+func TestInitStamp(t *testing.T) {
+	r := played(t, nil, "eu-west-1")
+	data := filepath.Join(r.o.Dir, ".terraform")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	backend := filepath.Join(t.TempDir(), "backend.hcl")
+	seen := map[string]string{}
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"nothing", func() error { return nil }},
+		{"a file", func() error { return os.WriteFile(filepath.Join(r.o.Dir, "main.tf"), nil, 0o600) }},
+		{"a file of JSON", func() error { return os.WriteFile(filepath.Join(r.o.Dir, "backend.tf.json"), nil, 0o600) }},
+		{"a flag", func() error { r.o.BackendConfig = []string{backend}; return nil }},
+		{"a backend's file", func() error { return os.WriteFile(backend, []byte("bucket = \"b\""), 0o600) }},
+		{"a backend initialised by somebody", func() error {
+			return os.WriteFile(filepath.Join(data, "terraform.tfstate"), []byte(`{"backend":{}}`), 0o600)
+		}},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		stamp, err := r.initStamp(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := r.initStamp(data); err != nil || again != stamp {
+			t.Errorf("%s: not the same twice: %v", step.name, err)
+		}
+		if before := seen[stamp]; before != "" {
+			t.Errorf("%s: the same as %s", step.name, before)
+		}
+		seen[stamp] = step.name
+	}
+}

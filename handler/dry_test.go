@@ -128,6 +128,17 @@ func TestTellOfAMalformedDryIncident(t *testing.T) {
 	}
 }
 
+// Of an incident that is not valid as a whole, dry is kept.
+func TestTellOfADryIncidentThatIsSalvaged(t *testing.T) {
+	f := &fake{}
+	h, _ := newHandler(f)
+	p := strings.Replace(payload(t, "opsgenie", dry(failed())), `"run":1`, `"run":"one"`, 1)
+	inc, lerr := invoke(t, h, p)
+	if lerr.Type != "" || len(f.sent) != 0 || len(f.rehearsed) != 1 || !inc.Dry || inc.Error == nil {
+		t.Errorf("%v, %d sent, %d rehearsed, %+v", lerr, len(f.sent), len(f.rehearsed), inc)
+	}
+}
+
 func TestDryReboot(t *testing.T) {
 	passed := func() *incident.Incident {
 		inc := open1(`{}`)

@@ -119,6 +119,7 @@ func (o *outcome) results() map[string]string {
 // process is a command that was started.
 type process struct {
 	t              *testing.T
+	title          string
 	cmd            *exec.Cmd
 	stdout, stderr buffer
 	began          time.Time
@@ -154,7 +155,7 @@ func startCommand(t *testing.T, env []string, dir string, args ...string) *proce
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), commandTime)
 	t.Cleanup(cancel)
-	r := &process{t: t, cmd: exec.CommandContext(ctx, program, args...), ended: make(chan struct{}), began: time.Now()} //nolint:gosec // our own program
+	r := &process{t: t, title: args[0], cmd: exec.CommandContext(ctx, program, args...), ended: make(chan struct{}), began: time.Now()} //nolint:gosec // our own program
 	r.cmd.Dir, r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr = dir, env, &r.stdout, &r.stderr
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.cmd.Cancel = r.interrupt
@@ -172,8 +173,10 @@ func startCommand(t *testing.T, env []string, dir string, args ...string) *proce
 // start starts a command on the root, with its result as JSON.
 func (o *operator) start(t *testing.T, args ...string) *process {
 	t.Helper()
-	args = append([]string{args[0], "--dir", o.dir, "--var-file", o.varFile, "--json"}, args[1:]...)
-	return startCommand(t, environ(o.Environment()), "", args...)
+	all := append([]string{args[0], "--dir", o.dir, "--var-file", o.varFile, "--json"}, args[1:]...)
+	r := startCommand(t, environ(o.Environment()), "", all...)
+	r.title = strings.Join(args, " ")
+	return r
 }
 
 // environ is this process's environment with other variables over it.
@@ -194,6 +197,9 @@ func (r *process) until(what string, so func() bool) {
 	for !so() {
 		select {
 		case <-r.ended:
+			if so() {
+				return
+			}
 			r.t.Fatalf("it ended before %s: %v\n%s%s", what, r.err, r.stdout.String(), r.stderr.String())
 		case <-time.After(10 * time.Millisecond):
 		}
@@ -208,11 +214,11 @@ func (r *process) wait() *outcome {
 	if _, ok := errors.AsType[*exec.ExitError](r.err); r.err != nil && !ok {
 		r.t.Fatalf("%v\n%s%s", r.err, out.stdout, out.stderr)
 	}
-	r.t.Logf("%s: exit code %d after %.1f s", strings.Join(r.cmd.Args[1:], " "), out.code, out.took.Seconds())
+	r.t.Logf("%s: exit code %d after %.1f s", r.title, out.code, out.took.Seconds())
 	r.noSecret("what it printed", out.stdout+out.stderr)
 	r.t.Cleanup(func() {
 		if r.t.Failed() {
-			r.t.Logf("%s: exit code %d\n%s\n%s", strings.Join(r.cmd.Args[1:], " "), out.code, out.stdout, out.stderr)
+			r.t.Logf("%s: exit code %d\n%s\n%s", r.title, out.code, out.stdout, out.stderr)
 		}
 	})
 	return out
@@ -278,9 +284,9 @@ func (o *operator) nothingRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range environs {
-		text, err := os.ReadFile(path) //nolint:gosec // below /proc
+		text, err := os.ReadFile(path)
 		if err == nil && slices.ContainsFunc(bytes.Split(text, []byte{0}), func(v []byte) bool { return bytes.Equal(v, variable) }) {
-			name, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline")) //nolint:gosec // below /proc
+			name, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
 			t.Errorf("%s still runs: %q", filepath.Dir(path), bytes.ReplaceAll(name, []byte{0}, []byte(" ")))
 		}
 	}
@@ -314,6 +320,7 @@ func TestRollout(t *testing.T) {
 	}{
 		{"two regions fail", (*rollout).twoRegionsFail},
 		{"interrupted in the middle", (*rollout).interrupted},
+		{"cut off in the middle", (*rollout).cutOff},
 		{"the next run heals it", (*rollout).healed},
 		{"the plan after it is empty", (*rollout).planned},
 		{"drift is found", (*rollout).drifted},
@@ -344,6 +351,15 @@ func (r *rollout) twoRegionsFail(t *testing.T) {
 	defer dead.Remove()
 	sick := r.AWS.AddFault(localaws.Fault{Region: third, Service: "sqs", Status: 503, Code: "ServiceUnavailable"})
 	defer sick.Remove()
+
+	if alone := r.run(t, 1, "deploy", "--yes", "--region", second); alone.in(second).Result != "failed" {
+		t.Errorf("%s alone: %+v", second, alone.Regions)
+	}
+	for _, c := range r.AWS.Calls() {
+		if c.Service != "ec2" && !reading.MatchString(c.Action) {
+			t.Errorf("without a region that answers it called %s:%s in %s", c.Service, c.Action, c.Region)
+		}
+	}
 
 	out := r.run(t, 1, "deploy", "--yes")
 	if diff := cmp.Diff(map[string]string{first: "done", second: "failed", third: "failed"}, out.results()); diff != "" {
@@ -380,35 +396,66 @@ func (r *rollout) twoRegionsFail(t *testing.T) {
 	r.nothingRuns(t)
 }
 
-// interrupted presses Ctrl-C in the middle of the deployment that is to heal it.
+// interrupted presses Ctrl-C while the first of two regions is healed: that one
+// comes to its end, and the other one is not begun.
 func (r *rollout) interrupted(t *testing.T) {
 	release := make(chan struct{})
 	held := r.AWS.AddFault(localaws.Fault{Region: second, Service: "sqs", Action: "CreateQueue", Until: release})
 	defer held.Remove()
-	deploy := r.start(t, "deploy", "--yes")
+	deploy := r.start(t, "deploy", "--yes", "--canary", second)
 	deploy.until("the queue is created", func() bool { return held.Hits() > 0 })
 	if err := deploy.interrupt(); err != nil {
 		t.Fatal(err)
 	}
 	deploy.until("it says that it is interrupted", func() bool { return strings.Contains(deploy.stderr.String(), "interrupted") })
 	close(release)
-	if out := deploy.wait(); out.code != 130 {
-		t.Errorf("exit code %d, want 130", out.code)
+	out := deploy.result(130)
+	if diff := cmp.Diff(map[string]string{first: "unchanged", second: "done", third: "skipped"}, out.results()); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	if len(out.Canary)+len(out.Verification) > 0 {
+		t.Errorf("it went on with a canary or a verification: %+v, %+v", out.Canary, out.Verification)
 	}
 	r.nothingRuns(t)
-	state, _ := r.state(t)
-	if !slices.Contains(state.Regions, second) {
-		t.Errorf("the state has forgotten what was made: %v", state.Regions)
+	if got := r.alarms(t, second); !slices.Contains(got, r.alarm(second)) {
+		t.Errorf("%s did not come to its end: there are the alarms %v", second, got)
 	}
-	if got := r.alarms(t, second); slices.Contains(got, r.alarm(second)) {
-		t.Errorf("that was not the middle, as there is already %s", got)
+	if got := r.alarms(t, third); slices.Contains(got, r.alarm(third)) {
+		t.Errorf("%s was begun: there are the alarms %v", third, got)
+	}
+}
+
+// cutOff presses Ctrl-C twice in the middle of an apply.
+func (r *rollout) cutOff(t *testing.T) {
+	release := make(chan struct{})
+	held := r.AWS.AddFault(localaws.Fault{Region: third, Service: "sqs", Action: "CreateQueue", Until: release})
+	defer held.Remove()
+	defer close(release)
+	deploy := r.start(t, "deploy", "--yes")
+	deploy.until("the queue is created", func() bool { return held.Hits() > 0 })
+	for _, says := range []string{"interrupt again to cut it off", "waiting for Terraform to end"} {
+		if err := deploy.interrupt(); err != nil {
+			t.Fatal(err)
+		}
+		deploy.until("it says "+says, func() bool { return strings.Contains(deploy.stderr.String(), says) })
+	}
+	out := deploy.result(130)
+	if diff := cmp.Diff(map[string]string{first: "unchanged", second: "unchanged", third: "interrupted"}, out.results()); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	if queue := "module." + third + "[0].module.trigger.aws_sqs_queue.dead_letter"; !strings.Contains(out.stderr, queue) {
+		t.Errorf("it does not name what may be left, %s", queue)
+	}
+	r.nothingRuns(t)
+	if state, _ := r.state(t); len(state.Regions) != 3 {
+		t.Errorf("the state holds %v", state.Regions)
 	}
 }
 
 // healed runs it again.
 func (r *rollout) healed(t *testing.T) {
 	out := r.run(t, 0, "deploy", "--yes")
-	if diff := cmp.Diff(map[string]string{first: "unchanged", second: "done", third: "done"}, out.results()); diff != "" {
+	if diff := cmp.Diff(map[string]string{first: "unchanged", second: "unchanged", third: "done"}, out.results()); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
 	}
 	r.healthy(t, out.Verification, first, second, third)
@@ -416,18 +463,16 @@ func (r *rollout) healed(t *testing.T) {
 }
 
 // planned asks both firstline and plain Terraform what is left to do, first
-// while a region says who is calling and no more.
+// while a region cannot be planned.
 func (r *rollout) planned(t *testing.T) {
-	alive := r.AWS.AddFault(localaws.Fault{Region: second, Service: "sts"})
-	sick := r.AWS.AddFault(localaws.Fault{Region: second, Status: 503, Code: "ServiceUnavailable"})
+	denied := r.AWS.AddFault(localaws.Fault{Region: second, Service: "ssm", Status: 400, Code: "AccessDeniedException", Message: "explicit deny in a service control policy"})
 	broken := r.run(t, 1, "plan")
-	alive.Remove()
-	sick.Remove()
+	denied.Remove()
 	if diff := cmp.Diff(map[string]string{first: "unchanged", second: "failed", third: "unchanged"}, broken.results()); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
 	}
-	if said := strings.Join(broken.in(second).Errors, "\n"); alive.Hits() == 0 || sick.Hits() == 0 || !strings.Contains(said, "503") {
-		t.Errorf("%s: after %d and %d faults the errors are: %s", second, alive.Hits(), sick.Hits(), said)
+	if said := strings.Join(broken.in(second).Errors, "\n"); denied.Hits() == 0 || !strings.Contains(said, "service control policy") {
+		t.Errorf("%s: after %d faults the errors are: %s", second, denied.Hits(), said)
 	}
 	out := r.run(t, 0, "plan")
 	if diff := cmp.Diff(map[string]string{first: "unchanged", second: "unchanged", third: "unchanged"}, out.results()); diff != "" {
@@ -457,7 +502,7 @@ func (r *rollout) drifted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parameter := "/firstline/instances/" + r.instances[third].ID
+	parameter := r.parameter(third)
 	if _, err := ssm.NewFromConfig(r.AWS.Config(third)).DeleteParameter(t.Context(), &ssm.DeleteParameterInput{Name: &parameter}); err != nil {
 		t.Fatal(err)
 	}
@@ -499,7 +544,7 @@ func (r *rollout) twoAtOnce(t *testing.T) {
 	if two.code != 1 {
 		t.Errorf("the second: exit code %d, want 1", two.code)
 	}
-	for _, want := range []string{"the state is locked", "@", "nothing was changed"} {
+	for _, want := range []string{"the state is locked", "@", "was not applied"} {
 		if !strings.Contains(two.stderr, want) {
 			t.Errorf("the second does not say %q:\n%s", want, two.stderr)
 		}
@@ -513,8 +558,9 @@ func (r *rollout) twoAtOnce(t *testing.T) {
 	if out := r.run(t, 0, "drift", "--exclude-region", third); len(out.Regions) != 2 || len(out.in(third).Drift) > 0 {
 		t.Errorf("without %s: %+v", third, out.Regions)
 	}
-	if out := r.run(t, 3, "drift", "--region", third); len(out.in(third).Drift) != 1 {
-		t.Errorf("%s: %+v, want what was not healed", third, out.Regions)
+	parameter := r.parameter(third)
+	if _, err := ssm.NewFromConfig(r.AWS.Config(third)).GetParameter(t.Context(), &ssm.GetParameterInput{Name: &parameter}); err == nil {
+		t.Errorf("%s was touched, too", third)
 	}
 }
 
@@ -614,14 +660,16 @@ func (r *rollout) printed(t *testing.T) {
 	}
 }
 
-// removed takes a region out of the file.
+// removed takes a region out of the file, while another one is dead.
 func (r *rollout) removed(t *testing.T) {
 	regions := maps.Clone(r.variables["regions"].(map[string]any))
 	delete(regions, second)
 	r.variables["regions"] = regions
 	r.write(t, r.variables)
-	out := r.run(t, 0, "deploy", "--yes")
-	if diff := cmp.Diff(map[string]string{first: "unchanged", second: "done", third: "unchanged"}, out.results()); diff != "" {
+	dead := r.AWS.AddFault(localaws.Fault{Region: third, Status: 503, Code: "ServiceUnavailable"})
+	out := r.run(t, 1, "deploy", "--yes")
+	dead.Remove()
+	if diff := cmp.Diff(map[string]string{first: "unchanged", second: "done", third: "failed"}, out.results()); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
 	}
 	if gone := out.in(second); gone.Destroyed < 20 || gone.Added+gone.Changed > 0 {
@@ -637,7 +685,12 @@ func (r *rollout) removed(t *testing.T) {
 	if state, _ := r.state(t); slices.Contains(state.Regions, second) {
 		t.Errorf("the state still holds %v", state.Regions)
 	}
-	r.healthy(t, out.Verification, first, third)
+	r.healthy(t, out.Verification, first)
+	options := terraformOptions(r.World, r.dir)
+	options.VarFiles = []string{r.varFile}
+	if code := terraform.PlanExitCodeContext(t, t.Context(), options); code != 0 {
+		t.Errorf("terraform plan -detailed-exitcode: %d, want 0", code)
+	}
 }
 
 // destroyed removes all of it.
@@ -655,6 +708,11 @@ func (r *rollout) destroyed(t *testing.T) {
 
 // alarm is the name of a region's CPU alarm.
 func (r *rollout) alarm(region string) string { return "firstline-cpu-" + r.instances[region].ID }
+
+// parameter is the name of the settings of a region's instance.
+func (r *rollout) parameter(region string) string {
+	return "/firstline/instances/" + r.instances[region].ID
+}
 
 // alarms are the names of all alarms of a region.
 func (r *rollout) alarms(t *testing.T, region string) []string {

@@ -18,6 +18,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
 	"firstline/internal/deployed"
@@ -616,10 +617,11 @@ func (r *rolloutRun) rehearse(ctx context.Context) error {
 		}
 		r.say("canary %s: a dry incident of %s", name, instance)
 		rehearsal := probe.Canary(ctx, config, region, instance, func(state string) { r.say("  %s  %s", name, state) })
+		r.result.Canary = append(r.result.Canary, rehearsal)
 		if ctx.Err() != nil {
+			r.say("the dry incident goes on in AWS and ends by itself: %s", cmp.Or(rehearsal.ExecutionARN, "not started yet"))
 			return ctx.Err()
 		}
-		r.result.Canary = append(r.result.Canary, rehearsal)
 		if !rehearsal.OK {
 			wrong = append(wrong, fmt.Sprintf("%s: %s", name, rehearsal.Reason))
 			continue
@@ -630,6 +632,33 @@ func (r *rolloutRun) rehearse(ctx context.Context) error {
 		return fmt.Errorf("a dry incident did not end as it should, and no other region was touched: %s", strings.Join(wrong, "; "))
 	}
 	return nil
+}
+
+// settle is how long new rights may take to reach all of AWS
+// (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency).
+const settle = 15 * time.Second
+
+// verifyDenied tries the regions once more in which something was denied.
+func (r *rolloutRun) verifyDenied(ctx context.Context, config aws.Config, outputs map[string]deployed.Region) {
+	var again []deployed.Region
+	for _, v := range r.result.Verification {
+		if v.Denied() {
+			again = append(again, outputs[v.Region])
+		}
+	}
+	if len(again) == 0 || ctx.Err() != nil {
+		return
+	}
+	r.say("something was denied: new rights may take a moment, trying %s again", count(len(again), "region"))
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(settle):
+	}
+	for _, v := range verifyRegions(ctx, r.p, config, again) {
+		n := slices.IndexFunc(r.result.Verification, func(old probe.Verification) bool { return old.Region == v.Region })
+		r.result.Verification[n] = v
+	}
 }
 
 // verifyDeployed runs the checks of what was deployed to. What a check finds
@@ -654,6 +683,7 @@ func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
 	}
 	r.say("verifying: the checks of every instance, acting on nothing")
 	r.result.Verification = verifyRegions(ctx, r.p, config, regions)
+	r.verifyDenied(ctx, config, outputs)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -35,6 +35,7 @@ type verifyResult struct {
 	Verification []probe.Verification `json:"verification"`
 	Log          string               `json:"log"`
 	Seconds      float64              `json:"seconds"`
+	Error        string               `json:"error,omitempty"`
 }
 
 func newVerify() *cobra.Command {
@@ -87,20 +88,21 @@ Exit codes: 0 all passed, 1 something did not, 2 wrong usage or nothing deployed
 			for _, name := range d.missing {
 				p.say("%s is in the var files and not deployed", name)
 			}
-			verified := verifyRegions(ctx, p, cfg, d.regions)
+			// Interrupted, it still tells what it has seen until then.
+			result := verifyResult{Command: "verify", Verification: verifyRegions(ctx, p, cfg, d.regions), Log: d.log}
 			if ctx.Err() != nil {
-				return ctx.Err()
+				result.Error = "interrupted"
 			}
-			if err := printVerification(out, verified); err != nil {
+			if err := printVerification(out, result.Verification); err != nil {
 				return err
 			}
+			result.Seconds = time.Since(start).Seconds()
 			if flags.json {
-				err := printJSON(c.OutOrStdout(), verifyResult{Command: "verify", Verification: verified, Log: d.log, Seconds: time.Since(start).Seconds()})
-				if err != nil {
+				if err := printJSON(c.OutOrStdout(), result); err != nil {
 					return err
 				}
 			}
-			return verdict(verified)
+			return cmp.Or(ctx.Err(), verdict(result.Verification))
 		},
 	}
 	flags.add(c)

@@ -119,20 +119,29 @@ func (c *canary) run(ctx context.Context, r *Rehearsal) error {
 	}
 	var err error
 	for n := range c.sends {
-		sent := time.Now()
-		var id string
-		if id, err = c.send(ctx, r.InstanceID, sent); err != nil {
-			return err
-		}
-		c.tell("event " + id + " sent")
-		if r.ExecutionARN, err = c.find(ctx, id, sent); err == nil {
-			break
+		if err = c.once(ctx, r); err == nil {
+			return nil
 		}
 		// One that comes late after all is dry as well.
-		if _, late := errors.AsType[notStartedError](err); !late || n == c.sends-1 {
-			return err
+		if _, early := errors.AsType[tooEarlyError](err); !early || n == c.sends-1 {
+			break
 		}
 		c.tell(err.Error() + "; sending another event")
+	}
+	return err
+}
+
+// once sends one event and follows the incident that it starts.
+func (c *canary) once(ctx context.Context, r *Rehearsal) error {
+	*r = Rehearsal{Region: r.Region, InstanceID: r.InstanceID}
+	sent := time.Now()
+	id, err := c.send(ctx, r.InstanceID, sent)
+	if err != nil {
+		return err
+	}
+	c.tell("event " + id + " sent")
+	if r.ExecutionARN, err = c.find(ctx, id, sent); err != nil {
+		return err
 	}
 	c.tell("execution " + r.ExecutionARN[strings.LastIndex(r.ExecutionARN, ":")+1:] + " started")
 	end, err := c.follow(ctx, r.ExecutionARN)
@@ -140,12 +149,26 @@ func (c *canary) run(ctx context.Context, r *Rehearsal) error {
 		return err
 	}
 	r.Status = string(end.Status)
-	var input string
-	if r.EndState, input, err = c.lastState(ctx, r.ExecutionARN); err != nil {
+	past, err := c.history(ctx, r.ExecutionARN)
+	if err != nil {
 		return err
 	}
+	r.EndState = past.last
 	// An execution that failed has no output.
-	return r.judge(end, cmp.Or(aws.ToString(end.Output), input))
+	dry, err := r.judge(end, cmp.Or(aws.ToString(end.Output), past.input))
+	if past.called == c.region.FunctionARN {
+		return err
+	}
+	// Whatever came of it, it says nothing of what was deployed.
+	stale := fmt.Errorf("the dry incident called the function %q, and deployed is %q", past.called, c.region.FunctionARN)
+	if err != nil {
+		stale = fmt.Errorf("%w: %w", stale, err)
+	}
+	if !dry {
+		// Another one might page once more.
+		return stale
+	}
+	return tooEarlyError{stale}
 }
 
 // send puts the event on the default bus and returns its id.
@@ -189,7 +212,10 @@ func (c *canary) find(ctx context.Context, id string, sent time.Time) (string, e
 		if arn != "" {
 			return arn, nil
 		}
-		if err != nil && bounded.Err() == nil {
+		switch {
+		case err == nil:
+			trouble = nil
+		case bounded.Err() == nil:
 			if trouble = fmt.Errorf("the executions cannot be read: %s", said(err)); !passing(err) {
 				return "", trouble
 			}
@@ -200,12 +226,17 @@ func (c *canary) find(ctx context.Context, id string, sent time.Time) (string, e
 		if trouble != nil || ctx.Err() != nil {
 			return "", errors.Join(trouble, ctx.Err())
 		}
-		return "", notStartedError{fmt.Errorf("no execution started within %.0f s: does the rule %s exist and is it enabled? If so, see the dead-letter queue %s", c.startTime.Seconds(), c.region.CanaryRuleName, c.region.DeadLetterQueueURL)}
+		return "", tooEarlyError{fmt.Errorf("no execution started within %.0f s: does the rule %s exist, is it enabled, and may its role start the state machine? Its metric FailedInvocations tells", c.startTime.Seconds(), c.region.CanaryRuleName)}
 	}
 }
 
-// notStartedError says that an event has started no execution so far.
-type notStartedError struct{ error }
+// tooEarlyError says that AWS has not taken up yet what was deployed: an event
+// has started no execution so far, or one of the state machine as it was before,
+// which for some seconds after an update is possible
+// (https://docs.aws.amazon.com/step-functions/latest/apireference/API_UpdateStateMachine.html).
+type tooEarlyError struct{ error }
+
+func (e tooEarlyError) Unwrap() error { return e.error }
 
 // look goes once through the executions that may be it, newest first, and
 // describes each only once.
@@ -278,28 +309,42 @@ func (c *canary) follow(ctx context.Context, arn string) (*sfn.DescribeExecution
 	}
 }
 
-// lastState returns the name of the state in which an execution ended, and with
-// what it was entered.
-func (c *canary) lastState(ctx context.Context, arn string) (name, input string, err error) {
+// past is what is read of an execution's history.
+type past struct {
+	// last is the state in which it ended, and input what that was entered with.
+	last, input string
+	// called is the function that its first task called.
+	called string
+}
+
+// history reads an execution's history.
+func (c *canary) history(ctx context.Context, arn string) (p past, err error) {
 	pages := sfn.NewGetExecutionHistoryPaginator(c.states, &sfn.GetExecutionHistoryInput{
 		ExecutionArn: &arn, MaxResults: 1000, IncludeExecutionData: aws.Bool(true),
 	})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return "", "", fmt.Errorf("the execution's history cannot be read: %s", said(err))
+			return past{}, fmt.Errorf("the execution's history cannot be read: %s", said(err))
 		}
 		for _, e := range page.Events {
 			if entered := e.StateEnteredEventDetails; entered != nil {
-				name, input = aws.ToString(entered.Name), aws.ToString(entered.Input)
+				p.last, p.input = aws.ToString(entered.Name), aws.ToString(entered.Input)
+			}
+			if task := e.TaskScheduledEventDetails; task != nil && p.called == "" {
+				var call struct{ FunctionName string }
+				// Whatever else it holds names no function.
+				_ = json.Unmarshal([]byte(aws.ToString(task.Parameters)), &call)
+				p.called = call.FunctionName
 			}
 		}
 	}
-	return name, input, nil
+	return p, nil
 }
 
-// judge returns an error that says in words what did not go as it should.
-func (r *Rehearsal) judge(end *sfn.DescribeExecutionOutput, output string) error {
+// judge reports whether the incident was dry, and returns an error that says in
+// words what did not go as it should.
+func (r *Rehearsal) judge(end *sfn.DescribeExecutionOutput, output string) (dry bool, err error) {
 	var wrong []string
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	var v view
@@ -338,9 +383,9 @@ func (r *Rehearsal) judge(end *sfn.DescribeExecutionOutput, output string) error
 		say("it would have done more than to end silently: %s: %s", v.Suppressed[0].Action, v.Suppressed[0].Text)
 	}
 	if len(wrong) > 0 {
-		return errors.New(strings.Join(wrong, "; "))
+		return v.Dry, errors.New(strings.Join(wrong, "; "))
 	}
-	return nil
+	return v.Dry, nil
 }
 
 // failure says what the first check saw that did not pass.

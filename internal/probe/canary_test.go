@@ -40,6 +40,10 @@ type states struct {
 	// others are executions that have nothing to do with it, of which so many
 	// fit a page.
 	others, page int
+	// called is the function that the executions call, by default the deployed
+	// one; so many of the first call the one before.
+	called string
+	stale  int
 	// trouble is what calls of Step Functions end with until some time.
 	trouble error
 	until   time.Time
@@ -139,7 +143,15 @@ func (s *states) GetExecutionHistory(_ context.Context, _ *sfn.GetExecutionHisto
 	enter := func(name, input string) types.HistoryEvent {
 		return types.HistoryEvent{Timestamp: &s.at, Type: types.HistoryEventTypeWaitStateEntered, StateEnteredEventDetails: &types.StateEnteredEventDetails{Name: &name, Input: &input}}
 	}
-	out := &sfn.GetExecutionHistoryOutput{Events: []types.HistoryEvent{enter("Open incident", "{}")}}
+	called := s.called
+	if s.puts <= s.lost+s.stale {
+		called = strings.TrimSuffix(called, ":3") + ":2"
+	}
+	parameters := `{"FunctionName":"` + called + `","Payload":{"step":"open"}}`
+	out := &sfn.GetExecutionHistoryOutput{Events: []types.HistoryEvent{
+		enter("Open incident", "{}"),
+		{Timestamp: &s.at, Type: types.HistoryEventTypeTaskScheduled, TaskScheduledEventDetails: &types.TaskScheduledEventDetails{Parameters: &parameters}},
+	}}
 	if s.ended() {
 		out.Events = append(out.Events, enter(s.last, s.output))
 	}
@@ -151,7 +163,7 @@ func healthyStates(t *testing.T) *states {
 	return &states{
 		t: t, delay: 2 * time.Second, runs: 3 * time.Second, end: types.ExecutionStatusSucceeded, last: allGood,
 		output: `{"instanceId":"` + first + `","dry":true,"settings":{"unknown":1},"findings":[{"run":1,"check":"url","passed":true,"reason":"GET http://203.0.113.7/: 200"}]}`,
-		page:   100, described: map[string]int{},
+		called: ireland().FunctionARN, page: 100, described: map[string]int{},
 	}
 }
 
@@ -161,18 +173,40 @@ func rehearsed(ctx context.Context, s *states, tell func(string)) Rehearsal {
 	return c.rehearse(ctx, first)
 }
 
-// TestCanarySendsAgain has a new rule that does not match yet.
+// TestCanarySendsAgain has a new rule that does not match yet, and a state
+// machine that still starts what it was before the deployment.
 func TestCanarySendsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, tt := range []struct {
-			lost, puts int
-			ok         bool
-		}{{0, 1, true}, {2, 3, true}, {3, 3, false}} {
+			lost, stale, puts int
+			ok                bool
+			reason            string
+		}{
+			{0, 0, 1, true, ""},
+			{2, 0, 3, true, ""},
+			{3, 0, 3, false, "no execution started"},
+			{0, 1, 2, true, ""},
+			{1, 1, 3, true, ""},
+			{0, 3, 3, false, `called the function "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:2", and deployed is "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3"`},
+		} {
 			s := healthyStates(t)
-			s.lost = tt.lost
-			if got := rehearsed(t.Context(), s, func(string) {}); got.OK != tt.ok || s.puts != tt.puts {
-				t.Errorf("%d lost: OK %v after %d events, want %v after %d: %s", tt.lost, got.OK, s.puts, tt.ok, tt.puts, got.Reason)
+			s.lost, s.stale = tt.lost, tt.stale
+			got := rehearsed(t.Context(), s, func(string) {})
+			if got.OK != tt.ok || s.puts != tt.puts || !strings.Contains(got.Reason, tt.reason) || tt.ok && got.Reason != "" {
+				t.Errorf("%+v: OK %v after %d events: %s", tt, got.OK, s.puts, got.Reason)
 			}
+		}
+	})
+}
+
+// A version that knows no dry incidents pages, and is not made to do so again.
+func TestCanaryOfAVersionThatIsNotDry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := healthyStates(t)
+		s.stale, s.last, s.output = 3, "Paged", `{"event":{},"error":{"Error":"InvalidInput","Cause":"source"}}`
+		got := rehearsed(t.Context(), s, func(string) {})
+		if got.OK || s.puts != 1 || !strings.Contains(got.Reason, `responder:2", and deployed is`) || !strings.Contains(got.Reason, "was not dry") {
+			t.Errorf("OK %v after %d events: %s", got.OK, s.puts, got.Reason)
 		}
 	})
 }
@@ -256,7 +290,7 @@ func TestCanaryEnds(t *testing.T) {
 			s.refuse = &ebtypes.PutEventsResultEntry{ErrorCode: aws.String("NotAuthorizedForSource"), ErrorMessage: aws.String("no")}
 		}, []string{"EventBridge refused the event: NotAuthorizedForSource: no"}},
 		{"not sent", func(s *states) { s.putErr = refusal(http.StatusBadRequest, "AccessDeniedException") }, []string{"the event could not be sent: AccessDeniedException: said AWS"}},
-		{"not started", func(s *states) { s.delay = -1 }, []string{"no execution started within 60 s: does the rule firstline-canary exist and is it enabled?", "https://sqs/firstline-dead-letter"}},
+		{"not started", func(s *states) { s.delay = -1 }, []string{"no execution started within 60 s: does the rule firstline-canary exist, is it enabled"}},
 		{"not ended", func(s *states) { s.runs = -1 }, []string{"has not ended within 10 minutes; it has come to Open incident"}},
 		{"not to be read", func(s *states) {
 			s.trouble, s.until = refusal(http.StatusBadRequest, "AccessDeniedException"), time.Now().Add(time.Hour)
@@ -290,6 +324,13 @@ func TestCanaryTrouble(t *testing.T) {
 		s.trouble, s.until = refusal(http.StatusServiceUnavailable, "ServiceUnavailable"), time.Now().Add(20*time.Second)
 		if got := rehearsed(t.Context(), s, func(string) {}); !got.OK {
 			t.Errorf("while it is looked for: %+v", got)
+		}
+		// What is over is not the reason why none has started.
+		s = healthyStates(t)
+		s.lost = 1
+		s.trouble, s.until = refusal(http.StatusBadRequest, "ThrottlingException"), time.Now().Add(20*time.Second)
+		if got := rehearsed(t.Context(), s, func(string) {}); !got.OK || s.puts != 2 {
+			t.Errorf("while it is looked for, and then none has started: %d events, %+v", s.puts, got)
 		}
 		s = healthyStates(t)
 		s.runs = time.Minute

@@ -77,8 +77,19 @@ func (v Verification) Failed() bool { return v.has(Failed) }
 // first line would not do its work here.
 func (v Verification) Broken() bool { return v.Error != "" || v.has(Errored) }
 
+// Denied reports whether the function was refused a right. One that is new may
+// only need a moment.
+func (v Verification) Denied() bool {
+	return v.any(func(c CheckResult) bool {
+		return c.Result == Errored && strings.HasPrefix(c.Reason, string(fault.Denied)+": ")
+	})
+}
+
 func (v Verification) has(r Result) bool {
-	of := func(c CheckResult) bool { return c.Result == r }
+	return v.any(func(c CheckResult) bool { return c.Result == r })
+}
+
+func (v Verification) any(of func(CheckResult) bool) bool {
 	return slices.ContainsFunc(v.Messages, of) ||
 		slices.ContainsFunc(v.Instances, func(i InstanceResult) bool { return slices.ContainsFunc(i.Checks, of) })
 }
@@ -91,14 +102,21 @@ const (
 	// route53Interval keeps an account below Route 53's five requests a second
 	// (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html).
 	route53Interval = time.Second / 4
+	// rebootInterval leaves EC2's bucket for calls that change something, which
+	// refills with five a second in each region, to the reboots that are meant: a
+	// dry run counts like one
+	// (https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html).
+	// It also is the pace of the whole, a thousand instances in six minutes.
+	rebootInterval = time.Second / 3
 )
 
 // Verifier tries what is deployed in the regions of one account. Its methods may
 // be called concurrently.
 type Verifier struct {
 	client func(region string) invoker
-	// route53 is of all regions together.
+	// route53 is of all regions together, reboots the interval of each.
 	route53 *pacer
+	reboots time.Duration
 	pause   time.Duration
 }
 
@@ -108,6 +126,7 @@ func NewVerifier(cfg aws.Config) *Verifier {
 	return &Verifier{
 		client:  func(region string) invoker { return lambda.NewFromConfig(clientConfig(cfg, region)) },
 		route53: &pacer{interval: route53Interval},
+		reboots: rebootInterval,
 		pause:   firstPause,
 	}
 }
@@ -124,6 +143,7 @@ func (v *Verifier) Verify(ctx context.Context, r deployed.Region, tell func(done
 		Verifier: v,
 		region:   r,
 		function: &function{client: v.client(r.Region), arn: r.FunctionARN, slots: make(chan struct{}, concurrency), pause: v.pause},
+		ec2:      &pacer{interval: v.reboots},
 		tell:     tell,
 		result:   Verification{Region: r.Region, Instances: make([]InstanceResult, len(r.InstanceIDs))},
 	}
@@ -152,6 +172,7 @@ type verification struct {
 	*Verifier
 	region   deployed.Region
 	function *function
+	ec2      *pacer
 	tell     func(done, total int)
 
 	mu     sync.Mutex
@@ -274,10 +295,8 @@ func (v *verification) open(ctx context.Context, instanceID string) (*opened, er
 // it could be told.
 func (v *verification) check(ctx context.Context, check string, o *opened) (c CheckResult, ok bool) {
 	asks := check == checks.NameRoute53 && o.Settings.Route53.HealthCheckID != ""
-	if asks {
-		if v.route53.wait(ctx) != nil {
-			return c, false
-		}
+	if asks && v.route53.wait(ctx) != nil || check == CheckReboot && v.ec2.wait(ctx) != nil {
+		return c, false
 	}
 	start := time.Now()
 	after, err := v.function.call(ctx, map[string]any{"step": check, "incident": o.raw})

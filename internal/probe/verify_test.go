@@ -187,6 +187,9 @@ func TestVerifyIndependentChecks(t *testing.T) {
 	if want := []Result{Passed, Passed, Passed, Passed}; !slices.Equal(results(got.Instances[1]), want) {
 		t.Errorf("second: %v, want %v", results(got.Instances[1]), want)
 	}
+	if !got.Denied() || (Verification{Instances: got.Instances[:0]}).Denied() {
+		t.Errorf("denied: %+v", got)
+	}
 	if c := got.Instances[0].Checks[2]; c.Reason != "Denied: host key" {
 		t.Errorf("%+v", c)
 	}
@@ -381,6 +384,65 @@ func TestVerifyRoute53Rate(t *testing.T) {
 	})
 }
 
+// What the function asks by itself counts.
+func TestVerifyRoute53Charge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		v := verifier(func(ctx context.Context, c call) (any, error) {
+			if c.Step == "route53" {
+				return found(c, false, "too few checkers"), nil
+			}
+			return healthy(ctx, c)
+		})
+		v.reboots = 0
+		// What the last ones asked is charged to nobody.
+		v.Verify(t.Context(), ireland(numbered(40)...), nil)
+		if took := time.Since(start); took < (40-concurrency)*3*route53Interval {
+			t.Errorf("120 questions took %s", took)
+		}
+	})
+}
+
+// The dry runs of a region leave EC2's bucket to the reboots that are meant.
+func TestVerifyRebootRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		asked := map[string][]time.Time{}
+		v := verifier(nil)
+		v.client = func(region string) invoker {
+			return play(func(ctx context.Context, c call) (any, error) {
+				if c.Step == "reboot" {
+					mu.Lock()
+					defer mu.Unlock()
+					asked[region] = append(asked[region], time.Now())
+				}
+				return healthy(ctx, c)
+			})
+		}
+		v.route53.interval = 0
+		start := time.Now()
+		var wg sync.WaitGroup
+		for _, name := range []string{"eu-west-1", "us-east-1"} {
+			wg.Go(func() { v.Verify(t.Context(), region(name, numbered(30)...), nil) })
+		}
+		wg.Wait()
+		for name, times := range asked {
+			slices.SortFunc(times, time.Time.Compare)
+			for n := 5; n < len(times); n++ {
+				if d := times[n].Sub(times[n-5]); d < 5*rebootInterval {
+					t.Errorf("%s: six dry runs within %s", name, d)
+				}
+			}
+			if len(times) != 30 {
+				t.Errorf("%s: %d dry runs", name, len(times))
+			}
+		}
+		if took := time.Since(start); took > 11*time.Second {
+			t.Errorf("two regions took %s: each has a bucket of its own", took)
+		}
+	})
+}
+
 // A check that has asked three times has used up its share.
 func TestPacerCharge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -417,6 +479,7 @@ func TestVerifyWithoutHealthChecks(t *testing.T) {
 			}
 			return answer, err
 		})
+		v.reboots = 0
 		if got := v.Verify(t.Context(), ireland(numbered(40)...), nil); got.Broken() || time.Since(start) != 0 {
 			t.Errorf("after %s: %+v", time.Since(start), got)
 		}

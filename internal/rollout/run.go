@@ -103,8 +103,9 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool) (*Plan, m
 		return nil, nil, err
 	}
 	failed, err := r.sort(said, names)
-	if _, busy := errors.AsType[busyError](err); err != nil && !busy {
-		// What concerns all regions is in the settings.
+	inConfiguration := !slices.ContainsFunc(said, func(d *tfstream.Diagnostic) bool { return d.Range == nil })
+	if _, busy := errors.AsType[busyError](err); err != nil && !busy && inConfiguration {
+		// What concerns all regions and has a place in a file is a setting.
 		return nil, nil, InputError{err}
 	} else if err != nil || len(failed) > 0 {
 		return nil, failed, err
@@ -315,10 +316,10 @@ func (r *Root) sort(said []*tfstream.Diagnostic, names []string) (failed map[str
 				}
 				return "unknown"
 			}
-			return nil, busyError{fmt.Errorf("the state is locked: %s is at %s since %s; wait until that has ended, or, if it never will, run `terraform force-unlock %s` in %s; nothing was changed",
+			return nil, busyError{fmt.Errorf("the state is locked: %s is at %s since %s; wait until that has ended, or, if it never will, run `terraform force-unlock %s` in %s; this plan was not applied",
 				field(lockWho), strings.TrimPrefix(field(lockWhat), "OperationType"), field(lockWhen), field(lockID), r.o.Dir)}
 		case strings.Contains(d.Summary, "plan is stale"):
-			return nil, busyError{errors.New("somebody else has applied since this plan was made: nothing was changed; run this again")}
+			return nil, busyError{errors.New("somebody else has applied since this plan was made, so it was not applied: run this again")}
 		}
 		errs = append(errs, errors.New(inOurWords(d)))
 	}

@@ -120,8 +120,8 @@ func TestSort(t *testing.T) {
 		{name: "a region's", said: []string{region}, noErr: true, want: map[string][]string{
 			"eu-west-1": {"creating SQS Queue: 503\n  with module.eu-west-1[0].module.trigger.aws_sqs_queue.dead_letter"},
 		}},
-		{name: "a lock", said: []string{lock}, busy: true, says: "the state is locked: ann@desk is at Apply since 2026-11-23 10:00:00; wait until that has ended, or, if it never will, run `terraform force-unlock 0e1d` in terraform; nothing was changed"},
-		{name: "stale", said: []string{`{"severity":"error","summary":"Saved plan is stale","detail":"x"}`}, busy: true, says: "somebody else has applied since this plan was made: nothing was changed; run this again"},
+		{name: "a lock", said: []string{lock}, busy: true, says: "the state is locked: ann@desk is at Apply since 2026-11-23 10:00:00; wait until that has ended, or, if it never will, run `terraform force-unlock 0e1d` in terraform; this plan was not applied"},
+		{name: "stale", said: []string{`{"severity":"error","summary":"Saved plan is stale","detail":"x"}`}, busy: true, says: "somebody else has applied since this plan was made, so it was not applied: run this again"},
 		{name: "settings", said: []string{ours, region}, says: "regions: name at least one."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

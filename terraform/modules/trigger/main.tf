@@ -100,7 +100,9 @@ resource "aws_cloudwatch_event_target" "incident" {
   depends_on = [aws_iam_role_policy.trigger]
 }
 
-# Whoever rehearses waits for minutes at most.
+# Whoever rehearses waits for minutes at most, and sees that nothing starts. No
+# dead-letter queue: as long as a message lies there its alarm is on, and an
+# alarm that is on tells nobody of the event of a real one.
 resource "aws_cloudwatch_event_target" "canary" {
   rule     = aws_cloudwatch_event_rule.canary.name
   arn      = var.state_machine_arn
@@ -109,10 +111,6 @@ resource "aws_cloudwatch_event_target" "canary" {
   retry_policy {
     maximum_event_age_in_seconds = 300
     maximum_retry_attempts       = 185
-  }
-
-  dead_letter_config {
-    arn = aws_sqs_queue.dead_letter.arn
   }
 
   depends_on = [aws_iam_role_policy.trigger]
@@ -128,7 +126,7 @@ resource "aws_sqs_queue" "dead_letter" {
 
 data "aws_iam_policy_document" "dead_letter" {
   statement {
-    sid       = "FromRules"
+    sid       = "FromRule"
     actions   = ["sqs:SendMessage"]
     resources = [local.queue_arn]
 
@@ -140,7 +138,7 @@ data "aws_iam_policy_document" "dead_letter" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = local.rule_arns
+      values   = [aws_cloudwatch_event_rule.alarm.arn]
     }
   }
 

@@ -61,8 +61,12 @@ run "canary_target" {
     error_message = "each rule has its target"
   }
   assert {
-    condition     = aws_cloudwatch_event_target.canary.arn == var.state_machine_arn && aws_cloudwatch_event_target.canary.role_arn == aws_cloudwatch_event_target.incident.role_arn && aws_cloudwatch_event_target.canary.dead_letter_config[0].arn == aws_cloudwatch_event_target.incident.dead_letter_config[0].arn
-    error_message = "the same state machine, role and queue as of a real alarm"
+    condition     = aws_cloudwatch_event_target.canary.arn == var.state_machine_arn && aws_cloudwatch_event_target.canary.role_arn == aws_cloudwatch_event_target.incident.role_arn
+    error_message = "the same state machine and role as of a real alarm"
+  }
+  assert {
+    condition     = aws_cloudwatch_event_target.incident.dead_letter_config[0].arn == "arn:aws:sqs:eu-west-1:123456789012:firstline-dead-letter" && length(aws_cloudwatch_event_target.canary.dead_letter_config) == 0
+    error_message = "the queue is for real alarms alone: its own alarm rings once"
   }
   assert {
     condition     = aws_cloudwatch_event_target.canary.input == null && aws_cloudwatch_event_target.canary.input_path == null && length(aws_cloudwatch_event_target.canary.input_transformer) == 0 && length(aws_cloudwatch_event_target.incident.input_transformer) == 0
@@ -94,7 +98,7 @@ run "both_rules_are_admitted_and_no_other" {
   }
   assert {
     condition = [for c in data.aws_iam_policy_document.dead_letter.statement[0].condition : [c.test, c.variable, toset(c.values)]] == [
-      ["ArnEquals", "aws:SourceArn", toset(["arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm", "arn:aws:events:eu-west-1:123456789012:rule/firstline-canary"])],
+      ["ArnEquals", "aws:SourceArn", toset(["arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm"])],
     ]
     error_message = "who may write to the queue"
   }

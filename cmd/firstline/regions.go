@@ -173,7 +173,7 @@ func (o *regionsOptions) run(ctx context.Context) (regionsResult, error) {
 		return regionsResult{}, err
 	}
 	if len(kept) > 0 {
-		want = union(want, kept)
+		want = regions.Union(want, kept)
 		if text, err = regions.Render(want); err != nil {
 			return regionsResult{}, fmt.Errorf("%s holds what the state still needs: %w", o.file, err)
 		}
@@ -192,9 +192,9 @@ func (o *regionsOptions) run(ctx context.Context) (regionsResult, error) {
 func (o *regionsOptions) want(held []string, named map[string]string) ([]string, error) {
 	switch {
 	case len(o.only) > 0:
-		return union(o.only), nil
+		return regions.Union(o.only), nil
 	case len(named) > 0 && !o.check:
-		return union(slices.Collect(maps.Keys(named)), o.add), nil
+		return regions.Union(slices.Collect(maps.Keys(named)), o.add), nil
 	}
 	// What the file holds stays; somebody may have put a name in by hand.
 	if err := regions.Check(held); err != nil {
@@ -205,14 +205,9 @@ func (o *regionsOptions) want(held []string, named map[string]string) ([]string,
 		return nil, usageError{err}
 	}
 	if o.check || len(o.add) > 0 && len(held) > 0 {
-		return union(held, o.add), nil
+		return regions.Union(held, o.add), nil
 	}
-	return union(regions.Default(), held, o.add), nil
-}
-
-// union returns all names, sorted and without repetition.
-func union(lists ...[]string) []string {
-	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(lists...))))
+	return regions.Union(regions.Default(), held, o.add), nil
 }
 
 // namedBy returns the regions that var files name, with where.
@@ -258,7 +253,7 @@ func (o *regionsOptions) deployed(ctx context.Context, held, want []string) ([]s
 		// The file is gone or empty; what it held may be deployed all the same.
 		held = regions.Known()
 	}
-	going := slices.DeleteFunc(union(held), func(name string) bool { return slices.Contains(want, name) })
+	going := slices.DeleteFunc(regions.Union(held), func(name string) bool { return slices.Contains(want, name) })
 	if len(going) == 0 {
 		return []string{}, nil
 	}

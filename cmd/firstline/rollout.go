@@ -23,6 +23,7 @@ import (
 
 	"firstline/internal/deployed"
 	"firstline/internal/probe"
+	"firstline/internal/regions"
 	"firstline/internal/rollout"
 	"firstline/internal/toolchain"
 )
@@ -530,7 +531,7 @@ func deployRegions(ctx context.Context, r *rolloutRun) error {
 // checkCanaries refuses canaries that are not among the regions, or that have no
 // instance to try a dry incident with.
 func (r *rolloutRun) checkCanaries(chosen []string) error {
-	r.canary = union(r.canary)
+	r.canary = regions.Union(r.canary)
 	if r.canaryInstance != "" && len(r.canary) != 1 {
 		return usagef("--canary-instance goes with exactly one --canary")
 	}
@@ -672,17 +673,17 @@ func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var regions []deployed.Region
+	var done []deployed.Region
 	for _, s := range r.root.Statuses() {
 		if o, ok := outputs[s.Region]; ok && (s.Phase == rollout.Done || s.Phase == rollout.Unchanged) {
-			regions = append(regions, o)
+			done = append(done, o)
 		}
 	}
-	if len(regions) == 0 {
+	if len(done) == 0 {
 		return nil
 	}
 	r.say("verifying: the checks of every instance, acting on nothing")
-	r.result.Verification = verifyRegions(ctx, r.p, config, regions)
+	r.result.Verification = verifyRegions(ctx, r.p, config, done)
 	r.verifyDenied(ctx, config, outputs)
 	if ctx.Err() != nil {
 		return ctx.Err()

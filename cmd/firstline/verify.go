@@ -24,6 +24,7 @@ import (
 	"firstline/checks"
 	"firstline/internal/deployed"
 	"firstline/internal/probe"
+	"firstline/internal/regions"
 	"firstline/internal/rollout"
 	"firstline/internal/tfvars"
 	"firstline/internal/toolchain"
@@ -155,7 +156,7 @@ func (f *rootFlags) deployed(c *cobra.Command, log io.Writer) (d deployment, err
 		return d, err
 	}
 	have := slices.Sorted(maps.Keys(outputs))
-	if unknown := without(slices.Concat(f.only, f.exclude), slices.Concat(have, named)); len(unknown) > 0 {
+	if unknown := regions.Without(slices.Concat(f.only, f.exclude), slices.Concat(have, named)); len(unknown) > 0 {
 		return d, usagef("--region, --exclude-region: %s: not deployed; deployed are %s", strings.Join(unknown, ", "), cmp.Or(strings.Join(have, ", "), "none"))
 	}
 	chosen := func(name string) bool {
@@ -166,7 +167,7 @@ func (f *rootFlags) deployed(c *cobra.Command, log io.Writer) (d deployment, err
 			d.regions = append(d.regions, outputs[name])
 		}
 	}
-	for _, name := range without(named, have) {
+	for _, name := range regions.Without(named, have) {
 		if chosen(name) {
 			d.missing = append(d.missing, name)
 		}
@@ -198,21 +199,16 @@ func (f *rootFlags) named() ([]string, error) {
 	return vars.Regions(), nil
 }
 
-// without returns the names that are not among others.
-func without(names, others []string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
-}
-
 // onlyInstances leaves the given instances, all when there are none, and the
 // regions that have one.
-func onlyInstances(regions []deployed.Region, ids []string) ([]deployed.Region, error) {
+func onlyInstances(all []deployed.Region, ids []string) ([]deployed.Region, error) {
 	if len(ids) == 0 {
-		return regions, nil
+		return all, nil
 	}
 	var left []deployed.Region
 	unknown := slices.Clone(ids)
-	for _, r := range regions {
-		unknown = without(unknown, r.InstanceIDs)
+	for _, r := range all {
+		unknown = regions.Without(unknown, r.InstanceIDs)
 		r.InstanceIDs = slices.DeleteFunc(slices.Clone(r.InstanceIDs), func(id string) bool { return !slices.Contains(ids, id) })
 		if len(r.InstanceIDs) > 0 {
 			left = append(left, r)
@@ -220,7 +216,7 @@ func onlyInstances(regions []deployed.Region, ids []string) ([]deployed.Region, 
 	}
 	if len(unknown) > 0 {
 		var names []string
-		for _, r := range regions {
+		for _, r := range all {
 			names = append(names, r.Region)
 		}
 		return nil, usagef("--instance: %s: not watched in %s", strings.Join(unknown, ", "), strings.Join(names, ", "))

@@ -77,6 +77,16 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
+// Union returns all names, sorted, each once.
+func Union(lists ...[]string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(lists...))))
+}
+
+// Without returns the names that are not among others.
+func Without(names, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
+}
+
 //go:embed regions.tf.tmpl
 var source string
 

@@ -34,7 +34,7 @@ func (r *Root) Prepare(ctx context.Context) error {
 	for name, file := range r.vars.Secrets() {
 		return inputf("%s stands in %s: secrets do not belong into files; take it out, and export it as TF_VAR_%s", name, file, name)
 	}
-	if missing := without(r.vars.Regions(), r.providers); len(missing) > 0 {
+	if missing := regions.Without(r.vars.Regions(), r.providers); len(missing) > 0 {
 		return inputf("%s: named in the var files, but not in regions.tf: %s", strings.Join(missing, ", "), addRegions(missing))
 	}
 	if zip := r.vars.Package(); zip != "" {
@@ -59,13 +59,13 @@ func (r *Root) Prepare(ctx context.Context) error {
 	if len(r.state.Foreign) > 0 {
 		return inputf("the state is not of this project: it holds %s; point the backend (or --dir) to the state of firstline", some(r.state.Foreign))
 	}
-	if missing := without(r.state.Regions, r.providers); len(missing) > 0 {
+	if missing := regions.Without(r.state.Regions, r.providers); len(missing) > 0 {
 		return inputf("%s: in the state, but not in regions.tf: %s", strings.Join(missing, ", "), addRegions(missing))
 	}
 	if have := r.state.Names; len(have) > 0 && !slices.Contains(have, r.vars.Name()) {
 		return inputf("the state is of the deployment %q, the variables are of %q: take that one's var file, or the other state (to rename everything, use terraform apply)", strings.Join(have, ", "), r.vars.Name())
 	}
-	r.all = union(r.vars.Regions(), r.state.Regions)
+	r.all = regions.Union(r.vars.Regions(), r.state.Regions)
 	if err := r.choose(); err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (r *Root) choose() error {
 		flag  string
 		names []string
 	}{{"--region", r.o.Regions}, {"--exclude-region", r.o.Exclude}} {
-		if unknown := without(f.names, r.all); len(unknown) > 0 {
+		if unknown := regions.Without(f.names, r.all); len(unknown) > 0 {
 			return inputf("%s: %s: neither in the var files nor in the state; there are %s", f.flag, strings.Join(unknown, ", "), cmp.Or(strings.Join(r.all, ", "), "none"))
 		}
 	}
@@ -108,7 +108,7 @@ func (r *Root) choose() error {
 	if len(chosen) == 0 {
 		chosen = r.all
 	}
-	chosen = without(chosen, r.o.Exclude)
+	chosen = regions.Without(chosen, r.o.Exclude)
 	if len(chosen) == 0 {
 		return inputf("no region is left to work on")
 	}
@@ -138,7 +138,7 @@ func (r *Root) Instances(region string) []string { return r.vars.Instances(regio
 // targets are what restricts Terraform to the given regions; none when they are
 // all that there are.
 func (r *Root) targets(names []string) []string {
-	if len(without(r.all, names)) == 0 {
+	if len(regions.Without(r.all, names)) == 0 {
 		return nil
 	}
 	var targets []string
@@ -224,16 +224,4 @@ func identify(ctx context.Context, config aws.Config, region string) (string, er
 		return "", err
 	}
 	return aws.ToString(out.Account), nil
-}
-
-// without returns the names that are not among others.
-func without(names, others []string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
-}
-
-// union returns all names, sorted, each once.
-func union(names ...[]string) []string {
-	all := slices.Concat(names...)
-	slices.Sort(all)
-	return slices.Compact(all)
 }

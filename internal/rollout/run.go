@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/terraform-exec/tfexec"
 
+	"firstline/internal/regions"
 	"firstline/internal/tfstream"
 )
 
@@ -47,7 +48,7 @@ func (r *Root) Plan(ctx context.Context, names []string, destroy bool) (*Plan, e
 		}
 		for region, reasons := range failed {
 			r.fail(region, reasons...)
-			names = without(names, []string{region})
+			names = regions.Without(names, []string{region})
 		}
 		if len(names) > 0 {
 			_, _ = fmt.Fprintf(r.o.Log, "planning again without what failed: %d left\n", len(names))

@@ -42,6 +42,24 @@ func (r *Root) Prepare(ctx context.Context) error {
 			return inputf("the function's zip %s is not there: build it with `make build`", zip)
 		}
 	}
+	if err := r.readState(ctx); err != nil {
+		return err
+	}
+	if missing := regions.Without(r.state.Regions, r.providers); len(missing) > 0 {
+		return inputf("%s: in the state, but not in regions.tf: %s", strings.Join(missing, ", "), addRegions(missing))
+	}
+	if have := r.state.Names; len(have) > 0 && !slices.Contains(have, r.vars.Name()) {
+		return inputf("the state is of the deployment %q, the variables are of %q: take that one's var file, or the other state (to rename everything, use terraform apply)", strings.Join(have, ", "), r.vars.Name())
+	}
+	r.all = regions.Union(r.vars.Regions(), r.state.Regions)
+	if err := r.choose(); err != nil {
+		return err
+	}
+	return r.probe(ctx)
+}
+
+// readState reads the state and refuses one that is not of this project.
+func (r *Root) readState(ctx context.Context) (err error) {
 	// A local state is read from its file: asking Terraform takes as long as a
 	// good part of a small plan.
 	r.state, err = tfstate.Read(ctx, r.o.Dir, os.Environ(), func(ctx context.Context) ([]byte, error) {
@@ -59,17 +77,7 @@ func (r *Root) Prepare(ctx context.Context) error {
 	if len(r.state.Foreign) > 0 {
 		return inputf("the state is not of this project: it holds %s; point the backend (or --dir) to the state of firstline", some(r.state.Foreign))
 	}
-	if missing := regions.Without(r.state.Regions, r.providers); len(missing) > 0 {
-		return inputf("%s: in the state, but not in regions.tf: %s", strings.Join(missing, ", "), addRegions(missing))
-	}
-	if have := r.state.Names; len(have) > 0 && !slices.Contains(have, r.vars.Name()) {
-		return inputf("the state is of the deployment %q, the variables are of %q: take that one's var file, or the other state (to rename everything, use terraform apply)", strings.Join(have, ", "), r.vars.Name())
-	}
-	r.all = regions.Union(r.vars.Regions(), r.state.Regions)
-	if err := r.choose(); err != nil {
-		return err
-	}
-	return r.probe(ctx)
+	return nil
 }
 
 // some names the first few of many.

@@ -79,6 +79,12 @@ const interruptTime = 15 * time.Minute
 // say: provider 5.100.0 sets 25 itself.)
 const maxRetries = "7"
 
+// longSilence is how long Terraform may say nothing while it plans, before the
+// region that it waits for is left out: some endpoints accept a connection and
+// never answer, and the provider would wait for ever. It is more than the
+// provider takes to give up one that is unreachable.
+const longSilence = 10 * time.Minute
+
 // Root is a Terraform root with its state.
 type Root struct {
 	o         Options
@@ -88,6 +94,9 @@ type Root struct {
 	logPath   string
 	providers []string // regions that regions.tf holds
 	source    []byte   // regions.tf
+
+	// silence is how long Terraform may say nothing while it plans.
+	silence time.Duration
 
 	vars  tfvars.Vars
 	state tfstate.State
@@ -112,7 +121,7 @@ func Open(ctx context.Context, o Options) (_ *Root, err error) {
 	if o.Tell == nil {
 		o.Tell = func(Status) {}
 	}
-	r := &Root{o: o, status: map[string]*Status{}, errors: map[string][]string{}}
+	r := &Root{o: o, silence: longSilence, status: map[string]*Status{}, errors: map[string][]string{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -319,9 +328,15 @@ func (r *Root) Outputs(ctx context.Context) (map[string]deployed.Region, error) 
 	} else if err != nil {
 		return nil, fmt.Errorf("terraform output: %w", tidy(err))
 	}
+	if err := r.readState(ctx); err != nil {
+		return nil, err
+	}
 	values := map[string]json.RawMessage{}
 	for name, o := range out {
-		values[name] = o.Value
+		// A region that was destroyed alone leaves its output behind.
+		if slices.Contains(r.state.Regions, name) {
+			values[name] = o.Value
+		}
 	}
 	return deployed.Decode(values)
 }

@@ -83,10 +83,26 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool) (*Plan, m
 		})
 	}
 	var beyond []string
-	said, err := r.stream(ctx, func(ctx context.Context, w io.Writer) error {
+	underWay, heard := map[string]int{}, map[string]bool{}
+	bounded, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	silent := time.AfterFunc(r.silence, giveUp)
+	defer silent.Stop()
+	said, err := r.stream(bounded, func(ctx context.Context, w io.Writer) error {
 		_, err := r.tf.PlanJSON(ctx, w, options...)
 		return err
 	}, func(m tfstream.Message) {
+		silent.Reset(r.silence)
+		if m.Hook != nil {
+			region := r.regionOf(m.Hook.Resource.Address)
+			heard[region] = true
+			switch m.Type {
+			case tfstream.RefreshStart, tfstream.ApplyStart:
+				underWay[region]++
+			case tfstream.RefreshComplete, tfstream.ApplyComplete, tfstream.ApplyErrored:
+				underWay[region]--
+			}
+		}
 		switch m.Type {
 		case tfstream.RefreshComplete:
 			r.change(r.regionOf(m.Hook.Resource.Address), func(s *Status) { s.Done++ })
@@ -100,6 +116,10 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool) (*Plan, m
 			p.Changes[region] = append(p.Changes[region], m.Change.Action+" "+m.Change.Resource.Address)
 		}
 	})
+	if bounded.Err() != nil && ctx.Err() == nil {
+		failed, err := r.hung(names, underWay, heard)
+		return nil, failed, err
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -126,6 +146,27 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool) (*Plan, m
 		})
 	}
 	return p, nil, nil
+}
+
+// hung blames the regions in which something is under way for Terraform's
+// silence, else those that have said nothing at all: their providers have not
+// come to work.
+func (r *Root) hung(names []string, underWay map[string]int, heard map[string]bool) (map[string][]string, error) {
+	failed := map[string][]string{}
+	blame := func(guilty func(string) bool) {
+		for _, name := range names {
+			if guilty(name) {
+				failed[name] = []string{fmt.Sprintf("the region does not answer: Terraform has waited for it for %s", r.silence)}
+			}
+		}
+	}
+	if blame(func(name string) bool { return underWay[name] > 0 }); len(failed) == 0 {
+		blame(func(name string) bool { return !heard[name] })
+	}
+	if len(failed) == 0 {
+		return nil, fmt.Errorf("terraform has said nothing for %s, and was ended (see %s)", r.silence, r.logPath)
+	}
+	return failed, nil
 }
 
 // plan counts one planned change.
@@ -194,7 +235,7 @@ func (r *Root) Apply(ctx context.Context, p *Plan) error {
 		})
 	})
 	if insist.Err() != nil && len(begun) > 0 {
-		_, _ = fmt.Fprintf(r.o.Log, "cut off while these were being made; they may exist without the state knowing, and then the next run says so: delete or `terraform import` them\n  %s\n",
+		_, _ = fmt.Fprintf(r.o.Log, "cut off while these were being made; they may exist without the state knowing, and then the next run says so: delete them, or `terraform import` them (but no secret's parameter: its value would get into the state)\n  %s\n",
 			strings.Join(slices.Sorted(maps.Keys(begun)), "\n  "))
 	}
 	if err != nil {
@@ -237,7 +278,7 @@ func (s *Status) did(action string) {
 func (r *Root) stream(ctx context.Context, do func(context.Context, io.Writer) error, each func(tfstream.Message)) ([]*tfstream.Diagnostic, error) {
 	defer r.tf.SetStdout(nil)
 	defer context.AfterFunc(ctx, func() {
-		_, _ = fmt.Fprintln(r.o.Log, "interrupted: waiting for Terraform to end")
+		_, _ = fmt.Fprintln(r.o.Log, "waiting for Terraform to end")
 	})()
 	in, out := io.Pipe()
 	var said []*tfstream.Diagnostic
@@ -336,7 +377,7 @@ func (r *Root) parallelism(n int) int {
 	if r.o.Parallelism > 0 {
 		return r.o.Parallelism
 	}
-	return min(max(10, 10*n), 80)
+	return min(max(10, 10*n), 40)
 }
 
 // Show returns Terraform's own text of a plan.

@@ -7,20 +7,26 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/terraform-exec/tfexec"
 )
 
 // played returns a Root, whose regions are chosen, of a Terraform that says what
-// is given, by command; what it says last is its exit code.
+// is given, by command; what it says last is its exit code, or a program that it
+// becomes.
 func played(t *testing.T, says map[string][]string, names ...string) *Root {
 	t.Helper()
 	dir := t.TempDir()
 	script := "#!/bin/sh\necho \"$@\" >>" + dir + "/called\ncase $1 in\nversion) echo '{\"terraform_version\": \"1.11.4\"}' ;;\n"
 	for command, lines := range says {
 		last := len(lines) - 1
-		script += fmt.Sprintf("%s) cat <<'END'\n%s\nEND\nexit %s ;;\n", command, strings.Join(lines[:last], "\n"), lines[last])
+		end := "exit " + lines[last]
+		if strings.HasPrefix(lines[last], "exec ") {
+			end = lines[last]
+		}
+		script += fmt.Sprintf("%s) cat <<'END'\n%s\nEND\n%s ;;\n", command, strings.Join(lines[:last], "\n"), end)
 	}
 	program := filepath.Join(dir, "terraform")
 	if err := os.WriteFile(program, []byte(script+"esac\n"), 0o700); err != nil { //nolint:gosec // a program
@@ -131,6 +137,58 @@ func TestPlan(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestPlanHangs has a region that takes a call and never answers it: it is left
+// out, and the others are planned.
+func TestPlanHangs(t *testing.T) {
+	began := func(address string) string {
+		return fmt.Sprintf(`{"type":"refresh_start","hook":{"resource":{"addr":%q}}}`, address)
+	}
+	ended := func(address string) string {
+		return fmt.Sprintf(`{"type":"refresh_complete","hook":{"resource":{"addr":%q}}}`, address)
+	}
+	const hang = "exec sleep 60"
+	for _, tt := range []struct {
+		name string
+		says []string
+		want map[string]string
+		err  string
+	}{
+		{name: "in a call", says: []string{began(inIreland), began(inVirginia), ended(inVirginia), hang}, want: map[string]string{"eu-west-1": "the region does not answer"}},
+		{name: "before any", says: []string{began(inVirginia), ended(inVirginia), hang}, want: map[string]string{"eu-west-1": "the region does not answer"}},
+		{name: "nobody's", says: []string{began(inIreland), ended(inIreland), began(inVirginia), ended(inVirginia), hang}, err: "terraform has said nothing"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := played(t, map[string][]string{"plan": tt.says}, "eu-west-1", "us-east-1")
+			r.silence = 300 * time.Millisecond
+			_, failed, err := r.plan(t.Context(), []string{"eu-west-1", "us-east-1"}, false)
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("got %v, want %q", err, tt.err)
+				}
+				return
+			}
+			if err != nil || len(failed) != len(tt.want) {
+				t.Fatalf("got %v, %v", failed, err)
+			}
+			for name, want := range tt.want {
+				if len(failed[name]) != 1 || !strings.Contains(failed[name][0], want) {
+					t.Errorf("%s: got %q, want %q", name, failed[name], want)
+				}
+			}
+		})
+	}
+}
+
+func TestExists(t *testing.T) {
+	r := held(t, "eu-west-1")
+	r.status["eu-west-1"] = &Status{Region: "eu-west-1"}
+	r.fail("eu-west-1", "creating IAM Role (x): EntityAlreadyExists: Role with name x already exists.", "creating queue: 503")
+	errs := r.Statuses()[0].Errors
+	if len(errs) != 2 || !strings.Contains(errs[0], "without the state knowing") || errs[1] != "creating queue: 503" {
+		t.Errorf("got %q", errs)
 	}
 }
 

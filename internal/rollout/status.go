@@ -92,9 +92,17 @@ func (r *Root) fail(region string, reasons ...string) {
 		if !s.Began.IsZero() && s.Ended.IsZero() {
 			s.Ended = time.Now()
 		}
-		r.errors[region] = append(r.errors[region], reasons...)
+		for _, reason := range reasons {
+			if exists.MatchString(reason) {
+				reason += "\n  It exists without the state knowing, as after an apply that was cut off: delete it and run this again, or `terraform import` it (but no secret's parameter: its value would get into the state)."
+			}
+			r.errors[region] = append(r.errors[region], reason)
+		}
 	})
 }
+
+// exists is what AWS's services say of what is there already.
+var exists = regexp.MustCompile(`AlreadyExists|already exists|BucketAlreadyOwnedByYou|Function already exist|ResourceConflictException`)
 
 var (
 	inModule = regexp.MustCompile(`^module\.([a-z0-9-]+)(\[0\])?(\.|$)`)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,7 +21,8 @@ func held(t *testing.T, names ...string) *Root {
 		t.Fatal(err)
 	}
 	return &Root{
-		o: Options{Dir: "terraform", Tell: func(Status) {}}, source: source, providers: names,
+		silence: time.Minute,
+		o:       Options{Dir: "terraform", Tell: func(Status) {}}, source: source, providers: names,
 		status: map[string]*Status{}, errors: map[string][]string{},
 	}
 }

@@ -32,9 +32,11 @@ type Message struct {
 const (
 	PlannedChange   = "planned_change"
 	ChangeSummary   = "change_summary"
+	RefreshStart    = "refresh_start"
 	RefreshComplete = "refresh_complete"
 	ApplyStart      = "apply_start"
 	ApplyComplete   = "apply_complete"
+	ApplyErrored    = "apply_errored"
 	Diagnosed       = "diagnostic"
 )
 

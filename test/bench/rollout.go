@@ -27,10 +27,6 @@ const (
 	tenRegionsRatio = 2.0
 )
 
-// attempts is how often the AWS provider tries a call, for both alike: it is what
-// firstline sets by itself.
-const attempts = "8"
-
 // rollout measures plan, deploy and destroy of firstline beside plain Terraform,
 // on a local AWS of its own for each.
 type rollout struct {

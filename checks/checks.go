@@ -21,6 +21,19 @@ const (
 	NameSSH     = "ssh"
 )
 
+// Title is what people call a check, "" for a name that is none.
+func Title(check string) string {
+	switch check {
+	case NameURL:
+		return "URL"
+	case NameRoute53:
+		return "Route 53"
+	case NameSSH:
+		return "SSH"
+	}
+	return ""
+}
+
 // Finding is what one check saw in one look.
 type Finding struct {
 	// Run is 1 before the reboot and 2 after it. The handler sets it.

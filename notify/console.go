@@ -9,7 +9,6 @@ import (
 var (
 	instanceID   = regexp.MustCompile(`^i-([0-9a-f]{8}|[0-9a-f]{17})$`)
 	regionName   = regexp.MustCompile(`^[a-z]{2}(-[a-z]+){1,3}-[0-9]{1,2}$`)
-	accountID    = regexp.MustCompile(`^[0-9]{12}$`)
 	executionARN = regexp.MustCompile(`^arn:(aws[a-z-]*):states:([a-z0-9-]+):([0-9]{12}):execution:[0-9A-Za-z._-]{1,80}:[0-9A-Za-z._-]{1,80}$`)
 	alarmARN     = regexp.MustCompile(`^arn:(aws[a-z-]*):cloudwatch:([a-z0-9-]+):([0-9]{12}):alarm:(.{1,255})$`)
 )

@@ -399,15 +399,7 @@ func dueCheck(inc *incident.Incident) string {
 }
 
 func checkName(check string) string {
-	switch check {
-	case checks.NameURL:
-		return "URL"
-	case checks.NameRoute53:
-		return "Route 53"
-	case checks.NameSSH:
-		return "SSH"
-	}
-	return orElse(truncate(oneLine(check), 20), "unnamed")
+	return orElse(checks.Title(check), orElse(truncate(oneLine(check), 20), "unnamed"))
 }
 
 func reasonText(f checks.Finding) string {
@@ -563,7 +555,7 @@ func viewEvent(raw json.RawMessage) eventView {
 	if region := text(event["region"]); regionName.MatchString(region) {
 		v.region = region
 	}
-	if account := text(event["account"]); accountID.MatchString(account) {
+	if account := text(event["account"]); incident.ValidAccountID(account) {
 		v.account = account
 	}
 	for _, resource := range array(event["resources"]) {

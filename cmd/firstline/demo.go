@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -133,9 +132,7 @@ Exit code 0 only if all four incidents ended as they should.`,
 				return err
 			}
 			if asJSON {
-				e := json.NewEncoder(c.OutOrStdout())
-				e.SetIndent("", "  ")
-				if err := e.Encode(results); err != nil {
+				if err := printJSON(c.OutOrStdout(), results); err != nil {
 					return err
 				}
 			}

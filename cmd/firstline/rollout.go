@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -339,9 +338,7 @@ func (r *rolloutRun) report() error {
 		return err
 	}
 	if r.json {
-		e := json.NewEncoder(r.c.OutOrStdout())
-		e.SetIndent("", "  ")
-		if err := e.Encode(r.result); err != nil {
+		if err := printJSON(r.c.OutOrStdout(), r.result); err != nil {
 			return err
 		}
 	}

@@ -323,18 +323,12 @@ func tally(v probe.Verification) string {
 // column is what people call a check.
 func column(check string) string {
 	switch check {
-	case checks.NameURL:
-		return "URL"
-	case checks.NameRoute53:
-		return "Route 53"
-	case checks.NameSSH:
-		return "SSH"
 	case probe.CheckSlack:
 		return "Slack"
 	case probe.CheckOpsGenie:
 		return "the pager"
 	}
-	return check
+	return cmp.Or(checks.Title(check), check)
 }
 
 // cell is a result in the table: what is not well stands out.

@@ -18,14 +18,9 @@ import (
 // Drift returns what was changed outside of Terraform, a region, in words. Of
 // what Terraform does not set itself nothing is said.
 func (r *Root) Drift(ctx context.Context, p *Plan) (map[string][]string, error) {
-	if p.file == "" {
-		return nil, nil
-	}
-	plan, err := r.tf.ShowPlanFile(ctx, p.file)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	} else if err != nil {
-		return nil, fmt.Errorf("terraform show: %w", tidy(err))
+	plan, err := r.showPlan(ctx, p)
+	if err != nil {
+		return nil, err
 	}
 	wanted := map[string]*tfjson.Change{}
 	for _, c := range plan.ResourceChanges {
@@ -47,16 +42,11 @@ func (r *Root) Drift(ctx context.Context, p *Plan) (map[string][]string, error) 
 // Digests returns a digest of all changes of a plan, a region: two plans with the
 // same one do the same there.
 func (r *Root) Digests(ctx context.Context, p *Plan) (map[string]string, error) {
+	plan, err := r.showPlan(ctx, p)
+	if err != nil {
+		return nil, err
+	}
 	digests := map[string]string{}
-	if p.file == "" {
-		return digests, nil
-	}
-	plan, err := r.tf.ShowPlanFile(ctx, p.file)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	} else if err != nil {
-		return nil, fmt.Errorf("terraform show: %w", tidy(err))
-	}
 	slices.SortFunc(plan.ResourceChanges, func(a, b *tfjson.ResourceChange) int { return strings.Compare(a.Address, b.Address) })
 	for _, c := range plan.ResourceChanges {
 		region := r.regionOf(c.Address)
@@ -71,6 +61,20 @@ func (r *Root) Digests(ctx context.Context, p *Plan) (map[string]string, error) 
 		digests[region] = hex.EncodeToString(sum[:])
 	}
 	return digests, nil
+}
+
+// showPlan reads a plan; one of no region changes nothing.
+func (r *Root) showPlan(ctx context.Context, p *Plan) (*tfjson.Plan, error) {
+	if p.file == "" {
+		return &tfjson.Plan{}, nil
+	}
+	plan, err := r.tf.ShowPlanFile(ctx, p.file)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	} else if err != nil {
+		return nil, fmt.Errorf("terraform show: %w", tidy(err))
+	}
+	return plan, nil
 }
 
 // kinds are what operators call the resources.

@@ -247,13 +247,7 @@ func (r *Root) LogPath() string { return r.logPath }
 
 // init runs terraform init unless nothing has changed since it was run last.
 func (r *Root) init(ctx context.Context) error {
-	data := os.Getenv("TF_DATA_DIR")
-	if data == "" {
-		data = ".terraform"
-	}
-	if !filepath.IsAbs(data) {
-		data = filepath.Join(r.o.Dir, data)
-	}
+	data := tfstate.DataDir(r.o.Dir, os.Environ())
 	stamp := filepath.Join(data, "firstline")
 	want, err := r.initStamp(data)
 	if err != nil {

@@ -1,6 +1,7 @@
 package tfstate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,13 +28,7 @@ func Read(ctx context.Context, dir string, environ []string, pull func(context.C
 	if err != nil {
 		return State{}, err
 	}
-	data := filepath.Join(dir, ".terraform")
-	if own := lookup(environ, "TF_DATA_DIR"); own != "" {
-		data = own
-		if !filepath.IsAbs(data) {
-			data = filepath.Join(dir, data)
-		}
-	}
+	data := DataDir(dir, environ)
 	// Terraform notes here which backend it was initialised with.
 	_, err = os.Stat(filepath.Join(data, "terraform.tfstate"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -62,6 +57,16 @@ func Read(ctx context.Context, dir string, environ []string, pull func(context.C
 		return State{}, fmt.Errorf("%s: %w", source, err)
 	}
 	return s, nil
+}
+
+// DataDir returns the folder in which Terraform keeps what it notes of the root in
+// dir: .terraform there, unless TF_DATA_DIR names another one.
+func DataDir(dir string, environ []string) string {
+	data := cmp.Or(lookup(environ, "TF_DATA_DIR"), ".terraform")
+	if filepath.IsAbs(data) {
+		return data
+	}
+	return filepath.Join(dir, data)
 }
 
 // local returns the path of the selected workspace's state, below the root, when

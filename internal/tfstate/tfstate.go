@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"firstline/internal/incident"
 	"firstline/internal/regions"
 )
 
@@ -148,8 +149,6 @@ func (r resource) address() string {
 	return strings.TrimPrefix(r.Module+"."+r.Type+"."+r.Name, ".")
 }
 
-var accountID = regexp.MustCompile(`^[0-9]{12}$`)
-
 // accounts returns the account ids in the ARNs of a resource's instances.
 func (r resource) accounts() []string {
 	var ids []string
@@ -159,7 +158,7 @@ func (r resource) accounts() []string {
 			continue
 		}
 		// arn:partition:service:region:account:resource; a bucket has no account.
-		if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 && parts[0] == "arn" && accountID.MatchString(parts[4]) {
+		if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 && parts[0] == "arn" && incident.ValidAccountID(parts[4]) {
 			ids = append(ids, parts[4])
 		}
 	}

@@ -42,13 +42,20 @@ cc:
 	@command -v "$$(go env CC)" >/dev/null || { echo "A C compiler is missing, which Go's race detector needs: install gcc"; exit 1; }
 
 .PHONY: test
-test: setup cc ## Run all tests: Go, Terraform, the stories on the local AWS
-	@echo "test 1/3: Go packages, with the race detector"
+test: setup cc ## Run all tests: Go, Terraform, the stories and a sample of the faults on the local AWS
+	@echo "test 1/4: Go packages, with the race detector"
 	@go test -race $$(go list ./... | grep -v '^firstline/test')
-	@echo "test 2/3: Terraform modules, with mocked providers"
+	@echo "test 2/4: Terraform modules, with mocked providers"
 	@go test -count=1 -timeout 20m -v -run '^TestTerraform' ./test/...
-	@echo "test 3/3: contract, and stories on the local AWS with the real Terraform and provider"
-	@go test -race -count=1 -timeout 20m -v -parallel 40 -skip '^TestTerraform' ./test/...
+	@echo "test 3/4: contract, and stories on the local AWS with the real Terraform and provider"
+	@go test -race -count=1 -timeout 40m -v -parallel 10 -skip '^Test(Terraform|Faults)' ./test/...
+	@echo "test 4/4: a sample of the fault matrix on the local AWS, one case of each kind (two minutes)"
+	@go test -count=1 -timeout 10m -v -run '^TestFaults$$' ./test
+
+# FIRSTLINE_FAULTS is "all" or a regular expression of cases' names.
+.PHONY: faults
+faults: setup ## Run the whole fault matrix on the local AWS (ten minutes)
+	@FIRSTLINE_FAULTS="$${FIRSTLINE_FAULTS:-all}" go test -count=1 -timeout 20m -v -run '^TestFaults$$' ./test
 
 .PHONY: lint
 lint: setup lint-tool ## Run golangci-lint and terraform fmt

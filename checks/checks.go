@@ -45,6 +45,9 @@ type Finding struct {
 	Passed bool `json:"passed"`
 	// Skipped is true when the settings turn this check off.
 	Skipped bool `json:"skipped,omitempty"`
+	// TimedOut is true when the target said nothing at all in time: what a fault
+	// of the network in between looks like too.
+	TimedOut bool `json:"timedOut,omitempty"`
 	// Reason says in words what was seen, without secrets or query strings.
 	Reason string `json:"reason"`
 	// Attempts is how often the target was asked.

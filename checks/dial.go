@@ -45,6 +45,8 @@ type journey struct {
 	at        stage
 	connected bool
 	private   bool
+	// heard: a byte has come over one of the attempt's connections.
+	heard bool
 	// addresses are those of the last host to connect to.
 	addresses []netip.Addr
 }
@@ -87,7 +89,7 @@ func (w way) connect(ctx context.Context, j *journey, addressFamily, host, port 
 			j.mu.Lock()
 			j.connected = true
 			j.mu.Unlock()
-			return conn, nil
+			return listening{conn, j}, nil
 		}
 		if first == nil {
 			first = err
@@ -214,7 +216,23 @@ func (j *journey) classify(err error, other func(error) error) error {
 func (j *journey) timedOut(reason string) *targetFault {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return &targetFault{reason: reason, noConnection: !j.connected && !j.private}
+	return &targetFault{reason: reason, noConnection: !j.connected && !j.private, silent: !j.heard}
+}
+
+// listening is a connection that notes when the other side says something.
+type listening struct {
+	net.Conn
+	journey *journey
+}
+
+func (l listening) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	if n > 0 {
+		l.journey.mu.Lock()
+		l.journey.heard = true
+		l.journey.mu.Unlock()
+	}
+	return n, err
 }
 
 // ownWayOut are the errors that our side of the network makes. A router in

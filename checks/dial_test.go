@@ -161,7 +161,7 @@ func TestConnectTriesEveryAddress(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		conn, err := w.connect(ctx, &journey{}, "ipv4", "a.example", "80")
-		if err != nil || conn != here {
+		if heard, ok := conn.(listening); err != nil || !ok || heard.Conn != here {
 			t.Errorf("got %v, %v", conn, err)
 		}
 		if got, want := strings.Join(dialled, ", "), "tcp4 203.0.113.7:80, tcp4 203.0.113.8:80"; got != want {

@@ -32,6 +32,8 @@ type targetFault struct {
 	// That is how a dead machine looks, and also how our own missing way out
 	// looks.
 	noConnection bool
+	// silent: the attempt ran out of time, and not one byte had come.
+	silent bool
 }
 
 func (f *targetFault) Error() string { return f.reason }
@@ -54,6 +56,8 @@ type answer struct {
 	reason string
 	// noConnection: every attempt ended as targetFault.noConnection describes.
 	noConnection bool
+	// silent: the same of targetFault.silent.
+	silent bool
 }
 
 // run asks until an attempt passes or all are used up. try returns what it saw
@@ -67,7 +71,7 @@ type answer struct {
 // after ctx has ended is not believed unless it passed: the target is never
 // blamed for our own deadline.
 func (s series) run(ctx context.Context, op string, try func(context.Context) (string, error)) (answer, error) {
-	a := answer{noConnection: true}
+	a := answer{noConnection: true, silent: true}
 	var unknown error
 	limit, atOnce := s.attempts, true
 	for a.attempts < limit {
@@ -85,7 +89,7 @@ func (s series) run(ctx context.Context, op string, try func(context.Context) (s
 		saw, err := try(attempt)
 		cancel()
 		if err == nil {
-			a.passed, a.reason = true, saw
+			a.passed, a.silent, a.reason = true, false, saw
 			return a, nil
 		}
 		if ctx.Err() != nil {
@@ -93,7 +97,7 @@ func (s series) run(ctx context.Context, op string, try func(context.Context) (s
 		}
 		if stale, ok := errors.AsType[*staleError](err); ok {
 			a.reason = stale.reason
-			a.noConnection = false
+			a.noConnection, a.silent = false, false
 			if err := stale.renew(ctx); err != nil {
 				return a, err
 			}
@@ -104,10 +108,11 @@ func (s series) run(ctx context.Context, op string, try func(context.Context) (s
 		if target, ok := errors.AsType[*targetFault](err); ok {
 			a.reason = target.reason
 			a.noConnection = a.noConnection && target.noConnection
+			a.silent = a.silent && target.silent
 			continue
 		}
 		a.reason = err.Error()
-		a.noConnection = false
+		a.noConnection, a.silent = false, false
 		unknown = err
 		if s.stopOnError || fault.KindOf(err) != fault.Unavailable {
 			break

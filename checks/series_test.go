@@ -125,3 +125,33 @@ func TestBudgetIsEnough(t *testing.T) {
 		}
 	})
 }
+
+// One attempt in which the target said something is enough: then the network in
+// between is there.
+func TestSeriesSilence(t *testing.T) {
+	silent := func() error { return &targetFault{reason: "timed out", silent: true} }
+	refused := func() error { return &targetFault{reason: "refused"} }
+	unknown := func() error { return fault.New(fault.Unavailable, "look", "a name server") }
+	for _, tc := range []struct {
+		name  string
+		tries []func() error
+		want  bool
+	}{
+		{"every attempt", []func() error{silent, silent, silent}, true},
+		{"not the first", []func() error{refused, silent, silent}, false},
+		{"not the last", []func() error{silent, silent, refused}, false},
+		{"in the end it passes", []func() error{silent, silent, func() error { return nil }}, false},
+		{"one that could not tell", []func() error{silent, unknown, silent}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			n := 0
+			a, _ := series{attempts: 3, timeout: time.Second}.run(t.Context(), "look", func(context.Context) (string, error) {
+				n++
+				return "saw", tc.tries[n-1]()
+			})
+			if a.silent != tc.want || a.attempts != 3 {
+				t.Errorf("got %+v, want silent %t", a, tc.want)
+			}
+		})
+	}
+}

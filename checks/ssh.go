@@ -86,7 +86,9 @@ func (c *SSH) Check(ctx context.Context, instanceID string, s SSHSettings) (Find
 			return Finding{}, err
 		}
 	}
-	return newFinding(NameSSH, start, a.attempts, a.passed, op+": "+a.reason), nil
+	f := newFinding(NameSSH, start, a.attempts, a.passed, op+": "+a.reason)
+	f.TimedOut = a.silent
+	return f, nil
 }
 
 // knock is a key exchange that can be asked for again and again.
@@ -206,9 +208,9 @@ func (k *knock) explain(ctx context.Context, j *journey, seen *watched, err erro
 	}
 	err = seen.ended(err)
 	bytesRead, banner := seen.heard()
-	did := ""
+	did, timedOut := "", fault.IsTimeout(err) || ctx.Err() != nil
 	switch {
-	case fault.IsTimeout(err) || ctx.Err() != nil:
+	case timedOut:
 		did = fmt.Sprintf("timed out after %v", j.timeout)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		did = "connection closed"
@@ -225,7 +227,7 @@ func (k *knock) explain(ctx context.Context, j *journey, seen *watched, err erro
 		how = "it sent its banner (" + banner + ") and did not complete the key exchange"
 	}
 	if did != "" {
-		return &targetFault{reason: did + ": " + how}
+		return &targetFault{reason: did + ": " + how, silent: timedOut && bytesRead == 0}
 	}
 	return j.classify(err, func(err error) error {
 		if banner == "" {

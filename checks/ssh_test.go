@@ -250,14 +250,17 @@ func TestSSHBadPeers(t *testing.T) {
 			}
 			f, err := c.Check(t.Context(), instance, s)
 			wantFinding(t, f, err, false, 2, tc.want)
-			if f.Check != "ssh" {
-				t.Errorf("got %+v", f)
+			if silent := tc.name == "silent"; f.Check != "ssh" || f.TimedOut != silent {
+				t.Errorf("got %+v, want timed out %t", f, silent)
 			}
 		})
 	}
 	t.Run("refuses", func(t *testing.T) {
 		f, err := (&SSH{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, sshSettings(nobody(t)))
 		wantFinding(t, f, err, false, 2, "connection refused")
+		if f.TimedOut {
+			t.Error("counts as timed out")
+		}
 	})
 }
 

@@ -96,7 +96,9 @@ func (c *URL) Check(ctx context.Context, instanceID string, s URLSettings) (Find
 			return Finding{}, err
 		}
 	}
-	return newFinding(NameURL, start, a.attempts, a.passed, op+": "+a.reason), nil
+	f := newFinding(NameURL, start, a.attempts, a.passed, op+": "+a.reason)
+	f.TimedOut = a.silent
+	return f, nil
 }
 
 // question is a request that can be asked again and again.
@@ -523,7 +525,7 @@ func (t *trip) explain(err error) error {
 				target.reason, other)
 			return t.wrap(err)
 		}
-		return &targetFault{reason: t.via() + target.reason, noConnection: target.noConnection}
+		return &targetFault{reason: t.via() + target.reason, noConnection: target.noConnection, silent: target.silent}
 	}
 	return t.wrap(err)
 }

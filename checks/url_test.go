@@ -297,6 +297,9 @@ func TestURLBadPeers(t *testing.T) {
 			if strings.Contains(f.Reason, "geheim") {
 				t.Errorf("reason %q repeats what the target sent", f.Reason)
 			}
+			if silent := tc.name == "accepts and stays silent"; f.TimedOut != silent {
+				t.Errorf("timed out %t, want %t", f.TimedOut, silent)
+			}
 			if tc.slow && f.ElapsedMs < 400 {
 				t.Errorf("took %d ms, want both attempts' 200", f.ElapsedMs)
 			}
@@ -306,6 +309,9 @@ func TestURLBadPeers(t *testing.T) {
 		port := nobody(t)
 		f, err := (&URL{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, hasty(func(s *URLSettings) { s.Port = port }))
 		wantFinding(t, f, err, false, 2, "GET http://127.0.0.1:"+strconv.Itoa(port)+"/: connection refused")
+		if f.TimedOut {
+			t.Error("counts as timed out")
+		}
 	})
 }
 
@@ -359,6 +365,9 @@ func TestURLNetwork(t *testing.T) {
 					return
 				}
 				wantFinding(t, f, err, false, 3, tc.failed)
+				if silent := strings.HasPrefix(tc.name, "silent"); f.TimedOut != silent {
+					t.Errorf("timed out %t, want %t", f.TimedOut, silent)
+				}
 			})
 		})
 	}
@@ -536,6 +545,9 @@ func TestURLTLSBadPeers(t *testing.T) {
 				return
 			}
 			wantFinding(t, f, err, false, 2, tc.failed)
+			if silent := tc.name == "silent"; f.TimedOut != silent {
+				t.Errorf("timed out %t, want %t", f.TimedOut, silent)
+			}
 		})
 	}
 }

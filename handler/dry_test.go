@@ -40,7 +40,7 @@ func dry(inc *incident.Incident) *incident.Incident {
 }
 
 func TestOpenOfACanaryIsDryAndShort(t *testing.T) {
-	f := &fake{parameters: settingsAt(`{"boot":{"firstLookSeconds":60,"intervalSeconds":20,"windowSeconds":3600}}`)}
+	f := &fake{parameters: settingsAt(`{"boot":{"firstLookSeconds":60,"intervalSeconds":20,"windowSeconds":3600},"reboot":{"coolDownSeconds":3600}}`)}
 	h, _ := newHandler(f)
 	inc, lerr := invoke(t, h, openPayload(rehearsal(t)))
 	if lerr.Type != "" {
@@ -241,8 +241,7 @@ func TestDryRunOnTheWire(t *testing.T) {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			switch {
-			case strings.Contains(string(body), "Action=DescribeInstances"):
-				_, _ = io.WriteString(w, `<DescribeInstancesResponse><reservationSet><item><instancesSet><item><instanceState><name>running</name></instanceState></item></instancesSet></item></reservationSet></DescribeInstancesResponse>`)
+			case describes(w, string(body)):
 			case strings.Contains(string(body), "DryRun=true"):
 				asked = append(asked, "dry")
 				w.WriteHeader(http.StatusPreconditionFailed)

@@ -6,6 +6,7 @@ package handler
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -18,10 +19,12 @@ import (
 	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"firstline/checks"
 	"firstline/internal/fault"
+	"firstline/internal/guard"
 	"firstline/internal/incident"
 	"firstline/notify"
 )
@@ -39,16 +42,28 @@ type Handler struct {
 	Region string
 	// SettingsPath is the SSM path under which each instance has its settings.
 	SettingsPath string
-	Log          *slog.Logger
+	// ExecutionTimeout is when the state machine cuts an execution off; 0 means
+	// that the environment does not say.
+	ExecutionTimeout time.Duration
+	// Brake bounds the region's reboots; nil means that the environment does not
+	// say.
+	Brake *guard.Limits
+	// StateMachineARN and AlarmPrefix are what a sweep starts, and for which alarms.
+	StateMachineARN, AlarmPrefix string
+	Log                          *slog.Logger
+	// Metrics may be nil: then nothing is counted.
+	Metrics *Metrics
 
-	SSM        func(context.Context) (ParameterGetter, error)
-	EC2        func(context.Context) (Rebooter, error)
-	CloudWatch func(context.Context) (AlarmDescriber, error)
-	URL        URLCheck
-	Route53    Route53Check
-	SSH        SSHCheck
-	Slack      Notifier
-	OpsGenie   Notifier
+	SSM           func(context.Context) (ParameterGetter, error)
+	EC2           func(context.Context) (Rebooter, error)
+	CloudWatch    func(context.Context) (AlarmDescriber, error)
+	StepFunctions func(context.Context) (Executioner, error)
+	Guards        func(context.Context) (Guards, error)
+	URL           URLCheck
+	Route53       Route53Check
+	SSH           SSHCheck
+	Slack         Notifier
+	OpsGenie      Pager
 }
 
 // ParameterGetter is the one call of SSM's client that reads a parameter.
@@ -59,12 +74,36 @@ type ParameterGetter interface {
 // Rebooter is what a reboot needs of EC2's client.
 type Rebooter interface {
 	DescribeInstances(context.Context, *ec2.DescribeInstancesInput, ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error)
+	DescribeInstanceStatus(context.Context, *ec2.DescribeInstanceStatusInput, ...func(*ec2.Options)) (*ec2.DescribeInstanceStatusOutput, error)
+	GetConsoleOutput(context.Context, *ec2.GetConsoleOutputInput, ...func(*ec2.Options)) (*ec2.GetConsoleOutputOutput, error)
 	RebootInstances(context.Context, *ec2.RebootInstancesInput, ...func(*ec2.Options)) (*ec2.RebootInstancesOutput, error)
 }
 
-// AlarmDescriber is the one call of CloudWatch's client that reads an alarm.
+// AlarmDescriber is the one call of CloudWatch's client that reads alarms.
 type AlarmDescriber interface {
 	DescribeAlarms(context.Context, *cloudwatch.DescribeAlarmsInput, ...func(*cloudwatch.Options)) (*cloudwatch.DescribeAlarmsOutput, error)
+}
+
+// Executioner is what starts an execution with Step Functions' client, and tells
+// whether one is over.
+type Executioner interface {
+	DescribeExecution(context.Context, *sfn.DescribeExecutionInput, ...func(*sfn.Options)) (*sfn.DescribeExecutionOutput, error)
+	StartExecution(context.Context, *sfn.StartExecutionInput, ...func(*sfn.Options)) (*sfn.StartExecutionOutput, error)
+}
+
+// Guards is what stands between a failed check and a reboot, and remembers what
+// was done; see guard.Table.
+type Guards interface {
+	Open(ctx context.Context, inc *incident.Incident, until time.Time, ended func(context.Context, incident.Execution) bool) (handledBy *incident.Execution, paused *incident.Pause, err error)
+	Look(ctx context.Context, inc *incident.Incident) (own *time.Time, paused *incident.Pause, err error)
+	Reserve(ctx context.Context, inc *incident.Incident, failed checks.Finding, l guard.Limits) (own *time.Time, refusal *incident.Refusal, err error)
+	Cancel(ctx context.Context, inc *incident.Incident) error
+	Learn(ctx context.Context, inc *incident.Incident) error
+	Paged(ctx context.Context, inc *incident.Incident, alias string) error
+	ClaimBrakePage(ctx context.Context, inc *incident.Incident) (first bool, err error)
+	Close(ctx context.Context, inc *incident.Incident, end string) error
+	KeepEvidence(ctx context.Context, inc *incident.Incident, e guard.Evidence) error
+	Standing(ctx context.Context, instanceIDs []string) (map[string]guard.State, *incident.Pause, error)
 }
 
 // URLCheck looks at an instance's web server; see checks.URL.
@@ -89,6 +128,15 @@ type Notifier interface {
 	Rehearse(ctx context.Context, m notify.Message) (text string, err error)
 }
 
+// Pager is a Notifier whose messages stay open until somebody closes them; see
+// notify.OpsGenie.
+type Pager interface {
+	Notifier
+	Note(ctx context.Context, m notify.Message) error
+	Closed(ctx context.Context, alias string) (bool, error)
+	Alias(m notify.Message) string
+}
+
 // maxMessage bounds an error's message, in bytes: Step Functions keeps it in
 // the incident.
 const maxMessage = 2000
@@ -96,25 +144,31 @@ const maxMessage = 2000
 // request is the payload of an invocation.
 type request struct {
 	Step string `json:"step"`
-	// Incident is the state machine's state, for every step but open.
+	// Incident is the state machine's state, for every step but open and sweep.
 	Incident json.RawMessage `json:"incident,omitempty"`
 	// Event and Execution are for open.
 	Event     json.RawMessage     `json:"event,omitempty"`
 	Execution *incident.Execution `json:"execution,omitempty"`
 }
 
-// step runs one step and returns the incident as it is afterwards.
-type step func(context.Context, *Handler, request) (*incident.Incident, error)
+// step runs one step and returns its answer: the incident as it is afterwards,
+// but for a sweep.
+type step func(context.Context, *Handler, request) (answer any, err error)
 
-// steps are the steps that the state machine may name.
+// steps are the steps that a payload may name. The state machine names all of
+// them but two: baseline is for the operator's command, and sweep for the
+// schedule.
 var steps = map[string]step{
 	"open":             open,
 	checks.NameURL:     onIncident(checkURL),
 	checks.NameRoute53: onIncident(checkRoute53),
 	checks.NameSSH:     onIncident(checkSSH),
 	"reboot":           onIncident(reboot),
-	"slack":            onAnything(channel{incident.ActionSlack, func(h *Handler) Notifier { return h.Slack }}),
-	"opsgenie":         onAnything(channel{incident.ActionPage, func(h *Handler) Notifier { return h.OpsGenie }}),
+	"slack":            onAnything(tellSlack),
+	"opsgenie":         onAnything(tellPager),
+	"close":            onAnything(closeIncident),
+	"baseline":         onIncident(baseline),
+	"sweep":            sweep,
 }
 
 // Steps returns the names of all steps, sorted.
@@ -130,14 +184,14 @@ func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 		dry.Log = h.Log.With(slog.Bool("dry", true))
 		h = &dry
 	}
-	name, inc, err := h.run(ctx, payload)
+	name, answer, err := h.run(ctx, payload)
 	var out []byte
 	if err == nil {
-		out, err = json.Marshal(inc)
+		out, err = json.Marshal(answer)
 	}
-	h.log(ctx, name, inc, time.Since(start), err)
+	h.log(ctx, name, answer, time.Since(start), err)
 	if err != nil {
-		return nil, messages.InvokeResponse_Error{Type: string(fault.KindOf(err)), Message: incident.Clip(err.Error(), maxMessage)}
+		return nil, messages.InvokeResponse_Error{Type: string(fault.KindOf(err)), Message: incident.Clip(words(err), maxMessage)}
 	}
 	return out, nil
 }
@@ -158,11 +212,11 @@ func rehearses(payload []byte) bool {
 }
 
 // run decodes the payload and runs its step within the function's time.
-func (h *Handler) run(ctx context.Context, payload []byte) (name string, inc *incident.Incident, err error) {
+func (h *Handler) run(ctx context.Context, payload []byte) (name string, answer any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			h.Log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("step", name), slog.String("stack", string(debug.Stack())))
-			inc, err = nil, fault.New(fault.Internal, name, "panic: %v", r)
+			answer, err = nil, fault.New(fault.Internal, name, "panic: %v", r)
 		}
 	}()
 	var req request
@@ -178,13 +232,14 @@ func (h *Handler) run(ctx context.Context, payload []byte) (name string, inc *in
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
 		defer cancel()
 	}
-	inc, err = run(ctx, h, req)
-	return req.Step, inc, err
+	name = req.Step
+	answer, err = run(ctx, h, req)
+	return name, answer, err
 }
 
 // onIncident makes a step of a func that works on a valid incident.
 func onIncident(do func(context.Context, *Handler, *incident.Incident) error) step {
-	return func(ctx context.Context, h *Handler, req request) (*incident.Incident, error) {
+	return func(ctx context.Context, h *Handler, req request) (any, error) {
 		if err := only(req, "incident"); err != nil {
 			return nil, err
 		}
@@ -202,16 +257,11 @@ func onIncident(do func(context.Context, *Handler, *incident.Incident) error) st
 	}
 }
 
-// channel is a way to tell people, and what an incident calls it.
-type channel struct {
-	action   string
-	notifier func(*Handler) Notifier
-}
-
-// onAnything makes a step that tells of an incident however little is known
-// of it: a message that nobody gets is worse than an ugly one.
-func onAnything(c channel) step {
-	return func(ctx context.Context, h *Handler, req request) (*incident.Incident, error) {
+// onAnything makes a step that works on an incident however little is known of
+// it: a message that nobody gets is worse than an ugly one, and so is a lease that
+// nobody ends.
+func onAnything(do func(context.Context, *Handler, *incident.Incident) error) step {
+	return func(ctx context.Context, h *Handler, req request) (any, error) {
 		if err := only(req, "incident"); err != nil {
 			return nil, err
 		}
@@ -226,17 +276,17 @@ func onAnything(c channel) step {
 			// The step open, which says so otherwise, has failed.
 			inc.Dry = true
 		}
-		return inc, tell(ctx, h, c, inc)
+		return inc, do(ctx, h, inc)
 	}
 }
 
 // only refuses a payload whose fields are not those of its step.
-func only(req request, want string) error {
+func only(req request, want ...string) error {
 	for _, f := range []struct {
 		name  string
 		given bool
 	}{{"incident", req.Incident != nil}, {"event", req.Event != nil}, {"execution", req.Execution != nil}} {
-		wanted := f.name == "incident" == (want == "incident")
+		wanted := slices.Contains(want, f.name)
 		if wanted && !f.given {
 			return fault.New(fault.InvalidInput, "decode payload", "%s: missing; the step %s needs it", f.name, req.Step)
 		}
@@ -247,23 +297,66 @@ func only(req request, want string) error {
 	return nil
 }
 
+// known is the incident as the table of guards knows it. One that could not be
+// opened is read from its event, since open may have failed after it took the
+// lease.
+func (h *Handler) known(inc *incident.Incident) *incident.Incident {
+	if inc.InstanceID != "" || inc.Event == nil {
+		return inc
+	}
+	opened, err := fromEvent(inc.Event, h.Region)
+	if err != nil {
+		return inc // then open took no lease
+	}
+	k := *inc
+	k.InstanceID, k.Region, k.AccountID = opened.InstanceID, opened.Region, opened.AccountID
+	k.Alarm, k.EventAt = opened.Alarm, opened.EventAt
+	return &k
+}
+
+// kinded gives an error a kind, unless it has one.
+func kinded(op string, err error) error {
+	if _, ok := errors.AsType[*fault.Error](err); ok || err == nil {
+		return err
+	}
+	return fault.AWS(op, err)
+}
+
 // log writes one line a step.
-func (h *Handler) log(ctx context.Context, name string, inc *incident.Incident, elapsed time.Duration, err error) {
+func (h *Handler) log(ctx context.Context, name string, answer any, elapsed time.Duration, err error) {
 	attrs := []slog.Attr{slog.String("step", name), slog.Int64("elapsedMs", elapsed.Milliseconds())}
 	if lc, ok := lambdacontext.FromContext(ctx); ok {
 		attrs = append(attrs, slog.String("requestId", lc.AwsRequestID))
 	}
-	if inc != nil {
-		attrs = append(attrs, slog.String("instance", inc.InstanceID), slog.String("execution", inc.Execution.Name), slog.Int("run", inc.Run), slog.Bool("passed", inc.Passed))
-		if n := len(inc.Findings); n > 0 && inc.Findings[n-1].Check == name {
-			f := inc.Findings[n-1]
-			attrs = append(attrs, slog.Int("attempts", f.Attempts), slog.String("reason", f.Reason))
-		}
+	switch a := answer.(type) {
+	case *swept:
+		attrs = append(attrs, slog.Any("swept", a))
+	case *incident.Incident:
+		attrs = append(attrs, aboutIncident(name, a)...)
 	}
 	level := slog.LevelInfo
 	if err != nil {
 		level = slog.LevelError
-		attrs = append(attrs, slog.String("error", err.Error()), slog.String("kind", string(fault.KindOf(err))))
+		attrs = append(attrs, problem(err), slog.String("kind", string(fault.KindOf(err))))
 	}
 	h.Log.LogAttrs(ctx, level, "step", attrs...)
+}
+
+// aboutIncident is what the log line of a step says about its incident.
+func aboutIncident(step string, inc *incident.Incident) []slog.Attr {
+	attrs := []slog.Attr{slog.String("instance", inc.InstanceID), slog.String("execution", inc.Execution.Name), slog.Int("run", inc.Run), slog.Bool("passed", inc.Passed)}
+	if n := len(inc.Findings); n > 0 && inc.Findings[n-1].Check == step {
+		f := inc.Findings[n-1]
+		attrs = append(attrs, slog.Int("attempts", f.Attempts), slog.String("reason", f.Reason))
+	}
+	if inc.HandledBy != nil {
+		attrs = append(attrs, slog.String("handledBy", inc.HandledBy.Name))
+	}
+	if inc.Refusal != nil {
+		attrs = append(attrs, slog.String("guard", inc.Refusal.Guard), slog.String("refused", inc.Refusal.Reason))
+	}
+	if inc.Paused != nil {
+		attrs = append(attrs, slog.String("pausedUntil", inc.Paused.Until.UTC().Format(time.RFC3339)))
+	}
+	return attrs
 }

@@ -23,6 +23,8 @@ import (
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/smithy-go"
@@ -30,6 +32,7 @@ import (
 
 	"firstline/checks"
 	"firstline/internal/fault"
+	"firstline/internal/guard"
 	"firstline/internal/incident"
 	"firstline/notify"
 )
@@ -46,8 +49,14 @@ type fake struct {
 	reboots    int
 	dryRuns    int
 	dryErr     error // allowed, unless EC2 says something else
+	tags       []ec2types.Tag
+	status     *ec2types.InstanceStatus // nil: all is well
+	statusErr  error
+	console    func(latest bool) (*ec2.GetConsoleOutputOutput, error) // nil: nothing was said
+	table      *table                                                 // nil: one that knows nothing and allows everything
 	alarm      cwtypes.StateValue
 	alarmErr   error
+	alarms     func(*cloudwatch.DescribeAlarmsInput) *cloudwatch.DescribeAlarmsOutput
 	finding    checks.Finding
 	checkErr   error
 	since      time.Time
@@ -55,6 +64,11 @@ type fake struct {
 	rehearsed  []notify.Message
 	asked      int // for the alarm's state
 	sendErr    error
+	noted      []notify.Message
+	noteErrs   []error // one after another, then none
+	closed     func(alias string) (bool, error)
+	start      func(*sfn.StartExecutionInput) error
+	execution  func(ctx context.Context, arn string) (sfntypes.ExecutionStatus, error) // nil: it runs
 	panics     bool
 }
 
@@ -75,9 +89,33 @@ func (f *fake) DescribeInstances(context.Context, *ec2.DescribeInstancesInput, .
 	}
 	out := &ec2.DescribeInstancesOutput{}
 	if f.state != "" {
-		out.Reservations = []ec2types.Reservation{{Instances: []ec2types.Instance{{State: &ec2types.InstanceState{Name: f.state}}}}}
+		out.Reservations = []ec2types.Reservation{{Instances: []ec2types.Instance{{InstanceId: aws.String(instance), State: &ec2types.InstanceState{Name: f.state}, Tags: f.tags}}}}
 	}
 	return out, nil
+}
+
+// well is the status of an instance with which nothing is the matter.
+func well() *ec2types.InstanceStatus {
+	ok := &ec2types.InstanceStatusSummary{Status: ec2types.SummaryStatusOk}
+	return &ec2types.InstanceStatus{InstanceId: aws.String(instance), SystemStatus: ok, InstanceStatus: ok}
+}
+
+func (f *fake) DescribeInstanceStatus(context.Context, *ec2.DescribeInstanceStatusInput, ...func(*ec2.Options)) (*ec2.DescribeInstanceStatusOutput, error) {
+	if f.statusErr != nil {
+		return nil, f.statusErr
+	}
+	status := f.status
+	if status == nil {
+		status = well()
+	}
+	return &ec2.DescribeInstanceStatusOutput{InstanceStatuses: []ec2types.InstanceStatus{*status}}, nil
+}
+
+func (f *fake) GetConsoleOutput(_ context.Context, in *ec2.GetConsoleOutputInput, _ ...func(*ec2.Options)) (*ec2.GetConsoleOutputOutput, error) {
+	if f.console == nil {
+		return &ec2.GetConsoleOutputOutput{}, nil
+	}
+	return f.console(aws.ToBool(in.Latest))
 }
 
 func (f *fake) RebootInstances(_ context.Context, in *ec2.RebootInstancesInput, _ ...func(*ec2.Options)) (*ec2.RebootInstancesOutput, error) {
@@ -89,10 +127,13 @@ func (f *fake) RebootInstances(_ context.Context, in *ec2.RebootInstancesInput, 
 	return &ec2.RebootInstancesOutput{}, f.rebootErr
 }
 
-func (f *fake) DescribeAlarms(context.Context, *cloudwatch.DescribeAlarmsInput, ...func(*cloudwatch.Options)) (*cloudwatch.DescribeAlarmsOutput, error) {
+func (f *fake) DescribeAlarms(_ context.Context, in *cloudwatch.DescribeAlarmsInput, _ ...func(*cloudwatch.Options)) (*cloudwatch.DescribeAlarmsOutput, error) {
 	f.asked++
 	if f.alarmErr != nil {
 		return nil, f.alarmErr
+	}
+	if f.alarms != nil {
+		return f.alarms(in), nil
 	}
 	return &cloudwatch.DescribeAlarmsOutput{MetricAlarms: []cwtypes.MetricAlarm{{StateValue: f.alarm}}}, nil
 }
@@ -100,6 +141,45 @@ func (f *fake) DescribeAlarms(context.Context, *cloudwatch.DescribeAlarmsInput, 
 func (f *fake) Send(_ context.Context, m notify.Message) error {
 	f.sent = append(f.sent, m)
 	return f.sendErr
+}
+
+func (f *fake) Note(_ context.Context, m notify.Message) error {
+	f.noted = append(f.noted, m)
+	if len(f.noteErrs) == 0 {
+		return nil
+	}
+	err := f.noteErrs[0]
+	f.noteErrs = f.noteErrs[1:]
+	return err
+}
+
+func (f *fake) Closed(_ context.Context, alias string) (bool, error) {
+	if f.closed == nil {
+		return true, nil
+	}
+	return f.closed(alias)
+}
+
+func (f *fake) Alias(m notify.Message) string {
+	if r := m.Incident.Refusal; r != nil && r.Guard == incident.GuardBrake && !m.Alone {
+		return "brake"
+	}
+	return "page of " + m.Incident.InstanceID
+}
+
+func (f *fake) StartExecution(_ context.Context, in *sfn.StartExecutionInput, _ ...func(*sfn.Options)) (*sfn.StartExecutionOutput, error) {
+	return &sfn.StartExecutionOutput{}, f.start(in)
+}
+
+func (f *fake) DescribeExecution(ctx context.Context, in *sfn.DescribeExecutionInput, _ ...func(*sfn.Options)) (*sfn.DescribeExecutionOutput, error) {
+	if f.execution == nil {
+		return &sfn.DescribeExecutionOutput{Status: sfntypes.ExecutionStatusRunning}, nil
+	}
+	status, err := f.execution(ctx, *in.ExecutionArn)
+	if err != nil {
+		return nil, err
+	}
+	return &sfn.DescribeExecutionOutput{Status: status}, nil
 }
 
 func (f *fake) Rehearse(_ context.Context, m notify.Message) (string, error) {
@@ -132,19 +212,28 @@ func (f sshFake) Check(context.Context, string, checks.SSHSettings) (checks.Find
 // newHandler returns a handler around f, and its log.
 func newHandler(f *fake) (*Handler, *bytes.Buffer) {
 	log := new(bytes.Buffer)
+	if f.table == nil {
+		f.table = &table{}
+	}
 	return &Handler{
-		Deployment:   "firstline",
-		Region:       "eu-west-1",
-		SettingsPath: "/firstline/instances/",
-		Log:          slog.New(slog.NewJSONHandler(log, nil)),
-		SSM:          func(context.Context) (ParameterGetter, error) { return f, nil },
-		EC2:          func(context.Context) (Rebooter, error) { return f, nil },
-		CloudWatch:   func(context.Context) (AlarmDescriber, error) { return f, nil },
-		URL:          urlFake{f},
-		Route53:      route53Fake{f},
-		SSH:          sshFake{f},
-		Slack:        f,
-		OpsGenie:     f,
+		Deployment:       "firstline",
+		Region:           "eu-west-1",
+		SettingsPath:     "/firstline/instances/",
+		ExecutionTimeout: 2 * time.Hour,
+		Brake:            &guard.Limits{InFlight: 2, PerHour: 6},
+		StateMachineARN:  "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline",
+		AlarmPrefix:      "firstline-cpu-",
+		Log:              slog.New(slog.NewJSONHandler(log, nil)),
+		SSM:              func(context.Context) (ParameterGetter, error) { return f, nil },
+		EC2:              func(context.Context) (Rebooter, error) { return f, nil },
+		CloudWatch:       func(context.Context) (AlarmDescriber, error) { return f, nil },
+		StepFunctions:    func(context.Context) (Executioner, error) { return f, nil },
+		Guards:           func(context.Context) (Guards, error) { return f.table, nil },
+		URL:              urlFake{f},
+		Route53:          route53Fake{f},
+		SSH:              sshFake{f},
+		Slack:            f,
+		OpsGenie:         f,
 	}, log
 }
 
@@ -179,7 +268,7 @@ func open1(settings string) *incident.Incident {
 		InstanceID: instance, Region: "eu-west-1", AccountID: "123456789012",
 		Alarm:     &incident.Alarm{Name: "firstline-cpu-" + instance, At: time.Date(2026, 11, 22, 10, 4, 40, 0, time.UTC)},
 		Execution: incident.Execution{ID: "arn:aws:states:eu-west-1:123456789012:execution:firstline:x", Name: "x"},
-		Settings:  s, Run: 1, Recovery: &incident.Recovery{},
+		Settings:  s, Run: 1, Recovery: &incident.Recovery{}, EventAt: time.Now().UTC(),
 	}
 }
 
@@ -212,7 +301,7 @@ func settingsAt(value string) map[string]ssmtypes.Parameter {
 }
 
 func TestOpen(t *testing.T) {
-	f := &fake{parameters: settingsAt(`{"url":{"path":"/healthz"},"ssh":{"port":2222}}`)}
+	f := &fake{parameters: settingsAt(`{"url":{"path":"/healthz"},"ssh":{"port":2222}}`), state: "running"}
 	h, log := newHandler(f)
 	got, lerr := invoke(t, h, openPayload(sampleEvent(t)))
 	if lerr.Type != "" {
@@ -230,7 +319,7 @@ func TestOpen(t *testing.T) {
 			At:     time.Date(2026, 11, 22, 10, 4, 40, 989_000_000, time.UTC),
 		},
 		Execution: incident.Execution{ID: "arn:aws:states:eu-west-1:123456789012:execution:firstline:x", Name: "x", StartedAt: time.Date(2026, 11, 22, 10, 4, 42, 0, time.UTC)},
-		Settings:  &s, Run: 1, Recovery: &incident.Recovery{},
+		Settings:  &s, Run: 1, Recovery: &incident.Recovery{}, EventAt: time.Date(2026, 11, 22, 10, 4, 40, 0, time.UTC),
 	}
 	gotJSON, _ := json.Marshal(got)
 	wantJSON, _ := json.Marshal(want)
@@ -275,6 +364,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"malformed instance", with(`"InstanceId": "i-0c1cbf2e7abdedf75"`, `"InstanceId": "i-1"`), `{}`, nil, fault.InvalidInput, `"i-1" is not an instance id`},
 		{"two instances", with(`"metrics": [`, `"metrics": [{"metricStat":{"metric":{"dimensions":{"InstanceId":"i-0a1b2c3d"}}}},`), `{}`, nil, fault.InvalidInput, "2 instances (i-0a1b2c3d, " + instance + ")"},
 		{"another region", with(`"region": "eu-west-1"`, `"region": "us-east-1"`), `{}`, nil, fault.InvalidInput, `of "us-east-1", this function runs in eu-west-1`},
+		{"no time", with(`"time": "2026-11-22T10:04:40Z"`, `"time": "today"`), `{}`, nil, fault.InvalidInput, `event.time: "today" is not a time`},
 		{"malformed account", with(`"account": "123456789012"`, `"account": "12"`), `{}`, nil, fault.InvalidInput, `event.account: "12"`},
 		{"no settings", with(`"InstanceId": "i-0c1cbf2e7abdedf75"`, `"InstanceId": "i-0a1b2c3d"`), `{}`, nil, fault.InvalidInput, "/firstline/instances/i-0a1b2c3d does not exist; name the instance in regions.tfvars"},
 		{"settings not JSON", event, `{`, nil, fault.InvalidInput, "not JSON"},
@@ -311,7 +401,7 @@ func TestInvokeRefusesPayloads(t *testing.T) {
 		{"empty", ``, "not JSON"},
 		{"cut short", `{"step":"url"`, "not JSON"},
 		{"an array", `[]`, "cannot unmarshal array"},
-		{"unknown step", `{"step":"shutdown"}`, `step: "shutdown" is unknown; use one of open, opsgenie, reboot, route53, slack, ssh, url`},
+		{"unknown step", `{"step":"shutdown"}`, `step: "shutdown" is unknown; use one of baseline, close, open, opsgenie, reboot, route53, slack, ssh, sweep, url`},
 		{"no step", `{}`, `step: "" is unknown`},
 		{"unknown field", `{"step":"url","incidents":{}}`, `unknown field "incidents"`},
 		{"trailing data", good + `{}`, "data after the JSON value"},
@@ -319,6 +409,11 @@ func TestInvokeRefusesPayloads(t *testing.T) {
 		{"an event where none belongs", `{"step":"url","incident":{},"event":{}}`, "event: the step url takes none"},
 		{"no event", `{"step":"open","execution":` + execution + `}`, "event: missing"},
 		{"no execution", `{"step":"open","event":{}}`, "execution: missing"},
+		{"an execution without an id", `{"step":"open","event":` + sampleEvent(t) + `,"execution":{"name":"x","startedAt":"2026-11-22T10:04:42Z"}}`, "execution.id: missing"},
+		{"an execution without a start", `{"step":"open","event":` + sampleEvent(t) + `,"execution":{"id":"arn","name":"x"}}`, "execution.startedAt: missing"},
+		{"an incident for a sweep", `{"step":"sweep","incident":{}}`, "incident: the step sweep takes none"},
+		{"an event for a close", `{"step":"close","incident":{},"event":{}}`, "event: the step close takes none"},
+		{"nothing for a baseline", `{"step":"baseline"}`, "incident: missing"},
 		{"an instance id of the wrong form", changed(instance, "i-xyz"), `incident.instanceId: "i-xyz" is not an instance id`},
 		{"an account of the wrong form", changed(`"accountId":"123456789012"`, `"accountId":"1"`), `incident.accountId: "1"`},
 		{"a region of the wrong form", changed(`"region":"eu-west-1"`, `"region":"Ireland"`), `incident.region: "Ireland"`},
@@ -497,15 +592,15 @@ func TestRebootWithALostAnswerCountsAsRebooted(t *testing.T) {
 			var asked atomic.Int32
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
-				if strings.Contains(string(body), "Action=DescribeInstances") {
-					_, _ = io.WriteString(w, `<DescribeInstancesResponse><reservationSet><item><instancesSet><item><instanceState><name>running</name></instanceState></item></instancesSet></item></reservationSet></DescribeInstancesResponse>`)
+				if describes(w, string(body)) {
 					return
 				}
 				asked.Add(1)
 				answer(w)
 			}))
 			defer server.Close()
-			h, _ := newHandler(&fake{})
+			f := &fake{}
+			h, _ := newHandler(f)
 			h.EC2 = func(context.Context) (Rebooter, error) { return ec2Client(server.URL), nil }
 			inc, lerr := invoke(t, h, payload(t, "reboot", failed()))
 			if lerr.Type != "" {
@@ -513,6 +608,9 @@ func TestRebootWithALostAnswerCountsAsRebooted(t *testing.T) {
 			}
 			if asked.Load() != 1 || inc.Reboot.Outcome != incident.RebootUnknown || inc.Run != 2 {
 				t.Errorf("asked %d times, %+v", asked.Load(), inc.Reboot)
+			}
+			if f.table.own == nil {
+				t.Error("the reservation is gone, so a retry would reboot again")
 			}
 		})
 	}
@@ -525,14 +623,35 @@ func TestRebootThatWasNeverSentIsTriedAgain(t *testing.T) {
 	}
 	nobody := "http://" + ln.Addr().String()
 	_ = ln.Close()
-	h, _ := newHandler(&fake{})
-	h.EC2 = func(context.Context) (Rebooter, error) {
-		return rebooter{&fake{state: "running"}, ec2Client(nobody)}, nil
-	}
+	f := &fake{state: "running"}
+	h, _ := newHandler(f)
+	h.EC2 = func(context.Context) (Rebooter, error) { return rebooter{f, ec2Client(nobody)}, nil }
 	_, lerr := invoke(t, h, payload(t, "reboot", failed()))
 	if lerr.Type != string(fault.Unavailable) {
 		t.Errorf("got %v, want Unavailable", lerr)
 	}
+	if f.table.own != nil {
+		t.Error("the reservation stays, so no retry would reboot")
+	}
+	h.EC2 = func(context.Context) (Rebooter, error) { return f, nil }
+	if inc, lerr := invoke(t, h, payload(t, "reboot", failed())); lerr.Type != "" || f.reboots != 1 || inc.Reboot.Outcome != incident.RebootRequested {
+		t.Errorf("the retry: %v, %d reboots", lerr, f.reboots)
+	}
+}
+
+// describes answers, as EC2 does, all but the reboot.
+func describes(w io.Writer, request string) bool {
+	switch {
+	case strings.Contains(request, "Action=DescribeInstances&"):
+		_, _ = io.WriteString(w, `<DescribeInstancesResponse><reservationSet><item><instancesSet><item><instanceState><name>running</name></instanceState></item></instancesSet></item></reservationSet></DescribeInstancesResponse>`)
+	case strings.Contains(request, "Action=DescribeInstanceStatus&"):
+		_, _ = io.WriteString(w, `<DescribeInstanceStatusResponse><instanceStatusSet><item><systemStatus><status>ok</status></systemStatus><instanceStatus><status>ok</status></instanceStatus></item></instanceStatusSet></DescribeInstanceStatusResponse>`)
+	case strings.Contains(request, "Action=GetConsoleOutput&"):
+		_, _ = io.WriteString(w, `<GetConsoleOutputResponse><output>aGVsbG8=</output></GetConsoleOutputResponse>`)
+	default:
+		return false
+	}
+	return true
 }
 
 // rebooter describes instances as the fake does and reboots them for real.
@@ -659,6 +778,8 @@ func FuzzInvoke(f *testing.F) {
 	f.Add([]byte(openPayload(string(event))))
 	f.Add([]byte(`{"step":"url","incident":{"instanceId":"i-0c1cbf2e7abdedf75","region":"eu-west-1","accountId":"123456789012","run":1,"settings":{}}}`))
 	f.Add([]byte(`{"step":"slack","incident":[]}`))
+	f.Add([]byte(`{"step":"close","incident":{"event":` + string(event) + `,"execution":` + execution + `,"told":{"page":"2026-11-22T10:04:42Z"}}}`))
+	f.Add([]byte(`{"step":"sweep"}`))
 	f.Add([]byte(openPayload(strings.Replace(string(event), incident.SourceAlarm, incident.SourceCanary, 1))))
 	f.Add([]byte(`{"step":"reboot","incident":{"dry":true,"instanceId":"i-0c1cbf2e7abdedf75","region":"eu-west-1","accountId":"123456789012","run":1,"settings":{}}}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
@@ -24,14 +25,26 @@ import (
 // may have recovered long ago.
 const freshFinding = 5 * time.Minute
 
-// rebootTime is what must be left of the function's time before EC2 is asked:
-// less, and the answer might come too late to be told.
-const rebootTime = 10 * time.Second
+// The function has 30 s at least, and one of them is the reserve. What is asked
+// before a reboot leaves enough of them for the reboot itself.
+const (
+	// lookTime bounds one question to the table, describeTime one to EC2.
+	lookTime, describeTime = 4 * time.Second, 5 * time.Second
+	// evidenceTime bounds what is kept of the instance as it is.
+	evidenceTime = 8 * time.Second
+	// reserveTime must be left for the reservation, and rebootTime after it: with
+	// less, EC2's answer might come too late to be told.
+	reserveTime, rebootTime = 3 * time.Second, 10 * time.Second
+	// cancelTime is what taking a reservation back may use of what EC2 has left.
+	cancelTime = 8 * time.Second
+)
 
-// reboot asks EC2 to reboot the instance and opens the boot window. An
-// incident that holds a reboot already never asks a second time. A dry incident
-// asks whether EC2 would do it, whatever the checks saw, and its window is
-// closed at once.
+// reboot asks every guard, and then EC2 to reboot the instance, and opens the
+// boot window. A refusal is no error: the incident says who refused, and why. An
+// incident that holds a reboot already never asks a second time, nor does an
+// execution that has reserved one. A dry incident asks whether EC2 would do it,
+// whatever the checks saw; its window is closed at once, like that of an instance
+// whose settings want dry runs.
 func reboot(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	failure := inc.LastFailure()
 	if !inc.Dry && failure == nil && inc.Run == 1 {
@@ -41,25 +54,30 @@ func reboot(ctx context.Context, h *Handler, inc *incident.Incident) error {
 		if inc.Run != 1 {
 			return fault.New(fault.InvalidInput, "reboot "+inc.InstanceID, "incident.run: it is %d; only run 1 leads to a reboot", inc.Run)
 		}
-		if !inc.Dry {
-			if err := due(inc, failure); err != nil {
-				return err
-			}
+		var err error
+		if inc.Dry {
+			inc.Reboot, err = h.rehearseReboot(ctx, inc)
+		} else {
+			inc.Reboot, inc.Refusal, err = h.guardedReboot(ctx, inc, failure)
 		}
-		outcome, err := h.requestReboot(ctx, inc)
 		if err != nil {
 			return err
 		}
-		inc.Reboot = &incident.Reboot{At: time.Now().UTC(), Outcome: outcome}
-		if outcome == incident.RebootSuppressed {
+		if inc.Refusal != nil {
+			h.Metrics.refused(inc)
+			return nil
+		}
+		if inc.Reboot.Outcome == incident.RebootSuppressed {
 			inc.Suppress(incident.ActionReboot, suppressedReboot(inc, failure), inc.Reboot.At)
+		} else {
+			h.Metrics.count(metricReboots, inc)
 		}
 	}
 	if inc.Reboot.Reason == "" && failure != nil {
 		inc.Reboot.Reason = failure.Reason
 	}
 	window := time.Duration(inc.Settings.Boot.WindowSeconds) * time.Second
-	if inc.Dry {
+	if inc.Reboot.Outcome == incident.RebootSuppressed {
 		window = 0
 	}
 	// Whole seconds in UTC: the form that Step Functions compares.
@@ -79,7 +97,7 @@ func due(inc *incident.Incident, failure *checks.Finding) error {
 	return nil
 }
 
-// suppressedReboot says what a dry incident left undone.
+// suppressedReboot says what was left undone.
 func suppressedReboot(inc *incident.Incident, failure *checks.Finding) string {
 	text := notify.DryLabel + inc.InstanceID + " in " + inc.Region + " would have been rebooted; EC2 allows it"
 	if failure == nil {
@@ -88,23 +106,139 @@ func suppressedReboot(inc *incident.Incident, failure *checks.Finding) string {
 	return text + ". The reason: " + failure.Reason
 }
 
-// requestReboot asks EC2 once. An error means that EC2 has certainly not been
-// asked, or has refused; of a dry incident it may also mean that EC2 did not
-// say what would happen.
-func (h *Handler) requestReboot(ctx context.Context, inc *incident.Incident) (outcome string, err error) {
+// guardedReboot reboots the instance if no guard is against it. The first of
+// them is the reservation: a step whose answer got lost is invoked again, and
+// must not find that the instance is just starting, or paused meanwhile, and say
+// that nothing was done. Whatever a guard cannot find out is an error, and not a
+// reboot.
+func (h *Handler) guardedReboot(ctx context.Context, inc *incident.Incident, failure *checks.Finding) (*incident.Reboot, *incident.Refusal, error) {
+	op := "reboot " + inc.InstanceID
+	if h.Brake == nil {
+		return nil, nil, fault.New(fault.InvalidInput, op, "the function's environment does not say how many reboots the region may have (FIRSTLINE_BRAKE_IN_FLIGHT, FIRSTLINE_BRAKE_PER_HOUR); apply the Terraform root again")
+	}
+	guards, err := h.Guards(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	own, paused, err := h.look(ctx, guards, inc)
+	if err != nil {
+		return nil, nil, kinded(op, fmt.Errorf("ask the guards: %w", err))
+	}
+	if own != nil {
+		return h.reservedBefore(ctx, *own), nil, nil
+	}
+	if err := due(inc, failure); err != nil {
+		return nil, nil, err
+	}
+	client, err := h.EC2(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	status, refusal, err := h.mayReboot(ctx, client, inc, paused)
+	if err != nil || refusal != nil {
+		return nil, refusal, err
+	}
+	h.keepEvidence(ctx, client, guards, inc, status)
+	if err := enough(ctx, op, reserveTime+rebootTime); err != nil {
+		return nil, nil, err
+	}
+	own, refusal, err = h.reserveReboot(ctx, guards, inc, *failure)
+	switch {
+	case err != nil:
+		// The reservation may stand or not. Another invocation of this step may
+		// have made it and asked EC2, so it is not for this one to cancel.
+		return nil, nil, kinded(op, fmt.Errorf("reserve it: %w", err))
+	case refusal != nil:
+		return nil, refusal, nil
+	case own != nil:
+		return h.reservedBefore(ctx, *own), nil, nil
+	}
+	dryRun := inc.Settings.Reboot.DryRun
+	outcome, err := h.requestReboot(ctx, client, inc.InstanceID, dryRun)
+	if err != nil {
+		if !dryRun {
+			h.cancel(ctx, guards, inc)
+		}
+		return nil, nil, err
+	}
+	return &incident.Reboot{At: time.Now().UTC(), Outcome: outcome}, nil, nil
+}
+
+// look asks the table for this execution's own reservation and the region's pause.
+func (h *Handler) look(ctx context.Context, guards Guards, inc *incident.Incident) (own *time.Time, paused *incident.Pause, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	return guards.Look(ctx, inc)
+}
+
+// reservedBefore is the reboot of an invocation whose answer got lost: EC2 may
+// have been asked or not, and is not asked again.
+func (h *Handler) reservedBefore(ctx context.Context, at time.Time) *incident.Reboot {
+	h.Log.WarnContext(ctx, "this execution has reserved a reboot before: its outcome is unknown, and it counts as rebooted", slog.Time("at", at))
+	return &incident.Reboot{At: at.UTC(), Outcome: incident.RebootUnknown}
+}
+
+// reserveReboot leaves EC2 its time.
+func (h *Handler) reserveReboot(ctx context.Context, guards Guards, inc *incident.Incident, failed checks.Finding) (own *time.Time, refusal *incident.Refusal, err error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-rebootTime))
+		defer cancel()
+	}
+	return guards.Reserve(ctx, inc, failed, *h.Brake)
+}
+
+// cancel takes a reservation back of which EC2 certainly knows nothing. If it
+// stays, the next try takes it for a reboot of unknown outcome: then nothing is
+// rebooted, and somebody is paged when the boot window closes.
+func (h *Handler) cancel(ctx context.Context, guards Guards, inc *incident.Incident) {
+	ctx, done := context.WithTimeout(ctx, cancelTime)
+	defer done()
+	if err := guards.Cancel(ctx, inc); err != nil {
+		h.Log.LogAttrs(ctx, slog.LevelWarn, "the reservation of a reboot that was not made stays", slog.String("instance", inc.InstanceID), problem(err))
+	}
+}
+
+// rehearseReboot asks EC2 whether it would reboot the instance of a dry incident.
+func (h *Handler) rehearseReboot(ctx context.Context, inc *incident.Incident) (*incident.Reboot, error) {
 	op := "reboot " + inc.InstanceID
 	client, err := h.EC2(ctx)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if err := running(ctx, client, inc.InstanceID); err != nil {
-		return "", err
+	i, err := describe(ctx, client, op, inc.InstanceID)
+	if err != nil {
+		return nil, err
 	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < rebootTime {
-		return "", fault.New(fault.Unavailable, op, "%s left of the function's time, it takes %s", time.Until(deadline).Round(time.Second), rebootTime)
+	if err := running(i, op); err != nil {
+		return nil, err
 	}
-	in := &ec2.RebootInstancesInput{InstanceIds: []string{inc.InstanceID}}
-	if inc.Dry {
+	if err := enough(ctx, op, rebootTime); err != nil {
+		return nil, err
+	}
+	outcome, err := h.requestReboot(ctx, client, inc.InstanceID, true)
+	if err != nil {
+		return nil, err
+	}
+	return &incident.Reboot{At: time.Now().UTC(), Outcome: outcome}, nil
+}
+
+// enough returns an error when less of the function's time is left than what
+// comes next may take.
+func enough(ctx context.Context, op string, need time.Duration) error {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < need {
+		return fault.New(fault.Unavailable, op, "%s left of the function's time, it takes %s", time.Until(deadline).Round(time.Second), need)
+	}
+	return nil
+}
+
+// requestReboot asks EC2 once. An error means that EC2 has certainly not been
+// asked, or has refused; of a dry run it may also mean that EC2 did not say what
+// would happen.
+func (h *Handler) requestReboot(ctx context.Context, client Rebooter, id string, dryRun bool) (outcome string, err error) {
+	op := "reboot " + id
+	in := &ec2.RebootInstancesInput{InstanceIds: []string{id}}
+	if dryRun {
 		in.DryRun = aws.Bool(true)
 	}
 	var sent atomic.Bool
@@ -113,7 +247,7 @@ func (h *Handler) requestReboot(ctx context.Context, inc *incident.Incident) (ou
 		// The SDK would ask again after a time-out.
 		o.RetryMaxAttempts = 1
 	})
-	if inc.Dry {
+	if dryRun {
 		return dryOutcome(op, err)
 	}
 	_, answered := errors.AsType[smithy.APIError](err)
@@ -147,22 +281,30 @@ func dryOutcome(op string, err error) (string, error) {
 	return "", fault.AWS(op, fmt.Errorf("dry run: %w", err))
 }
 
-// running returns an error unless EC2 says that the instance is running.
-func running(ctx context.Context, client Rebooter, id string) error {
-	op := "reboot " + id
+// describe asks EC2 for an instance.
+func describe(ctx context.Context, client Rebooter, op, id string) (*types.Instance, error) {
+	ctx, cancel := context.WithTimeout(ctx, describeTime)
+	defer cancel()
 	out, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
 	if err != nil {
-		return fault.AWS(op, fmt.Errorf("describe it first: %w", err))
+		return nil, fault.AWS(op, fmt.Errorf("describe it first: %w", err))
 	}
 	for _, r := range out.Reservations {
-		for _, i := range r.Instances {
-			if i.State != nil && i.State.Name == types.InstanceStateNameRunning {
-				return nil
-			}
-			if i.State != nil {
-				return fault.New(fault.InvalidInput, op, "the instance is %s; only a running one can be rebooted", i.State.Name)
-			}
+		for n := range r.Instances {
+			return &r.Instances[n], nil
 		}
 	}
-	return fault.New(fault.InvalidInput, op, "EC2 knows no such instance")
+	return nil, fault.New(fault.InvalidInput, op, "EC2 knows no such instance")
+}
+
+// running returns an error unless EC2 says that the instance is running.
+func running(i *types.Instance, op string) error {
+	state := types.InstanceStateName("of an unknown state")
+	if i.State != nil {
+		state = i.State.Name
+	}
+	if state == types.InstanceStateNameRunning {
+		return nil
+	}
+	return fault.New(fault.InvalidInput, op, "the instance is %s; only a running one can be rebooted", state)
 }

@@ -151,6 +151,8 @@ func FuzzRedact(f *testing.F) {
 func FuzzMessage(f *testing.F) {
 	f.Add("i-0c1cbf2e7abdedf75", "reason", "<!channel>", "Denied", `{"errorMessage":"no"}`, []byte(`{"detail":{"alarmName":"a"}}`), 2, true, true)
 	f.Add("", "", "\xff", "", "", []byte(`"text"`), 0, false, true)
+	f.Add("i-0c1cbf2e7abdedf75", "reason", "eu-west-1", "pause", "cause", []byte(nil), 1, false, false)
+	f.Add("i-0c1cbf2e7abdedf75", "reason", "eu-west-1", "region", "--help", []byte(nil), 3, false, true)
 	f.Fuzz(func(t *testing.T, id, reason, name, kind, cause string, event []byte, run int, passed, failed bool) {
 		inc := &incident.Incident{
 			InstanceID: id, Region: name, AccountID: reason, Run: run, Passed: passed, Event: json.RawMessage(event),
@@ -161,6 +163,19 @@ func FuzzMessage(f *testing.F) {
 			inc.Error = &incident.Error{Error: kind, Cause: cause}
 		} else {
 			inc.Reboot = &incident.Reboot{Outcome: kind, Reason: reason}
+		}
+		// Every outcome comes up, also with what hardly goes together.
+		switch run % 5 {
+		case 1:
+			inc.Refusal = &incident.Refusal{Guard: kind, Reason: reason}
+		case 2:
+			inc.Refusal = &incident.Refusal{Guard: incident.GuardBrake, Reason: cause}
+			inc.CloseError = inc.Error
+		case 3:
+			inc.Paused = &incident.Pause{Scope: kind, By: name}
+			inc.Execution.Name = cause
+		case 4:
+			inc.Settings = &incident.Settings{Reboot: incident.RebootSettings{DryRun: true}}
 		}
 		m := Message{Incident: inc, Deployment: name, AlarmState: kind}
 		r := describe(m)
@@ -175,6 +190,9 @@ func FuzzMessage(f *testing.F) {
 		}
 		if faults := alertFaults((&OpsGenie{}).alert(m)); len(faults) > 0 {
 			t.Errorf("OpsGenie would refuse: %v", faults)
+		}
+		if faults := noteFaults(noteOf(m)); len(faults) > 0 {
+			t.Errorf("OpsGenie would refuse the note: %v", faults)
 		}
 	})
 }

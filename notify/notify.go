@@ -37,6 +37,11 @@ type Message struct {
 	Deployment string
 	// Now ends the time that the incident took.
 	Now time.Time
+	// Alone makes a page of its own, under the instance's alias, of what belongs
+	// on the alert that a brake has for its whole region. It is for when a note
+	// on that alert failed: sent there again, it would only raise its count, and
+	// nobody would hear of this instance.
+	Alone bool
 }
 
 // Secret returns a secret's value. With fresh it is read again at its source,
@@ -169,7 +174,8 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // clean is the one way out for an error: it keeps the kind, the words without
-// secrets, and whether a context ended it; nothing else of the chain.
+// secrets, and whether a context ended it or there was no alert; nothing else of
+// the chain.
 func clean(kind fault.Kind, op string, err error, secrets []string) error {
 	text := redact(oneLine(err.Error()), secrets)
 	var cause error
@@ -178,11 +184,13 @@ func clean(kind fault.Kind, op string, err error, secrets []string) error {
 		cause = context.Canceled
 	case errors.Is(err, context.DeadlineExceeded):
 		cause = context.DeadlineExceeded
+	case errors.Is(err, ErrNoAlert):
+		cause = ErrNoAlert
 	}
 	return &fault.Error{Kind: kind, Op: op, Err: &words{text: text, cause: cause}}
 }
 
-// words is an error of which only the text and a context's end are left.
+// words is an error of which only the text and one known cause are left.
 type words struct {
 	text  string
 	cause error

@@ -6,10 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,7 +21,7 @@ import (
 )
 
 // Limits of an alert, in characters: the reference of OpsGenie's Alert API,
-// "Create Alert".
+// "Create Alert" and "Add Note".
 const (
 	limitMessage     = 130
 	limitAlias       = 512
@@ -30,6 +32,7 @@ const (
 	limitDetail      = 1000 // ours: no detail takes the room of the others
 	limitEntity      = 512
 	limitSource      = 100
+	limitNote        = 25000
 )
 
 const (
@@ -108,10 +111,29 @@ type responder struct {
 	ID   string `json:"id"`
 }
 
+// note is the body of "Add Note".
+type note struct {
+	Note   string `json:"note"`
+	User   string `json:"user,omitempty"`
+	Source string `json:"source,omitempty"`
+}
+
 const (
 	opPage      = "page"
+	opNote      = "add a note to the page"
 	opsgenieKey = "the OpsGenie API key"
 )
+
+// What a key must be allowed to do, for the error when it is not.
+const (
+	mayCreate = "create alerts"
+	mayUpdate = "create and update alerts"
+	mayRead   = "read alerts"
+)
+
+// ErrNoAlert is in the chain of Note's error when there is, as far as is known,
+// no open alert to add it to: somebody has closed it, or never was it made.
+var ErrNoAlert = errors.New("such an alert may not be open")
 
 // compose makes an alert of a message, or says what of the settings is not
 // right.
@@ -157,26 +179,143 @@ func (o *OpsGenie) Send(ctx context.Context, m Message) error {
 	if err != nil {
 		return fault.New(fault.Internal, opPage, "encode the alert: %w", err)
 	}
+	return o.ask(ctx, asked{op: opPage, base: base, address: base + "/v2/alerts", what: "the alert", done: "made", right: mayCreate}, body)
+}
+
+// Note adds the message as a note to the alert that Send would make of it, and
+// returns nil once it is known to be there. The error holds ErrNoAlert when no
+// such alert is open, and also when the service accepted the note and does not
+// tell what became of it (Jira Service Management, a key that may not read): a
+// note on an alert that was closed meanwhile is lost without a word. Send is then
+// right either way: it makes the alert anew, or raises the count of the one that
+// has the note. A note that is tried again may stand there twice.
+func (o *OpsGenie) Note(ctx context.Context, m Message) error {
+	if m.Incident == nil {
+		return fault.New(fault.Internal, opNote, "there is no incident to tell about")
+	}
+	base, err := OpsGenieURL(o.BaseURL)
+	if err != nil {
+		return fault.New(fault.InvalidInput, opNote, "%w", err)
+	}
+	to := o.Alias(m)
+	if to == "" {
+		return fault.New(fault.InvalidInput, opNote, "the message has no alias, so nothing says to which alert it belongs: %w", ErrNoAlert)
+	}
+	body, err := json.Marshal(noteOf(m))
+	if err != nil {
+		return fault.New(fault.Internal, opNote, "encode the note: %w", err)
+	}
+	return o.ask(ctx, asked{op: opNote, base: base, address: aliasURL(base, to, "/notes"), what: "the note", done: "added", right: mayUpdate, confirm: true}, body)
+}
+
+// Closed reports whether the alert of an alias is closed. By an alias OpsGenie
+// finds open alerts only, so it answers 404 for one that is closed as well as
+// for one that somebody has deleted: both count as closed, since nobody is at
+// work on them. A 404 without the request id that all its answers have comes from
+// something else and tells nothing; so does any of Jira Service Management's
+// integration API, of which no such call is documented. These are errors, as is
+// everything else that does not tell.
+func (o *OpsGenie) Closed(ctx context.Context, alias string) (bool, error) {
+	op := "look whether the page " + truncate(oneLine(alias), 100) + " is closed"
+	base, err := OpsGenieURL(o.BaseURL)
+	if err != nil {
+		return false, fault.New(fault.InvalidInput, op, "%w", err)
+	}
+	if alias == "" {
+		// The path would be that of all alerts.
+		return false, fault.New(fault.InvalidInput, op, "the alias is empty: want the one that the page was sent with")
+	}
 	c := newCaller(o.HTTP)
 	defer c.close()
-	return deliver(ctx, opPage, opsgenieKey, o.Key, func(ctx context.Context, key string) *refusal {
-		a, r := call(ctx, c, http.MethodPost, base+"/v2/alerts", key, body)
+	closed := false
+	err = deliver(ctx, op, opsgenieKey, o.Key, func(ctx context.Context, key string) *refusal {
+		a, r := call(ctx, c, http.MethodGet, aliasURL(base, alias, ""), key, nil)
+		if r != nil {
+			return r
+		}
+		said, isJSON := a.opsgenie()
+		switch {
+		case a.status >= 200 && a.status <= 299 && isJSON && said.Data.Status != "":
+			closed = strings.EqualFold(said.Data.Status, "closed")
+			return nil
+		case a.status >= 200 && a.status <= 299:
+			return refuse(fault.Unavailable, "the answer, HTTP %d with %s, does not say: it is not OpsGenie's", a.status, a.contentType())
+		case base == urlJSM && noSuchCall(a.status):
+			return refuse(fault.InvalidInput, "HTTP %d: Jira Service Management's integration API does not tell", a.status)
+		case a.unknownAlert(said, isJSON):
+			closed = true
+			return nil
+		}
+		return opsgenieRefusal(a, said, mayRead)
+	})
+	return closed, err
+}
+
+// Alias returns the alias of the alert that Send makes of the message; "" where
+// the service is to choose one.
+func (o *OpsGenie) Alias(m Message) string {
+	if m.Incident == nil {
+		return ""
+	}
+	return alias(describe(m))
+}
+
+// aliasURL is the address of an alert by its alias, or of something below it.
+func aliasURL(base, alias, below string) string {
+	return base + "/v2/alerts/" + url.PathEscape(alias) + below + "?identifierType=alias"
+}
+
+// noSuchCall reports whether a status may mean that the service does not have
+// the path or the method.
+func noSuchCall(status int) bool {
+	return status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented
+}
+
+// asked is a request of which the service says later what became of it.
+type asked struct {
+	op, base, address string
+	// what is asked for, and what it is when that was done; right is what the key
+	// must be allowed to do. All three are for errors.
+	what, done, right string
+	// confirm says that to be accepted is not enough.
+	confirm bool
+}
+
+// unconfirmed is what becomes of an accepted request that cannot be followed.
+func (to asked) unconfirmed() *refusal {
+	if !to.confirm {
+		return nil
+	}
+	return refuse(fault.Unavailable, "%s was accepted, and the service does not tell whether it was %s: %w", to.what, to.done, ErrNoAlert)
+}
+
+// ask posts a request that the service accepts first and carries out later, and
+// follows it.
+func (o *OpsGenie) ask(ctx context.Context, to asked, body []byte) error {
+	c := newCaller(o.HTTP)
+	defer c.close()
+	return deliver(ctx, to.op, opsgenieKey, o.Key, func(ctx context.Context, key string) *refusal {
+		a, r := call(ctx, c, http.MethodPost, to.address, key, body)
 		if r != nil {
 			return r
 		}
 		said, isJSON := a.opsgenie()
 		if a.status < 200 || a.status > 299 {
-			return opsgenieRefusal(a, said)
+			r := opsgenieRefusal(a, said, to.right)
+			if to.confirm && a.unknownAlert(said, isJSON) {
+				r.err = fmt.Errorf("%w: %w", r.err, ErrNoAlert)
+			}
+			return r
 		}
 		switch {
 		case !isJSON:
 			return refuse(fault.Unavailable, "the answer is not OpsGenie's: %s that is not its JSON", a.contentType())
 		case requestID.MatchString(said.RequestID):
-			return o.follow(ctx, c, base+"/v2/alerts/requests/"+said.RequestID, key)
+			return o.follow(ctx, c, to.base+"/v2/alerts/requests/"+said.RequestID, key, to)
 		case a.status == http.StatusAccepted:
-			return nil // Nothing to follow it by.
+			return to.unconfirmed() // Nothing to follow it by.
 		}
-		return refuse(fault.Unavailable, "the answer, HTTP %d, does not say that the alert was accepted", a.status)
+		return refuse(fault.Unavailable, "the answer, HTTP %d, does not say that %s was accepted", a.status, to.what)
 	})
 }
 
@@ -227,7 +366,15 @@ func (a *answer) opsgenie() (opsgenieAnswer, bool) {
 	return said, true
 }
 
-func opsgenieRefusal(a *answer, said opsgenieAnswer) *refusal {
+// unknownAlert reports whether OpsGenie says that it knows no such alert. An
+// answer without the request id that all of its own have says nothing.
+func (a *answer) unknownAlert(said opsgenieAnswer, isJSON bool) bool {
+	return a.status == http.StatusNotFound && isJSON && requestID.MatchString(said.RequestID)
+}
+
+// opsgenieRefusal is the refusal of a request; right is what the key must be
+// allowed to do.
+func opsgenieRefusal(a *answer, said opsgenieAnswer, right string) *refusal {
 	details := make([]string, 0, 1+len(said.Errors))
 	if said.Message != "" {
 		details = append(details, said.Message)
@@ -237,13 +384,13 @@ func opsgenieRefusal(a *answer, said opsgenieAnswer) *refusal {
 	}
 	r := a.refused(strings.Join(details, "; "))
 	if r.auth {
-		r.err = fmt.Errorf("%w: renew the API key, and let its integration create alerts", r.err)
+		r.err = fmt.Errorf("%w: renew the API key, and let its integration %s", r.err, right)
 	}
 	return r
 }
 
 // follow asks what became of an accepted request until that is known.
-func (o *OpsGenie) follow(ctx context.Context, c *caller, address, key string) *refusal {
+func (o *OpsGenie) follow(ctx context.Context, c *caller, address, key string, to asked) *refusal {
 	bound := o.FollowFor
 	if bound <= 0 {
 		bound = defaultFollow
@@ -271,7 +418,7 @@ func (o *OpsGenie) follow(ctx context.Context, c *caller, address, key string) *
 			case a.status == http.StatusOK && isJSON && (isTrue(said.Data.IsSuccess) || isTrue(said.Data.Success)):
 				return nil
 			case a.status == http.StatusOK && isJSON && (said.Data.IsSuccess != nil || said.Data.Success != nil):
-				return refuse(fault.Unavailable, "the alert was accepted and then not made: %s", orElse(truncate(oneLine(said.Data.Status), maxServerWords), "no reason given"))
+				return notDone(to, said.Data.Status)
 			case a.status == http.StatusNotFound && notProcessed(a, said):
 				last = "the request is not processed yet"
 			case a.status >= 300 && a.status < 500 && a.status != http.StatusTooManyRequests && a.status != http.StatusRequestTimeout && a.status != http.StatusTooEarly,
@@ -279,7 +426,7 @@ func (o *OpsGenie) follow(ctx context.Context, c *caller, address, key string) *
 				// No such path here (Jira Service Management), or a key that may
 				// create and not read: the request cannot be followed, and was
 				// accepted.
-				return nil
+				return to.unconfirmed()
 			case a.status == http.StatusOK:
 				last = "the status of the request is " + a.contentType() + " without an outcome"
 			default:
@@ -292,9 +439,9 @@ func (o *OpsGenie) follow(ctx context.Context, c *caller, address, key string) *
 		wait = min(wait*2, max(maxPoll, o.PollInterval))
 	}
 	if err := ctx.Err(); err != nil {
-		return refuse(fault.Unavailable, "the alert was accepted, and our time ended before it was confirmed: %s: %w", last, err)
+		return refuse(fault.Unavailable, "%s was accepted, and our time ended before it was confirmed: %s: %w", to.what, last, err)
 	}
-	return refuse(fault.Unavailable, "the alert was accepted and not confirmed within %s: %s", bound.Round(time.Millisecond), last)
+	return refuse(fault.Unavailable, "%s was accepted and not confirmed within %s: %s", to.what, bound.Round(time.Millisecond), last)
 }
 
 func notProcessed(a *answer, said opsgenieAnswer) bool {
@@ -304,6 +451,17 @@ func notProcessed(a *answer, said opsgenieAnswer) bool {
 
 func isTrue(b *bool) bool { return b != nil && *b }
 
+// notDone is the refusal of a request that was accepted first. That there is no
+// such alert is in the words only
+// (https://docs.opsgenie.com/docs/alert-api#get-request-status).
+func notDone(to asked, status string) *refusal {
+	why := orElse(truncate(oneLine(status), maxServerWords), "no reason given")
+	if low := strings.ToLower(status); to.confirm && strings.Contains(low, "alert") && strings.Contains(low, "not exist") {
+		return refuse(fault.InvalidInput, "%s was accepted and then not %s: %s: %w", to.what, to.done, why, ErrNoAlert)
+	}
+	return refuse(fault.Unavailable, "%s was accepted and then not %s: %s", to.what, to.done, why)
+}
+
 // alert is the message within the limits of the API.
 func (o *OpsGenie) alert(m Message) alert {
 	r := describe(m)
@@ -311,7 +469,7 @@ func (o *OpsGenie) alert(m Message) alert {
 		Message:     truncate(r.headline, limitMessage),
 		Alias:       alias(r),
 		Description: r.plain(limitDescription),
-		Entity:      truncate(r.instance, limitEntity),
+		Entity:      truncate(r.entity(), limitEntity),
 		Source:      truncate(r.deployment, limitSource),
 		Priority:    o.Priority,
 		Details:     map[string]string{},
@@ -320,7 +478,7 @@ func (o *OpsGenie) alert(m Message) alert {
 		a.Responders = []responder{{Type: "team", ID: o.TeamID}}
 	}
 	seen := map[string]bool{}
-	for _, tag := range []string{"firstline", r.deployment, string(r.outcome), r.region, r.account, r.instance} {
+	for _, tag := range []string{"firstline", r.deployment, string(r.outcome), r.guard, r.dryTag, r.region, r.account, r.instance} {
 		if tag = truncate(tag, limitTag); tag != "" && !seen[tag] && len(a.Tags) < limitTags {
 			seen[tag] = true
 			a.Tags = append(a.Tags, tag)
@@ -338,14 +496,27 @@ func (o *OpsGenie) alert(m Message) alert {
 	return a
 }
 
+// noteOf is the message within the limits of a note. It begins with the instance,
+// since the alert that it is added to is about others too.
+func noteOf(m Message) note {
+	m.Alone = true
+	r := describe(m)
+	head := truncate(r.headline, 300) + "\n"
+	return note{Note: head + r.plain(limitNote-runes(head)), User: "firstline", Source: truncate(r.deployment, limitSource)}
+}
+
 // alias is the same for every incident of one instance of a deployment, so that
-// what is open already is not opened twice. An event without an incident goes
-// by its alarm, else by its execution.
+// what is open already is not opened twice. A brake has one for its region, of
+// three parts where an instance's has four, so that no two are the same whatever
+// the parts are. An event without an incident goes by its alarm, else by its
+// execution.
 func alias(r report) string {
 	var id string
 	switch {
+	case r.fleet:
+		id = path(r.deployment, "brake", r.account+":"+r.region)
 	case r.outcome != noIncident:
-		id = strings.Join([]string{r.deployment, r.account, r.region, r.instance}, "/")
+		id = path(r.deployment, r.account, r.region, r.instance)
 	case r.alarmARN != "":
 		id = r.deployment + "/alarm/" + r.alarmARN
 	case r.alarmName != "":
@@ -363,4 +534,12 @@ func alias(r report) string {
 	// Cut short it would not be unique any more.
 	sum := sha256.Sum256([]byte(id))
 	return truncate(id, limitAlias-33) + "-" + hex.EncodeToString(sum[:16])
+}
+
+// path joins parts, none of which can look like several.
+func path(parts ...string) string {
+	for i, part := range parts {
+		parts[i] = url.PathEscape(part)
+	}
+	return strings.Join(parts, "/")
 }

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +20,7 @@ import (
 	"unicode/utf8"
 
 	"firstline/internal/fault"
+	"firstline/internal/incident"
 )
 
 // alertFaults is what OpsGenie would refuse an alert for.
@@ -55,6 +59,20 @@ func alertFaults(a alert) []string {
 	return faults
 }
 
+// noteFaults is what it would refuse a note for.
+func noteFaults(n note) []string {
+	var faults []string
+	for field, f := range map[string]struct {
+		value string
+		most  int
+	}{"note": {n.Note, 25000}, "user": {n.User, 100}, "source": {n.Source, 100}} {
+		if !utf8.ValidString(f.value) || f.value == "" || utf8.RuneCountInString(f.value) > f.most {
+			faults = append(faults, fmt.Sprintf("%s has %d characters, 1 to %d are allowed, in UTF-8", field, utf8.RuneCountInString(f.value), f.most))
+		}
+	}
+	return faults
+}
+
 const testKey = "eb243592-faa2-4ba2-a551-1afdf565c889"
 
 // fakeOpsGenie refuses what OpsGenie refuses, and makes alerts some time after
@@ -69,6 +87,15 @@ type fakeOpsGenie struct {
 	mu     sync.Mutex
 	alerts []alert
 	looks  int
+	notes  map[string][]note
+	// closed are the aliases of alerts that are closed; fails is for the request
+	// of the moment.
+	closed map[string]bool
+}
+
+// open reports whether there is an open alert of an alias.
+func (f *fakeOpsGenie) open(alias string) bool {
+	return !f.closed[alias] && slices.ContainsFunc(f.alerts, func(a alert) bool { return a.Alias == alias })
 }
 
 func (f *fakeOpsGenie) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -77,6 +104,7 @@ func (f *fakeOpsGenie) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	reply := func(status int, body string, args ...any) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
+		//nolint:gosec // G705: a test's own answer
 		_, _ = fmt.Fprintf(w, body, args...)
 	}
 	if r.Header.Get("Authorization") != "GenieKey "+f.key {
@@ -117,6 +145,44 @@ func (f *fakeOpsGenie) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		default:
 			reply(http.StatusOK, `{"data":{"success":true,"isSuccess":true,"action":"Create","status":"Created alert","alertId":"8743a1b2"},"requestId":"x"}`)
 		}
+	default:
+		f.byAlias(w, r, reply)
+	}
+}
+
+// byAlias serves what is asked of one alert. As its keys are, the path is escaped.
+func (f *fakeOpsGenie) byAlias(_ http.ResponseWriter, r *http.Request, reply func(int, string, ...any)) {
+	parts := strings.Split(r.URL.EscapedPath(), "/")
+	if len(parts) < 4 || r.URL.Query().Get("identifierType") != "alias" {
+		reply(http.StatusNotFound, `{"message":"no such path"}`)
+		return
+	}
+	alias, err := url.PathUnescape(parts[3])
+	switch {
+	case err != nil:
+		reply(http.StatusBadRequest, `{"message":"not escaped"}`)
+	case r.Method == http.MethodPost && len(parts) == 5 && parts[4] == "notes":
+		var n note
+		d := json.NewDecoder(r.Body)
+		d.DisallowUnknownFields()
+		if err := d.Decode(&n); err != nil {
+			reply(http.StatusBadRequest, `{"message":%q}`, err.Error())
+			return
+		}
+		if faults := noteFaults(n); len(faults) > 0 {
+			reply(http.StatusUnprocessableEntity, `{"message":%q}`, strings.Join(faults, ", "))
+			return
+		}
+		if f.open(alias) {
+			f.notes[alias] = append(f.notes[alias], n)
+		} else {
+			f.fails = "Alert does not exist"
+		}
+		reply(http.StatusAccepted, `{"result":"Request will be processed","took":0.302,"requestId":"43a29c5c-3dbf-4fa4-9c26-f4f71023e120"}`)
+	case r.Method == http.MethodGet && len(parts) == 4 && f.open(alias):
+		reply(http.StatusOK, `{"data":{"id":"8743a1b2","alias":%q,"status":"open","acknowledged":true,"count":2},"took":0.1,"requestId":"x"}`, alias)
+	case r.Method == http.MethodGet && len(parts) == 4:
+		reply(http.StatusNotFound, `{"message":"Alert does not exist","took":0.1,"requestId":"x"}`)
 	default:
 		reply(http.StatusNotFound, `{"message":"no such path"}`)
 	}
@@ -309,5 +375,191 @@ func TestOpsGenieURL(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q is quoted: %v", in, err)
 		}
+	}
+}
+
+// The brake has one alert for its region; the instances after the first are notes
+// on it.
+func TestOpsGenieNotes(t *testing.T) {
+	t.Parallel()
+	f := &fakeOpsGenie{key: testKey, pending: 2, notes: map[string][]note{}, closed: map[string]bool{}}
+	o := pager(t, f)
+	first, second := message(t, "brake"), message(t, "brake")
+	other := *second.Incident
+	other.InstanceID = "i-0a1b2c3d4e5f60718"
+	second.Incident = &other
+	if err := o.Note(t.Context(), second); !errors.Is(err, ErrNoAlert) {
+		t.Errorf("without an alert: %v", err)
+	}
+	f.fails = ""
+	if err := o.Send(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	f.looks = 0
+	if err := o.Note(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	alias := o.Alias(first)
+	if len(f.notes[alias]) != 1 || len(f.notes) != 1 || len(f.alerts) != 1 || f.looks != 3 {
+		t.Fatalf("%d notes, %d alerts, %d looks", len(f.notes[alias]), len(f.alerts), f.looks)
+	}
+	n := f.notes[alias][0]
+	if !strings.HasPrefix(n.Note, "i-0a1b2c3d4e5f60718 in eu-west-1 failed the SSH check and was not rebooted: the brake is on\n") ||
+		!strings.Contains(n.Note, other.Refusal.Reason) || !strings.Contains(n.Note, "\nNext: ") || n.User != "firstline" || n.Source != "firstline" {
+		t.Errorf("%+v", n)
+	}
+	if strings.Contains(n.Note, "i-0c1cbf2e7abdedf75 in") {
+		t.Error("the note is about the first instance")
+	}
+	closed := func(want bool) {
+		t.Helper()
+		if got, err := o.Closed(t.Context(), alias); err != nil || got != want {
+			t.Errorf("closed: %v, %v, want %v", got, err, want)
+		}
+	}
+	closed(false)
+	f.closed[alias] = true
+	closed(true)
+	f.looks = 0
+	err := o.Note(t.Context(), second)
+	wantError(t, err, fault.InvalidInput, "the note was accepted and then not added: Alert does not exist")
+	if !errors.Is(err, ErrNoAlert) {
+		t.Errorf("it does not say that there is no alert: %v", err)
+	}
+}
+
+// Whatever leaves it open whether a note is there is an error, and says whether
+// the alert may be missing.
+func TestOpsGenieFollowsTheNote(t *testing.T) {
+	t.Parallel()
+	say := func(status int, contentType, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", contentType)
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		}
+	}
+	const accepted = `{"result":"Request will be processed","requestId":"r-1"}`
+	accept := say(http.StatusAccepted, "application/json", accepted)
+	for _, tt := range []struct {
+		name         string
+		post, status http.HandlerFunc
+		kind         fault.Kind
+		want         string
+		noAlert      bool
+	}{
+		{name: "added", post: accept, status: say(200, "application/json", `{"data":{"isSuccess":true,"status":"Added note"}}`)},
+		{name: "no such alert", post: accept, status: say(200, "application/json", `{"data":{"isSuccess":false,"status":"Alert does not exist"}}`), kind: fault.InvalidInput, want: "then not added: Alert does not exist", noAlert: true},
+		{name: "not added", post: accept, status: say(200, "application/json", `{"data":{"isSuccess":false,"status":"Something else"}}`), kind: fault.Unavailable, want: "then not added: Something else"},
+		{name: "unknown at once", post: say(404, "application/json", `{"message":"Alert does not exist","took":0.1,"requestId":"r-1"}`), kind: fault.InvalidInput, want: "HTTP 404 Not Found: Alert does not exist", noAlert: true},
+		{name: "no such path", post: say(404, "text/html", "<html>"), kind: fault.InvalidInput, want: "is the configured address right?"},
+		{name: "key may not add", post: say(403, "application/json", `{"message":"You are not authorized"}`), kind: fault.Denied, want: "let its integration create and update alerts"},
+		{name: "no request id", post: say(202, "application/json", `{"result":"Request will be processed"}`), kind: fault.Unavailable, want: "does not tell whether it was added", noAlert: true},
+		{name: "key may not read", post: accept, status: say(403, "application/json", `{"message":"You are not authorized"}`), kind: fault.Unavailable, want: "does not tell whether it was added", noAlert: true},
+		{name: "no request status", post: accept, status: say(404, "text/html", "<html>"), kind: fault.Unavailable, want: "does not tell whether it was added", noAlert: true},
+		{name: "never processed", post: accept, status: say(404, "application/json", `{"message":"Request not processed. Please try again later."}`), kind: fault.Unavailable, want: "the note was accepted and not confirmed within"},
+		{name: "server faults", post: accept, status: say(503, "text/html", "<html>"), kind: fault.Unavailable, want: "the note was accepted and not confirmed within"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				o := &OpsGenie{Key: secretOf(testKey), BaseURL: "https://pager.example", HTTP: direct(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					switch got := r.Method + " " + r.URL.RequestURI(); got {
+					case "POST /v2/alerts/firstline%2Fbrake%2F123456789012:eu-west-1/notes?identifierType=alias":
+						tt.post(w, r)
+					case "GET /v2/alerts/requests/r-1":
+						tt.status(w, r)
+					default:
+						t.Error(got)
+					}
+				}))}
+				start := time.Now()
+				err := o.Note(t.Context(), message(t, "brake"))
+				wantError(t, err, tt.kind, tt.want)
+				if errors.Is(err, ErrNoAlert) != tt.noAlert {
+					t.Errorf("no alert: %v: %v", !tt.noAlert, err)
+				}
+				if took := time.Since(start); took > defaultFollow {
+					t.Errorf("it took %s", took)
+				}
+			})
+		})
+	}
+}
+
+func TestOpsGenieNoteWithoutAlert(t *testing.T) {
+	t.Parallel()
+	nobody := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		t.Errorf("it called %s", r.URL)
+		return nil, io.EOF
+	})}
+	o := &OpsGenie{Key: secretOf(testKey), BaseURL: "us", HTTP: nobody}
+	m := message(t, "brake")
+	m.Incident = &incident.Incident{}
+	err := o.Note(t.Context(), m)
+	wantError(t, err, fault.InvalidInput, "no alias")
+	if !errors.Is(err, ErrNoAlert) {
+		t.Errorf("it does not say so: %v", err)
+	}
+	o.BaseURL = "http://pager.example"
+	wantError(t, o.Note(t.Context(), message(t, "brake")), fault.InvalidInput, "want us, eu, jsm")
+	_, err = o.Closed(t.Context(), "a")
+	wantError(t, err, fault.InvalidInput, "want us, eu, jsm")
+	o.BaseURL = "us"
+	_, err = o.Closed(t.Context(), "")
+	wantError(t, err, fault.InvalidInput, "the alias is empty")
+}
+
+// An alert counts as closed only on the pager's own word.
+func TestOpsGenieClosed(t *testing.T) {
+	t.Parallel()
+	const gone = `{"message":"Alert does not exist","took":0.1,"requestId":"r-1"}`
+	for _, tt := range []struct {
+		name        string
+		base        string // us unless said
+		status      int
+		contentType string // JSON unless said
+		body        string
+		closed      bool
+		kind        fault.Kind
+		want        string
+	}{
+		{name: "open", status: 200, body: `{"data":{"status":"open","acknowledged":false},"requestId":"r-1"}`},
+		{name: "acknowledged", status: 200, body: `{"data":{"status":"open","acknowledged":true},"requestId":"r-1"}`},
+		{name: "closed", status: 200, body: `{"data":{"status":"closed"},"requestId":"r-1"}`, closed: true},
+		{name: "closed, in capitals", status: 200, body: `{"data":{"status":"CLOSED"}}`, closed: true},
+		{name: "another state", status: 200, body: `{"data":{"status":"snoozed"}}`},
+		{name: "gone", status: 404, body: gone, closed: true},
+		{name: "not found by something else", status: 404, body: `{"message":"no route"}`, kind: fault.InvalidInput, want: "is the configured address right?"},
+		{name: "not found, a page", status: 404, contentType: "text/html", body: "<html>", kind: fault.InvalidInput, want: "is the configured address right?"},
+		{name: "not found, a page with JSON", status: 404, contentType: "text/html", body: gone, kind: fault.InvalidInput, want: "HTTP 404"},
+		{name: "no state", status: 200, body: `{"data":{},"requestId":"r-1"}`, kind: fault.Unavailable, want: "does not say"},
+		{name: "state of another type", status: 200, body: `{"data":{"status":7}}`, kind: fault.Unavailable, want: "does not say"},
+		{name: "a list", status: 200, body: `{"data":[{"status":"closed"}]}`, kind: fault.Unavailable, want: "does not say"},
+		{name: "accepted", status: 202, body: `{"requestId":"r-1"}`, kind: fault.Unavailable, want: "does not say"},
+		{name: "denied", status: 403, body: `{"message":"You are not authorized"}`, kind: fault.Denied, want: "let its integration read alerts"},
+		{name: "unavailable", status: 503, body: `{}`, kind: fault.Unavailable, want: "HTTP 503"},
+		{name: "jsm, not found", base: "jsm", status: 404, body: gone, kind: fault.InvalidInput, want: "does not tell"},
+		{name: "jsm by its address", base: urlJSM + "/", status: 405, body: `{}`, kind: fault.InvalidInput, want: "does not tell"},
+		{name: "jsm, not implemented", base: "jsm", status: 501, body: `{}`, kind: fault.InvalidInput, want: "does not tell"},
+		{name: "jsm, open", base: "jsm", status: 200, body: `{"data":{"status":"open"}}`},
+		{name: "jsm, closed", base: "jsm", status: 200, body: `{"data":{"status":"closed"}}`, closed: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := &OpsGenie{Key: secretOf(testKey), BaseURL: orElse(tt.base, "us"), HTTP: direct(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if got := r.Method + " " + r.URL.RequestURI(); !strings.HasSuffix(got, "/v2/alerts/firstline%2F1%2Feu-west-1%2Fi-%C3%A4?identifierType=alias") || !strings.HasPrefix(got, "GET ") {
+					t.Error(got)
+				}
+				w.Header().Set("Content-Type", orElse(tt.contentType, "application/json"))
+				w.WriteHeader(tt.status)
+				_, _ = io.WriteString(w, tt.body)
+			}))}
+			closed, err := o.Closed(t.Context(), "firstline/1/eu-west-1/i-ä")
+			wantError(t, err, tt.kind, tt.want)
+			if closed != tt.closed {
+				t.Errorf("closed %v, want %v", closed, tt.closed)
+			}
+		})
 	}
 }

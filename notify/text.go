@@ -15,12 +15,16 @@ import (
 type outcome string
 
 const (
-	recovered   outcome = "recovered"
-	down        outcome = "down"
-	unchecked   outcome = "unchecked"
-	notRebooted outcome = "not-rebooted"
-	noIncident  outcome = "no-incident"
-	unclear     outcome = "unclear"
+	recovered     outcome = "recovered"
+	down          outcome = "down"
+	unchecked     outcome = "unchecked"
+	paused        outcome = "paused"
+	refused       outcome = "refused" // by a guard
+	braked        outcome = "brake"   // by the guard of the whole region
+	notRebooted   outcome = "not-rebooted"
+	rebootUnknown outcome = "reboot-unknown"
+	noIncident    outcome = "no-incident"
+	unclear       outcome = "unclear"
 )
 
 // Slack's limits, in characters, and ours for single texts from outside.
@@ -28,11 +32,13 @@ const (
 	limitSlackText    = 3900 // of about 4,000
 	limitSlackSection = 3000
 	limitReason       = 700
-	limitName         = 66 // of an alarm in a headline
+	limitName         = 66  // of an alarm in a headline
+	limitNumbers      = 150 // of a brake in a headline
 	maxLooks          = 14
 )
 
-// DryLabel begins whatever a dry incident says to people.
+// DryLabel begins whatever a dry incident says to people, and whatever is said of
+// an instance whose settings ask for dry runs.
 const DryLabel = "[dry run] "
 
 // fact is a labelled value.
@@ -54,6 +60,24 @@ type report struct {
 
 	deployment, instance, region, account, execution string
 	alarmName, alarmARN                              string
+	// guard is what refused the reboot. fleet says that the message belongs on the
+	// alert that the brake has for its region.
+	guard string
+	fleet bool
+	// dryTag tells an alert of a dry run from others.
+	dryTag string
+	// named are the instances that an event names which made no incident.
+	named string
+	// record is the command that shows what is kept of the incident.
+	record string
+}
+
+// entity is what an alert is about.
+func (r *report) entity() string {
+	if r.fleet {
+		return r.region
+	}
+	return r.instance
 }
 
 // describe is the one place that decides what a message says.
@@ -74,6 +98,7 @@ func describe(m Message) report {
 	var seen eventView
 	if r.outcome == noIncident {
 		seen = viewEvent(inc.Event)
+		r.named = seen.instances
 		rang.Name, rang.ARN = orElse(rang.Name, seen.alarmName), orElse(rang.ARN, seen.alarmARN)
 		rang.Reason = orElse(rang.Reason, seen.reason)
 		r.region, r.account = orElse(r.region, seen.region), orElse(r.account, seen.account)
@@ -88,13 +113,19 @@ func describe(m Message) report {
 			r.alarmName = parts[4]
 		}
 	}
-	r.links = consoleLinks(partitionOf(r.region, r.execution, r.alarmARN), r.region, r.execution, r.instance, r.alarmName)
+	// Two instances are no id, and make no link.
+	r.links = consoleLinks(partitionOf(r.region, r.execution, r.alarmARN), r.region, r.execution, orElse(r.instance, r.named), r.alarmName)
+	if inc.Refusal != nil {
+		r.guard = truncate(oneLine(inc.Refusal.Guard), 30)
+	}
+	r.fleet = r.outcome == braked && !m.Alone && !brakeNever(inc)
+	r.record = recordOf(inc)
 
 	why := reasonOf(inc.Error)
 	failed := inc.LastFailure()
 	r.headline = r.headlineFor(inc, failed)
 	r.summary = r.summaryFor(inc, failed, why, seen)
-	r.next = nextFor(r.outcome, inc, m.AlarmState)
+	r.next = r.nextFor(inc, m.AlarmState)
 	if s := alarmNow(r.outcome, inc, m.AlarmState); s != "" {
 		r.summary = append(r.summary, s)
 	}
@@ -105,13 +136,21 @@ func describe(m Message) report {
 		}
 		r.summary = append(r.summary, s+sentence(reasonOf(inc.SlackError)))
 	}
+	if inc.CloseError != nil {
+		r.summary = append(r.summary, "The incident could not be closed in its table: "+sentence(reasonOf(inc.CloseError))+" Its lease is left to the instance's next alarm, or runs out by itself.")
+	}
 	if inc.PageError != nil {
 		r.summary = slices.Insert(r.summary, 0, "Nobody was paged, as far as is known: "+sentence(reasonOf(inc.PageError)))
 		r.next = "Tell whoever is on call, and mend the pager. " + r.next
 	}
-	if inc.Dry {
+	switch {
+	case inc.Dry:
 		r.headline = DryLabel + r.headline
 		r.summary = slices.Insert(r.summary, 0, "This is a dry run: no reboot is meant, and nobody is told.")
+	case onlyDry(inc):
+		r.dryTag = "dry-run"
+		r.headline = DryLabel + r.headline
+		r.summary = slices.Insert(r.summary, 0, "This message is real. Only reboots of this instance are a dry run, by its setting reboot.dry_run.")
 	}
 	took := tookSince(inc.Execution.StartedAt, m.Now)
 	if took != "" {
@@ -120,26 +159,36 @@ func describe(m Message) report {
 	r.looks = looksOf(inc.Findings)
 	r.facts = present([]fact{
 		{"Instance", r.instance},
-		{"Named by the alarm", seen.instances},
+		{"Named by the alarm", r.named},
 		{"Region", r.region},
 		{"Account", r.account},
 		{"Deployment", r.deployment},
 		{"Alarm", truncate(r.alarmName, 255)},
 		{"Rang at", clock(rang.At)},
+		{"Event sent at", eventTime(inc)},
 		{"Alarm reason", truncate(oneLine(rang.Reason), limitReason)},
 		{"Execution", truncate(oneLine(orElse(inc.Execution.Name, inc.Execution.ID)), 200)},
+		{recordLabel(inc), r.record},
 	})
 	r.details = r.detailsFor(inc, m.AlarmState, failed, why, took)
 	return r
 }
 
 // outcomeOf derives the outcome from what the state machine left in the
-// incident. An error decides over everything; then the reboot and the answer of
-// the last check.
+// incident. What kept it from a reboot decides first, then an error, then the
+// reboot and the answer of the last check.
 func outcomeOf(inc *incident.Incident) outcome {
 	switch {
 	case inc.InstanceID == "":
 		return noIncident
+	case inc.Paused != nil && inc.Reboot == nil:
+		return paused
+	case inc.Refusal != nil && inc.Reboot == nil && inc.Refusal.Guard == incident.GuardBrake:
+		return braked
+	case inc.Refusal != nil && inc.Reboot == nil:
+		return refused
+	case maybeRebooted(inc):
+		return rebootUnknown
 	case inc.Error != nil && inc.Reboot == nil && rebootWasDue(inc):
 		return notRebooted
 	case inc.Error != nil:
@@ -157,6 +206,47 @@ func outcomeOf(inc *incident.Incident) outcome {
 func rebootWasDue(inc *incident.Incident) bool {
 	n := len(inc.Findings)
 	return n > 0 && inc.Run < 2 && !inc.Findings[n-1].Passed
+}
+
+// notAsked are the names of the errors with which the step that reboots ends when
+// EC2 has certainly not been asked, or has refused: the function says so itself,
+// or Lambda did not run it.
+var notAsked = map[string]bool{
+	"InvalidInput": true,
+	"Denied":       true,
+	"Unavailable":  true,
+
+	"Lambda.TooManyRequestsException":             true,
+	"Lambda.AccessDeniedException":                true,
+	"Lambda.ResourceNotFoundException":            true,
+	"Lambda.ResourceNotReadyException":            true,
+	"Lambda.ResourceConflictException":            true,
+	"Lambda.EC2ThrottledException":                true,
+	"Lambda.EC2UnexpectedException":               true,
+	"Lambda.ENILimitReachedException":             true,
+	"Lambda.SubnetIPAddressLimitReachedException": true,
+}
+
+// maybeRebooted reports whether the step that reboots ended with an error after
+// which nobody knows whether the instance reboots.
+func maybeRebooted(inc *incident.Incident) bool {
+	switch {
+	case inc.Error == nil || !rebootWasDue(inc):
+		return false
+	case inc.Reboot != nil:
+		return inc.Reboot.Outcome == incident.RebootUnknown
+	case inc.Dry || onlyDry(inc):
+		// EC2 is asked for a dry run only; Internal may mean that it took it for
+		// none.
+		return inc.Error.Error == "Internal"
+	}
+	return !notAsked[inc.Error.Error]
+}
+
+// onlyDry reports whether the instance's settings ask for dry runs: its incidents
+// are real, its reboots are not.
+func onlyDry(inc *incident.Incident) bool {
+	return !inc.Dry && inc.Settings != nil && inc.Settings.Reboot.DryRun
 }
 
 func (r *report) headlineFor(inc *incident.Incident, failed *checks.Finding) string {
@@ -193,8 +283,36 @@ func (r *report) headlineFor(inc *incident.Incident, failed *checks.Finding) str
 		s = who + " is down" + after
 	case unchecked:
 		s = who + " could not be checked" + after
+	case paused:
+		switch {
+		case rebootWasDue(inc):
+			s = who + failedCheck(failed) + " while paused"
+		case inc.Error != nil:
+			s = who + " could not be checked while paused"
+		default:
+			s = who + " is paused"
+		}
+	case refused:
+		s = who + failedCheck(failed) + " and was not rebooted: " + r.whyShort(inc)
+	case braked:
+		if !r.fleet {
+			s = who + failedCheck(failed) + " and was not rebooted: the brake is on"
+			if brakeNever(inc) {
+				s = strings.TrimSuffix(s, "on") + "set to 0"
+			}
+			break
+		}
+		s = "The brake is on"
+		if r.region != "" {
+			s += " in " + truncate(r.region, 24)
+		}
+		// The numbers, and not once more that it is on.
+		numbers := strings.TrimPrefix(refusalText(inc), "the region's brake is on: ")
+		s += ", " + truncate(r.instance, 40) + " not rebooted: " + truncate(numbers, limitNumbers)
 	case notRebooted:
-		s = who + " failed the " + checkName(failed.Check) + " check and could not be rebooted"
+		s = who + failedCheck(failed) + " and could not be rebooted"
+	case rebootUnknown:
+		s = who + failedCheck(failed) + "; whether it was rebooted is unknown"
 	case noIncident:
 		s = who + " could not be handled"
 	case unclear:
@@ -226,7 +344,7 @@ func (r *report) summaryFor(inc *incident.Incident, failed *checks.Finding, why 
 		} else {
 			say("The last check failed.")
 		}
-		if !inc.Reboot.WindowClosesAt.IsZero() && !inc.Dry {
+		if !inc.Reboot.WindowClosesAt.IsZero() && inc.Reboot.Outcome != incident.RebootSuppressed {
 			say("The boot window closed at %s.", clock(inc.Reboot.WindowClosesAt))
 		}
 	case unchecked:
@@ -236,11 +354,46 @@ func (r *report) summaryFor(inc *incident.Incident, failed *checks.Finding, why 
 			say("A step ended with an error: %s", sentence(why))
 		}
 		say("Whether the instance is reachable is not known.")
+	case paused:
+		if rebootWasDue(inc) {
+			say("%s", failure(failed))
+		}
+		switch next := dueCheck(inc); {
+		case inc.Error == nil:
+		case next != "":
+			say("The %s check could not tell: %s", next, sentence(why))
+		default:
+			say("A step ended with an error: %s", sentence(why))
+		}
+		if !rebootWasDue(inc) {
+			say("Whether the instance is reachable is not known.")
+		}
+		say("%s", r.pauseSentence(inc.Paused))
+		done := rebootSentence(inc)
+		if inc.Told == nil || inc.Told.Page == nil {
+			done += " Nobody was paged: the pause asks for that."
+		}
+		return append(lines, done)
+	case refused, braked:
+		if failed != nil {
+			say("%s", failure(failed))
+		}
+		say("A reboot was due and was refused (%s): %s", orElse(r.guard, "no guard is named"), sentence(refusalText(inc)))
+		if inc.Error != nil {
+			say("A step ended with an error as well: %s", sentence(why))
+		}
 	case notRebooted:
-		say("The %s check failed in run 1: %s", checkName(failed.Check), sentence(reasonText(*failed)))
+		say("%s", failure(failed))
 		say("The reboot was not possible: %s", sentence(why))
+	case rebootUnknown:
+		say("%s", failure(failed))
+		say("The step that reboots ended with an error: %s", sentence(why))
 	case noIncident:
-		say("The event that started the execution could not be turned into an incident: %s", sentence(why))
+		if couldNotOpen(inc, seen) {
+			say("The incident could not be opened: %s", sentence(why))
+		} else {
+			say("The event that started the execution could not be turned into an incident: %s", sentence(why))
+		}
 		if seen.problem != "" {
 			say("%s", seen.problem)
 		}
@@ -253,6 +406,12 @@ func (r *report) summaryFor(inc *incident.Incident, failed *checks.Finding, why 
 
 func rebootSentence(inc *incident.Incident) string {
 	reboot := inc.Reboot
+	if reboot == nil && maybeRebooted(inc) {
+		return "It is unknown whether a reboot was made: the step that makes it did not come to its end."
+	}
+	if reboot == nil && inc.RebootError != nil {
+		return "No reboot was made, as far as is known: the table that would tell does not answer."
+	}
 	if reboot == nil {
 		return "No reboot was made."
 	}
@@ -268,9 +427,13 @@ func rebootSentence(inc *incident.Incident) string {
 		}
 		return s + "."
 	case incident.RebootSuppressed:
+		if onlyDry(inc) {
+			return "No reboot was made: one was suppressed" + at + ", which EC2 would have made."
+		}
 		return "A reboot was suppressed" + at + "; EC2 would have made it."
 	case incident.RebootUnknown:
-		return "A reboot was tried" + at + "; its outcome is unknown, since the answer got lost" + lostHow(inc.RebootError) + "."
+		// It was reserved, and may not have come to the call.
+		return "A reboot was begun" + at + "; its outcome is unknown, since the answer got lost" + lostHow(inc.RebootError) + "."
 	}
 	return "A reboot is recorded" + at + "; its outcome is unknown."
 }
@@ -304,8 +467,9 @@ func alarmNow(o outcome, inc *incident.Incident, state string) string {
 	return ""
 }
 
-func nextFor(o outcome, inc *incident.Incident, state string) string {
-	switch o {
+// nextFor is what to do, for somebody who knows no more than the message.
+func (r *report) nextFor(inc *incident.Incident, state string) string {
+	switch r.outcome {
 	case recovered:
 		watched, used := "what the alarm watches", "made the alarm ring"
 		if watchesCPU(inc) {
@@ -316,11 +480,29 @@ func nextFor(o outcome, inc *incident.Incident, state string) string {
 		}
 		return "Find out what " + used + ": read the instance's logs and metrics from before the reboot."
 	case down:
+		if onlyDry(inc) && inc.Reboot.Outcome == incident.RebootSuppressed {
+			return "Look at the instance and reboot it yourself if that is right: its setting reboot.dry_run leaves that to people."
+		}
 		return "Read the instance's system log and status checks in the console. Stopping and starting it moves it to other hardware, and changes a public IPv4 address that is not an Elastic IP."
+	case paused:
+		return "Nothing, if the work behind the pause explains it; else look at the instance now. When the work is done, end the pause: " + r.resume(inc.Paused.Scope) + "."
+	case refused:
+		return r.nextRefused(inc)
+	case braked:
+		if brakeNever(inc) {
+			return "Look at the instance and reboot it yourself if that is right: a brake of 0 leaves that to people."
+		}
+		further := "All that it holds back"
+		if r.fleet {
+			further = "Further instances come as notes on the brake's alert; all"
+		}
+		return "Look at the instance yourself, and find out first what these instances have in common: a network fault or a bad deployment looks like this, and reboots cure neither. " + further + " are in: " + r.incidents(false) + "."
 	case notRebooted:
 		return "Look at the instance and reboot it yourself if that is right; the error says what kept us from it."
+	case rebootUnknown:
+		return "Look whether the instance has rebooted (the system log in the console, or its uptime) before you reboot it yourself."
 	case noIncident:
-		return "Look at the alarm and its instance yourself, then mend what the error names."
+		return nextWithout(inc)
 	case unclear:
 		return "Look at the instance yourself, and at the execution for what happened."
 	}
@@ -348,8 +530,18 @@ func (r *report) detailsFor(inc *incident.Incident, state string, failed *checks
 		check, checkReason = oneLine(failed.Check), reasonText(*failed)
 	}
 	reboot := "none"
+	if inc.Reboot != nil || maybeRebooted(inc) {
+		reboot = "unknown"
+	}
 	if inc.Reboot != nil {
-		reboot = orElse(oneLine(inc.Reboot.Outcome), "unknown")
+		reboot = orElse(oneLine(inc.Reboot.Outcome), reboot)
+	}
+	whyRefused, pausedUntil, pausedBy := "", "", ""
+	if inc.Refusal != nil {
+		whyRefused = refusalText(inc)
+	}
+	if inc.Paused != nil {
+		pausedUntil, pausedBy = clock(inc.Paused.Until), oneLine(inc.Paused.By)
 	}
 	if inc.Error == nil {
 		why = ""
@@ -366,12 +558,18 @@ func (r *report) detailsFor(inc *incident.Incident, state string, failed *checks
 		{"failedCheck", check},
 		{"failedReason", checkReason},
 		{"reboot", reboot},
+		{"guard", r.guard},
+		{"refusal", whyRefused},
+		{"pausedUntil", pausedUntil},
+		{"pausedBy", pausedBy},
+		{"namedInstances", r.named},
 		{"alarm", r.alarmName},
 		{"alarmArn", r.alarmARN},
 		{"alarmState", oneLine(state)},
 		{"execution", r.execution},
 		{"took", took},
 		{"slackError", errorName(inc.SlackError)},
+		{"record", r.record},
 	}
 	for _, l := range r.links {
 		d = append(d, fact{strings.ToLower(l.label) + "Url", l.url})

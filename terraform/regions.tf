@@ -51,6 +51,8 @@ module "ap-northeast-1" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -83,6 +85,8 @@ module "ap-northeast-2" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -115,6 +119,8 @@ module "ap-northeast-3" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -147,6 +153,8 @@ module "ap-south-1" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -179,6 +187,8 @@ module "ap-southeast-1" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -211,6 +221,8 @@ module "ap-southeast-2" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -243,6 +255,8 @@ module "ca-central-1" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -275,6 +289,8 @@ module "eu-central-1" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -307,6 +323,8 @@ module "eu-north-1" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -339,6 +357,8 @@ module "eu-west-1" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -371,6 +391,8 @@ module "eu-west-2" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -403,6 +425,8 @@ module "eu-west-3" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -435,6 +459,8 @@ module "sa-east-1" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -467,6 +493,8 @@ module "us-east-1" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -499,6 +527,8 @@ module "us-east-2" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -531,6 +561,8 @@ module "us-west-1" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
@@ -563,6 +595,8 @@ module "us-west-2" {
   slack                     = local.deployment.slack
   opsgenie                  = local.deployment.opsgenie
   function                  = local.deployment.function
+  brake                     = local.deployment.brake
+  sweep                     = local.deployment.sweep
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token

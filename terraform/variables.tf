@@ -6,7 +6,7 @@
 # modules/settings checks every key and value and hands on typed objects.
 
 variable "regions" {
-  description = "What to watch: region => { instances = { instance id => overrides }, vpc = { subnet_ids, security_group_ids, ipv6 } }. Sections of an instance: url, route53, ssh, boot, alarm."
+  description = "What to watch: region => { instances = { instance id => overrides }, vpc = { subnet_ids, security_group_ids, ipv6 } }. Sections of an instance: url, route53, ssh, boot, reboot, alarm."
   type        = any
 
   validation {
@@ -39,6 +39,18 @@ variable "opsgenie" {
 
 variable "function" {
   description = "Shape of the Lambda function: { package, architecture, memory_mb, timeout_seconds, log_retention_days, log_level, managed_policies }."
+  type        = any
+  default     = {}
+}
+
+variable "brake" {
+  description = "The most reboots of a region: { in_flight, per_hour }, at once (default 2) and in an hour (default 6), each up to 1000. Beyond it somebody is paged instead. 0 is never: then no instance of any region is rebooted."
+  type        = any
+  default     = {}
+}
+
+variable "sweep" {
+  description = "How often alarms are looked for that stay on without an incident: { every_minutes }, 1 to 60, default 5."
   type        = any
   default     = {}
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ import (
 	"firstline/handler"
 	"firstline/internal/definition"
 	"firstline/internal/fault"
+	"firstline/internal/guard"
 	"firstline/internal/incident"
 	"firstline/internal/toolchain"
 )
@@ -88,9 +90,27 @@ func TestDefinitionNamesStepsAndErrorsThatExist(t *testing.T) {
 			}
 		}
 	}
+	// What the state machine does not call: the schedule and the operator's
+	// command do.
+	callers := map[string]string{
+		"sweep":    filepath.Join("terraform", "modules", "trigger", "main.tf"),
+		"baseline": filepath.Join("internal", "probe", "verify.go"),
+	}
 	for _, step := range handler.Steps() {
-		if !used[step] {
+		if used[step] {
+			continue
+		}
+		file, ok := callers[step]
+		if !ok {
 			t.Errorf("no state uses the step %q", step)
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(root(t), file)) //nolint:gosec // the project's own file
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), strconv.Quote(step)) {
+			t.Errorf("%s does not name the step %q", file, step)
 		}
 	}
 }
@@ -145,8 +165,11 @@ func TestEveryTaskIsBoundedRetriedAndCaught(t *testing.T) {
 	}
 }
 
-// An operator must never have to ask whether the automation asked EC2 twice.
-func TestOnlyOneTaskAsksForARebootAndNotBlindlyAgain(t *testing.T) {
+// An operator must never have to ask whether the automation asked EC2 twice. The
+// one Task may be tried again, since the function finds its own reservation of
+// the reboot then (handler/reboot.go); TestEveryPath shows that no path comes to
+// it twice.
+func TestOnlyOneTaskAsksForAReboot(t *testing.T) {
 	d := read(t)
 	var asking []string
 	for name, s := range d.States {
@@ -154,24 +177,31 @@ func TestOnlyOneTaskAsksForARebootAndNotBlindlyAgain(t *testing.T) {
 			asking = append(asking, name)
 		}
 	}
-	slices.Sort(asking)
-	// "Record the reboot" is entered with a reboot in the incident, and the
-	// function never asks EC2 for a second one (handler/reboot.go).
-	if diff := cmp.Diff([]string{"Reboot instance", "Record the reboot"}, asking); diff != "" {
+	if diff := cmp.Diff([]string{"Reboot instance"}, asking); diff != "" {
 		t.Errorf("Tasks with the step reboot (-want +got):\n%s", diff)
 	}
-	s := d.States["Reboot instance"]
-	if len(s.Retry) == 0 {
-		t.Error("a throttled EC2 is not asked again")
+}
+
+// Every Task is retried alike; a few are worth more patience.
+func TestEveryTaskIsRetriedAlike(t *testing.T) {
+	patience := map[string]definition.Retrier{
+		"Check Route 53": {MaxAttempts: aws.Int(10), MaxDelaySeconds: 30}, // five requests a second for the whole account
+		"Tell Slack":     {MaxAttempts: aws.Int(10), MaxDelaySeconds: 45},
+		"Page":           {MaxAttempts: aws.Int(10), MaxDelaySeconds: 60},
 	}
-	for _, r := range s.Retry {
-		for _, e := range r.ErrorEquals {
-			switch e {
-			case string(fault.Unavailable), "Lambda.TooManyRequestsException", "Lambda.EC2ThrottledException", "Lambda.EC2UnexpectedException",
-				"Lambda.ENILimitReachedException", "Lambda.ResourceConflictException", "Lambda.ResourceNotReadyException", "Lambda.SubnetIPAddressLimitReachedException":
-			default:
-				t.Errorf("retried after %s, after which the function may have asked EC2 already", e)
+	d := read(t)
+	for name, s := range d.States {
+		if s.Type != "Task" {
+			continue
+		}
+		want := slices.Clone(d.States[d.StartAt].Retry)
+		for n, r := range want {
+			if p, ok := patience[name]; ok && slices.Contains(r.ErrorEquals, string(fault.Unavailable)) {
+				want[n].MaxAttempts, want[n].MaxDelaySeconds = p.MaxAttempts, p.MaxDelaySeconds
 			}
+		}
+		if diff := cmp.Diff(want, s.Retry); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }
@@ -201,8 +231,8 @@ func TestEverythingButTheWindowFitsTheExecution(t *testing.T) {
 	total := backOff("Open incident", "Lambda.ResourceNotReadyException") + backOff("Open incident", "Lambda.TooManyRequestsException")
 	var hanging time.Duration
 	for _, name := range []string{
-		"Open incident", "Check URL", "Check Route 53", "Check SSH", "Reboot instance", "Record the reboot",
-		"Check URL", "Check Route 53", "Check SSH", "Tell Slack", "Page", "Tell Slack instead",
+		"Open incident", "Check URL", "Check Route 53", "Check SSH", "Reboot instance",
+		"Check URL", "Check Route 53", "Check SSH", "Tell Slack", "Page", "Tell Slack instead", "Close incident",
 	} {
 		s, ok := d.States[name]
 		if !ok {
@@ -314,7 +344,7 @@ func TestNoStateForgetsAnIncident(t *testing.T) {
 				}
 				continue
 			}
-			if path, ok := strings.CutPrefix(aws.ToString(s.ResultPath), "$."); !ok || path != "reboot" && path != "recovery" {
+			if path, ok := strings.CutPrefix(aws.ToString(s.ResultPath), "$."); !ok || path != "recovery" {
 				t.Errorf("%s: it writes to %q", name, aws.ToString(s.ResultPath))
 			}
 		default:
@@ -337,9 +367,12 @@ func testPathsOfTheDefinition(t *testing.T, source string) {
 	// What the function itself makes of an alarm, and of a reboot.
 	h := &handler.Handler{
 		Region: "eu-west-1", Log: slog.New(slog.DiscardHandler),
-		SSM: func(context.Context) (handler.ParameterGetter, error) { return emptySettings{}, nil },
-		EC2: func(context.Context) (handler.Rebooter, error) { return running{}, nil },
-		URL: failing{},
+		SSM:    func(context.Context) (handler.ParameterGetter, error) { return emptySettings{}, nil },
+		EC2:    func(context.Context) (handler.Rebooter, error) { return running{}, nil },
+		Guards: func(context.Context) (handler.Guards, error) { return letting{}, nil },
+		URL:    failing{},
+
+		ExecutionTimeout: 3 * time.Hour, Brake: &guard.Limits{InFlight: 1, PerHour: 1},
 	}
 	invoke := func(step string, rest map[string]any) json.RawMessage {
 		t.Helper()
@@ -359,7 +392,9 @@ func testPathsOfTheDefinition(t *testing.T, source string) {
 		t.Fatal(err)
 	}
 	event = bytes.Replace(event, []byte(incident.SourceAlarm), []byte(source), 1)
-	opened := invoke("open", map[string]any{"event": json.RawMessage(event), "execution": incident.Execution{ID: "arn", Name: "n"}})
+	// A reboot follows on fresh events only.
+	event = regexp.MustCompile(`("time": *")[^"]*"`).ReplaceAll(event, []byte("${1}"+time.Now().UTC().Format(time.RFC3339)+`"`))
+	opened := invoke("open", map[string]any{"event": json.RawMessage(event), "execution": incident.Execution{ID: "arn", Name: "n", StartedAt: time.Now()}})
 	looked := invoke("url", map[string]any{"incident": opened})
 	raw := invoke("reboot", map[string]any{"incident": looked})
 	var tree map[string]any
@@ -369,38 +404,70 @@ func testPathsOfTheDefinition(t *testing.T, source string) {
 	if err := json.Unmarshal(raw, &tree); err != nil {
 		t.Fatal(err)
 	}
-	var paths []string
+	var compared, asked []string
 	var fromChoices func([]definition.Choice)
 	fromChoices = func(cs []definition.Choice) {
 		for _, c := range cs {
-			paths = append(paths, c.Variable, c.TimestampGreaterThanEqualsPath)
+			if c.IsPresent != nil {
+				asked = append(asked, c.Variable)
+			} else {
+				compared = append(compared, c.Variable, c.TimestampGreaterThanEqualsPath)
+			}
 			fromChoices(c.And)
 		}
 	}
 	for _, s := range read(t).States {
-		paths = append(paths, s.SecondsPath)
+		compared = append(compared, s.SecondsPath)
 		fromChoices(s.Choices)
-	}
-	checked := 0
-	for _, p := range paths {
-		path, ok := strings.CutPrefix(p, "$.")
-		if !ok {
-			continue
+		for _, c := range s.Catch {
+			asked = append(asked, c.ResultPath)
 		}
-		checked++
-		var at any = tree
-		for key := range strings.SplitSeq(path, ".") {
-			m, ok := at.(map[string]any)
-			if !ok || m[key] == nil {
-				t.Errorf("%s does not exist in an incident", p)
-				break
+	}
+	// What is only asked for is a field that an incident may have.
+	whole := fullIncident(t)
+	for _, in := range []struct {
+		what  string
+		tree  map[string]any
+		paths []string
+		least int
+	}{
+		{"the incident that the function returned", tree, compared, 5},
+		{"an incident that has everything", whole, asked, 8},
+	} {
+		checked := map[string]bool{}
+		for _, p := range in.paths {
+			if !strings.HasPrefix(p, "$.") || checked[p] {
+				continue
 			}
-			at = m[key]
+			checked[p] = true
+			if value, ok := lookUp(in.tree, p); !ok || value == nil {
+				t.Errorf("%s does not exist in %s", p, in.what)
+			}
+		}
+		if len(checked) < in.least {
+			t.Errorf("the definition reads %d paths of %s: the test looks at the wrong fields", len(checked), in.what)
 		}
 	}
-	if checked == 0 {
-		t.Error("the definition reads nothing of an incident: the test looks at the wrong fields")
+}
+
+// fullIncident is an incident that has every field, as Step Functions sees it.
+func fullIncident(t *testing.T) map[string]any {
+	t.Helper()
+	now, failed := time.Now(), &incident.Error{Error: "Denied"}
+	raw, err := json.Marshal(incident.Incident{
+		Alarm: &incident.Alarm{}, Settings: &incident.Settings{}, Reboot: &incident.Reboot{At: now, WindowClosesAt: now},
+		Recovery: &incident.Recovery{Since: &now}, HandledBy: &incident.Execution{ID: "arn"}, Paused: &incident.Pause{Until: now},
+		Refusal: &incident.Refusal{Guard: incident.GuardBrake}, Told: &incident.Told{Slack: &now, Page: &now},
+		Error: failed, RebootError: failed, SlackError: failed, PageError: failed, CloseError: failed,
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	var tree map[string]any
+	if err := json.Unmarshal(raw, &tree); err != nil {
+		t.Fatal(err)
+	}
+	return tree
 }
 
 // emptySettings is an SSM whose parameters say nothing: defaults throughout.
@@ -426,11 +493,65 @@ func (running) RebootInstances(_ context.Context, in *ec2.RebootInstancesInput, 
 	return &ec2.RebootInstancesOutput{}, nil
 }
 
+func (running) DescribeInstanceStatus(context.Context, *ec2.DescribeInstanceStatusInput, ...func(*ec2.Options)) (*ec2.DescribeInstanceStatusOutput, error) {
+	ok := &ec2types.InstanceStatusSummary{Status: ec2types.SummaryStatusOk}
+	return &ec2.DescribeInstanceStatusOutput{InstanceStatuses: []ec2types.InstanceStatus{{SystemStatus: ok, InstanceStatus: ok}}}, nil
+}
+
+func (running) GetConsoleOutput(context.Context, *ec2.GetConsoleOutputInput, ...func(*ec2.Options)) (*ec2.GetConsoleOutputOutput, error) {
+	return &ec2.GetConsoleOutputOutput{}, nil
+}
+
+// letting are guards that let everything pass. What is not here is not called.
+type letting struct{ handler.Guards }
+
+func (letting) Open(context.Context, *incident.Incident, time.Time, func(context.Context, incident.Execution) bool) (*incident.Execution, *incident.Pause, error) {
+	return nil, nil, nil
+}
+
+func (letting) Look(context.Context, *incident.Incident) (*time.Time, *incident.Pause, error) {
+	return nil, nil, nil
+}
+
+func (letting) KeepEvidence(context.Context, *incident.Incident, guard.Evidence) error { return nil }
+
+func (letting) Reserve(context.Context, *incident.Incident, checks.Finding, guard.Limits) (*time.Time, *incident.Refusal, error) {
+	return nil, nil, nil
+}
+
 // failing is a check that never passes.
 type failing struct{}
 
 func (failing) Check(context.Context, string, checks.URLSettings) (checks.Finding, error) {
 	return checks.Finding{Check: checks.NameURL, At: time.Now()}, nil
+}
+
+// The dashboard draws what the function counts.
+func TestDashboardKnowsGuardsAndChecks(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root(t), "terraform", "modules", "monitor", "main.tf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for list, want := range map[string][]string{
+		"checks": {checks.NameURL, checks.NameRoute53, checks.NameSSH},
+		"guards": {
+			incident.GuardPause, incident.GuardFreshness, incident.GuardState, incident.GuardBaseline,
+			incident.GuardCoolDown, incident.GuardBudget, incident.GuardBrake, incident.GuardLease,
+		},
+	} {
+		m := regexp.MustCompile(`(?m)^  ` + list + ` += (\[.*\])$`).FindSubmatch(text)
+		if m == nil {
+			t.Errorf("modules/monitor has no list %s", list)
+			continue
+		}
+		var got []string
+		if err := json.Unmarshal(m[1], &got); err != nil {
+			t.Errorf("%s: %v", list, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", list, diff)
+		}
+	}
 }
 
 func TestREADMEDrawsTheDefinition(t *testing.T) {

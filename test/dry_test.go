@@ -23,7 +23,10 @@ import (
 )
 
 // patience is the boot window of the dry stories: none of them waits for it.
-var patience = map[string]any{"boot": map[string]any{"first_look_seconds": 300, "interval_seconds": 60, "window_seconds": 3600}}
+var patience = map[string]any{
+	"boot":   map[string]any{"first_look_seconds": 300, "interval_seconds": 60, "window_seconds": 3600},
+	"reboot": map[string]any{"cool_down_seconds": 3600}, // at least the window
+}
 
 // dryStories are rehearsals: no reboot and no message, whatever comes of them.
 func dryStories() []story {
@@ -120,18 +123,7 @@ func rehearse(t *testing.T, w *stage.World, region, id string, executions *start
 	ctx, cancel := context.WithTimeout(t.Context(), longEnough)
 	defer cancel()
 	alarm := "firstline-cpu-" + id
-	detail, err := json.Marshal(map[string]any{
-		"alarmName": alarm,
-		"configuration": map[string]any{"metrics": []any{map[string]any{
-			"id": "m1", "returnData": true,
-			"metricStat": map[string]any{
-				"metric": map[string]any{"namespace": "AWS/EC2", "name": "CPUUtilization", "dimensions": map[string]any{"InstanceId": id}},
-				"period": 300, "stat": "Maximum",
-			},
-		}}},
-		"previousState": map[string]any{"value": "OK"},
-		"state":         map[string]any{"value": "ALARM", "reason": "A rehearsal.", "timestamp": time.Now().UTC().Format("2006-01-02T15:04:05.000+0000")},
-	})
+	detail, err := json.Marshal(alarmDetail(id, time.Now()))
 	if err != nil {
 		t.Fatal(err)
 	}

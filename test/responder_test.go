@@ -110,7 +110,7 @@ func TestErrorNamesLeaveTheBinary(t *testing.T) {
 		t.Fatal(err)
 	}
 	event := strings.TrimSpace(string(sample))
-	// An SSM that answers as told.
+	// A DynamoDB and an SSM that answer as told.
 	ssm := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
@@ -185,6 +185,7 @@ func play(t *testing.T, binary, endpoint string, payloads []string) []functionEr
 	cmd.Env = []string{
 		"AWS_LAMBDA_RUNTIME_API=" + strings.TrimPrefix(server.URL, "http://"), "AWS_REGION=eu-west-1", "AWS_ENDPOINT_URL=" + endpoint,
 		"AWS_ACCESS_KEY_ID=very-secret-id", "AWS_SECRET_ACCESS_KEY=very-secret-key", "FIRSTLINE_SETTINGS_PATH=/firstline/instances/",
+		"FIRSTLINE_TABLE=firstline-incidents", "FIRSTLINE_EXECUTION_TIMEOUT_SECONDS=10800",
 	}
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output

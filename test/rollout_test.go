@@ -773,7 +773,7 @@ func (r *rollout) verification(wrong map[string]string, regions ...string) map[s
 	want := map[string]string{}
 	for _, region := range regions {
 		for check, result := range map[string]probe.Result{
-			"url": probe.Passed, "route53": probe.Skipped, "ssh": probe.Passed, "reboot": probe.Passed,
+			"url": probe.Passed, "route53": probe.Skipped, "ssh": probe.Passed, "reboot": probe.Passed, "baseline": probe.Passed,
 		} {
 			want[region+" "+r.instances[region].ID+" "+check] = string(result)
 		}

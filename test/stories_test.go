@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	dynamotypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
@@ -52,6 +54,8 @@ type scene struct {
 	i *stage.Instance
 	// healthCheck is the id of the instance's health check, if it has one.
 	healthCheck string
+	// rang is when the instance's alarm rang last.
+	rang time.Time
 	// faults are those that the story asked for: each must have struck.
 	faults []*localaws.Injected
 	// slackDown and pagerDown break a service for this instance alone.
@@ -75,6 +79,11 @@ type story struct {
 	set     func(*scene)
 	// dry stories are rehearsed: no alarm rings, an event of a canary enters.
 	dry bool
+	// unlearned leaves the instance without a baseline.
+	unlearned bool
+	// act plays a story of more than one incident, in place of set and of all
+	// that must come of it.
+	act func(*testing.T, *scene, *started)
 	// slow stories go through every retry: minutes, of which nearly all is
 	// waiting.
 	slow bool
@@ -105,7 +114,7 @@ func reports(n int) []localaws.Observation {
 }
 
 func stories() []story {
-	return slices.Concat(realStories(), dryStories())
+	return slices.Concat(realStories(), dryStories(), guardStories())
 }
 
 func realStories() []story {
@@ -196,11 +205,15 @@ func realStories() []story {
 		{name: "Lambda throttles every step for a moment", set: func(s *scene) {
 			s.breakCalls(localaws.Fault{Service: "lambda", Action: "Invoke", Contains: s.i.ID, Status: 429, Code: "TooManyRequestsException", Times: 3})
 		}, end: silently},
-		{name: "the function is killed as it is to reboot", region: other, set: func(s *scene) {
+		{name: "the function is killed before it reboots", region: other, set: func(s *scene) {
 			_ = s.i.SetHTTP(stage.Refuse)
-			// Of the stories of this region only this one reboots.
-			s.breakCalls(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: `"step": "reboot"`, Code: "Sandbox.Timedout", Times: 1})
-		}, end: paged, pages: 1, says: []string{"unknown", "Sandbox.Timedout"}},
+			s.breakCalls(localaws.Fault{Service: "ec2", Action: "RebootInstances", During: []string{`"step":"reboot"`, s.i.ID}, Kill: localaws.KillBefore, Code: "Sandbox.Timedout", Times: 1})
+		}, end: paged, pages: 1, says: []string{"unknown"}},
+		{name: "the function is killed after it rebooted", region: other, set: func(s *scene) {
+			_ = s.i.SetHTTP(stage.Refuse)
+			s.i.OnReboot(stage.CuredBy(time.Second))
+			s.breakCalls(localaws.Fault{Service: "ec2", Action: "RebootInstances", During: []string{`"step":"reboot"`, s.i.ID}, Kill: localaws.KillAfter, Times: 1})
+		}, end: recovered, reboots: 1, slack: 1, says: []string{"unknown"}},
 		{name: "the function is killed while it pages", region: other, set: func(s *scene) {
 			s.AWS.SetPublicAddress(s.i.ID, "")
 			s.breakCalls(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: `"step": "opsgenie"`, Code: "Runtime.ExitError", Times: 1})
@@ -264,7 +277,7 @@ func TestStories(t *testing.T) {
 	all := stories()
 	scenes := make([]*scene, len(all))
 	overrides := map[string]map[string]any{}
-	var instances []*stage.Instance
+	var instances, learned []*stage.Instance
 	for n, s := range all {
 		region := s.region
 		if region == "" {
@@ -286,13 +299,19 @@ func TestStories(t *testing.T) {
 			overrides[i.ID] = map[string]any{"url": map[string]any{"address": fmt.Sprintf("http://%s:%d/healthz", i.Address, stage.HTTPPort)}}
 		}
 		instances = append(instances, i)
+		if !s.unlearned {
+			learned = append(learned, i)
+		}
 	}
-	// Its region's secret is everybody's, so its story is played alone.
-	keyless, err := w.AddInstance(t.Context(), other)
-	if err != nil {
-		t.Fatal(err)
+	// What they do concerns a whole region, so their stories are played alone.
+	var keyless, standing, watched *stage.Instance
+	for _, i := range []**stage.Instance{&keyless, &standing, &watched} {
+		var err error
+		if *i, err = w.AddInstance(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+		instances, learned = append(instances, *i), append(learned, *i)
 	}
-	instances = append(instances, keyless)
 	dir, err := w.CopyRoot(w.Variables(overrides, instances...))
 	if err != nil {
 		t.Fatal(err)
@@ -305,6 +324,7 @@ func TestStories(t *testing.T) {
 			t.Errorf("terraform plan -detailed-exitcode: %d, want 0", code)
 		}
 	})
+	learn(t, w, learned...)
 	executions := &started{}
 	t.Run("story", func(t *testing.T) {
 		for n, s := range all {
@@ -325,6 +345,9 @@ func TestStories(t *testing.T) {
 		})
 	})
 	t.Run("a dry incident without the pager's key", func(t *testing.T) { rehearseWithoutKey(t, w, keyless, executions) })
+	t.Run("a region that is paused", func(t *testing.T) { playPausedRegion(t, w, dir, keyless, executions) })
+	t.Run("alarms that stay", func(t *testing.T) { playStandingAlarms(t, w, standing, watched, executions) })
+	t.Run("incidents", func(t *testing.T) { playCommands(t, w, dir, standing) })
 	// From here on the machine has little to do, and the tests of the root may
 	// go on meanwhile.
 	t.Parallel()
@@ -394,50 +417,103 @@ func (s *started) add(arn, region string) {
 // play rings the instance's alarm and asserts what comes of it.
 func (s story) play(t *testing.T, sc *scene, executions *started) {
 	sc.t = t
+	if s.act != nil {
+		s.act(t, sc, executions)
+		sc.struck(t)
+		return
+	}
 	s.set(sc)
 	var e ending
 	if s.dry {
 		e = rehearse(t, sc.World, sc.i.Region, sc.i.ID, executions)
 		s.checkDry(t, sc, e)
 	} else {
-		e = ring(t, sc.World, sc.i.Region, "firstline-cpu-"+sc.i.ID, executions)
+		e = sc.ring(t, executions)
 	}
-	if e.last != s.end {
-		t.Errorf("ended in %q (%s), want %q", e.last, e.status, s.end)
+	sc.struck(t)
+	says := s.says
+	if s.dry {
+		says = nil // there is no message
 	}
-	for n, f := range sc.faults {
+	sc.expect(t, e, s.end, tally{s.reboots, s.slack, s.pages}, says...)
+}
+
+// ring rings the instance's alarm.
+func (s *scene) ring(t *testing.T, executions *started) ending {
+	t.Helper()
+	s.nextSecond()
+	return ring(t, s.World, s.i.Region, "firstline-cpu-"+s.i.ID, executions)
+}
+
+// nextSecond waits until this second is not that of the instance's last ring: an
+// event tells whole seconds, and another one of the same second is taken for the
+// same delivered twice.
+func (s *scene) nextSecond() {
+	if wait := time.Until(s.rang.Truncate(time.Second).Add(time.Second)); wait > 0 {
+		time.Sleep(wait)
+	}
+	s.rang = time.Now()
+}
+
+// struck asserts that every fault of the story broke a call.
+func (s *scene) struck(t *testing.T) {
+	t.Helper()
+	for n, f := range s.faults {
 		if f.Hits() == 0 {
 			t.Errorf("fault %d of the story never struck", n+1)
 		}
 	}
+}
+
+// tally is what has come of an instance so far: how often EC2 was asked to
+// reboot it, and how many messages and pages speak of it.
+type tally struct{ reboots, slack, pages int }
+
+// expect asserts how an incident ended, what has come of its instance up to now,
+// and what the latest message says.
+func (s *scene) expect(t *testing.T, e ending, end string, want tally, says ...string) {
+	t.Helper()
+	if e.last != end {
+		t.Errorf("ended in %q (%s), want %q", e.last, e.status, end)
+	}
 	asked := 0
-	for _, r := range sc.AWS.Reboots() {
-		if r.InstanceID == sc.i.ID {
+	for _, r := range s.AWS.Reboots() {
+		if r.InstanceID == s.i.ID {
 			asked++
 		}
 	}
-	if asked != s.reboots {
-		t.Errorf("%d reboots, want %d", asked, s.reboots)
-	}
-	slack, pages := sc.Slack.Received(sc.i.ID), sc.Pager.Received(sc.i.ID)
-	if len(slack) != s.slack || len(pages) != s.pages {
-		t.Errorf("%d Slack messages and %d pages, want %d and %d", len(slack), len(pages), s.slack, s.pages)
+	slack, pages := s.Slack.Received(s.i.ID), s.Pager.Received(s.i.ID)
+	if got := (tally{asked, len(slack), len(pages)}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 	for _, m := range pages {
-		if want := "firstline/" + localaws.AccountID + "/" + sc.i.Region + "/" + sc.i.ID; m.Alias != want {
-			t.Errorf("alias %q, want %q", m.Alias, want)
+		if want := aliasOf(s.i); m.Alias != want || m.Note {
+			t.Errorf("alias %q (note %t), want %q", m.Alias, m.Note, want)
 		}
 	}
+	about := 0
 	for _, m := range slices.Concat(slack, pages) {
-		for _, want := range append([]string{sc.i.Region, "123456789012", "firstline-cpu-" + sc.i.ID, "executions/details"}, s.says...) {
+		if !strings.Contains(m.Body, e.name) {
+			continue // an earlier incident's
+		}
+		about++
+		for _, want := range append([]string{s.i.Region, localaws.AccountID, "firstline-cpu-" + s.i.ID, "executions/details", "firstline incident " + e.name}, says...) {
 			if !strings.Contains(m.Text+m.Body, want) {
 				t.Errorf("the message does not say %q:\n%s", want, m.Text)
 			}
 		}
 	}
+	if len(says) > 0 && about == 0 {
+		t.Errorf("nobody was told that %q", says)
+	}
 	if t.Failed() {
 		t.Logf("timeline:\n%s", strings.Join(e.lines, "\n"))
 	}
+}
+
+// aliasOf is the alias of the pages about an instance.
+func aliasOf(i *stage.Instance) string {
+	return "firstline/" + localaws.AccountID + "/" + i.Region + "/" + i.ID
 }
 
 // ending is how an execution ended.
@@ -455,6 +531,12 @@ func ring(t *testing.T, w *stage.World, region, alarm string, executions *starte
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), longEnough)
 	defer cancel()
+	return follow(ctx, t, w, region, rung(ctx, t, w, region, alarm), executions)
+}
+
+// rung rings an alarm and returns the one execution that it starts.
+func rung(ctx context.Context, t *testing.T, w *stage.World, region, alarm string) (arn string) {
+	t.Helper()
 	arns, err := w.AWS.Ring(ctx, region, alarm, "Threshold Crossed")
 	if err != nil {
 		t.Fatal(err)
@@ -462,7 +544,7 @@ func ring(t *testing.T, w *stage.World, region, alarm string, executions *starte
 	if len(arns) != 1 {
 		t.Fatalf("the alarm started %d executions, want 1", len(arns))
 	}
-	return follow(ctx, t, w, region, arns[0], executions)
+	return arns[0]
 }
 
 // follow waits for the end of an execution.
@@ -486,7 +568,7 @@ func follow(ctx context.Context, t *testing.T, w *stage.World, region, arn strin
 			e.last, e.state = aws.ToString(entered.Name), aws.ToString(entered.Input)
 		}
 	}
-	if want := strings.HasPrefix(e.last, "Page failed") || strings.HasPrefix(e.last, "Nobody"); want != (e.status == sfntypes.ExecutionStatusFailed) {
+	if want := slices.Contains([]string{"Page failed", "Nobody was told", "Not closed"}, e.last); want != (e.status == sfntypes.ExecutionStatusFailed) {
 		t.Errorf("an execution that ends in %q is %s", e.last, e.status)
 	}
 	return e
@@ -544,24 +626,18 @@ func auditSecrets(t *testing.T, w *stage.World, dir string, executions *started)
 		t.Error(err)
 	}
 	for _, region := range []string{home, other} {
-		logs := w.AWS.Logs("arn:aws:lambda:" + region + ":" + localaws.AccountID + ":function:firstline-responder")
+		logs := w.AWS.Logs(functionARN(region))
 		if logs == "" {
 			t.Errorf("%s: the function logged nothing", region)
 		}
 		look("the log of the function in "+region, logs)
+		for key, text := range tableTexts(t, w, region) {
+			look("the item "+key+" of the table in "+region, text)
+		}
 	}
 	for arn, region := range executions.all {
-		client := sfn.NewFromConfig(w.AWS.Config(region))
-		history, err := client.GetExecutionHistory(t.Context(), &sfn.GetExecutionHistoryInput{ExecutionArn: &arn, MaxResults: 1000})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range history.Events {
-			text, err := json.Marshal(e)
-			if err != nil {
-				t.Fatal(err)
-			}
-			look("the history of "+arn, string(text))
+		for _, text := range historyTexts(t, w, region, arn) {
+			look("the history of "+arn, text)
 		}
 	}
 	for _, m := range slices.Concat(w.Slack.Received(), w.Pager.Received()) {
@@ -570,6 +646,58 @@ func auditSecrets(t *testing.T, w *stage.World, dir string, executions *started)
 	if looked < 100 {
 		t.Errorf("looked at %d texts only", looked)
 	}
+}
+
+// functionARN is the ARN of the function of a region, without a version.
+func functionARN(region string) string {
+	return "arn:aws:lambda:" + region + ":" + localaws.AccountID + ":function:firstline-responder"
+}
+
+// historyTexts are the events of an execution, each as text.
+func historyTexts(t *testing.T, w *stage.World, region, arn string) []string {
+	t.Helper()
+	var texts []string
+	pages := sfn.NewGetExecutionHistoryPaginator(sfn.NewFromConfig(w.AWS.Config(region)), &sfn.GetExecutionHistoryInput{ExecutionArn: &arn, MaxResults: 1000})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range page.Events {
+			text, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts = append(texts, string(text))
+		}
+	}
+	return texts
+}
+
+// tableTexts are the items of a region's table, each as text, by their keys.
+func tableTexts(t *testing.T, w *stage.World, region string) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	pages := dynamodb.NewScanPaginator(dynamodb.NewFromConfig(w.AWS.Config(region)), &dynamodb.ScanInput{TableName: aws.String("firstline-incidents")})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, item := range page.Items {
+			text, err := json.Marshal(item)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pk, _ := item["pk"].(*dynamotypes.AttributeValueMemberS)
+			sk, _ := item["sk"].(*dynamotypes.AttributeValueMemberS)
+			if pk == nil || sk == nil {
+				t.Fatalf("an item without its keys: %s", text)
+			}
+			texts[pk.Value+"/"+sk.Value] = string(text)
+		}
+	}
+	return texts
 }
 
 // auditEmpty asserts that nothing of the deployment is left in these regions.
@@ -597,6 +725,10 @@ func auditEmpty(t *testing.T, w *stage.World, regions ...string) {
 		left("parameters", named(parameters.Parameters, func(p ssmtypes.Parameter) *string { return p.Name }), err)
 		queues, err := sqs.NewFromConfig(config).ListQueues(ctx, &sqs.ListQueuesInput{})
 		left("queues", queues.QueueUrls, err)
+		tables, err := dynamodb.NewFromConfig(config).ListTables(ctx, &dynamodb.ListTablesInput{})
+		left("tables", tables.TableNames, err)
+		dashboards, err := cloudwatch.NewFromConfig(config).ListDashboards(ctx, &cloudwatch.ListDashboardsInput{})
+		left("dashboards", named(dashboards.DashboardEntries, func(d cwtypes.DashboardEntry) *string { return d.DashboardName }), err)
 		rules, err := eventbridge.NewFromConfig(config).ListRules(ctx, &eventbridge.ListRulesInput{})
 		left("rules", named(rules.Rules, func(r ebtypes.Rule) *string { return r.Name }), err)
 		buckets, err := s3.NewFromConfig(config, func(o *s3.Options) { o.UsePathStyle = true }).ListBuckets(ctx, &s3.ListBucketsInput{})

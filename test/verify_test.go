@@ -53,8 +53,8 @@ func TestVerify(t *testing.T) {
 	t.Run("verify", func(t *testing.T) {
 		v := probe.NewVerifier(cfg).Verify(t.Context(), region, nil)
 		want := map[string]string{
-			home + " " + well.ID + " url": "passed", home + " " + well.ID + " route53": "passed", home + " " + well.ID + " ssh": "passed", home + " " + well.ID + " reboot": "passed",
-			home + " " + down.ID + " url": "failed", home + " " + down.ID + " route53": "skipped", home + " " + down.ID + " ssh": "passed", home + " " + down.ID + " reboot": "passed",
+			home + " " + well.ID + " url": "passed", home + " " + well.ID + " route53": "passed", home + " " + well.ID + " ssh": "passed", home + " " + well.ID + " reboot": "passed", home + " " + well.ID + " baseline": "passed",
+			home + " " + down.ID + " url": "failed", home + " " + down.ID + " route53": "skipped", home + " " + down.ID + " ssh": "passed", home + " " + down.ID + " reboot": "passed", home + " " + down.ID + " baseline": "passed",
 			home + " slack": "passed", home + " opsgenie": "passed",
 		}
 		if diff := cmp.Diff(want, flat([]probe.Verification{v})); diff != "" {
@@ -118,7 +118,7 @@ func TestVerify(t *testing.T) {
 		if out.code != 1 {
 			t.Errorf("verify: exit code %d", out.code)
 		}
-		for _, want := range []string{"REGION", "FAILED", "PAGER", home + " " + down.ID + ": URL: failed: ", "refused", "2 instances, 1 would fail"} {
+		for _, want := range []string{"REGION", "FAILED", "PAGER", "BASELINE", home + " " + down.ID + ": URL: failed: ", "refused", "2 instances, 1 would fail"} {
 			if !strings.Contains(out.stdout, want) {
 				t.Errorf("verify does not say %q:\n%s", want, out.stdout)
 			}
@@ -150,6 +150,7 @@ func TestVerify(t *testing.T) {
 			t.Errorf("output of nothing: exit code %d:\n%s%s", out.code, out.stdout, out.stderr)
 		}
 	})
+	operate(t, w, dir, region, well, down)
 
 	if n := len(w.AWS.Reboots()); n != 0 {
 		t.Errorf("%d reboots: %+v", n, w.AWS.Reboots())

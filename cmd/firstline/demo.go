@@ -117,7 +117,8 @@ func newDemo() *cobra.Command {
 
 It starts a local AWS, deploys two regions with the real Terraform and AWS
 provider, plays instances with real HTTP and SSH servers on loopback addresses,
-rings their alarms, and shows each incident as it happens. Nothing leaves this
+verifies them while they are well, rings their alarms, and shows each incident as
+it happens. Nothing leaves this
 machine but the installation of what is missing.
 
 Exit code 0 only if all four incidents ended as they should.`,
@@ -164,7 +165,7 @@ func demo(ctx context.Context, out io.Writer) (results []result, err error) {
 			return nil, err
 		}
 	}
-	if err := deploy(ctx, p, w, w.Variables(nil, instances...)); err != nil {
+	if _, err := deploy(ctx, p, w, w.Variables(nil, instances...)); err != nil {
 		return nil, err
 	}
 	for n, s := range all {

@@ -137,7 +137,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "firstline",
 		Short:         "First line of support for EC2 instances in many regions",
-		Long:          "First line of support for EC2 instances in many regions.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted before it was done.",
+		Long:          "First line of support for EC2 instances in many regions.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 drift, 130 interrupted before it was\ndone.",
 		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -147,7 +147,8 @@ func newRoot() *cobra.Command {
 		return usagef("%w; see %s --help", err, c.CommandPath())
 	})
 	root.AddCommand(newDemo(), newUp(), newRegions(), newPackage(), newSetup(),
-		newPlan(), newDeploy(), newDestroy(), newDrift(), newOutput(), newVerify())
+		newPlan(), newDeploy(), newDestroy(), newDrift(), newOutput(), newVerify(),
+		newPause(), newResume(), newPaused(), newIncidents(), newIncident(), newRedrive())
 	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return root
 }

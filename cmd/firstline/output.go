@@ -87,6 +87,9 @@ func parts(r deployed.Region) []part {
 		{"self_alarms", "alarms on firstline", several(r.SelfAlarmNames, r.Name+"-self-"), pages.Alarms(r.Name + "-self-")},
 		{"rule", "rule", r.RuleName, pages.Rule(r.RuleName)},
 		{"canary_rule", "rule of dry incidents", r.CanaryRuleName, pages.Rule(r.CanaryRuleName)},
+		{"sweep_rule", "rule of standing alarms", r.SweepRuleName, pages.Rule(r.SweepRuleName)},
+		{"table", "table of the incidents", r.TableName, pages.Table(r.TableName)},
+		{"dashboard", "dashboard", r.DashboardName, pages.Dashboard(r.DashboardName)},
 		{"dead_letter_queue", "dead-letter queue", r.DeadLetterQueueURL, pages.Queue(r.DeadLetterQueueURL)},
 	}
 	if r.AlarmTopicARN != nil {

@@ -218,6 +218,13 @@ func (r *rolloutRun) plan(ctx context.Context, names []string, destroy bool) (*r
 	return r.root.Plan(ctx, names, destroy)
 }
 
+// warn says what Terraform would warn of.
+func (r *rolloutRun) warn() {
+	for _, warning := range r.root.Warnings() {
+		r.say("warning: %s", warning)
+	}
+}
+
 // show prints a plan as a table a region, with Terraform's own text if wanted.
 func (r *rolloutRun) show(ctx context.Context, p *rollout.Plan) error {
 	r.board.reset()
@@ -256,10 +263,15 @@ func (r *rolloutRun) confirm(ctx context.Context, question string) error {
 	if r.yes {
 		return nil
 	}
-	_, _ = fmt.Fprintf(r.out, "%s Only \"yes\" is taken: ", question)
+	return confirm(ctx, r.c.InOrStdin(), r.out, question)
+}
+
+// confirm asks a question that only "yes" answers.
+func confirm(ctx context.Context, in io.Reader, out io.Writer, question string) error {
+	_, _ = fmt.Fprintf(out, "%s Only \"yes\" is taken: ", question)
 	answer := make(chan string, 1)
 	go func() {
-		line, err := bufio.NewReader(r.c.InOrStdin()).ReadString('\n')
+		line, err := bufio.NewReader(in).ReadString('\n')
 		if err != nil && line == "" {
 			close(answer)
 			return
@@ -268,10 +280,10 @@ func (r *rolloutRun) confirm(ctx context.Context, question string) error {
 	}()
 	select {
 	case <-ctx.Done():
-		_, _ = fmt.Fprintln(r.out)
+		_, _ = fmt.Fprintln(out)
 		return ctx.Err()
 	case line, ok := <-answer:
-		_, _ = fmt.Fprintln(r.out)
+		_, _ = fmt.Fprintln(out)
 		switch {
 		case !ok:
 			return usagef("nobody answered: give --yes to go on without being asked; nothing was changed")
@@ -405,6 +417,7 @@ func newPlan() *cobra.Command {
 		for _, missing := range r.root.MissingSecrets(p) {
 			r.say("a deploy would be refused: %s", missing)
 		}
+		r.warn()
 		return r.show(ctx, p)
 	})
 }
@@ -499,6 +512,7 @@ func deployRegions(ctx context.Context, r *rolloutRun) error {
 	if missing := r.root.MissingSecrets(p); len(missing) > 0 {
 		return usagef("%s", strings.Join(missing, "; "))
 	}
+	r.warn()
 	if err := r.show(ctx, p); err != nil {
 		return err
 	}

@@ -18,7 +18,8 @@ func newUp() *cobra.Command {
 It deploys one region with three played instances: a healthy one, one that a
 reboot cures, and one that stays down. It prints the endpoint and how to ring an
 alarm with the AWS CLI, shows the messages that Slack and OpsGenie receive, and
-ends with Ctrl-C.
+ends with Ctrl-C. firstline's other commands work on it with the --dir that it
+prints.
 
 Exit code 0 when it is ended once it is ready; 130 when before.`,
 		Args: noArgs,
@@ -43,16 +44,19 @@ Exit code 0 when it is ended once it is ready; 130 when before.`,
 				{"down, and stays down", func(i *stage.Instance) { _ = i.SetSSH(stage.Hang) }},
 			}
 			var instances []*stage.Instance
-			for _, play := range plays {
+			for range plays {
 				i, err := w.AddInstance(ctx, region)
 				if err != nil {
 					return err
 				}
-				play.set(i)
 				instances = append(instances, i)
 			}
-			if err := deploy(ctx, p, w, w.Variables(nil, instances...)); err != nil {
+			dir, err := deploy(ctx, p, w, w.Variables(nil, instances...))
+			if err != nil {
 				return err
+			}
+			for n, play := range plays {
+				play.set(instances[n])
 			}
 			env := w.AWS.Variables()
 			_, _ = fmt.Fprintln(out, "\nIn another shell:")
@@ -66,7 +70,7 @@ Exit code 0 when it is ended once it is ready; 130 when before.`,
 					_, _ = fmt.Fprintf(out, "  aws cloudwatch set-alarm-state --alarm-name firstline-cpu-%s --state-value %s --state-reason trying\n", i.ID, state)
 				}
 			}
-			_, _ = fmt.Fprintln(out, "\nSee what came of it:\n  aws stepfunctions list-executions --state-machine-arn $(aws stepfunctions list-state-machines --query 'stateMachines[0].stateMachineArn' --output text)\n\nCtrl-C ends it.")
+			_, _ = fmt.Fprintln(out, "\nSee what came of it:\n  aws stepfunctions list-executions --state-machine-arn $(aws stepfunctions list-state-machines --query 'stateMachines[0].stateMachineArn' --output text)\n\nOr with firstline (also incident, pause, resume, paused, redrive, verify, drift, output):\n  build/firstline incidents --dir "+dir+"\n\nCtrl-C ends it.")
 			shown := map[string]int{}
 			return every(ctx, func() {
 				for to, service := range map[string]*stage.Service{"Slack": w.Slack, "OpsGenie": w.Pager} {

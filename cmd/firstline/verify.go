@@ -52,8 +52,11 @@ func newVerify() *cobra.Command {
 In each region it calls the deployed function as an incident would: the checks of
 URL, Route 53 and SSH once for each instance, then whether EC2 would reboot it,
 and whether the secrets for Slack and OpsGenie are stored. Nothing is rebooted and
-nobody is told. What fails here would have an alarm reboot the instance; what is
-an error would have an alarm page.
+nobody is told. What fails here would have an alarm reboot the instance, if it has
+ever passed with these settings; what is an error would have an alarm page.
+
+What passes is kept as the instance's baseline: a check that has never passed with
+its settings of today cannot cause a reboot, it pages.
 
 A region that does not answer is reported and does not stop the others.
 
@@ -156,8 +159,13 @@ func (f *rootFlags) deployed(c *cobra.Command, log io.Writer) (d deployment, err
 		return d, err
 	}
 	have := slices.Sorted(maps.Keys(outputs))
-	if unknown := regions.Without(slices.Concat(f.only, f.exclude), slices.Concat(have, named)); len(unknown) > 0 {
-		return d, usagef("--region, --exclude-region: %s: not deployed; deployed are %s", strings.Join(unknown, ", "), cmp.Or(strings.Join(have, ", "), "none"))
+	for _, given := range []struct {
+		flag  string
+		names []string
+	}{{"--region", f.only}, {"--exclude-region", f.exclude}} {
+		if unknown := regions.Without(given.names, slices.Concat(have, named)); len(unknown) > 0 {
+			return d, usagef("%s: %s: not deployed; deployed are %s", given.flag, strings.Join(unknown, ", "), cmp.Or(strings.Join(have, ", "), "none"))
+		}
 	}
 	chosen := func(name string) bool {
 		return !slices.Contains(f.exclude, name) && (len(f.only) == 0 || slices.Contains(f.only, name))
@@ -215,11 +223,12 @@ func onlyInstances(all []deployed.Region, ids []string) ([]deployed.Region, erro
 		}
 	}
 	if len(unknown) > 0 {
-		var names []string
+		var names, watched []string
 		for _, r := range all {
 			names = append(names, r.Region)
+			watched = append(watched, r.InstanceIDs...)
 		}
-		return nil, usagef("--instance: %s: not watched in %s", strings.Join(unknown, ", "), strings.Join(names, ", "))
+		return nil, usagef("--instance: %s: not watched in %s; watched are %s", strings.Join(unknown, ", "), strings.Join(names, ", "), some(watched))
 	}
 	return left, nil
 }
@@ -343,6 +352,9 @@ func cell(results []probe.CheckResult, check string) string {
 		case probe.Skipped:
 			return "-"
 		}
+		if check == probe.CheckBaseline {
+			return "kept"
+		}
 		return string(r.Result)
 	}
 	return "-"
@@ -352,14 +364,14 @@ func cell(results []probe.CheckResult, check string) string {
 // what did not, in full.
 func printVerification(w io.Writer, verified []probe.Verification) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "\nREGION\tINSTANCE\tURL\tROUTE53\tSSH\tREBOOT")
+	_, _ = fmt.Fprintln(t, "\nREGION\tINSTANCE\tURL\tROUTE53\tSSH\tREBOOT\tBASELINE")
 	for _, v := range verified {
 		for _, i := range v.Instances {
-			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", v.Region, i.ID, cell(i.Checks, checks.NameURL),
-				cell(i.Checks, checks.NameRoute53), cell(i.Checks, checks.NameSSH), cell(i.Checks, probe.CheckReboot))
+			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Region, i.ID, cell(i.Checks, checks.NameURL), cell(i.Checks, checks.NameRoute53),
+				cell(i.Checks, checks.NameSSH), cell(i.Checks, probe.CheckReboot), cell(i.Checks, probe.CheckBaseline))
 		}
 		if len(v.Instances) == 0 {
-			_, _ = fmt.Fprintf(t, "%s\t-\t-\t-\t-\t-\n", v.Region)
+			_, _ = fmt.Fprintf(t, "%s\t-\t-\t-\t-\t-\t-\n", v.Region)
 		}
 	}
 	if err := t.Flush(); err != nil {

@@ -18,7 +18,7 @@ import (
 // checked is an instance's result: what is not said has passed.
 func checked(id string, other ...probe.CheckResult) probe.InstanceResult {
 	i := probe.InstanceResult{ID: id}
-	for _, check := range []string{"url", "route53", "ssh", "reboot"} {
+	for _, check := range []string{"url", "route53", "ssh", "reboot", "baseline"} {
 		c := probe.CheckResult{Check: check, Result: probe.Passed, Reason: "as it should"}
 		for _, o := range other {
 			if o.Check == check {
@@ -38,28 +38,30 @@ func TestPrintVerification(t *testing.T) {
 			Instances: []probe.InstanceResult{
 				checked("i-0a1b2c3d", probe.CheckResult{Check: "route53", Result: probe.Skipped, Reason: "skipped: no health check"}),
 				checked("i-1a1b2c3d", probe.CheckResult{Check: "url", Result: probe.Failed, Reason: "GET http://203.0.113.7/: connection refused"},
-					probe.CheckResult{Check: "reboot", Result: probe.Errored, Reason: "Denied: reboot i-1a1b2c3d: UnauthorizedOperation"}),
+					probe.CheckResult{Check: "reboot", Result: probe.Errored, Reason: "Denied: reboot i-1a1b2c3d: UnauthorizedOperation"},
+					probe.CheckResult{Check: "baseline", Result: probe.Errored, Reason: "Denied: learn: AccessDeniedException"}),
 				checked("i-2a1b2c3d", probe.CheckResult{Check: "url", Result: probe.Errored, Reason: denied}, probe.CheckResult{Check: "route53", Result: probe.Errored, Reason: denied},
-					probe.CheckResult{Check: "ssh", Result: probe.Errored, Reason: denied}, probe.CheckResult{Check: "reboot", Result: probe.Errored, Reason: denied}),
+					probe.CheckResult{Check: "ssh", Result: probe.Errored, Reason: denied}, probe.CheckResult{Check: "reboot", Result: probe.Errored, Reason: denied},
+					probe.CheckResult{Check: "baseline", Result: probe.Skipped}),
 			},
 			Messages: []probe.CheckResult{{Check: "slack", Result: probe.Passed}, {Check: "opsgenie", Result: probe.Errored, Reason: "Denied: the key is not set"}},
 		},
 		{Region: "eu-west-2", Messages: []probe.CheckResult{{Check: "slack", Result: probe.Skipped, Reason: "none"}, {Check: "opsgenie", Result: probe.Skipped}}},
 		{Region: "us-east-1", Error: "no incident can be opened: ServiceException: down", Instances: []probe.InstanceResult{checked("i-3a1b2c3d",
 			probe.CheckResult{Check: "url", Result: probe.Skipped}, probe.CheckResult{Check: "route53", Result: probe.Skipped},
-			probe.CheckResult{Check: "ssh", Result: probe.Skipped}, probe.CheckResult{Check: "reboot", Result: probe.Skipped})}},
+			probe.CheckResult{Check: "ssh", Result: probe.Skipped}, probe.CheckResult{Check: "reboot", Result: probe.Skipped}, probe.CheckResult{Check: "baseline", Result: probe.Skipped})}},
 	}
 	var out bytes.Buffer
 	if err := printVerification(&out, verified); err != nil {
 		t.Fatal(err)
 	}
 	const want = `
-REGION     INSTANCE    URL     ROUTE53  SSH     REBOOT
-eu-west-1  i-0a1b2c3d  passed  -        passed  passed
-eu-west-1  i-1a1b2c3d  FAILED  passed   passed  ERROR
-eu-west-1  i-2a1b2c3d  ERROR   ERROR    ERROR   ERROR
-eu-west-2  -           -       -        -       -
-us-east-1  i-3a1b2c3d  -       -        -       -
+REGION     INSTANCE    URL     ROUTE53  SSH     REBOOT  BASELINE
+eu-west-1  i-0a1b2c3d  passed  -        passed  passed  kept
+eu-west-1  i-1a1b2c3d  FAILED  passed   passed  ERROR   ERROR
+eu-west-1  i-2a1b2c3d  ERROR   ERROR    ERROR   ERROR   -
+eu-west-2  -           -       -        -       -       -
+us-east-1  i-3a1b2c3d  -       -        -       -       -
 
 REGION     SLACK   PAGER
 eu-west-1  passed  ERROR
@@ -68,6 +70,7 @@ us-east-1  -       -
 
 eu-west-1 i-1a1b2c3d: URL: failed: GET http://203.0.113.7/: connection refused
 eu-west-1 i-1a1b2c3d: reboot: error: Denied: reboot i-1a1b2c3d: UnauthorizedOperation
+eu-west-1 i-1a1b2c3d: baseline: error: Denied: learn: AccessDeniedException
 eu-west-1 i-2a1b2c3d: URL, Route 53, SSH, reboot: error: open: Denied: read settings: AccessDeniedException
 eu-west-1: the pager: error: Denied: the key is not set
 eu-west-2: no instance is watched here, so nothing was tried
@@ -112,7 +115,7 @@ func TestOnlyInstances(t *testing.T) {
 		{"none given", "", regions, ""},
 		{"one", "i-1", []deployed.Region{{Region: "eu-west-1", InstanceIDs: []string{"i-1"}}}, ""},
 		{"of both", "i-2 i-0", []deployed.Region{{Region: "eu-west-1", InstanceIDs: []string{"i-0"}}, regions[1]}, ""},
-		{"unknown", "i-0 i-9", nil, "--instance: i-9: not watched in eu-west-1, us-east-1"},
+		{"unknown", "i-0 i-9", nil, "--instance: i-9: not watched in eu-west-1, us-east-1; watched are i-0, i-1, i-2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := onlyInstances(regions, strings.Fields(tt.ids))
@@ -141,7 +144,8 @@ func TestPrintRegions(t *testing.T) {
 				StateMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline",
 				FunctionName:    "firstline-responder",
 				FunctionARN:     "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3",
-				RuleName:        "firstline-alarm", CanaryRuleName: "firstline-canary",
+				RuleName:        "firstline-alarm", CanaryRuleName: "firstline-canary", SweepRuleName: "firstline-sweep",
+				TableName: "firstline-incidents", DashboardName: "firstline-eu-west-1",
 				DeadLetterQueueURL: "https://sqs.eu-west-1.amazonaws.com/123456789012/firstline-dead-letter",
 				AlarmTopicARN:      &topic,
 				AlarmNames:         []string{"firstline-cpu-i-0a1b2c3d"}, SelfAlarmNames: []string{"firstline-self-dead-letter"},
@@ -173,6 +177,12 @@ func TestPrintRegions(t *testing.T) {
                             https://console.aws.amazon.com/events/home?region=eu-west-1#/eventbus/default/rules/firstline-alarm
   rule of dry incidents     firstline-canary
                             https://console.aws.amazon.com/events/home?region=eu-west-1#/eventbus/default/rules/firstline-canary
+  rule of standing alarms   firstline-sweep
+                            https://console.aws.amazon.com/events/home?region=eu-west-1#/eventbus/default/rules/firstline-sweep
+  table of the incidents    firstline-incidents
+                            https://console.aws.amazon.com/dynamodbv2/home?region=eu-west-1#table?name=firstline-incidents
+  dashboard                 firstline-eu-west-1
+                            https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#dashboards/dashboard/firstline-eu-west-1
   dead-letter queue         https://sqs.eu-west-1.amazonaws.com/123456789012/firstline-dead-letter
                             https://console.aws.amazon.com/sqs/v3/home?region=eu-west-1#/queues/https%3A%2F%2Fsqs.eu-west-1.amazonaws.com%2F123456789012%2Ffirstline-dead-letter
   topic of the subscribers  arn:aws:sns:eu-west-1:123456789012:firstline

@@ -2,11 +2,18 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/hashicorp/terraform-exec/tfexec"
+
+	"firstline/internal/deployed"
 	"firstline/internal/stage"
 	"firstline/internal/toolchain"
 )
@@ -44,11 +51,13 @@ func newWorld(ctx context.Context, p *progress) (*stage.World, error) {
 	return w, nil
 }
 
-// deploy applies the Terraform root and tells how far it is.
-func deploy(ctx context.Context, p *progress, w *stage.World, variables map[string]any) error {
-	dir, err := w.CopyRoot(variables)
+// deploy applies the Terraform root, tells how far it is, and verifies what it has
+// deployed while every instance is well: a check that has never passed causes no
+// reboot. It returns the folder of the root.
+func deploy(ctx context.Context, p *progress, w *stage.World, variables map[string]any) (dir string, err error) {
+	dir, err = w.CopyRoot(variables)
 	if err != nil {
-		return err
+		return "", err
 	}
 	p.say("deploying with Terraform (about a minute)")
 	last := time.Now()
@@ -59,10 +68,47 @@ func deploy(ctx context.Context, p *progress, w *stage.World, variables map[stri
 		}
 	})
 	if err != nil {
-		return err
+		return dir, err
 	}
-	p.say("deployed")
-	return nil
+	regions, err := outputs(ctx, w, dir)
+	if err != nil {
+		return dir, err
+	}
+	p.say("deployed; verifying, as `firstline verify` does")
+	verified := verifyRegions(ctx, p, w.AWS.Config(""), regions)
+	if ctx.Err() != nil {
+		return dir, ctx.Err()
+	}
+	if err := verdict(verified); err != nil {
+		return dir, errors.Join(err, printVerification(p.w, verified))
+	}
+	p.say("every check passes, which is the baseline: from now on a failure is one")
+	return dir, nil
+}
+
+// outputs reads what is deployed from a root.
+func outputs(ctx context.Context, w *stage.World, dir string) ([]deployed.Region, error) {
+	tf, err := tfexec.NewTerraform(dir, w.Terraform)
+	if err != nil {
+		return nil, err
+	}
+	out, err := tf.Output(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("terraform output: %w", err)
+	}
+	raw := map[string]json.RawMessage{}
+	for name, o := range out {
+		raw[name] = o.Value
+	}
+	byName, err := deployed.Decode(raw)
+	if err != nil {
+		return nil, err
+	}
+	var regions []deployed.Region
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		regions = append(regions, byName[name])
+	}
+	return regions, nil
 }
 
 // every calls do each half second until ctx ends, which is no error: it is how

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -18,12 +19,16 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"firstline/checks"
 	"firstline/handler"
+	"firstline/internal/fault"
+	"firstline/internal/guard"
 	"firstline/notify"
 )
 
@@ -39,6 +44,17 @@ func newHandler(getenv func(string) string) *handler.Handler {
 	ec2Client := sync.OnceValue(func() *ec2.Client { return ec2.NewFromConfig(config()) })
 	alarms := sync.OnceValue(func() *cloudwatch.Client { return cloudwatch.NewFromConfig(config()) })
 	healthChecks := sync.OnceValue(func() *route53.Client { return route53.NewFromConfig(config()) })
+	executions := sync.OnceValue(func() *sfn.Client { return sfn.NewFromConfig(config()) })
+	items := sync.OnceValue(func() *dynamodb.Client {
+		return dynamodb.NewFromConfig(config(), func(o *dynamodb.Options) { o.HTTPClient = httpClient(tableTimeout) })
+	})
+	logLevel := level(getenv("FIRSTLINE_LOG_LEVEL"))
+	log := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: logLevel}))
+	table := &guard.Table{
+		Name:   getenv("FIRSTLINE_TABLE"),
+		Client: func(context.Context) (guard.API, error) { return items(), nil },
+		Log:    log,
+	}
 
 	parameters := func(context.Context) (handler.ParameterGetter, error) { return ssmClient(), nil }
 	secrets := &handler.Secrets{SSM: parameters}
@@ -55,14 +71,26 @@ func newHandler(getenv func(string) string) *handler.Handler {
 	vpc := getenv("FIRSTLINE_VPC") == "true"
 	egress := checks.DialEgress(egressAddresses(getenv, region)...)
 	return &handler.Handler{
-		Deployment:   getenv("FIRSTLINE_NAME"),
-		Region:       region,
-		SettingsPath: getenv("FIRSTLINE_SETTINGS_PATH"),
-		Log:          slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: level(getenv("FIRSTLINE_LOG_LEVEL"))})),
+		Deployment:       getenv("FIRSTLINE_NAME"),
+		Region:           region,
+		SettingsPath:     getenv("FIRSTLINE_SETTINGS_PATH"),
+		ExecutionTimeout: executionTimeout(getenv),
+		Brake:            brake(getenv),
+		StateMachineARN:  getenv("FIRSTLINE_STATE_MACHINE_ARN"),
+		AlarmPrefix:      getenv("FIRSTLINE_ALARM_PREFIX"),
+		Log:              log,
+		Metrics:          &handler.Metrics{Out: os.Stdout, Deployment: getenv("FIRSTLINE_NAME"), Level: logLevel},
 
-		SSM:        parameters,
-		EC2:        func(context.Context) (handler.Rebooter, error) { return ec2Client(), nil },
-		CloudWatch: func(context.Context) (handler.AlarmDescriber, error) { return alarms(), nil },
+		SSM:           parameters,
+		EC2:           func(context.Context) (handler.Rebooter, error) { return ec2Client(), nil },
+		CloudWatch:    func(context.Context) (handler.AlarmDescriber, error) { return alarms(), nil },
+		StepFunctions: func(context.Context) (handler.Executioner, error) { return executions(), nil },
+		Guards: func(context.Context) (handler.Guards, error) {
+			if table.Name == "" {
+				return nil, fault.New(fault.InvalidInput, "ask the guards", "the function's environment has no FIRSTLINE_TABLE; apply the Terraform root again")
+			}
+			return table, nil
+		},
 
 		URL: &checks.URL{
 			DescribeInstances: describe,
@@ -82,6 +110,41 @@ func newHandler(getenv func(string) string) *handler.Handler {
 	}
 }
 
+// executionTimeout is how long an execution of the state machine may take; 0 when
+// the environment does not say, or nothing that makes sense.
+func executionTimeout(getenv func(string) string) time.Duration {
+	seconds, err := strconv.ParseUint(getenv("FIRSTLINE_EXECUTION_TIMEOUT_SECONDS"), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// brake is how many reboots the region may have; nil when the environment does not
+// say. None at all is 0 in it.
+func brake(getenv func(string) string) *guard.Limits {
+	inFlight, errInFlight := strconv.ParseUint(getenv("FIRSTLINE_BRAKE_IN_FLIGHT"), 10, 31)
+	perHour, errPerHour := strconv.ParseUint(getenv("FIRSTLINE_BRAKE_PER_HOUR"), 10, 31)
+	if errInFlight != nil || errPerHour != nil {
+		return nil
+	}
+	return &guard.Limits{InFlight: int(inFlight), PerHour: int(perHour)}
+}
+
+// Time-outs of an answer's head. A service that takes the connection and says
+// nothing must not use up the function's time at the first try; the table answers
+// in milliseconds, and is asked before every reboot.
+const (
+	answerTimeout = 10 * time.Second
+	tableTimeout  = 2 * time.Second
+)
+
+func httpClient(answer time.Duration) *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = min(answer, 5*time.Second) }).
+		WithTransportOptions(func(t *http.Transport) { t.ResponseHeaderTimeout = answer })
+}
+
 // awsConfig is what a Lambda function needs of the SDK's configuration. The
 // config module would bring in profiles, single sign-on and instance metadata,
 // which make the binary larger and its start slower.
@@ -90,11 +153,7 @@ func awsConfig(getenv func(string) string, region string) aws.Config {
 		Region: region,
 		Credentials: credentials.NewStaticCredentialsProvider(
 			getenv("AWS_ACCESS_KEY_ID"), getenv("AWS_SECRET_ACCESS_KEY"), getenv("AWS_SESSION_TOKEN")),
-		// A service that takes the connection and says nothing must not use up
-		// the function's time at the first try.
-		HTTPClient: awshttp.NewBuildableClient().
-			WithDialerOptions(func(d *net.Dialer) { d.Timeout = 5 * time.Second }).
-			WithTransportOptions(func(t *http.Transport) { t.ResponseHeaderTimeout = 10 * time.Second }),
+		HTTPClient: httpClient(answerTimeout),
 	}
 	if endpoint := getenv("AWS_ENDPOINT_URL"); endpoint != "" {
 		c.BaseEndpoint = &endpoint

@@ -78,6 +78,16 @@ func (c Console) Alarms(text string) string {
 	return c.page("cloudwatch", "alarmsV2:?~(search~'"+text+")")
 }
 
+// Dashboard is the page of a CloudWatch dashboard.
+func (c Console) Dashboard(name string) string {
+	return c.page("cloudwatch", "dashboards/dashboard/"+escape(name))
+}
+
+// Table is the page of a DynamoDB table.
+func (c Console) Table(name string) string {
+	return c.page("dynamodbv2", "table?name="+escape(name))
+}
+
 // LogGroup is the page of a log group. Its name is escaped twice, and then the
 // console wants $ for %.
 func (c Console) LogGroup(name string) string {

@@ -32,6 +32,8 @@ func TestPages(t *testing.T) {
 		{"function", c.Function("firstline-responder"), "lambda/home?region=eu-west-1#/functions/firstline-responder"},
 		{"alarm", c.Alarm("a b/c"), "cloudwatch/home?region=eu-west-1#alarmsV2:alarm/a%20b%2Fc"},
 		{"alarms", c.Alarms("firstline-cpu-"), "cloudwatch/home?region=eu-west-1#alarmsV2:?~(search~'firstline-cpu-)"},
+		{"dashboard", c.Dashboard("firstline-eu-west-1"), "cloudwatch/home?region=eu-west-1#dashboards/dashboard/firstline-eu-west-1"},
+		{"table", c.Table("firstline-incidents"), "dynamodbv2/home?region=eu-west-1#table?name=firstline-incidents"},
 		{
 			"log group", c.LogGroup("/aws/lambda/firstline-responder"),
 			"cloudwatch/home?region=eu-west-1#logsV2:log-groups/log-group/$252Faws$252Flambda$252Ffirstline-responder",

@@ -28,6 +28,8 @@ type State struct {
 	Default        string
 	TimeoutSeconds int
 	Parameters     map[string]json.RawMessage
+	Result         json.RawMessage
+	ResultPath     string
 	Choices        []Choice
 	Retry          []Retrier
 	Catch          []Catcher
@@ -38,8 +40,12 @@ type State struct {
 type Choice struct {
 	Next                           string
 	Variable                       string
-	TimestampGreaterThanEqualsPath string
 	And                            []Choice
+	IsPresent                      *bool
+	BooleanEquals                  *bool
+	NumericEquals                  *float64
+	NumericGreaterThanEquals       *float64
+	TimestampGreaterThanEqualsPath string
 }
 
 // Retrier is an entry of a state's Retry.
@@ -55,6 +61,7 @@ type Retrier struct {
 // Catcher is an entry of a state's Catch.
 type Catcher struct {
 	ErrorEquals []string
+	ResultPath  string
 	Next        string
 }
 

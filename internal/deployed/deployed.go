@@ -27,7 +27,11 @@ type Region struct {
 	SettingsPath       string `json:"settings_path"`
 	RuleName           string `json:"rule_name"`
 	CanaryRuleName     string `json:"canary_rule_name"`
+	SweepRuleName      string `json:"sweep_rule_name"`
 	DeadLetterQueueURL string `json:"dead_letter_queue_url"`
+	// TableName is the table of leases, pauses and incidents.
+	TableName     string `json:"table_name"`
+	DashboardName string `json:"dashboard_name"`
 	// AlarmTopicARN is nil without subscribers.
 	AlarmTopicARN *string `json:"alarm_topic_arn"`
 	// AlarmNames are the alarms on instances, SelfAlarmNames those on the

@@ -86,9 +86,17 @@ var deniedCodes = map[string]bool{
 	"KMSAccessDeniedException":    true,
 }
 
+// busyCodes are the error codes with which DynamoDB says that another call is at
+// the same item, and that the same one is under way already
+// (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html).
+var busyCodes = map[string]bool{
+	"TransactionConflictException":   true,
+	"TransactionInProgressException": true,
+}
+
 // AWS gives an error of an AWS call its kind: refused identities are Denied,
-// throttling, server faults and lost connections are Unavailable, any other
-// refusal is InvalidInput.
+// throttling, server faults, conflicts with other calls and lost connections are
+// Unavailable, any other refusal is InvalidInput.
 func AWS(op string, err error) error {
 	if err == nil {
 		return nil
@@ -105,7 +113,7 @@ func awsKind(err error) Kind {
 	switch code := api.ErrorCode(); {
 	case deniedCodes[code]:
 		return Denied
-	case Throttled(err), ServerFault(err):
+	case Throttled(err), ServerFault(err), busyCodes[code]:
 		return Unavailable
 	default:
 		return InvalidInput
@@ -122,6 +130,7 @@ func Throttled(err error) bool {
 	code := api.ErrorCode()
 	return strings.Contains(code, "Throttl") || code == "RequestLimitExceeded" ||
 		code == "TooManyRequestsException" || code == "PriorRequestNotComplete" ||
+		code == "ProvisionedThroughputExceededException" ||
 		code == "SlowDown" || status(err) == http.StatusTooManyRequests
 }
 

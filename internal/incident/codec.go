@@ -83,9 +83,12 @@ func Salvage(data []byte) *Incident {
 	if err := json.Unmarshal(data, &all); err == nil {
 		for name, value := range all {
 			if one, err := json.Marshal(map[string]json.RawMessage{name: value}); err == nil {
-				// A field that does not decode stays as it was: empty.
+				// A field that does not decode, in part or as a whole, stays empty.
 				type plain Incident
-				_ = json.Unmarshal(one, (*plain)(i))
+				next := plain(*i)
+				if err := json.Unmarshal(one, &next); err == nil {
+					*i = Incident(next)
+				}
 			}
 		}
 	}
@@ -109,7 +112,7 @@ func SourceOf(event json.RawMessage) string {
 
 // maxCause bounds what an incident keeps of an error's cause, in bytes. The
 // function's own messages are shorter.
-const maxCause = 4000
+const maxCause = 3000
 
 // MarshalJSON encodes an error with a cause that is not too long to keep.
 func (e Error) MarshalJSON() ([]byte, error) {

@@ -45,10 +45,25 @@ type Incident struct {
 	Error      *Error `json:"error,omitempty"`
 	SlackError *Error `json:"slackError,omitempty"`
 	PageError  *Error `json:"pageError,omitempty"`
-	// RebootError is the error after which a reboot's outcome is unknown.
+	// RebootError is the error that keeps it from being known whether a reboot was
+	// made.
 	RebootError *Error `json:"rebootError,omitempty"`
 	// Suppressed is what a dry incident left undone, in order.
 	Suppressed []Suppressed `json:"suppressed,omitempty"`
+	// EventAt is when the event was sent that opened the incident. The alarm may
+	// have rung long before it: see Alarm.At.
+	EventAt time.Time `json:"eventAt,omitzero"`
+	// HandledBy is the execution that handles this alarm already: then this one
+	// ends at once.
+	HandledBy *Execution `json:"handledBy,omitempty"`
+	// Paused says that somebody asked for checks only: no reboot and no page.
+	Paused *Pause `json:"paused,omitempty"`
+	// Refusal is why a reboot that was due was not made.
+	Refusal *Refusal `json:"refusal,omitempty"`
+	// Told is who has been told so far.
+	Told *Told `json:"told,omitempty"`
+	// CloseError is the error of the last step, which ends the lease.
+	CloseError *Error `json:"closeError,omitempty"`
 	// Event is the event that started the execution, where no incident could
 	// be made of it.
 	Event json.RawMessage `json:"event,omitempty"`
@@ -73,6 +88,80 @@ type Execution struct {
 	Name      string    `json:"name,omitempty"`
 	StartedAt time.Time `json:"startedAt"`
 }
+
+// Pause is a time in which an instance is not rebooted and nobody is paged.
+type Pause struct {
+	Until time.Time `json:"until"`
+	// Scope is PauseInstance or PauseRegion.
+	Scope string `json:"scope"`
+	// By is who asked for it, where that is known.
+	By string `json:"by,omitempty"`
+}
+
+// What a pause holds for.
+const (
+	// PauseInstance is set by the instance's tag PauseTag.
+	PauseInstance = "instance"
+	// PauseRegion is set by the region's switch, in its table.
+	PauseRegion = "region"
+)
+
+// PauseTag is the tag of an instance whose value is the time until when it is
+// paused, RFC 3339, at most MaxPause ahead.
+const (
+	PauseTag = "firstline:pause"
+	MaxPause = 7 * 24 * time.Hour
+)
+
+// Refusal is why a reboot that was due was not made. The reason is for people.
+type Refusal struct {
+	// Guard is one of the Guard constants.
+	Guard  string    `json:"guard"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// Guards that refuse a reboot.
+const (
+	// GuardPause: the instance or the region is paused (or its tag is unreadable).
+	GuardPause = "pause"
+	// GuardFreshness: the event is too old.
+	GuardFreshness = "freshness"
+	// GuardState: the instance is starting, or AWS has an explanation.
+	GuardState = "state"
+	// GuardBaseline: the check that failed has never passed with these settings.
+	GuardBaseline = "baseline"
+	// GuardCoolDown: the last reboot was too short a time ago.
+	GuardCoolDown = "cool-down"
+	// GuardBudget: too many reboots of this instance in 24 hours.
+	GuardBudget = "budget"
+	// GuardBrake: too many reboots in this region.
+	GuardBrake = "brake"
+	// GuardLease: the incident's lease has run out, or another one has it.
+	GuardLease = "lease"
+)
+
+// BrakeNever is the reason of GuardBrake where it is set to 0.
+const BrakeNever = "the region's brake (brake.in_flight, brake.per_hour) is set to 0: no instance is ever rebooted"
+
+// Told is when who was told. In a dry incident it is when it would have been.
+type Told struct {
+	Slack *time.Time `json:"slack,omitempty"`
+	Page  *time.Time `json:"page,omitempty"`
+}
+
+// Ends of an incident, as its record names them.
+const (
+	EndOpen        = "open"
+	EndAllGood     = "all-good"
+	EndRecovered   = "recovered"
+	EndPaged       = "paged"
+	EndPaused      = "paused"
+	EndPageFailed  = "page-failed"
+	EndNobodyTold  = "nobody-told"
+	EndNoIncident  = "no-incident" // paged, about an event that is no incident
+	EndUnconcluded = "unconcluded" // its execution ended without its last step
+)
 
 // Reboot is what was done to the instance.
 type Reboot struct {
@@ -132,6 +221,21 @@ type Settings struct {
 	Route53 checks.Route53Settings `json:"route53"`
 	SSH     checks.SSHSettings     `json:"ssh"`
 	Boot    Boot                   `json:"boot"`
+	Reboot  RebootSettings         `json:"reboot"`
+}
+
+// RebootSettings bound the reboots of one instance.
+type RebootSettings struct {
+	// CoolDownSeconds is the least time between two reboots, at least the boot
+	// window's.
+	CoolDownSeconds int `json:"coolDownSeconds"`
+	// PerDay is the most reboots in 24 hours; 0 means never.
+	PerDay int `json:"perDay"`
+	// FreshSeconds is how old an event may be that leads to a reboot.
+	FreshSeconds int `json:"freshSeconds"`
+	// DryRun has EC2 only say whether it would reboot; messages are sent, and
+	// labelled.
+	DryRun bool `json:"dryRun"`
 }
 
 // Boot is the boot window. Its fields are seconds, not milliseconds, since

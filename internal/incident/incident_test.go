@@ -59,6 +59,14 @@ func TestSettingsValidate(t *testing.T) {
 		{"a day", func(s *Settings) { s.Boot.WindowSeconds = 86400 }, "boot.windowSeconds: 86400 is out of range"},
 		{"too many looks", func(s *Settings) { s.Boot.IntervalSeconds, s.Boot.WindowSeconds = 1, 3600 }, "use at least 18"},
 		{"first look after the window", func(s *Settings) { s.Boot.WindowSeconds = 30 }, "is after the window"},
+		{"a negative cool-down", func(s *Settings) { s.Reboot.CoolDownSeconds = -1 }, "reboot.coolDownSeconds: -1 is out of range; use 0 to 86400 seconds"},
+		{"a cool-down of days", func(s *Settings) { s.Reboot.CoolDownSeconds = 86_401 }, "reboot.coolDownSeconds: 86401 is out of range"},
+		{"a cool-down shorter than the window", func(s *Settings) { s.Reboot.CoolDownSeconds = 599 }, "reboot.coolDownSeconds: 599 ends before the boot window of 600 s; use at least that"},
+		{"a window longer than the cool-down", func(s *Settings) { s.Boot.WindowSeconds = 1801 }, "reboot.coolDownSeconds: 1800 ends before the boot window of 1801 s"},
+		{"a negative budget", func(s *Settings) { s.Reboot.PerDay = -1 }, "reboot.perDay: -1 is out of range; use 0 to 24 reboots, where 0 means never"},
+		{"a large budget", func(s *Settings) { s.Reboot.PerDay = 25 }, "reboot.perDay: 25 is out of range"},
+		{"never fresh", func(s *Settings) { s.Reboot.FreshSeconds = 59 }, "reboot.freshSeconds: 59 is out of range; use 60 to 86400 seconds"},
+		{"always fresh", func(s *Settings) { s.Reboot.FreshSeconds = 86_401 }, "reboot.freshSeconds: 86401 is out of range"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := DefaultSettings()
@@ -72,6 +80,30 @@ func TestSettingsValidate(t *testing.T) {
 	s.URL.Enabled, s.SSH.Enabled, s.Route53.HealthCheckID = false, false, "4f2b1c3d-0000-4000-8000-000000000000"
 	if err := s.Validate(); err != nil {
 		t.Errorf("a health check alone is enough: %v", err)
+	}
+}
+
+func TestRebootSettingsAtTheirBounds(t *testing.T) {
+	for name, r := range map[string]RebootSettings{
+		"lowest":  {CoolDownSeconds: 600, PerDay: 0, FreshSeconds: 60},
+		"highest": {CoolDownSeconds: 86_400, PerDay: 24, FreshSeconds: 86_400, DryRun: true},
+	} {
+		s := DefaultSettings()
+		s.Reboot = r
+		if err := s.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// What an older version has written knows nothing of them.
+	var s Settings
+	if err := json.Unmarshal([]byte(`{"url":{},"reboot":{"perDay":1}}`), &s); err != nil {
+		t.Fatal(err)
+	}
+	if want := (RebootSettings{CoolDownSeconds: 1800, PerDay: 1, FreshSeconds: 900}); s.Reboot != want {
+		t.Errorf("got %+v, want %+v", s.Reboot, want)
+	}
+	if err := json.Unmarshal([]byte(`{"reboot":{"perday":1,"per_day":1}}`), &s); err == nil || !strings.Contains(err.Error(), `unknown field "per_day"`) {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -130,7 +162,8 @@ func TestRecordIsBounded(t *testing.T) {
 		i.Record(checks.Finding{Check: "url", Passed: n%2 == 0, Reason: reason})
 	}
 	cause := &Error{Error: "Lambda.Unknown", Cause: strings.Repeat("<", 32<<10)}
-	i.Error, i.SlackError, i.PageError, i.RebootError = cause, cause, cause, cause
+	i.Error, i.SlackError, i.PageError, i.RebootError, i.CloseError = cause, cause, cause, cause, cause
+	i.Refusal = &Refusal{Guard: GuardBrake, Reason: reason}
 	for _, action := range []string{ActionReboot, ActionPage} {
 		i.Suppress(action, strings.Repeat("<", 32<<10), time.Now())
 	}
@@ -160,7 +193,7 @@ func TestSettingsRefuseNull(t *testing.T) {
 
 func TestSalvage(t *testing.T) {
 	got := Salvage([]byte(`{"instanceId":"i-0a1b2c3d","region":7,"settings":{"x":1},"execution":{"id":"e"},"error":{"Error":"Denied","Cause":"no"}}`))
-	if got.InstanceID != "i-0a1b2c3d" || got.Execution.ID != "e" || got.Error.Error != "Denied" || got.Region != "" || got.Event != nil {
+	if got.InstanceID != "i-0a1b2c3d" || got.Execution.ID != "e" || got.Error.Error != "Denied" || got.Region != "" || got.Settings != nil || got.Event != nil {
 		t.Errorf("%+v", got)
 	}
 	if got := Salvage([]byte(`"hello"`)); string(got.Event) != `"hello"` {

@@ -46,17 +46,11 @@ func readError(resp *response) *apiError {
 		}
 		return e
 	}
-	var xm struct {
-		Code    string `xml:"Error>Code"`
-		Message string `xml:"Error>Message"`
-		EC2     struct {
-			Code    string `xml:"Code"`
-			Message string `xml:"Message"`
-		} `xml:"Errors>Error"`
-	}
-	if xml.Unmarshal(resp.body, &xm) == nil {
-		if xm.Code+xm.EC2.Code != "" {
-			e.code, e.message = xm.Code+xm.EC2.Code, xm.Message+xm.EC2.Message
+	if root, err := readXML(resp.body); err == nil {
+		for _, n := range []*node{root.at("Error"), root.at("Errors").at("Error")} {
+			if code := n.text("Code"); code != "" {
+				e.code, e.message = code, n.text("Message")
+			}
 		}
 	}
 	return e

@@ -3,6 +3,7 @@ package localaws
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -134,23 +135,16 @@ func (a *AWS) rewriteInstances(body []byte) []byte {
 	if none {
 		return body
 	}
-	root, err := readXML(body)
-	if err != nil {
-		a.log.printf("moto's answer to DescribeInstances: %v", err)
-		return body
-	}
-	for _, reservation := range root.at("reservationSet").children("item") {
-		for _, instance := range reservation.at("instancesSet").children("item") {
-			a.mu.Lock()
-			s := a.addresses[instance.text("instanceId")]
-			a.mu.Unlock()
-			s.apply(instance)
+	return a.rewrite("DescribeInstances", body, func(root *node) {
+		for _, reservation := range root.at("reservationSet").children("item") {
+			for _, instance := range reservation.at("instancesSet").children("item") {
+				a.mu.Lock()
+				s := a.addresses[instance.text("instanceId")]
+				a.mu.Unlock()
+				s.apply(instance)
+			}
 		}
-	}
-	var out bytes.Buffer
-	out.WriteString(xml.Header)
-	root.write(&out)
-	return out.Bytes()
+	})
 }
 
 func (s addresses) apply(instance *node) {
@@ -185,6 +179,120 @@ func (s addresses) apply(instance *node) {
 			}
 		}
 	}
+}
+
+// InstanceStatus is what DescribeInstanceStatus answers of an instance.
+type InstanceStatus struct {
+	// System and Instance are the summaries of the two status checks: "ok",
+	// "impaired", "initializing", "insufficient-data" or "not-applicable". An
+	// empty one is moto's, which is "ok".
+	System, Instance string
+	// Events are what AWS has planned for the instance.
+	Events []ScheduledEvent
+}
+
+// ScheduledEvent is something that AWS has planned for an instance.
+type ScheduledEvent struct {
+	// ID is made up when it is empty.
+	ID string
+	// Code is "instance-reboot", "system-reboot", "system-maintenance",
+	// "instance-retirement" or "instance-stop".
+	Code string
+	// Description begins with "[Completed]" or "[Canceled]" when it is over.
+	Description         string
+	NotBefore, NotAfter time.Time // zero for none
+}
+
+// SetInstanceStatus sets what DescribeInstanceStatus answers of an instance
+// that is running.
+func (a *AWS) SetInstanceStatus(instanceID string, s InstanceStatus) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.statuses[instanceID] = s
+}
+
+// SetConsoleOutput sets what GetConsoleOutput answers of an instance. Empty is
+// an instance that has written nothing yet.
+func (a *AWS) SetConsoleOutput(instanceID, text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.consoles[instanceID] = text
+}
+
+// rewriteStatuses replaces the statuses in an answer of DescribeInstanceStatus.
+func (a *AWS) rewriteStatuses(body []byte) []byte {
+	return a.rewrite("DescribeInstanceStatus", body, func(root *node) {
+		for _, item := range root.at("instanceStatusSet").children("item") {
+			a.mu.Lock()
+			s, set := a.statuses[item.text("instanceId")]
+			a.mu.Unlock()
+			if set {
+				s.apply(item)
+			}
+		}
+	})
+}
+
+func (s InstanceStatus) apply(item *node) {
+	for name, summary := range map[string]string{"systemStatus": s.System, "instanceStatus": s.Instance} {
+		if summary == "" {
+			continue
+		}
+		reachability := map[string]string{"ok": "passed", "impaired": "failed"}[summary]
+		if reachability == "" {
+			reachability = summary
+		}
+		detail := &node{name: "item"}
+		detail.set("name", "reachability")
+		detail.set("status", reachability)
+		status := &node{name: name}
+		status.set("status", summary)
+		status.nodes = append(status.nodes, &node{name: "details", nodes: []*node{detail}})
+		item.replace(status)
+	}
+	events := &node{name: "eventsSet"}
+	for i, e := range s.Events {
+		event := &node{name: "item"}
+		if e.ID == "" {
+			e.ID = fmt.Sprintf("instance-event-%017x", i+1)
+		}
+		event.set("instanceEventId", e.ID)
+		event.set("code", e.Code)
+		event.set("description", e.Description)
+		for name, at := range map[string]time.Time{"notBefore": e.NotBefore, "notAfter": e.NotAfter} {
+			if !at.IsZero() {
+				event.set(name, at.UTC().Format("2006-01-02T15:04:05.000Z"))
+			}
+		}
+		events.nodes = append(events.nodes, event)
+	}
+	item.replace(events)
+}
+
+// rewriteConsole replaces the text in an answer of GetConsoleOutput.
+func (a *AWS) rewriteConsole(body []byte) []byte {
+	return a.rewrite("GetConsoleOutput", body, func(root *node) {
+		a.mu.Lock()
+		text, set := a.consoles[root.text("instanceId")]
+		a.mu.Unlock()
+		if set {
+			root.set("output", base64.StdEncoding.EncodeToString([]byte(text)))
+		}
+	})
+}
+
+// rewrite changes an answer in XML.
+func (a *AWS) rewrite(action string, body []byte, change func(root *node)) []byte {
+	root, err := readXML(body)
+	if err != nil {
+		a.log.printf("moto's answer to %s: %v", action, err)
+		return body
+	}
+	change(root)
+	var out bytes.Buffer
+	out.WriteString(xml.Header)
+	root.write(&out)
+	return out.Bytes()
 }
 
 // node is an XML element: either text or elements. A nil node has nothing.
@@ -274,6 +382,17 @@ func (n *node) remove(name string) {
 	if n != nil {
 		n.nodes = slices.DeleteFunc(n.nodes, func(child *node) bool { return child.name == name })
 	}
+}
+
+// replace puts a child in the place of the one of its name, or adds it.
+func (n *node) replace(child *node) {
+	for i, old := range n.nodes {
+		if old.name == child.name {
+			n.nodes[i] = child
+			return
+		}
+	}
+	n.nodes = append(n.nodes, child)
 }
 
 // set makes a child hold a text; an empty text removes it.

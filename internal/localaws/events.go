@@ -8,7 +8,6 @@ import (
 	"math"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -91,26 +90,6 @@ type alarm struct {
 
 type dimension struct{ Name, Value string }
 
-// alarmLocks let one change of state a region happen at a time.
-type alarmLocks struct {
-	mu      sync.Mutex
-	regions map[string]*sync.Mutex
-}
-
-func (l *alarmLocks) lock(region string) (unlock func()) {
-	l.mu.Lock()
-	if l.regions == nil {
-		l.regions = map[string]*sync.Mutex{}
-	}
-	if l.regions[region] == nil {
-		l.regions[region] = &sync.Mutex{}
-	}
-	m := l.regions[region]
-	l.mu.Unlock()
-	m.Lock()
-	return m.Unlock
-}
-
 // describeAlarms reads one alarm, or all of a region.
 func (a *AWS) describeAlarms(ctx context.Context, region, name string) (map[string]alarm, error) {
 	in := map[string]any{}
@@ -132,7 +111,7 @@ func (a *AWS) describeAlarms(ctx context.Context, region, name string) (map[stri
 // CloudWatch sends when it really changed.
 func (a *AWS) setAlarmState(ctx context.Context, q *request) *response {
 	unlock := a.alarms.lock(q.region)
-	name := q.alarmName()
+	name := q.field("AlarmName")
 	before, err := a.describeAlarms(ctx, q.region, name)
 	if err != nil {
 		unlock()
@@ -335,7 +314,7 @@ func busName(name any) string {
 }
 
 // rule and target are as ListRules and ListTargetsByRule answer them.
-type rule struct{ Name, Arn, EventPattern, State string }
+type rule struct{ Name, Arn, EventPattern, ScheduleExpression, State string }
 
 type eventTarget struct {
 	ID               string `json:"Id"`
@@ -355,8 +334,35 @@ type eventTarget struct {
 // returns the executions that were started. A target that refuses is no error:
 // what happens then is the target's dead-letter queue.
 func (a *AWS) deliver(ctx context.Context, region, bus string, event map[string]any, body []byte) ([]string, error) {
+	rules, err := a.rules(ctx, region, bus)
+	if err != nil {
+		return nil, err
+	}
 	var started []string
 	var errs []error
+	for _, r := range rules {
+		if r.EventPattern == "" {
+			continue
+		}
+		matches, err := matchPattern(r.EventPattern, event)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("rule %s: %w", r.Name, err))
+		}
+		if !matches {
+			continue
+		}
+		arns, err := a.deliverTo(ctx, region, bus, r, event, body)
+		started = append(started, arns...)
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return started, errors.Join(errs...)
+}
+
+// rules reads the enabled rules of a bus.
+func (a *AWS) rules(ctx context.Context, region, bus string) ([]rule, error) {
+	var all []rule
 	for token := ""; ; {
 		in := map[string]any{"EventBusName": bus}
 		if token != "" {
@@ -367,40 +373,34 @@ func (a *AWS) deliver(ctx context.Context, region, bus string, event map[string]
 			NextToken string
 		}
 		if err := a.moto.call(ctx, "events", "ListRules", region, in, &page); err != nil {
-			return started, errors.Join(append(errs, err)...)
+			return nil, err
 		}
 		for _, r := range page.Rules {
-			if !strings.HasPrefix(r.State, "ENABLED") || r.EventPattern == "" {
-				continue
-			}
-			matches, err := matchPattern(r.EventPattern, event)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("rule %s: %w", r.Name, err))
-			}
-			if !matches {
-				continue
-			}
-			arns, err := a.deliverTo(ctx, region, bus, r, event, body)
-			started = append(started, arns...)
-			if err != nil {
-				errs = append(errs, err)
+			if strings.HasPrefix(r.State, "ENABLED") {
+				all = append(all, r)
 			}
 		}
 		if token = page.NextToken; token == "" {
-			return started, errors.Join(errs...)
+			return all, nil
 		}
 	}
 }
 
-// deliverTo hands an event to the targets of one rule.
-func (a *AWS) deliverTo(ctx context.Context, region, bus string, r rule, event map[string]any, body []byte) ([]string, error) {
+// targets reads the targets of a rule.
+func (a *AWS) targets(ctx context.Context, region, bus string, r rule) ([]eventTarget, error) {
 	var out struct{ Targets []eventTarget }
 	err := a.moto.call(ctx, "events", "ListTargetsByRule", region, map[string]any{"Rule": r.Name, "EventBusName": bus}, &out)
+	return out.Targets, err
+}
+
+// deliverTo hands an event to the targets of one rule.
+func (a *AWS) deliverTo(ctx context.Context, region, bus string, r rule, event map[string]any, body []byte) ([]string, error) {
+	targets, err := a.targets(ctx, region, bus, r)
 	if err != nil {
 		return nil, err
 	}
 	var started []string
-	for _, t := range out.Targets {
+	for _, t := range targets {
 		input, err := targetInput(t, r, event, body)
 		if err != nil {
 			a.log.printf("rule %s, target %s: %v", r.Name, t.ID, err)
@@ -454,17 +454,8 @@ func (a *AWS) send(ctx context.Context, t eventTarget, r rule, eventID, input st
 	case "sqs":
 		return "", a.enqueue(ctx, t.Arn, map[string]any{"MessageBody": input})
 	case "lambda":
-		name := parseFunctionName(t.Arn, "", region)
-		c, err := a.functions.configuration(ctx, name)
-		if err != nil {
-			return "", err
-		}
-		a.record(Call{
-			Time: time.Now(), Role: eventBridge, Service: "lambda", Action: "InvokeFunction", Region: region,
-			Resources: []string{name.arn()}, Status: http.StatusAccepted,
-		})
-		a.background(func() { _, _ = a.functions.invoke(a.ctx, c, name, []byte(input), nil) })
-		return "", nil
+		_, err := a.invokeFor(ctx, t, r, "Event", input)
+		return "", err
 	}
 	return "", fmt.Errorf("rule %s: the local AWS delivers to state machines, queues and functions, not to %s", r.Name, t.Arn)
 }

@@ -21,7 +21,20 @@ const (
 	DropAnswer
 )
 
-// Fault breaks calls. The fields up to Contains say which calls; an empty one
+// Kill says at which point a fault ends the process of the function that calls.
+type Kill int
+
+const (
+	// KillNothing ends no process.
+	KillNothing Kill = iota
+	// KillBefore ends it before AWS hears of the call.
+	KillBefore
+	// KillAfter ends it when AWS has done what it was asked to, before it can
+	// know.
+	KillAfter
+)
+
+// Fault breaks calls. The fields up to Skip say which calls; an empty one
 // matches any.
 type Fault struct {
 	// Service is as in a policy, as in "ssm" or "cloudwatch".
@@ -34,19 +47,34 @@ type Fault struct {
 	// Contains has to occur in the body or the address of the request, such as
 	// an instance's id.
 	Contains string
+	// During has to occur, all of it, in the event that the calling function is
+	// at work on, as compact JSON: `"step":"reboot"`, say, and an instance's id.
+	// On lambda:Invoke it is the event that is handed to the function. Other
+	// calls of others than functions do not match.
+	During []string
+	// Skip is how many of those calls work before the first one breaks.
+	Skip int
 
 	// Status and Code refuse the call: 400 and "ThrottlingException". A Status
 	// of 0 with a Code means 400.
 	//
-	// On lambda:Invoke the codes "Sandbox.Timedout" and "Runtime.ExitError"
-	// refuse nothing: the function starts, is killed after Delay in the middle
-	// of its work, and the invocation ends with that error.
+	// On lambda:Invoke the codes "Sandbox.Timedout" (out of time),
+	// "Runtime.ExitError" and "Runtime.OutOfMemory" refuse nothing: the function
+	// starts, is killed after Delay in the middle of its work, and the
+	// invocation ends with that error.
 	Status        int
 	Code, Message string
 	// Body answers with these bytes and Status (default 200) whatever was asked.
 	Body string
 	// Drop closes the connection.
 	Drop Drop
+	// Kill ends the process of the function that makes the call; calls of others
+	// do not match. The invocation that it was at work on ends with Code, which
+	// is one of those above, Runtime.ExitError if empty.
+	Kill Kill
+	// Hang leaves the caller without an answer until it gives up. AWS has done
+	// what it was asked to where Drop is DropAnswer, and never hears of it else.
+	Hang bool
 	// Delay passes before anything else. A fault with nothing but a delay makes
 	// the call slow.
 	Delay time.Duration
@@ -106,7 +134,8 @@ func (a *AWS) AddFault(f Fault) *Injected {
 type Injected struct {
 	fault  Fault
 	faults *faults
-	hits   int // guarded by faults.mu
+	seen   int // calls that match; guarded by faults.mu, as hits
+	hits   int
 }
 
 // Hits is how many calls the fault has broken so far.
@@ -136,6 +165,9 @@ func (fs *faults) take(q *request, role string) *Fault {
 		if !i.fault.matches(q, role) {
 			continue
 		}
+		if i.seen++; i.seen <= i.fault.Skip {
+			continue
+		}
 		if i.hits++; i.hits == i.fault.Times {
 			fs.all = slices.Delete(fs.all, n, n+1)
 		}
@@ -156,6 +188,20 @@ func (f *Fault) matches(q *request, role string) bool {
 	}
 	if f.Role != "" && !strings.Contains(role, f.Role) {
 		return false
+	}
+	if f.Kill != KillNothing && q.process == nil {
+		return false
+	}
+	if len(f.During) > 0 {
+		var event []byte
+		if q.is("lambda", "Invoke") {
+			event = compact(q.body)
+		} else if q.process != nil {
+			event = q.process.event()
+		}
+		if event == nil || slices.ContainsFunc(f.During, func(words string) bool { return !bytes.Contains(event, []byte(words)) }) {
+			return false
+		}
 	}
 	return f.Contains == "" || bytes.Contains(q.body, []byte(f.Contains)) ||
 		strings.Contains(q.http.URL.Path, f.Contains) || strings.Contains(q.http.URL.RawQuery, f.Contains)

@@ -76,18 +76,22 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	role := a.caller(q)
+	q.process = a.functions.calling(q)
 	resp := a.breakOrAnswer(r.Context(), q, role)
-	call := Call{
-		Time: at, Role: role, Service: q.policyService(), Action: q.policyAction(),
-		Region: q.region, Resources: q.resources(),
+	status := 0
+	if resp != nil {
+		status = resp.status
+	}
+	for _, right := range q.rights() {
+		a.record(Call{
+			Time: at, Role: role, Service: q.policyService(), Action: right.action,
+			Region: q.region, Resources: right.resources, Status: status,
+		})
 	}
 	if resp == nil {
-		a.record(call)
 		drop(w)
 		return
 	}
-	call.Status = resp.status
-	a.record(call)
 	write(w, r, resp)
 }
 
@@ -97,6 +101,13 @@ func (a *AWS) breakOrAnswer(ctx context.Context, q *request, role string) *respo
 	fault := a.faults.take(q, role)
 	if fault == nil {
 		return a.answer(ctx, q, role, nil)
+	}
+	if fault.Kill != KillNothing {
+		if fault.Kill == KillAfter {
+			_ = a.answer(ctx, q, role, nil)
+		}
+		q.process.end(fault.Code, fault.Message)
+		return nil
 	}
 	kills := q.is("lambda", "Invoke") && fault.kills()
 	if fault.Delay > 0 && !kills {
@@ -112,6 +123,16 @@ func (a *AWS) breakOrAnswer(ctx context.Context, q *request, role string) *respo
 		case <-a.ctx.Done():
 			return nil
 		}
+	}
+	if fault.Hang {
+		if fault.Drop == DropAnswer {
+			_ = a.answer(ctx, q, role, nil)
+		}
+		select {
+		case <-ctx.Done():
+		case <-a.ctx.Done():
+		}
+		return nil
 	}
 	if fault.Drop == DropRequest {
 		return nil
@@ -161,6 +182,13 @@ func (a *AWS) answer(ctx context.Context, q *request, role string, fault *Fault)
 			return resp
 		}
 	}
+	switch {
+	case q.signed == "dynamodb":
+		return a.tables.answer(q, a.forward)
+	case q.is("states", "StartExecution"):
+		// moto looks whether the name is taken, and takes it later.
+		defer a.starts.lock(q.region)()
+	}
 	resp := a.forward(q)
 	if resp.status/100 != 2 {
 		return resp
@@ -168,6 +196,10 @@ func (a *AWS) answer(ctx context.Context, q *request, role string, fault *Fault)
 	switch {
 	case q.is("ec2", "DescribeInstances"):
 		resp.body = a.rewriteInstances(resp.body)
+	case q.is("ec2", "DescribeInstanceStatus"):
+		resp.body = a.rewriteStatuses(resp.body)
+	case q.is("ec2", "GetConsoleOutput"):
+		resp.body = a.rewriteConsole(resp.body)
 	case q.is("ec2", "RebootInstances"):
 		a.rebooted(q, role)
 	case q.signed == "lambda":

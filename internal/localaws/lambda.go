@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // functionName is what a caller calls a function: a name, a partial or whole
@@ -89,6 +90,9 @@ type functions struct {
 	known map[functionName]*configuration
 	pools map[string]*pool // by ARN with version
 	logs  map[string]*functionLog
+	// processes are those that run, by session token. It is no map below mu,
+	// since some are waited for with mu held.
+	processes sync.Map
 }
 
 func (fs *functions) init(a *AWS) {
@@ -460,31 +464,110 @@ func (fs *functions) answer(ctx context.Context, q *request, fault *Fault) *resp
 // version, or a name, which stands for the functions of that name in all
 // regions.
 func (a *AWS) Logs(function string) string {
-	fs := &a.functions
-	fs.mu.Lock()
-	logs := maps.Clone(fs.logs)
-	fs.mu.Unlock()
 	var all strings.Builder
-	for _, arn := range slices.Sorted(maps.Keys(logs)) {
-		if arn == function || arn[strings.LastIndex(arn, ":")+1:] == function {
-			all.WriteString(logs[arn].String())
-		}
+	for _, log := range a.functions.logsOf(function) {
+		all.WriteString(log.String())
 	}
 	return all.String()
+}
+
+// logsOf finds the logs of a function, see Logs.
+func (fs *functions) logsOf(function string) []*functionLog {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	var found []*functionLog
+	for _, arn := range slices.Sorted(maps.Keys(fs.logs)) {
+		if arn == function || arn[strings.LastIndex(arn, ":")+1:] == function {
+			found = append(found, fs.logs[arn])
+		}
+	}
+	return found
+}
+
+// Invocation is one run of a function.
+type Invocation struct {
+	// Time is when it began.
+	Time time.Time
+	// RequestID and Version are as in Lambda's own lines of the log.
+	RequestID, Version string
+	Event              json.RawMessage
+	// Answer is what the function answered, or Lambda in its place when Failed.
+	Answer json.RawMessage
+	Failed bool
+	// Cold says that its process was started for it.
+	Cold bool
+	// Log is what the process wrote, with Lambda's own lines, until its next
+	// invocation began.
+	Log string
+}
+
+// maxInvocations bounds what Invocations remembers of a function.
+const maxInvocations = 10_000
+
+// Invocations lists the runs of a function that have ended, in the order in
+// which they began; of very many, the latest. The function is named as for Logs.
+func (a *AWS) Invocations(function string) []Invocation {
+	var all []Invocation
+	for _, log := range a.functions.logsOf(function) {
+		all = append(all, log.ended()...)
+	}
+	slices.SortStableFunc(all, func(x, y Invocation) int { return x.Time.Compare(y.Time) })
+	return all
 }
 
 // maxLog is how much of a function's output is kept.
 const maxLog = 1 << 20
 
-// functionLog keeps the end of what a function wrote.
+// functionLog keeps the end of what a function wrote, and its invocations.
 type functionLog struct {
-	mu  sync.Mutex
-	buf []byte
+	mu          sync.Mutex
+	buf         []byte
+	invocations []*logged
 }
 
-func (l *functionLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// logged is an invocation while it may still be written about.
+type logged struct {
+	Invocation
+	over bool
+	log  []byte
+}
+
+// processLog is what one process writes.
+type processLog struct {
+	log *functionLog
+	now *logged // its latest invocation; guarded by log.mu
+}
+
+// begin has what is written from now on belong to an invocation.
+func (l *processLog) begin(i Invocation) {
+	l.log.mu.Lock()
+	defer l.log.mu.Unlock()
+	l.now = &logged{Invocation: i}
+	if len(l.log.invocations) >= maxInvocations {
+		l.log.invocations = slices.Delete(l.log.invocations, 0, maxInvocations/2)
+	}
+	l.log.invocations = append(l.log.invocations, l.now)
+}
+
+// end keeps how that invocation ended.
+func (l *processLog) end(r result) {
+	l.log.mu.Lock()
+	defer l.log.mu.Unlock()
+	l.now.over, l.now.Answer, l.now.Failed = true, r.payload, r.failed
+}
+
+func (l *processLog) Write(p []byte) (int, error) {
+	l.log.mu.Lock()
+	defer l.log.mu.Unlock()
+	if l.now != nil {
+		l.now.log = append(l.now.log, p...)
+	}
+	l.log.append(p)
+	return len(p), nil
+}
+
+// append adds to what the function wrote. Its lock is held.
+func (l *functionLog) append(p []byte) {
 	l.buf = append(l.buf, p...)
 	if len(l.buf) > 2*maxLog {
 		cut := len(l.buf) - maxLog
@@ -493,7 +576,20 @@ func (l *functionLog) Write(p []byte) (int, error) {
 		}
 		l.buf = append([]byte(nil), l.buf[cut:]...)
 	}
-	return len(p), nil
+}
+
+func (l *functionLog) ended() []Invocation {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []Invocation
+	for _, i := range l.invocations {
+		if i.over {
+			ended := i.Invocation
+			ended.Log = string(i.log)
+			all = append(all, ended)
+		}
+	}
+	return all
 }
 
 func (l *functionLog) String() string {

@@ -50,6 +50,9 @@ type Options struct {
 	// Moto is the path of a moto_server that fits, as package toolchain finds
 	// or installs one. It is required.
 	Moto string
+	// RetryPace divides the time that state machines wait before they try a
+	// task again: 10 is ten times as fast. 0 is 1. Everything else takes its time.
+	RetryPace float64
 }
 
 // AWS is a running local AWS. Its methods may be called concurrently.
@@ -77,13 +80,17 @@ type AWS struct {
 	faults    faults
 	functions functions
 	machines  machines
-	alarms    alarmLocks
+	alarms    regionLocks
+	starts    regionLocks
+	tables    tables
 
 	mu           sync.Mutex
 	closing      bool
 	roles        map[string]string // access key to role or service
 	calls        []Call
 	addresses    map[string]addresses
+	statuses     map[string]InstanceStatus
+	consoles     map[string]string
 	healthChecks map[string]func() []Observation
 	onReboot     []func(region, instanceID string)
 	reboots      []Reboot
@@ -94,6 +101,9 @@ type AWS struct {
 func Start(ctx context.Context, o Options) (_ *AWS, err error) {
 	if o.Moto == "" {
 		return nil, errors.New("local AWS: the path of moto_server is missing")
+	}
+	if o.RetryPace < 0 {
+		return nil, fmt.Errorf("local AWS: the pace of retries is %g: want a number above 0, or 0 for real time", o.RetryPace)
 	}
 	if o.Log == nil {
 		o.Log = io.Discard
@@ -112,6 +122,8 @@ func Start(ctx context.Context, o Options) (_ *AWS, err error) {
 		log:          &lineWriter{w: o.Log},
 		roles:        map[string]string{},
 		addresses:    map[string]addresses{},
+		statuses:     map[string]InstanceStatus{},
+		consoles:     map[string]string{},
 		healthChecks: map[string]func() []Observation{},
 	}
 	a.ctx, a.cancel = context.WithCancel(ctx)
@@ -295,6 +307,26 @@ func listenLoopback(ctx context.Context) ([]net.Listener, error) {
 		last = errors.Join(err, v4.Close())
 	}
 	return nil, last
+}
+
+// regionLocks let one thing of a kind happen at a time in a region.
+type regionLocks struct {
+	mu      sync.Mutex
+	regions map[string]*sync.Mutex
+}
+
+func (l *regionLocks) lock(region string) (unlock func()) {
+	l.mu.Lock()
+	if l.regions == nil {
+		l.regions = map[string]*sync.Mutex{}
+	}
+	if l.regions[region] == nil {
+		l.regions[region] = &sync.Mutex{}
+	}
+	m := l.regions[region]
+	l.mu.Unlock()
+	m.Lock()
+	return m.Unlock
 }
 
 // lineWriter writes whole lines, also for concurrent writers.

@@ -437,7 +437,6 @@ func TestWhatMotoSaysIsPassedOn(t *testing.T) {
 		"Press CTRL+C to quit",
 		"firstline: mended moto.iam.access_control",
 		`127.0.0.1 - - [22/Nov/2026 10:00:00] "POST / HTTP/1.1" 200 -`,
-		"Exception=FailureEventException, Error=Failed at 'StateFail(x)'",
 		"Exception=KeyError, Details=['x'] at 'StateTask(x)'",
 	}, "\n")))
 	if got, want := log.String(), "moto: Exception=KeyError, Details=['x'] at 'StateTask(x)'\n"; got != want {
@@ -1328,6 +1327,82 @@ func TestAlarm(t *testing.T) {
 			t.Errorf("started %v, %v", started, err)
 		}
 	})
+}
+
+// A name is an execution's own: of several that want it at once one gets it.
+func TestExecutionNames(t *testing.T) {
+	a := shared(t)
+	name := unique(t)
+	role := makeRole(t, a, name)
+	client := sfn.NewFromConfig(a.Config(region), func(o *sfn.Options) { o.RetryMaxAttempts = 1 })
+	machine, err := client.CreateStateMachine(t.Context(), &sfn.CreateStateMachineInput{
+		Name: &name, RoleArn: &role, Definition: aws.String(`{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 5, "End": true}}}`),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func(input string) error {
+		_, err := client.StartExecution(t.Context(), &sfn.StartExecutionInput{StateMachineArn: machine.StateMachineArn, Name: aws.String("one"), Input: &input})
+		return err
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	got := map[string]int{}
+	for i := range 8 {
+		wg.Go(func() {
+			err := start(fmt.Sprintf(`{"n": %d}`, i))
+			mu.Lock()
+			defer mu.Unlock()
+			got[code(err)]++
+		})
+	}
+	wg.Wait()
+	if diff := cmp.Diff(map[string]int{"<nil>": 1, "ExecutionAlreadyExists": 7}, got); diff != "" {
+		t.Error(diff)
+	}
+	out, err := client.ListExecutions(t.Context(), &sfn.ListExecutionsInput{StateMachineArn: machine.StateMachineArn})
+	if err != nil || len(out.Executions) != 1 {
+		t.Fatalf("got %+v, %v", out, err)
+	}
+	// The same once more, as after a lost answer, is no other one.
+	input := *inputOf(t, client, *out.Executions[0].ExecutionArn)
+	if err := start(input); err != nil {
+		t.Errorf("the same again: %v", err)
+	}
+}
+
+func inputOf(t *testing.T, client *sfn.Client, execution string) *string {
+	t.Helper()
+	out, err := client.DescribeExecution(t.Context(), &sfn.DescribeExecutionInput{ExecutionArn: &execution})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Input
+}
+
+// What is no fault of the engine's is not reported as one.
+func TestEngineComplains(t *testing.T) {
+	a := shared(t)
+	name := unique(t)
+	role := makeRole(t, a, name)
+	client := sfn.NewFromConfig(a.Config(region))
+	definition := `{"StartAt": "Look", "States": {
+		"Look": {"Type": "Choice", "Choices": [{"Variable": "$.` + name + `", "IsPresent": true, "Next": "Good"}], "Default": "Bad"},
+		"Good": {"Type": "Succeed"}, "Bad": {"Type": "Fail", "Error": "` + name + `", "Cause": "it is not there"}}}`
+	machine, err := client.CreateStateMachine(t.Context(), &sfn.CreateStateMachineInput{Name: &name, RoleArn: &role, Definition: &definition})
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, err := client.StartExecution(t.Context(), &sfn.StartExecutionInput{StateMachineArn: machine.StateMachineArn, Name: &name, Input: aws.String("{}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := finished(t, a, region, *started.ExecutionArn); out.Status != sfntypes.ExecutionStatusFailed || aws.ToString(out.Error) != name {
+		t.Errorf("it ended %s: %s", out.Status, aws.ToString(out.Error))
+	}
+	if said := bench.log.String(); strings.Contains(said, name) {
+		t.Errorf("it said %s", said)
+	}
 }
 
 // TestManyExecutions runs two dozen executions at once, the first ones of the

@@ -3,6 +3,7 @@ package localaws
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed" // the start hook
 	"encoding/json"
@@ -32,8 +33,8 @@ const motoStart = 90 * time.Second
 //go:embed sitecustomize.py
 var startHook []byte
 
-// mends is how many of moto's faults the start hook mends.
-const mends = 3
+// mends is how many modules of moto's the start hook mends.
+const mends = 13
 
 // moto is a running moto server.
 type moto struct {
@@ -47,7 +48,7 @@ type moto struct {
 	// serving is closed when it says that it listens: a port that answers
 	// before may be another program's.
 	serving chan struct{}
-	// mended gets a word of each fault that the start hook has mended, nil, or
+	// mended gets a word of each module that the start hook has mended, nil, or
 	// could not.
 	mended chan error
 
@@ -108,7 +109,7 @@ func tryMoto(a *AWS, path, hooks string) (*moto, error) {
 		// Where its States Language engine finds the other services: at ours.
 		"MOTO_PORT="+strconv.Itoa(a.port),
 		"PYTHONWARNINGS=ignore", "PYTHONUNBUFFERED=1", "PYTHONPATH="+hooks, "PYTHONDONTWRITEBYTECODE=1",
-		"FIRSTLINE_MOTO=1",
+		"FIRSTLINE_MOTO=1", fmt.Sprintf("FIRSTLINE_RETRY_PACE=%g", cmp.Or(a.opts.RetryPace, 1)),
 		"NO_PROXY=*",
 		"AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull, "AWS_EC2_METADATA_DISABLED=true",
 	)
@@ -179,8 +180,10 @@ func (m *moto) ready() error {
 		return fmt.Errorf("cannot turn its States Language engine on: %d %s", resp.status, resp.body)
 	}
 	// The first calls load what has to be mended.
-	if err := m.call(ctx, "states", "ListStateMachines", "us-east-1", map[string]any{}, nil); err != nil {
-		return err
+	for service, action := range map[string]string{"dynamodb": "ListTables", "monitoring": "DescribeAlarms", "states": "ListStateMachines"} {
+		if err := m.call(ctx, service, action, "us-east-1", map[string]any{}, nil); err != nil {
+			return err
+		}
 	}
 	for range mends {
 		select {
@@ -243,9 +246,7 @@ func (m *moto) line(line string) {
 		m.mu.Unlock()
 		return
 	}
-	// A Fail state is how some executions end, and no fault of the engine.
-	if accessLog.MatchString(line) || strings.HasPrefix(line, "Exception=FailureEventException") ||
-		strings.HasPrefix(line, "WARNING: This is a development server") || strings.HasPrefix(line, "Press CTRL+C") {
+	if accessLog.MatchString(line) || strings.HasPrefix(line, "WARNING: This is a development server") || strings.HasPrefix(line, "Press CTRL+C") {
 		return
 	}
 	m.mu.Lock()
@@ -304,6 +305,7 @@ func (m *moto) plain(ctx context.Context, method, path, body string) (*response,
 // target names the prefix of X-Amz-Target and the signing name of a service
 // that speaks JSON.
 var target = map[string]string{
+	"dynamodb":   "DynamoDB_20120810",
 	"events":     "AWSEvents",
 	"monitoring": "GraniteServiceVersion20100801",
 	"sqs":        "AmazonSQS",

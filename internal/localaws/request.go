@@ -19,7 +19,9 @@ type Call struct {
 	// Role is the ARN of the role that made it, or the service that did, as in
 	// events.amazonaws.com; empty for callers outside.
 	Role string
-	// Service and Action are as in a policy: "lambda" and "InvokeFunction".
+	// Service and Action are as in a policy: "lambda" and "InvokeFunction". A
+	// transaction of DynamoDB, for which policies have no action, counts as a
+	// call of each kind that it holds.
 	Service, Action string
 	Region          string
 	// Resources are what a policy has to allow the action on: ARNs, or "*"
@@ -36,6 +38,7 @@ type request struct {
 	http   *http.Request
 	body   []byte
 	key    string // access key
+	token  string // session token, which tells the processes of a function apart
 	signed string // the service's signing name
 	region string
 	// action is the API's name of it, which is not always the policy's.
@@ -46,6 +49,8 @@ type request struct {
 	cbor   bool
 	// malformed is why the body cannot be read.
 	malformed error
+	// process is the function's that made the call, nil for other callers.
+	process *process
 }
 
 // credential finds who signed for what. The key "ak" is moto's engine.
@@ -55,7 +60,7 @@ var credential = regexp.MustCompile(`Credential=([^/,\s]+)/\d+/([^/,\s]+)/([^/,\
 var rpcPath = regexp.MustCompile(`^/service/([^/]+)/operation/([^/]+)$`)
 
 func parseRequest(r *http.Request, body []byte) *request {
-	q := &request{http: r, body: body, signed: "s3", region: "us-east-1"}
+	q := &request{http: r, body: body, token: r.Header.Get("X-Amz-Security-Token"), signed: "s3", region: "us-east-1"}
 	auth := r.Header.Get("Authorization")
 	if auth == "" {
 		// A presigned address.
@@ -154,7 +159,11 @@ func lambdaAction(method string, path []string) string {
 		{"DELETE", "functions/*/aliases/*", "DeleteAlias"},
 		{"POST", "functions/*/policy", "AddPermission"},
 		{"GET", "functions/*/policy", "GetPolicy"},
+		{"DELETE", "functions/*/policy/*", "RemovePermission"},
 		{"GET", "functions/*/code-signing-config", "GetFunctionCodeSigningConfig"},
+		{"PUT", "functions/*/event-invoke-config", "PutFunctionEventInvokeConfig"},
+		{"GET", "functions/*/event-invoke-config", "GetFunctionEventInvokeConfig"},
+		{"DELETE", "functions/*/event-invoke-config", "DeleteFunctionEventInvokeConfig"},
 	}, method, path[1:])
 }
 
@@ -206,6 +215,22 @@ func (q *request) policyAction() string {
 	return q.action
 }
 
+// right is an action, as policies write it, and what it is done on.
+type right struct {
+	action    string
+	resources []string
+}
+
+// rights are what a policy has to allow for the call, at least one.
+func (q *request) rights() []right {
+	if q.signed == "dynamodb" {
+		if rights := tableRights(q); len(rights) > 0 {
+			return rights
+		}
+	}
+	return []right{{q.policyAction(), q.resources()}}
+}
+
 // resources are what a policy has to allow the call on.
 func (q *request) resources() []string {
 	arn := func(service, rest string) string {
@@ -216,6 +241,14 @@ func (q *request) resources() []string {
 	case "ec2:RebootInstances", "ec2:StopInstances", "ec2:StartInstances", "ec2:TerminateInstances":
 		for _, id := range instanceIDs(q.form) {
 			found = append(found, arn("ec2", "instance/"+id))
+		}
+	case "ec2:GetConsoleOutput":
+		found = append(found, arn("ec2", "instance/"+q.form.Get("InstanceId")))
+	case "ec2:CreateTags", "ec2:DeleteTags":
+		for i := 1; q.form.Get(fmt.Sprintf("ResourceId.%d", i)) != ""; i++ {
+			if id := q.form.Get(fmt.Sprintf("ResourceId.%d", i)); strings.HasPrefix(id, "i-") {
+				found = append(found, arn("ec2", "instance/"+id))
+			}
 		}
 	case "ssm:GetParameter", "ssm:PutParameter", "ssm:DeleteParameter", "ssm:GetParameterHistory":
 		found = append(found, parameterARN(arn, q.text("Name")))
@@ -242,12 +275,15 @@ func (q *request) resources() []string {
 		// end in "on resource: arn:aws:cloudwatch:…:alarm:*".
 		found = append(found, arn("cloudwatch", "alarm:*"))
 	case "monitoring:SetAlarmState":
-		if name := q.alarmName(); name != "" {
+		if name := q.field("AlarmName"); name != "" {
 			found = append(found, arn("cloudwatch", "alarm:"+name))
 		}
 	case "sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes":
 		address := q.text("QueueUrl")
 		found = append(found, arn("sqs", address[strings.LastIndex(address, "/")+1:]))
+	case "monitoring:PutDashboard", "monitoring:GetDashboard":
+		// Dashboards belong to no region.
+		found = append(found, fmt.Sprintf("arn:%s:cloudwatch::%s:dashboard/%s", partition(q.region), AccountID, q.field("DashboardName")))
 	case "sns:Publish":
 		found = append(found, q.form.Get("TopicArn"))
 	case "s3:GetObject", "s3:HeadObject", "s3:PutObject", "s3:DeleteObject":
@@ -283,10 +319,10 @@ func partition(region string) string {
 	return "aws"
 }
 
-// alarmName is the alarm that SetAlarmState names, in any of the protocols.
-func (q *request) alarmName() string {
-	if name := q.form.Get("AlarmName"); name != "" {
-		return name
+// field is a field of a request in any of the protocols.
+func (q *request) field(name string) string {
+	if value := q.form.Get(name); value != "" {
+		return value
 	}
-	return q.text("AlarmName")
+	return q.text(name)
 }

@@ -185,7 +185,7 @@ func (c *canary) send(ctx context.Context, instanceID string, now time.Time) (st
 		Time:       &now,
 	}}})
 	if err != nil {
-		return "", fmt.Errorf("the event could not be sent: %s", said(err))
+		return "", fmt.Errorf("the event could not be sent: %s", Said(err))
 	}
 	if len(out.Entries) != 1 {
 		return "", fmt.Errorf("EventBridge answered for %d events, one was sent", len(out.Entries))
@@ -216,7 +216,7 @@ func (c *canary) find(ctx context.Context, id string, sent time.Time) (string, e
 		case err == nil:
 			trouble = nil
 		case bounded.Err() == nil:
-			if trouble = fmt.Errorf("the executions cannot be read: %s", said(err)); !passing(err) {
+			if trouble = fmt.Errorf("the executions cannot be read: %s", Said(err)); !passing(err) {
 				return "", trouble
 			}
 		}
@@ -300,7 +300,7 @@ func (c *canary) follow(ctx context.Context, arn string) (*sfn.DescribeExecution
 				continue
 			}
 		case bounded.Err() == nil:
-			return nil, fmt.Errorf("the execution cannot be followed: %s", said(err))
+			return nil, fmt.Errorf("the execution cannot be followed: %s", Said(err))
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -325,7 +325,7 @@ func (c *canary) history(ctx context.Context, arn string) (p past, err error) {
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return past{}, fmt.Errorf("the execution's history cannot be read: %s", said(err))
+			return past{}, fmt.Errorf("the execution's history cannot be read: %s", Said(err))
 		}
 		for _, e := range page.Events {
 			if entered := e.StateEnteredEventDetails; entered != nil {
@@ -364,10 +364,10 @@ func (r *Rehearsal) judge(end *sfn.DescribeExecutionOutput, output string) (dry 
 		what string
 		err  *incident.Error
 	}{
-		{"a step", v.Error}, {"the reboot", v.RebootError}, {"the page", v.PageError}, {"the Slack message", v.SlackError},
+		{"a step", v.Error}, {"the reboot", v.RebootError}, {"the page", v.PageError}, {"the Slack message", v.SlackError}, {"the close", v.CloseError},
 	} {
 		if e.err != nil {
-			say("%s ended with %s", e.what, (&functionError{Kind: e.err.Error, Message: unpack(e.err.Cause)}).Error())
+			say("%s ended with %s", e.what, (&functionError{Kind: e.err.Error, Message: Unpack(e.err.Cause)}).Error())
 		}
 	}
 	switch {
@@ -398,9 +398,9 @@ func (v *view) failure() string {
 	return "no check failed"
 }
 
-// unpack takes the message out of the JSON in which Lambda reports a function's
+// Unpack takes the message out of the JSON in which Lambda reports a function's
 // error.
-func unpack(cause string) string {
+func Unpack(cause string) string {
 	var e functionError
 	if json.Unmarshal([]byte(cause), &e) == nil && e.Message != "" {
 		return e.Message

@@ -65,6 +65,7 @@ type view struct {
 	RebootError *incident.Error `json:"rebootError"`
 	PageError   *incident.Error `json:"pageError"`
 	SlackError  *incident.Error `json:"slackError"`
+	CloseError  *incident.Error `json:"closeError"`
 	Settings    struct {
 		Route53 struct {
 			HealthCheckID string `json:"healthCheckId"`
@@ -86,6 +87,30 @@ func (v *view) suppresses(action string) bool {
 type opened struct {
 	view
 	raw json.RawMessage
+}
+
+// findings returns the incident's findings as they are.
+func (o *opened) findings() []json.RawMessage {
+	var i struct {
+		Findings []json.RawMessage `json:"findings"`
+	}
+	// It has been decoded before.
+	_ = json.Unmarshal(o.raw, &i)
+	return i.Findings
+}
+
+// with returns the incident with other findings.
+func (o *opened) with(findings []json.RawMessage) (json.RawMessage, error) {
+	var i map[string]json.RawMessage
+	if err := json.Unmarshal(o.raw, &i); err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(findings)
+	if err != nil {
+		return nil, err
+	}
+	i["findings"] = raw
+	return json.Marshal(i)
 }
 
 // function is the deployed function of a region.
@@ -161,8 +186,8 @@ func transient(err error) bool {
 	return lost
 }
 
-// said puts an error of a call into few words.
-func said(err error) string {
+// Said puts an error of a call of AWS into few words.
+func Said(err error) string {
 	if e, ok := errors.AsType[*functionError](err); ok {
 		return e.Error()
 	}

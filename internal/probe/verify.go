@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -38,6 +39,7 @@ const (
 // the function's steps.
 const (
 	CheckReboot   = "reboot"
+	CheckBaseline = "baseline"
 	CheckSlack    = "slack"
 	CheckOpsGenie = "opsgenie"
 )
@@ -56,13 +58,13 @@ type Verification struct {
 // InstanceResult is what came of trying one instance.
 type InstanceResult struct {
 	ID string `json:"id"`
-	// Checks are URL, Route 53, SSH and the reboot, in this order.
+	// Checks are URL, Route 53, SSH, the reboot and the baseline, in this order.
 	Checks []CheckResult `json:"checks"`
 }
 
 // CheckResult is what came of one check.
 type CheckResult struct {
-	// Check is url, route53, ssh, reboot, slack or opsgenie.
+	// Check is url, route53, ssh, reboot, baseline, slack or opsgenie.
 	Check  string `json:"check"`
 	Result Result `json:"result"`
 	// Reason says in words what was seen.
@@ -133,8 +135,9 @@ func NewVerifier(cfg aws.Config) *Verifier {
 
 // Verify tries, through the deployed function, each check of each instance of
 // r.InstanceIDs and whether it may be rebooted, and the way to Slack and
-// OpsGenie. It reboots nothing and sends nothing. It tells how many instances
-// are done.
+// OpsGenie. It reboots nothing and sends nothing. What has passed it has the
+// function keep: a check that never passed cannot cause a reboot. It tells how
+// many instances are done.
 //
 // A failure is never an error of Verify: everything is in the Verification, also
 // that ctx has ended.
@@ -161,7 +164,7 @@ func (v *Verifier) Verify(ctx context.Context, r deployed.Region, tell func(done
 // newInstanceResult is a result in which nothing was tried.
 func newInstanceResult(id string) InstanceResult {
 	i := InstanceResult{ID: id}
-	for _, check := range []string{checks.NameURL, checks.NameRoute53, checks.NameSSH, CheckReboot} {
+	for _, check := range []string{checks.NameURL, checks.NameRoute53, checks.NameSSH, CheckReboot, CheckBaseline} {
 		i.Checks = append(i.Checks, CheckResult{Check: check, Result: Skipped, Reason: "not tried"})
 	}
 	return i
@@ -238,9 +241,20 @@ func (v *verification) instance(ctx context.Context, stop context.CancelCauseFun
 			v.first = o
 		}
 		v.mu.Unlock()
+		var seen []json.RawMessage
 		for n := range i.Checks {
-			if c, ok := v.check(ctx, i.Checks[n].Check, o); ok {
+			// It is the last one, of what the others have seen.
+			if i.Checks[n].Check == CheckBaseline {
+				if c, ok := v.baseline(ctx, o, seen, i.passed()); ok {
+					i.Checks[n] = c
+				}
+				continue
+			}
+			if c, after, ok := v.check(ctx, i.Checks[n].Check, o); ok {
 				i.Checks[n] = c
+				if after != nil {
+					seen = append(seen, after.findings()...)
+				}
 			}
 		}
 		if ctx.Err() != nil {
@@ -253,6 +267,17 @@ func (v *verification) instance(ctx context.Context, stop context.CancelCauseFun
 	if v.tell != nil {
 		v.tell(v.done, len(v.result.Instances))
 	}
+}
+
+// passed returns the names of the checks of the instance that have passed.
+func (i *InstanceResult) passed() []string {
+	var names []string
+	for _, c := range i.Checks {
+		if c.Result == Passed && slices.Contains([]string{checks.NameURL, checks.NameRoute53, checks.NameSSH}, c.Check) {
+			names = append(names, c.Check)
+		}
+	}
+	return names
 }
 
 // stopError is an error that the other instances would meet too: the region is
@@ -281,9 +306,9 @@ func (v *verification) open(ctx context.Context, instanceID string) (*opened, er
 		case answered && e.Kind == string(fault.InvalidInput) && strings.Contains(e.Message, incident.SourceCanary):
 			return nil, stopError{"the deployed function knows no dry incidents: deploy this version first (" + e.Message + ")"}
 		case answered, fault.Throttled(err):
-			return nil, errors.New(said(err))
+			return nil, errors.New(Said(err))
 		}
-		return nil, stopError{"no incident can be opened: " + said(err)}
+		return nil, stopError{"no incident can be opened: " + Said(err)}
 	}
 	if !o.Dry {
 		return nil, stopError{fmt.Sprintf("the deployed function opened an incident of %s that is not dry, and nothing was done with it: deploy this version first", instanceID)}
@@ -291,22 +316,23 @@ func (v *verification) open(ctx context.Context, instanceID string) (*opened, er
 	return o, nil
 }
 
-// check tries one thing on an opened incident; ok is false when ctx ended before
-// it could be told.
-func (v *verification) check(ctx context.Context, check string, o *opened) (c CheckResult, ok bool) {
+// check tries one thing on an opened incident and returns what came of it, and
+// the incident afterwards, which is nil after an error; ok is false when ctx
+// ended before it could be told.
+func (v *verification) check(ctx context.Context, check string, o *opened) (c CheckResult, after *opened, ok bool) {
 	asks := check == checks.NameRoute53 && o.Settings.Route53.HealthCheckID != ""
 	if asks && v.route53.wait(ctx) != nil || check == CheckReboot && v.ec2.wait(ctx) != nil {
-		return c, false
+		return c, nil, false
 	}
 	start := time.Now()
 	after, err := v.function.call(ctx, map[string]any{"step": check, "incident": o.raw})
 	if ctx.Err() != nil {
-		return c, false
+		return c, nil, false
 	}
 	c = CheckResult{Check: check, Result: Errored, ElapsedMs: time.Since(start).Milliseconds()}
 	if err != nil {
-		c.Reason = said(err)
-		return c, true
+		c.Reason = Said(err)
+		return c, nil, true
 	}
 	switch check {
 	case CheckReboot:
@@ -320,6 +346,32 @@ func (v *verification) check(ctx context.Context, check string, o *opened) (c Ch
 		if asks && len(after.Findings) > 0 {
 			// The function asks again by itself when what it hears is bad.
 			v.route53.charge(after.Findings[len(after.Findings)-1].Attempts - 1)
+		}
+	}
+	return c, after, true
+}
+
+// baseline has the function keep which checks have passed with the settings of
+// today: no other may cause a reboot. ok is false when ctx ended before it could
+// be told.
+func (v *verification) baseline(ctx context.Context, o *opened, seen []json.RawMessage, passed []string) (c CheckResult, ok bool) {
+	c = CheckResult{Check: CheckBaseline, Result: Skipped, Reason: "no check has passed, so there is nothing to keep"}
+	if len(passed) == 0 {
+		return c, true
+	}
+	start := time.Now()
+	inc, err := o.with(seen)
+	if err == nil {
+		_, err = v.function.call(ctx, map[string]any{"step": CheckBaseline, "incident": inc})
+	}
+	if ctx.Err() != nil {
+		return c, false
+	}
+	c.Result, c.Reason, c.ElapsedMs = Passed, "kept: "+strings.Join(passed, ", "), time.Since(start).Milliseconds()
+	if err != nil {
+		c.Result, c.Reason = Errored, Said(err)
+		if e, answered := errors.AsType[*functionError](err); answered && e.Kind == string(fault.InvalidInput) && strings.Contains(e.Message, `step: "`+CheckBaseline+`" is unknown`) {
+			c.Reason = "the deployed function keeps no baseline: deploy this version first (" + e.Message + ")"
 		}
 	}
 	return c, true
@@ -368,7 +420,7 @@ func (v *verification) messages(ctx context.Context) {
 		default:
 			m.Reason = "not tried"
 			wg.Go(func() {
-				if c, ok := v.check(ctx, m.Check, v.first); ok {
+				if c, _, ok := v.check(ctx, m.Check, v.first); ok {
 					*m = c
 				}
 			})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -30,14 +31,36 @@ import (
 
 	"firstline/checks"
 	"firstline/handler"
+	"firstline/internal/guard"
+	"firstline/internal/incident"
 	"firstline/notify"
 )
 
-// around is what surrounds the real handler.
+// around is what surrounds the real handler. What it embeds is nil: nothing of
+// it is to be called.
 type around struct {
-	t       *testing.T
+	handler.Guards
+	handler.Pager
 	reboots []bool // whether each was a dry run
 	sent    int
+	learnt  []checks.Finding
+}
+
+func (a *around) Open(context.Context, *incident.Incident, time.Time, func(context.Context, incident.Execution) bool) (*incident.Execution, *incident.Pause, error) {
+	return nil, nil, nil
+}
+
+func (a *around) Learn(_ context.Context, inc *incident.Incident) error {
+	a.learnt = inc.Findings
+	return nil
+}
+
+func (a *around) DescribeInstanceStatus(context.Context, *ec2.DescribeInstanceStatusInput, ...func(*ec2.Options)) (*ec2.DescribeInstanceStatusOutput, error) {
+	return &ec2.DescribeInstanceStatusOutput{}, nil
+}
+
+func (a *around) GetConsoleOutput(context.Context, *ec2.GetConsoleOutputInput, ...func(*ec2.Options)) (*ec2.GetConsoleOutputOutput, error) {
+	return &ec2.GetConsoleOutputOutput{}, nil
 }
 
 func (a *around) GetParameter(context.Context, *ssm.GetParameterInput, ...func(*ssm.Options)) (*ssm.GetParameterOutput, error) {
@@ -101,17 +124,19 @@ func (h *handled) Invoke(ctx context.Context, in *lambda.InvokeInput, _ ...func(
 
 // The real handler takes the event, and what it answers is understood.
 func TestVerifyRealHandler(t *testing.T) {
-	a := &around{t: t}
+	a := &around{}
 	h := &handled{h: &handler.Handler{
 		Deployment: "firstline", Region: "eu-west-1", SettingsPath: "/firstline/instances/",
-		Log:        slog.New(slog.DiscardHandler),
-		SSM:        func(context.Context) (handler.ParameterGetter, error) { return a, nil },
-		EC2:        func(context.Context) (handler.Rebooter, error) { return a, nil },
-		CloudWatch: func(context.Context) (handler.AlarmDescriber, error) { return a, nil },
-		URL:        urlCheck{checks.Finding{Check: "url", Reason: "GET http://203.0.113.7/: connection refused", ElapsedMs: 4012, At: time.Now()}},
-		Route53:    route53Check{checks.Finding{Check: "route53", Passed: true, Skipped: true, Reason: "skipped: no health check"}},
-		SSH:        sshCheck{checks.Finding{Check: "ssh", Passed: true, Reason: "key exchange", ElapsedMs: 31}},
-		Slack:      a, OpsGenie: a,
+		Log:              slog.New(slog.DiscardHandler),
+		SSM:              func(context.Context) (handler.ParameterGetter, error) { return a, nil },
+		EC2:              func(context.Context) (handler.Rebooter, error) { return a, nil },
+		CloudWatch:       func(context.Context) (handler.AlarmDescriber, error) { return a, nil },
+		Guards:           func(context.Context) (handler.Guards, error) { return a, nil },
+		ExecutionTimeout: 3 * time.Hour, Brake: &guard.Limits{InFlight: 2, PerHour: 6},
+		URL:     urlCheck{checks.Finding{Check: "url", Reason: "GET http://203.0.113.7/: connection refused", ElapsedMs: 4012, At: time.Now()}},
+		Route53: route53Check{checks.Finding{Check: "route53", Passed: true, Skipped: true, Reason: "skipped: no health check"}},
+		SSH:     sshCheck{checks.Finding{Check: "ssh", Passed: true, Reason: "key exchange", ElapsedMs: 31}},
+		Slack:   a, OpsGenie: a,
 	}}
 	v := NewVerifier(aws.Config{})
 	v.client = func(string) invoker { return h }
@@ -125,6 +150,7 @@ func TestVerifyRealHandler(t *testing.T) {
 			{Check: "route53", Result: Skipped, Reason: "skipped: no health check"},
 			{Check: "ssh", Result: Passed, Reason: "key exchange"},
 			{Check: "reboot", Result: Passed, Reason: "EC2 would reboot it"},
+			{Check: "baseline", Result: Passed, Reason: "kept: ssh"},
 		}}},
 		Messages: []CheckResult{
 			{Check: "slack", Result: Passed, Reason: "the token is stored; nothing was sent"},
@@ -136,6 +162,13 @@ func TestVerifyRealHandler(t *testing.T) {
 	}
 	if !slices.Equal(a.reboots, []bool{true}) || a.sent != 0 {
 		t.Errorf("reboots asked for as dry runs: %v, messages sent: %d", a.reboots, a.sent)
+	}
+	var learnt []string
+	for _, f := range a.learnt {
+		learnt = append(learnt, fmt.Sprintf("%s %v", f.Check, f.Passed && !f.Skipped))
+	}
+	if diff := cmp.Diff([]string{"url false", "route53 false", "ssh true"}, learnt); diff != "" {
+		t.Errorf("learnt (-want +got):\n%s", diff)
 	}
 	if !slices.Equal(told, []int{1, 1}) {
 		t.Errorf("told %v", told)
@@ -161,7 +194,7 @@ func untimed(v *Verification) {
 func TestVerifyIndependentChecks(t *testing.T) {
 	v := verifier(func(ctx context.Context, c call) (any, error) {
 		switch {
-		case c.Step != "open" && (c.Incident["findings"] != nil || c.Incident["kept"] != "as it is"):
+		case c.Step != "open" && (c.Incident["findings"] != nil && c.Step != "baseline" || c.Incident["kept"] != "as it is"):
 			t.Errorf("%s got %v", c.Step, c.Incident)
 		case c.Step == "url" && c.instance() == first:
 			return found(c, false, "connection refused"), nil
@@ -181,10 +214,10 @@ func TestVerifyIndependentChecks(t *testing.T) {
 		}
 		return all
 	}
-	if want := []Result{Failed, Passed, Errored, Passed}; !slices.Equal(results(got.Instances[0]), want) {
+	if want := []Result{Failed, Passed, Errored, Passed, Passed}; !slices.Equal(results(got.Instances[0]), want) {
 		t.Errorf("first: %v, want %v", results(got.Instances[0]), want)
 	}
-	if want := []Result{Passed, Passed, Passed, Passed}; !slices.Equal(results(got.Instances[1]), want) {
+	if want := []Result{Passed, Passed, Passed, Passed, Passed}; !slices.Equal(results(got.Instances[1]), want) {
 		t.Errorf("second: %v, want %v", results(got.Instances[1]), want)
 	}
 	if !got.Denied() || (Verification{Instances: got.Instances[:0]}).Denied() {
@@ -198,6 +231,95 @@ func TestVerifyIndependentChecks(t *testing.T) {
 	}
 	if !got.Failed() || !got.Broken() || got.Error != "" {
 		t.Errorf("failed %v, broken %v, %q", got.Failed(), got.Broken(), got.Error)
+	}
+}
+
+// What has passed is kept as the baseline, and what was seen goes with it.
+func TestVerifyBaseline(t *testing.T) {
+	type seen struct {
+		check  string
+		passed bool
+		extra  any
+	}
+	for _, tt := range []struct {
+		name   string
+		answer map[string]any // by step; else healthy
+		want   []seen         // by the step baseline, nil when it is not invoked
+		result CheckResult
+		broken bool
+	}{
+		{
+			name:   "all pass",
+			want:   []seen{{"url", true, "kept"}, {"route53", true, "kept"}, {"ssh", true, "kept"}},
+			result: CheckResult{Result: Passed, Reason: "kept: url, route53, ssh"},
+		},
+		{
+			name:   "one fails, one is an error",
+			answer: map[string]any{"url": "fails", "ssh": functionError{"Denied", "host key"}},
+			want:   []seen{{"url", false, nil}, {"route53", true, "kept"}},
+			result: CheckResult{Result: Passed, Reason: "kept: route53"},
+			broken: true,
+		},
+		{
+			name:   "none passes",
+			answer: map[string]any{"url": "fails", "route53": "is off", "ssh": "fails"},
+			result: CheckResult{Result: Skipped, Reason: "no check has passed, so there is nothing to keep"},
+		},
+		{
+			name:   "the table is denied",
+			answer: map[string]any{"baseline": functionError{"Denied", "learn: AccessDeniedException"}},
+			want:   []seen{{"url", true, "kept"}, {"route53", true, "kept"}, {"ssh", true, "kept"}},
+			result: CheckResult{Result: Errored, Reason: "Denied: learn: AccessDeniedException"},
+			broken: true,
+		},
+		{
+			name:   "a function that is older",
+			answer: map[string]any{"baseline": functionError{"InvalidInput", `decode payload: step: "baseline" is unknown; use one of open, url`}},
+			want:   []seen{{"url", true, "kept"}, {"route53", true, "kept"}, {"ssh", true, "kept"}},
+			result: CheckResult{Result: Errored, Reason: `the deployed function keeps no baseline: deploy this version first (decode payload: step: "baseline" is unknown; use one of open, url)`},
+			broken: true,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []seen
+			v := verifier(func(ctx context.Context, c call) (any, error) {
+				if c.Step == "baseline" {
+					for _, f := range c.Incident["findings"].([]any) {
+						f := f.(map[string]any)
+						got = append(got, seen{f["check"].(string), f["passed"].(bool), f["extra"]})
+					}
+					if c.Incident["instanceId"] != first || c.Incident["dry"] != true || c.Incident["settings"] == nil {
+						t.Errorf("the incident is %v", c.Incident)
+					}
+				}
+				switch answer := tt.answer[c.Step].(type) {
+				case functionError:
+					return answer, nil
+				case string:
+					inc := found(c, answer == "is off", answer)
+					inc["findings"].([]any)[0].(map[string]any)["skipped"] = answer == "is off"
+					return inc, nil
+				}
+				answer, err := healthy(ctx, c)
+				if findings, ok := answer.(map[string]any)["findings"].([]any); ok {
+					// Fields of another version are carried along.
+					findings[0].(map[string]any)["extra"] = "kept"
+				}
+				return answer, err
+			})
+			result := v.Verify(t.Context(), ireland(first), nil)
+			untimed(&result)
+			tt.result.Check = "baseline"
+			if diff := cmp.Diff(tt.result, result.Instances[0].Checks[4]); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(seen{})); diff != "" {
+				t.Errorf("it was given (-want +got):\n%s", diff)
+			}
+			if result.Broken() != tt.broken {
+				t.Errorf("broken %v, want %v", result.Broken(), tt.broken)
+			}
+		})
 	}
 }
 
@@ -567,12 +689,12 @@ func TestSaid(t *testing.T) {
 		_, _ = io.WriteString(w, `{"Message":"down"}`)
 	}))
 	err := invoke(client(server.URL))
-	if got := said(err); got != "ServiceException: down" || calls.Load() != attempts {
+	if got := Said(err); got != "ServiceException: down" || calls.Load() != attempts {
 		t.Errorf("%q after %d calls", got, calls.Load())
 	}
 	server.Close()
 	err = invoke(client(server.URL))
-	if got := said(err); !strings.HasPrefix(got, "no answer from 127.0.0.1:") || !strings.Contains(got, "refused") || !transient(err) {
+	if got := Said(err); !strings.HasPrefix(got, "no answer from 127.0.0.1:") || !strings.Contains(got, "refused") || !transient(err) {
 		t.Errorf("%q, transient %v", got, transient(err))
 	}
 }

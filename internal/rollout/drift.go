@@ -79,14 +79,17 @@ func (r *Root) showPlan(ctx context.Context, p *Plan) (*tfjson.Plan, error) {
 
 // kinds are what operators call the resources.
 var kinds = map[string]string{
+	"aws_cloudwatch_dashboard":    "dashboard",
 	"aws_cloudwatch_event_rule":   "rule",
 	"aws_cloudwatch_event_target": "target of rule",
 	"aws_cloudwatch_log_group":    "log group",
 	"aws_cloudwatch_metric_alarm": "alarm",
+	"aws_dynamodb_table":          "table",
 	"aws_iam_policy":              "policy",
 	"aws_iam_role":                "role",
 	"aws_iam_role_policy":         "policy of role",
 	"aws_lambda_function":         "function",
+	"aws_lambda_permission":       "permission of function",
 	"aws_s3_bucket":               "bucket",
 	"aws_s3_object":               "object",
 	"aws_sfn_state_machine":       "state machine",
@@ -96,7 +99,7 @@ var kinds = map[string]string{
 }
 
 // names are the attributes that name a resource, the best first.
-var names = []string{"alarm_name", "function_name", "rule", "role", "name", "bucket", "id"}
+var names = []string{"alarm_name", "dashboard_name", "function_name", "rule", "role", "name", "bucket", "id"}
 
 // title names a resource as an operator would.
 func title(c *tfjson.ResourceChange, values map[string]any) string {

@@ -143,6 +143,17 @@ func (r *Root) Chosen() []string {
 // Instances returns the instances that the var files name in a region.
 func (r *Root) Instances(region string) []string { return r.vars.Instances(region) }
 
+// Warnings say what of the variables is allowed and easily meant otherwise.
+// Terraform does not say it when it is restricted to some regions: terraform/main.tf
+// has the same as a check.
+func (r *Root) Warnings() []string {
+	zero := r.vars.Never()
+	if len(zero) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("brake: %s = 0: no instance is ever rebooted; whoever is on call is paged instead. If that is not meant, use 1 to 1000.", strings.Join(zero, " = 0 and "))}
+}
+
 // targets are what restricts Terraform to the given regions; none when they are
 // all that there are.
 func (r *Root) targets(names []string) []string {

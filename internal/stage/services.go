@@ -19,6 +19,8 @@ type Received struct {
 	Text string
 	// Alias is the alert's alias; "" for Slack.
 	Alias string
+	// Note says that it came as a note on an alert, which wakes nobody up.
+	Note bool
 	// Body is the request's body.
 	Body string
 }
@@ -31,7 +33,9 @@ type Service struct {
 	mu       sync.Mutex
 	received []Received
 	fail     func(body string) bool
-	requests map[string]bool
+	troubles []*InTrouble
+	requests map[string]*accepted
+	alerts   map[string]*alert // by alias, the latest of each
 	server   *http.Server
 }
 
@@ -69,26 +73,10 @@ func (s *Service) start(ctx context.Context, h http.Handler) error {
 		return err
 	}
 	s.URL = "http://" + ln.Addr().String()
-	s.requests = map[string]bool{}
-	s.server = &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	s.requests, s.alerts = map[string]*accepted{}, map[string]*alert{}
+	s.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, h) }), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = s.server.Serve(ln) }()
 	return nil
-}
-
-// take reads a request; ok is false when the service is to fail on it.
-func (s *Service) take(w http.ResponseWriter, r *http.Request) (body string, ok bool) {
-	raw, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return "", false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fail != nil && s.fail(string(raw)) {
-		http.Error(w, "the service is down", http.StatusServiceUnavailable)
-		return "", false
-	}
-	return string(raw), true
 }
 
 // keep stores a message and returns its number.
@@ -112,10 +100,7 @@ func NewSlack(ctx context.Context, token string) (*Service, error) {
 	s := &Service{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/chat.postMessage", func(w http.ResponseWriter, r *http.Request) {
-		body, ok := s.take(w, r)
-		if !ok {
-			return
-		}
+		body := text(r)
 		fields, err := slackFields(r, body)
 		if err != nil {
 			reply(w, http.StatusOK, map[string]any{"ok": false, "error": "invalid_form_data"})
@@ -157,52 +142,4 @@ func slackFields(r *http.Request, body string) (map[string]string, error) {
 		fields[k] = r.PostForm.Get(k)
 	}
 	return fields, nil
-}
-
-// NewPager plays OpsGenie's Alert API: 202, then a request's status.
-func NewPager(ctx context.Context, key string) (*Service, error) {
-	s := &Service{}
-	allowed := func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Header.Get("Authorization") == "GenieKey "+key {
-			return true
-		}
-		reply(w, http.StatusForbidden, map[string]any{"message": "You are not authorized"})
-		return false
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v2/alerts", func(w http.ResponseWriter, r *http.Request) {
-		body, ok := s.take(w, r)
-		if !ok || !allowed(w, r) {
-			return
-		}
-		var alert struct{ Message, Alias, Description string }
-		if err := json.Unmarshal([]byte(body), &alert); err != nil || alert.Message == "" || len([]rune(alert.Message)) > 130 {
-			reply(w, http.StatusUnprocessableEntity, map[string]any{"message": "message: 1 to 130 characters"})
-			return
-		}
-		id := fmt.Sprintf("request-%d", s.keep(Received{Text: alert.Message + "\n" + alert.Description, Alias: alert.Alias, Body: body}))
-		reply(w, http.StatusAccepted, map[string]any{"result": "Request will be processed", "took": 0.1, "requestId": id})
-	})
-	mux.HandleFunc("GET /v2/alerts/requests/{id}", func(w http.ResponseWriter, r *http.Request) {
-		if !allowed(w, r) {
-			return
-		}
-		s.mu.Lock()
-		asked := s.requests[r.PathValue("id")]
-		s.requests[r.PathValue("id")] = true
-		s.mu.Unlock()
-		if !asked {
-			// The real one is not done at once either.
-			w.Header().Set("X-Opsgenie-Errortype", "RequestNotProcessed")
-			reply(w, http.StatusNotFound, map[string]any{"message": "Request not processed. Please try again later."})
-			return
-		}
-		reply(w, http.StatusOK, map[string]any{"data": map[string]any{
-			"isSuccess": true, "success": true, "action": "Create", "status": "Created alert", "alertId": "alert-" + r.PathValue("id"),
-		}})
-	})
-	if err := s.start(ctx, mux); err != nil {
-		return nil, err
-	}
-	return s, nil
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -33,12 +34,29 @@ type Mode int
 const (
 	// Healthy answers as it should.
 	Healthy Mode = iota
-	// Refuse has no listener: the connection is refused.
+	// Refuse has no listener: the connection is refused. Among other turns the
+	// connection is reset at once.
 	Refuse
 	// Hang accepts the connection and then stays silent.
 	Hang
 	// Broken answers, but wrongly: status 503, or something that is not SSH.
 	Broken
+	// HangAccept leaves connections unanswered: no handshake of TCP's is ever
+	// completed, as where a host is hung or a filter drops packets. It is known
+	// on Linux only and cannot be one of several turns.
+	HangAccept
+	// HangHeader stops in the middle of the answer's header: HTTP's, or the line
+	// in which an SSH server names its version.
+	HangHeader
+	// HangBody stops in the middle of an HTTP answer's body, or of SSH's key
+	// exchange.
+	HangBody
+)
+
+// Other names of modes, for what they are to SSH.
+const (
+	HangBanner      = HangHeader
+	HangKeyExchange = HangBody
 )
 
 // Instance plays an EC2 instance.
@@ -67,8 +85,13 @@ func NewInstance(ctx context.Context, region, id, address string) (*Instance, er
 		return nil, err
 	}
 	i := &Instance{Region: region, ID: id, Address: address}
-	i.http = &server{address: net.JoinHostPort(address, strconv.Itoa(HTTPPort)), serve: serveHTTP, broken: serveUnavailable}
-	i.ssh = &server{address: net.JoinHostPort(address, strconv.Itoa(SSHPort)), serve: func(c net.Conn) { serveSSH(c, signer) }, broken: serveGarbage}
+	i.http = &server{address: net.JoinHostPort(address, strconv.Itoa(HTTPPort)), play: map[Mode]func(net.Conn){
+		Healthy: serveHTTP, Broken: serveUnavailable, HangHeader: serveHalfHeader, HangBody: serveHalfBody,
+	}}
+	i.ssh = &server{address: net.JoinHostPort(address, strconv.Itoa(SSHPort)), play: map[Mode]func(net.Conn){
+		Healthy: func(c net.Conn) { serveSSH(c, signer) }, Broken: serveGarbage, HangBanner: serveHalfBanner,
+		HangKeyExchange: func(c net.Conn) { serveSSH(&silenced{Conn: c, writes: 2}, signer) },
+	}}
 	if err := errors.Join(i.http.set(ctx, Healthy), i.ssh.set(ctx, Healthy)); err != nil {
 		i.Close()
 		return nil, fmt.Errorf("play an instance on %s: %w", address, err)
@@ -76,11 +99,12 @@ func NewInstance(ctx context.Context, region, id, address string) (*Instance, er
 	return i, nil
 }
 
-// SetHTTP changes how the web server behaves.
-func (i *Instance) SetHTTP(m Mode) error { return i.http.set(context.Background(), m) }
+// SetHTTP changes how the web server behaves. Of several modes each connection
+// gets the next one, from the first again after the last: an instance that flaps.
+func (i *Instance) SetHTTP(modes ...Mode) error { return i.http.set(context.Background(), modes...) }
 
-// SetSSH changes how the SSH server behaves.
-func (i *Instance) SetSSH(m Mode) error { return i.ssh.set(context.Background(), m) }
+// SetSSH changes how the SSH server behaves, as SetHTTP does.
+func (i *Instance) SetSSH(modes ...Mode) error { return i.ssh.set(context.Background(), modes...) }
 
 // OnReboot says what a reboot does to the instance. It is called once a
 // reboot, on a goroutine of its own; nil does nothing.
@@ -129,41 +153,57 @@ func (i *Instance) Close() {
 // server is a TCP server whose behaviour can be changed while it runs.
 type server struct {
 	address string
-	serve   func(net.Conn)
-	broken  func(net.Conn)
+	// play is what each mode does with a connection, where it does anything.
+	play map[Mode]func(net.Conn)
 
 	mu     sync.Mutex
-	mode   Mode
+	turns  []Mode
+	taken  int // connections since the behaviour was changed
 	ln     net.Listener
+	deaf   io.Closer // in place of ln where connections hang
 	conns  []net.Conn
 	closed bool
 }
 
 // set changes the behaviour; connections of the old one are cut.
-func (s *server) set(ctx context.Context, m Mode) error {
+func (s *server) set(ctx context.Context, modes ...Mode) error {
+	if len(modes) == 0 {
+		modes = []Mode{Healthy}
+	}
+	for _, m := range modes {
+		if m == HangAccept && len(modes) > 1 {
+			return errors.New("HangAccept is no turn among others: what never listens cannot take turns")
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil
 	}
-	s.mode = m
+	s.turns, s.taken = slices.Clone(modes), 0
 	s.cut()
-	if m == Refuse {
-		if s.ln != nil {
-			_ = s.ln.Close()
-			s.ln = nil
-		}
-		return nil
+	if s.deaf != nil {
+		_ = s.deaf.Close()
+		s.deaf = nil
 	}
-	if s.ln == nil {
-		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address)
-		if err != nil {
-			return err
-		}
-		s.ln = ln
-		go s.accept(ln)
+	refuse := !slices.ContainsFunc(modes, func(m Mode) bool { return m != Refuse })
+	if s.ln != nil && (refuse || modes[0] == HangAccept) {
+		_ = s.ln.Close()
+		s.ln = nil
 	}
-	return nil
+	var err error
+	switch {
+	case refuse:
+	case modes[0] == HangAccept:
+		s.deaf, err = listenDeaf(ctx, s.address)
+	case s.ln == nil:
+		var ln net.Listener
+		if ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.address); err == nil {
+			s.ln = ln
+			go s.accept(ln)
+		}
+	}
+	return err
 }
 
 func (s *server) accept(ln net.Listener) {
@@ -173,19 +213,20 @@ func (s *server) accept(ln net.Listener) {
 			return
 		}
 		s.mu.Lock()
-		mode := s.mode
+		mode := s.turns[s.taken%len(s.turns)]
+		s.taken++
 		s.conns = append(s.conns, c)
 		s.mu.Unlock()
-		switch mode {
-		case Healthy:
-			go s.run(c, s.serve)
-		case Broken:
-			go s.run(c, s.broken)
-		case Hang:
-			// Held open and never answered.
-		case Refuse:
+		switch play := s.play[mode]; {
+		case play != nil:
+			go s.run(c, play)
+		case mode == Refuse:
+			if tcp, ok := c.(*net.TCPConn); ok {
+				_ = tcp.SetLinger(0)
+			}
 			_ = c.Close()
 		}
+		// Else it is held open and never answered.
 	}
 }
 
@@ -210,25 +251,76 @@ func (s *server) close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.cut()
+	if s.deaf != nil {
+		_ = s.deaf.Close()
+		s.deaf = nil
+	}
 	if s.ln != nil {
 		_ = s.ln.Close()
 	}
 }
 
+// asked reads an HTTP request.
+func asked(c net.Conn) bool {
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_, err := c.Read(make([]byte, 64<<10))
+	return err == nil
+}
+
 // answer writes one HTTP response on a connection of its own.
 func answer(c net.Conn, status int, body string) {
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-	head := make([]byte, 64<<10)
-	if _, err := c.Read(head); err != nil {
-		return
+	if asked(c) {
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+			status, http.StatusText(status), len(body), body)
 	}
-	_, _ = fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-		status, http.StatusText(status), len(body), body)
+}
+
+// hang says nothing more until the client goes.
+func hang(c net.Conn) {
+	_ = c.SetDeadline(time.Time{})
+	_, _ = io.Copy(io.Discard, c)
 }
 
 func serveHTTP(c net.Conn)        { answer(c, http.StatusOK, "ok\n") }
 func serveUnavailable(c net.Conn) { answer(c, http.StatusServiceUnavailable, "overloaded\n") }
 func serveGarbage(c net.Conn)     { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }
+
+func serveHalfHeader(c net.Conn) {
+	if asked(c) {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/pl")
+		hang(c)
+	}
+}
+
+func serveHalfBody(c net.Conn) {
+	if asked(c) {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\no")
+		hang(c)
+	}
+}
+
+func serveHalfBanner(c net.Conn) {
+	_, _ = io.WriteString(c, "SSH-2.0-Open")
+	hang(c)
+}
+
+// silenced is a connection on which only the first writes go out: of an SSH
+// server its version, then the algorithms that begin the key exchange.
+type silenced struct {
+	net.Conn
+	writes int
+}
+
+func (s *silenced) Write(p []byte) (int, error) {
+	if s.writes == 0 {
+		return len(p), nil
+	}
+	s.writes--
+	return s.Conn.Write(p)
+}
+
+// Without a deadline it hangs for as long as the client stays.
+func (s *silenced) SetDeadline(time.Time) error { return nil }
 
 // serveSSH is a real SSH server that lets nobody in.
 func serveSSH(c net.Conn, key ssh.Signer) {

@@ -51,6 +51,8 @@ type Options struct {
 	Root string
 	// Log is told of everything that takes time.
 	Log io.Writer
+	// RetryPace is as in localaws.Options.
+	RetryPace float64
 }
 
 // New starts a World. It has neither instances nor anything deployed. Once
@@ -101,7 +103,7 @@ func New(ctx context.Context, o Options) (_ *World, err error) {
 	var life context.Context
 	life, w.end = context.WithCancel(context.WithoutCancel(ctx))
 	started := context.AfterFunc(ctx, w.end)
-	w.AWS, err = localaws.Start(life, localaws.Options{Log: o.Log, Moto: moto})
+	w.AWS, err = localaws.Start(life, localaws.Options{Log: o.Log, Moto: moto, RetryPace: o.RetryPace})
 	if started(); err != nil {
 		return nil, err
 	}
@@ -207,7 +209,9 @@ func (w *World) Variables(overrides map[string]map[string]any, instances ...*Ins
 		"slack":       map[string]any{"channel_id": "C0123456789", "api_url": w.Slack.URL},
 		"opsgenie":    map[string]any{"endpoint": w.Pager.URL, "priority": "P2"},
 		"subscribers": []any{},
-		"function":    map[string]any{"package": w.Package, "architecture": artifact.HostArchitecture(runtime.GOARCH)},
+		// As many reboot at once here as there are stories.
+		"brake":    map[string]any{"in_flight": 500, "per_hour": 500},
+		"function": map[string]any{"package": w.Package, "architecture": artifact.HostArchitecture(runtime.GOARCH)},
 	}
 }
 

@@ -41,6 +41,7 @@ type Vars struct {
 	regions map[string]region
 	name    string
 	pkg     string
+	brake   []string
 	secrets map[string]string
 }
 
@@ -68,6 +69,10 @@ func (v Vars) Name() string { return v.name }
 // Package returns the path of the function's zip; it is relative when the
 // folder given to Load was.
 func (v Vars) Package() string { return v.pkg }
+
+// Never returns which bounds of the brake are 0, so that nothing is ever
+// rebooted: in_flight, per_hour.
+func (v Vars) Never() []string { return slices.Clone(v.brake) }
 
 // Secrets returns where a secret stands in a file, which it should not: the
 // variable's name => file and line.
@@ -99,6 +104,9 @@ func Load(dir string, files []string, environ []string) (Vars, error) {
 		return Vars{}, err
 	}
 	if v.name, err = l.name(); err != nil {
+		return Vars{}, err
+	}
+	if v.brake, err = l.never(); err != nil {
 		return Vars{}, err
 	}
 	v.pkg, err = l.pkg(dir)
@@ -422,6 +430,28 @@ func (l *loader) name() (string, error) {
 		return "", fmt.Errorf("%s: name is %s; want a string, such as %q", v.where, kind(value), defaultName)
 	}
 	return text(value), nil
+}
+
+// never returns the bounds of the brake that are 0. Whether others are right is
+// not looked at.
+func (l *loader) never() ([]string, error) {
+	v, ok := l.vars["brake"]
+	if !ok {
+		return nil, nil
+	}
+	value, _, err := v.value()
+	if err != nil || !isMap(value) {
+		return nil, err
+	}
+	var zero []string
+	for field, value := range value.AsValueMap() {
+		number, err := convert.Convert(value, cty.Number)
+		if (field == "in_flight" || field == "per_hour") && err == nil && !number.IsNull() && number.RawEquals(cty.Zero) {
+			zero = append(zero, field)
+		}
+	}
+	slices.Sort(zero)
+	return zero, nil
 }
 
 // pkg returns function.package as modules/settings completes it and Terraform

@@ -197,6 +197,41 @@ func decoded(t *testing.T, out string) []byte {
 	return raw
 }
 
+func TestNever(t *testing.T) {
+	for text, want := range map[string][]string{
+		"":                                     nil,
+		"brake = null":                         nil,
+		"brake = []":                           nil,
+		"brake = { in_flight = null }":         nil,
+		"brake = { in_flight = 1, typo = 0 }":  nil,
+		`brake = { in_flight = "none" }`:       nil,
+		"brake = { in_flight = -1 }":           nil,
+		"brake = { in_flight = 0 }":            {"in_flight"},
+		`brake = { per_hour = "0" }`:           {"per_hour"},
+		"brake = { per_hour = 0, in_flight=0}": {"in_flight", "per_hour"},
+	} {
+		dir := folder(t, map[string]string{"r.tfvars": one + text})
+		v, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, nil)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if diff := cmp.Diff(want, v.Never()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
+	dir := folder(t, map[string]string{"r.tfvars": one})
+	v, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, []string{"TF_VAR_brake={in_flight=0}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"in_flight"}, v.Never()); diff != "" {
+		t.Errorf("of the environment (-want +got):\n%s", diff)
+	}
+	if _, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, []string{"TF_VAR_brake={"}); err == nil || !strings.Contains(err.Error(), "TF_VAR_brake") {
+		t.Errorf("got %v, want an error that names the variable", err)
+	}
+}
+
 func TestSecretsInFiles(t *testing.T) {
 	dir := folder(t, map[string]string{
 		"terraform.tfvars": one + "slack_token = \"xoxb-1\"\nopsgenie_api_key = null\n",

@@ -115,6 +115,14 @@ run "regions_of_the_file_and_no_other" {
   }
 }
 
+run "a_brake_of_0_is_said_aloud" {
+  command = plan
+  variables {
+    brake = { per_hour = 0 }
+  }
+  expect_failures = [check.brake]
+}
+
 # Several to a run: seventeen providers make each run slow.
 
 run "every_variable_wrong" {

@@ -11,7 +11,10 @@ locals {
   role_name     = "${var.name}-responder-${local.region}"
   log_group     = "/aws/lambda/${local.function_name}"
   settings_path = "/${var.name}/instances/"
-  secrets       = toset(["slack-token", "opsgenie-api-key"])
+  # By name, since it is made after the function, which its definition calls.
+  state_machine_arn = "arn:${local.partition}:states:${local.region}:${local.account}:stateMachine:${var.state_machine_name}"
+  execution_arns    = "arn:${local.partition}:states:${local.region}:${local.account}:execution:${var.state_machine_name}:*"
+  secrets           = toset(["slack-token", "opsgenie-api-key"])
 }
 
 # The code: a package is stored under its hash, so an object never changes and
@@ -199,7 +202,7 @@ locals {
   # read them in the apply.)
   exact_arns     = concat(local.instance_arns, local.health_check_arns)
   arn_size       = max(1, [for a in local.exact_arns : length(a) + 3]...)
-  inline_size    = 10240 - 1500 - sum([for a in local.ssm_arns : length(a) + 3])
+  inline_size    = 10240 - 1850 - sum([for a in local.ssm_arns : length(a) + 3])
   inline_slots   = min(length(local.exact_arns), max(0, floor(local.inline_size / local.arn_size)))
   managed_slots  = floor((6144 - 250) / local.arn_size)
   managed_chunks = chunklist(slice(local.exact_arns, local.inline_slots, length(local.exact_arns)), local.managed_slots)
@@ -231,7 +234,7 @@ data "aws_iam_policy_document" "function" {
 
   statement {
     sid       = "FindInstance"
-    actions   = ["ec2:DescribeInstances"]
+    actions   = ["ec2:DescribeInstances", "ec2:DescribeInstanceStatus"]
     resources = ["*"] # Describe calls have no resource level
   }
 
@@ -242,12 +245,32 @@ data "aws_iam_policy_document" "function" {
     resources = ["arn:${local.partition}:cloudwatch:${local.region}:${local.account}:alarm:*"]
   }
 
+  # A transaction needs the rights of what it consists of.
+  statement {
+    sid       = "Guard"
+    actions   = ["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+    resources = ["arn:${local.partition}:dynamodb:${local.region}:${local.account}:table/${var.table_name}"]
+  }
+
+  statement {
+    sid       = "StartIncident"
+    actions   = ["states:StartExecution"]
+    resources = [local.state_machine_arn]
+  }
+
+  # Whether an execution that never ended its lease is over.
+  statement {
+    sid       = "AskExecution"
+    actions   = ["states:DescribeExecution"]
+    resources = [local.execution_arns]
+  }
+
   dynamic "statement" {
     for_each = [for s in local.exact_statements : s if length(setintersection(s.arns, local.inline_arns)) > 0]
 
     content {
       sid       = statement.value.sid
-      actions   = [statement.value.action]
+      actions   = statement.value.actions
       resources = setintersection(statement.value.arns, local.inline_arns)
     }
   }
@@ -272,8 +295,8 @@ data "aws_iam_policy_document" "function" {
 
 locals {
   exact_statements = [
-    { sid = "Reboot", action = "ec2:RebootInstances", arns = local.instance_arns },
-    { sid = "AskHealthCheck", action = "route53:GetHealthCheckStatus", arns = local.health_check_arns },
+    { sid = "Reboot", actions = ["ec2:GetConsoleOutput", "ec2:RebootInstances"], arns = local.instance_arns },
+    { sid = "AskHealthCheck", actions = ["route53:GetHealthCheckStatus"], arns = local.health_check_arns },
   ]
 }
 
@@ -302,7 +325,7 @@ data "aws_iam_policy_document" "exact" {
 
     content {
       sid       = statement.value.sid
-      actions   = [statement.value.action]
+      actions   = statement.value.actions
       resources = setintersection(statement.value.arns, local.managed_chunks[count.index])
     }
   }
@@ -331,8 +354,7 @@ resource "aws_iam_role_policy_attachment" "exact" {
 }
 
 # No reserved concurrency: it would be taken from everybody else's, and new
-# accounts have none to spare; the state machine waits when it is throttled. No
-# asynchronous settings: only the state machine calls, and it waits.
+# accounts have none to spare; the state machine waits when it is throttled.
 
 resource "aws_lambda_function" "responder" {
   function_name    = local.function_name
@@ -361,6 +383,13 @@ resource "aws_lambda_function" "responder" {
       FIRSTLINE_OPSGENIE_TEAM_ID       = var.opsgenie.team_id
       FIRSTLINE_OPSGENIE_PRIORITY      = var.opsgenie.priority
       FIRSTLINE_OPSGENIE_KEY_PARAMETER = aws_ssm_parameter.secret["opsgenie-api-key"].name
+
+      FIRSTLINE_TABLE                     = var.table_name
+      FIRSTLINE_STATE_MACHINE_ARN         = local.state_machine_arn
+      FIRSTLINE_EXECUTION_TIMEOUT_SECONDS = tostring(var.execution_timeout_seconds)
+      FIRSTLINE_ALARM_PREFIX              = var.alarm_prefix
+      FIRSTLINE_BRAKE_IN_FLIGHT           = tostring(var.brake.in_flight)
+      FIRSTLINE_BRAKE_PER_HOUR            = tostring(var.brake.per_hour)
     }
   }
 

@@ -50,6 +50,34 @@ variable "instances" {
   }))
 }
 
+variable "table_name" {
+  description = "Name of the table of leases, reboots, pauses and incidents."
+  type        = string
+}
+
+variable "state_machine_name" {
+  description = "Name of the state machine, which the function's sweep starts for alarms that stay on."
+  type        = string
+}
+
+variable "execution_timeout_seconds" {
+  description = "How long an incident may take as a whole: so long its lease holds."
+  type        = number
+}
+
+variable "alarm_prefix" {
+  description = "What the names of the alarms begin with that start an incident."
+  type        = string
+}
+
+variable "brake" {
+  description = "The most reboots of this region that may be in flight at once, and in an hour; 0 is never."
+  type = object({
+    in_flight = number
+    per_hour  = number
+  })
+}
+
 variable "vpc" {
   description = "Subnets and security groups of the function; null: it runs outside any VPC."
   type = object({

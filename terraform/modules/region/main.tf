@@ -16,19 +16,30 @@ module "topic" {
   subscribers = var.subscribers
 }
 
+module "table" {
+  source = "../table"
+
+  name = var.name
+}
+
 module "function" {
   source = "../function"
 
-  name             = var.name
-  package          = var.function.package
-  function         = var.function
-  slack            = var.slack
-  opsgenie         = var.opsgenie
-  instances        = var.settings.instances
-  vpc              = var.settings.vpc
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  secrets_version  = var.secrets_version
+  name                      = var.name
+  package                   = var.function.package
+  function                  = var.function
+  slack                     = var.slack
+  opsgenie                  = var.opsgenie
+  instances                 = var.settings.instances
+  table_name                = module.table.name
+  state_machine_name        = var.name
+  execution_timeout_seconds = var.execution_timeout_seconds
+  alarm_prefix              = local.alarm_prefix
+  brake                     = var.brake
+  vpc                       = var.settings.vpc
+  slack_token               = var.slack_token
+  opsgenie_api_key          = var.opsgenie_api_key
+  secrets_version           = var.secrets_version
 }
 
 module "workflow" {
@@ -39,7 +50,6 @@ module "workflow" {
   function_unqualified_arn  = module.function.unqualified_arn
   execution_timeout_seconds = var.execution_timeout_seconds
   log_retention_days        = var.function.log_retention_days
-  alarm_actions             = local.alarm_actions
 }
 
 module "trigger" {
@@ -48,7 +58,27 @@ module "trigger" {
   name              = var.name
   alarm_prefix      = local.alarm_prefix
   state_machine_arn = module.workflow.arn
-  alarm_actions     = local.alarm_actions
+  function_name     = module.function.name
+  function_arn      = module.function.unqualified_arn
+  sweep             = var.sweep
+}
+
+module "monitor" {
+  source = "../monitor"
+
+  name                      = var.name
+  state_machine_arn         = module.workflow.arn
+  execution_timeout_seconds = var.execution_timeout_seconds
+  function_name             = module.function.name
+  queue_name                = module.trigger.dead_letter_queue_name
+  sweep                     = var.sweep
+  alarm_actions             = local.alarm_actions
+
+  rules = {
+    alarm  = module.trigger.rule_name
+    canary = module.trigger.canary_rule_name
+    sweep  = module.trigger.sweep_rule_name
+  }
 }
 
 module "watch" {

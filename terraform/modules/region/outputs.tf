@@ -43,6 +43,16 @@ output "canary_rule_name" {
   value       = module.trigger.canary_rule_name
 }
 
+output "sweep_rule_name" {
+  description = "Name of the EventBridge rule that has alarms looked for that stay on."
+  value       = module.trigger.sweep_rule_name
+}
+
+output "table_name" {
+  description = "Name of the DynamoDB table of leases, reboots, pauses and incidents."
+  value       = module.table.name
+}
+
 output "dead_letter_queue_url" {
   description = "URL of the queue for events that could not start an incident."
   value       = module.trigger.dead_letter_queue_url
@@ -60,7 +70,12 @@ output "alarm_names" {
 
 output "self_alarm_names" {
   description = "Names of the alarms on the deployment itself."
-  value       = sort(concat(module.workflow.alarm_names, module.trigger.alarm_names))
+  value       = module.monitor.alarm_names
+}
+
+output "dashboard_name" {
+  description = "Name of the CloudWatch dashboard of this region."
+  value       = module.monitor.dashboard_name
 }
 
 output "instance_ids" {

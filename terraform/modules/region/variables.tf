@@ -67,6 +67,23 @@ variable "function" {
   })
 }
 
+variable "brake" {
+  description = "module.settings.deployment.brake"
+  type = object({
+    in_flight = number
+    per_hour  = number
+  })
+  default = { in_flight = 2, per_hour = 6 }
+}
+
+variable "sweep" {
+  description = "module.settings.deployment.sweep"
+  type = object({
+    every_minutes = number
+  })
+  default = { every_minutes = 5 }
+}
+
 variable "execution_timeout_seconds" {
   description = "How long an incident may take as a whole; the same as given to modules/settings."
   type        = number

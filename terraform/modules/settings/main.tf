@@ -14,8 +14,8 @@ locals {
     }
   }
 
-  instance_sections = ["url", "route53", "ssh", "boot", "alarm"]
-  once_sections     = ["slack", "opsgenie", "function"]
+  instance_sections = ["url", "route53", "ssh", "boot", "reboot", "alarm"]
+  once_sections     = ["slack", "opsgenie", "function", "brake", "sweep"]
 
   # Null, here and below, means: not said.
   regions = { for region, r in try({ for k, v in var.regions : k => v if can(keys(var.regions)) }, {}) : region => {
@@ -28,7 +28,7 @@ locals {
   }]...)
 
   subjects = merge(
-    { "" = { sections = local.once_sections, settings = { slack = var.slack, opsgenie = var.opsgenie, function = var.function } } },
+    { "" = { sections = local.once_sections, settings = { slack = var.slack, opsgenie = var.opsgenie, function = var.function, brake = var.brake, sweep = var.sweep } } },
     { "defaults: " = { sections = local.instance_sections, settings = var.defaults } },
     { for key, i in local.instances : "${key}: " => { sections = local.instance_sections, settings = i.settings } },
   )
@@ -170,6 +170,12 @@ locals {
         interval_seconds   = tonumber(s.boot.interval_seconds)
         window_seconds     = tonumber(s.boot.window_seconds)
       }
+      reboot = {
+        cool_down_seconds = tonumber(s.reboot.cool_down_seconds)
+        per_day           = tonumber(s.reboot.per_day)
+        fresh_seconds     = tonumber(s.reboot.fresh_seconds)
+        dry_run           = tobool(s.reboot.dry_run)
+      }
       alarm = {
         namespace          = tostring(s.alarm.namespace)
         metric             = tostring(s.alarm.metric)
@@ -228,6 +234,12 @@ locals {
         firstLookSeconds = s.boot.first_look_seconds
         intervalSeconds  = s.boot.interval_seconds
         windowSeconds    = s.boot.window_seconds
+      }
+      reboot = {
+        coolDownSeconds = s.reboot.cool_down_seconds
+        perDay          = s.reboot.per_day
+        freshSeconds    = s.reboot.fresh_seconds
+        dryRun          = s.reboot.dry_run
       }
     })
   }

@@ -4,7 +4,7 @@ output "problems" {
 }
 
 output "deployment" {
-  description = "The settings, complete and typed: { regions = { region => { instances, vpc } }, slack, opsgenie, function }. Fails while there are problems."
+  description = "The settings, complete and typed: { regions = { region => { instances, vpc } }, slack, opsgenie, function, brake, sweep }. Fails while there are problems."
   value = {
     regions = {
       for region, r in local.regions : region => {
@@ -40,6 +40,13 @@ output "deployment" {
       log_retention_days = tonumber(local.once.function.log_retention_days)
       log_level          = tostring(local.once.function.log_level)
       managed_policies   = tonumber(local.once.function.managed_policies)
+    }
+    brake = {
+      in_flight = tonumber(local.once.brake.in_flight)
+      per_hour  = tonumber(local.once.brake.per_hour)
+    }
+    sweep = {
+      every_minutes = tonumber(local.once.sweep.every_minutes)
     }
   }
 

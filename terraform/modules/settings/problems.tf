@@ -100,6 +100,7 @@ locals {
       floor(s.boot.window_seconds / s.boot.interval_seconds) > 200 ? "boot.interval_seconds = ${s.boot.interval_seconds}: gives more than 200 looks in a window of ${s.boot.window_seconds} s; use at least ${ceil(s.boot.window_seconds / 200)}" : "",
       s.boot.first_look_seconds > s.boot.window_seconds ? "boot.first_look_seconds = ${s.boot.first_look_seconds}: is after the window of ${s.boot.window_seconds} s closes; use at most that" : "",
       s.boot.window_seconds + 7200 > var.execution_timeout_seconds ? "boot.window_seconds = ${s.boot.window_seconds}: does not fit execution_timeout_seconds = ${var.execution_timeout_seconds}, which must be 7200 s longer; raise that to ${s.boot.window_seconds + 7200}" : "",
+      s.reboot.cool_down_seconds < s.boot.window_seconds ? "reboot.cool_down_seconds = ${s.reboot.cool_down_seconds}: is shorter than boot.window_seconds = ${s.boot.window_seconds}, so that the machine could be rebooted again while it boots; use at least that" : "",
 
       contains([10, 20, 30], s.alarm.period_seconds) || s.alarm.period_seconds % 60 == 0 ? "" : "alarm.period_seconds = ${s.alarm.period_seconds}: must be 10, 20, 30 or a multiple of 60",
       s.alarm.period_seconds < 60 && startswith(s.alarm.namespace, "AWS/") ? "alarm.period_seconds = ${s.alarm.period_seconds}: metrics of AWS (${s.alarm.namespace}) take 60 or more" : "",

@@ -1,5 +1,5 @@
 # Every setting: what it is, its built-in value, its bounds. The bounds of url,
-# route53, ssh and boot are those of checks/settings.go and
+# route53, ssh, boot and reboot are those of checks/settings.go and
 # internal/incident/settings.go.
 #
 # kind     what a value must be                         bounds
@@ -65,6 +65,12 @@ locals {
       interval_seconds   = { kind = "integer", default = 20, min = 1, max = 3600 }
       window_seconds     = { kind = "integer", default = 600, min = 1, max = 3600 }
     }
+    reboot = {
+      cool_down_seconds = { kind = "integer", default = 1800, min = 0, max = 86400 } # and at least boot.window_seconds
+      per_day           = { kind = "integer", default = 2, min = 0, max = 24 }       # 0: never
+      fresh_seconds     = { kind = "integer", default = 900, min = 60, max = 86400 }
+      dry_run           = { kind = "bool", default = false }
+    }
     alarm = {
       namespace          = { kind = "string", default = "AWS/EC2", pattern = "^[A-Za-z0-9.#/_-][A-Za-z0-9.#/_ -]{0,254}$", want = "a CloudWatch namespace such as \"AWS/EC2\" or \"CWAgent\"" }
       metric             = { kind = "string", default = "CPUUtilization", pattern = "^[!-~][ -~]{0,254}$", want = "the name of a metric that has the dimension InstanceId" }
@@ -95,6 +101,14 @@ locals {
       log_level          = { kind = "enum", default = "info", values = ["debug", "info", "warn", "error"] }
       # How many managed policies AWS lets this account attach to a role.
       managed_policies = { kind = "integer", default = 10, min = 10, max = 20 }
+    }
+    # A region's; 0: no reboot at all.
+    brake = {
+      in_flight = { kind = "integer", default = 2, min = 0, max = 1000 }
+      per_hour  = { kind = "integer", default = 6, min = 0, max = 1000 }
+    }
+    sweep = {
+      every_minutes = { kind = "integer", default = 5, min = 1, max = 60 }
     }
   }
 

@@ -30,6 +30,18 @@ variable "function" {
   default     = {}
 }
 
+variable "brake" {
+  description = "The most reboots of a region: { in_flight, per_hour }."
+  type        = any
+  default     = {}
+}
+
+variable "sweep" {
+  description = "How often alarms are looked for that stay on: { every_minutes }."
+  type        = any
+  default     = {}
+}
+
 variable "execution_timeout_seconds" {
   description = "How long an incident may take as a whole; the longest boot window must fit with 7200 s to spare, which is what all else of an incident may take (test/contract_test.go)."
   type        = number

@@ -101,8 +101,7 @@ resource "aws_cloudwatch_event_target" "incident" {
 }
 
 # Whoever rehearses waits for minutes at most, and sees that nothing starts. No
-# dead-letter queue: as long as a message lies there its alarm is on, and an
-# alarm that is on tells nobody of the event of a real one.
+# dead-letter queue: what lies there is a real alarm, and is replayed.
 resource "aws_cloudwatch_event_target" "canary" {
   rule     = aws_cloudwatch_event_rule.canary.name
   arn      = var.state_machine_arn
@@ -161,17 +160,43 @@ data "aws_iam_policy_document" "dead_letter" {
   }
 }
 
-resource "aws_cloudwatch_metric_alarm" "dead_letter" {
-  alarm_name          = "${var.name}-self-dead-letter"
-  alarm_description   = "An alarm could not start an incident: its event is in the queue ${var.name}-dead-letter."
-  namespace           = "AWS/SQS"
-  metric_name         = "ApproximateNumberOfMessagesVisible"
-  dimensions          = { QueueName = aws_sqs_queue.dead_letter.name }
-  statistic           = "Maximum"
-  period              = 60
-  evaluation_periods  = 1
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_actions
+# An alarm sends an event when it changes its state only: what stays in ALARM is
+# looked at again by a sweep.
+resource "aws_cloudwatch_event_rule" "sweep" {
+  name                = "${var.name}-sweep"
+  description         = "Look for alarms ${var.alarm_prefix}... that are on without an incident."
+  schedule_expression = var.sweep.every_minutes == 1 ? "rate(1 minute)" : "rate(${var.sweep.every_minutes} minutes)"
+}
+
+# The newest code: nothing is under way that it could change. What fails here is
+# not tried for longer than until the next sweep, and goes to no queue: a late
+# sweep finds what the next one finds. That none comes to its end is told by the
+# dead man's switch (modules/monitor).
+resource "aws_cloudwatch_event_target" "sweep" {
+  rule  = aws_cloudwatch_event_rule.sweep.name
+  arn   = var.function_arn
+  input = jsonencode({ step = "sweep" })
+
+  retry_policy {
+    maximum_event_age_in_seconds = 60 * var.sweep.every_minutes
+    maximum_retry_attempts       = 185
+  }
+
+  depends_on = [aws_lambda_permission.sweep, aws_lambda_function_event_invoke_config.sweep]
+}
+
+resource "aws_lambda_permission" "sweep" {
+  statement_id  = "${var.name}-sweep"
+  action        = "lambda:InvokeFunction"
+  function_name = var.function_name
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.sweep.arn
+}
+
+# EventBridge hands a sweep to Lambda's own queue, which would try it three times
+# and for six hours. (The state machine does not use that queue: it waits.)
+resource "aws_lambda_function_event_invoke_config" "sweep" {
+  function_name                = var.function_name
+  maximum_event_age_in_seconds = 60 * var.sweep.every_minutes
+  maximum_retry_attempts       = 0
 }

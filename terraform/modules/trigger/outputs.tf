@@ -8,12 +8,17 @@ output "canary_rule_name" {
   value       = aws_cloudwatch_event_rule.canary.name
 }
 
+output "sweep_rule_name" {
+  description = "Name of the rule that has standing alarms looked for."
+  value       = aws_cloudwatch_event_rule.sweep.name
+}
+
 output "dead_letter_queue_url" {
   description = "URL of the queue for events that could not start an incident."
   value       = aws_sqs_queue.dead_letter.url
 }
 
-output "alarm_names" {
-  description = "Names of the alarms on the dead-letter queue."
-  value       = [aws_cloudwatch_metric_alarm.dead_letter.alarm_name]
+output "dead_letter_queue_name" {
+  description = "Name of the queue for events that could not start an incident."
+  value       = aws_sqs_queue.dead_letter.name
 }

@@ -13,7 +13,19 @@ variable "state_machine_arn" {
   type        = string
 }
 
-variable "alarm_actions" {
-  description = "ARNs that the alarm on the dead-letter queue notifies."
-  type        = list(string)
+variable "function_name" {
+  description = "Name of the function that sweeps."
+  type        = string
+}
+
+variable "function_arn" {
+  description = "ARN of the function without a version."
+  type        = string
+}
+
+variable "sweep" {
+  description = "How often standing alarms are looked for."
+  type = object({
+    every_minutes = number
+  })
 }

@@ -12,12 +12,6 @@ locals {
     })),
     { TimeoutSeconds = var.execution_timeout_seconds },
   ))
-
-  alarms = {
-    ExecutionsFailed   = { suffix = "failed", description = "An incident ended without anybody having been paged: look at the execution." }
-    ExecutionsTimedOut = { suffix = "timed-out", description = "An incident took longer than ${var.execution_timeout_seconds} s and was cut off: look at the execution and at the instance." }
-    ExecutionsAborted  = { suffix = "aborted", description = "Somebody stopped an incident: look at the execution and at the instance." }
-  }
 }
 
 # /aws/vendedlogs/ keeps the log delivery's resource policy short: AWS names
@@ -113,21 +107,4 @@ resource "aws_sfn_state_machine" "responder" {
   }
 
   depends_on = [aws_iam_role_policy.workflow]
-}
-
-resource "aws_cloudwatch_metric_alarm" "executions" {
-  for_each = local.alarms
-
-  alarm_name          = "${var.name}-self-executions-${each.value.suffix}"
-  alarm_description   = each.value.description
-  namespace           = "AWS/States"
-  metric_name         = each.key
-  dimensions          = { StateMachineArn = aws_sfn_state_machine.responder.arn }
-  statistic           = "Sum"
-  period              = 60
-  evaluation_periods  = 1
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_actions
 }

@@ -22,8 +22,3 @@ variable "log_retention_days" {
   description = "How long executions' logs are kept."
   type        = number
 }
-
-variable "alarm_actions" {
-  description = "ARNs that an alarm on the state machine notifies."
-  type        = list(string)
-}

@@ -21,8 +21,9 @@ import (
 type event struct {
 	Do string        `json:"do"`
 	Ms time.Duration `json:"ms"`
-	// Of a call to AWS.
+	// Of calls to AWS; 0 times is once.
 	Service, Target, Body string
+	Times                 int
 	// What a state machine hands on.
 	Name  string         `json:"name,omitempty"`
 	Event map[string]any `json:"event,omitempty"`
@@ -88,24 +89,37 @@ func handle(ctx context.Context, e event) (*answer, error) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	case "call":
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, os.Getenv("AWS_ENDPOINT_URL"), strings.NewReader(e.Body))
-		if err != nil {
-			return nil, err
+		for n := range max(e.Times, 1) {
+			fmt.Println("call", n+1)
+			text, err := call(ctx, e)
+			if err != nil {
+				return nil, err
+			}
+			a.Text = text
 		}
-		req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-		req.Header.Set("X-Amz-Target", e.Target)
-		req.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/20260101/%s/%s/aws4_request, SignedHeaders=host, Signature=x",
-			os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_REGION"), e.Service))
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = resp.Body.Close() }()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			return nil, err
-		}
-		a.Text = fmt.Sprint(resp.StatusCode, " ", string(body))
 	}
 	return a, nil
+}
+
+// call calls AWS and returns the status and body of its answer.
+func call(ctx context.Context, e event) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, os.Getenv("AWS_ENDPOINT_URL"), strings.NewReader(e.Body))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	req.Header.Set("X-Amz-Target", e.Target)
+	req.Header.Set("X-Amz-Security-Token", os.Getenv("AWS_SESSION_TOKEN"))
+	req.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/20260101/%s/%s/aws4_request, SignedHeaders=host, Signature=x",
+		os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_REGION"), e.Service))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprint(resp.StatusCode, " ", string(body)), nil
 }

@@ -43,8 +43,8 @@ run "nobody_to_tell" {
     error_message = "the instances' alarms"
   }
   assert {
-    condition     = output.self_alarm_names == tolist(["firstline-self-dead-letter", "firstline-self-executions-aborted", "firstline-self-executions-failed", "firstline-self-executions-timed-out"])
-    error_message = "the deployment's own alarms share no prefix with the instances'"
+    condition     = length(output.self_alarm_names) == 12 && alltrue([for name in output.self_alarm_names : startswith(name, "firstline-self-")])
+    error_message = "the deployment's own alarms share no prefix with the instances': ${join(", ", output.self_alarm_names)}"
   }
   assert {
     condition     = output.region == "eu-west-1" && output.account_id == "123456789012" && output.name == "firstline"
@@ -53,6 +53,10 @@ run "nobody_to_tell" {
   assert {
     condition     = output.function_name == "firstline-responder" && output.settings_path == "/firstline/instances/" && output.rule_name == "firstline-alarm" && output.canary_rule_name == "firstline-canary"
     error_message = "names of what the operator's command asks for"
+  }
+  assert {
+    condition     = output.table_name == "firstline-incidents" && output.sweep_rule_name == "firstline-sweep" && output.dashboard_name == "firstline-eu-west-1"
+    error_message = "the table, the sweep and the dashboard"
   }
   assert {
     condition     = output.instance_ids == tolist(["i-0c1cbf2e7abdedf75"])
@@ -69,7 +73,10 @@ run "arns_of_what_is_deployed" {
   override_resource {
     target          = module.function.aws_lambda_function.responder
     override_during = plan
-    values          = { qualified_arn = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:1" }
+    values = {
+      arn           = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder"
+      qualified_arn = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:1"
+    }
   }
   override_resource {
     target          = module.workflow.aws_sfn_state_machine.responder

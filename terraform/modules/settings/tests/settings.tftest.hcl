@@ -27,7 +27,8 @@ run "an_instance_of_which_nothing_is_said" {
         enabled   = true, host = "", port = 22, private = false, addressFamily = "ipv4"
         timeoutMs = 5000, attempts = 3, intervalMs = 2000, hostKeyFingerprint = ""
       }
-      boot = { firstLookSeconds = 60, intervalSeconds = 20, windowSeconds = 600 }
+      boot   = { firstLookSeconds = 60, intervalSeconds = 20, windowSeconds = 600 }
+      reboot = { coolDownSeconds = 1800, perDay = 2, freshSeconds = 900, dryRun = false }
     }
     error_message = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json
   }
@@ -46,15 +47,20 @@ run "an_instance_of_which_nothing_is_said" {
     condition     = output.deployment.opsgenie == { team_id = "", endpoint = "us", priority = "P3" } && output.deployment.slack == { channel_id = "C0123456789", api_url = "" }
     error_message = "the defaults of Slack and OpsGenie"
   }
+  assert {
+    condition     = output.deployment.brake == { in_flight = 2, per_hour = 6 } && output.deployment.sweep == { every_minutes = 5 }
+    error_message = "the defaults of the brake and the sweep"
+  }
 }
 
 run "everything_said_and_instance_over_defaults_over_built_in" {
   command = plan
   variables {
     defaults = {
-      url  = { port = 8080, path = "/default", timeout_seconds = 1.5, attempts = 2 }
-      ssh  = { port = 2222 }
-      boot = { window_seconds = 900 }
+      url    = { port = 8080, path = "/default", timeout_seconds = 1.5, attempts = 2 }
+      ssh    = { port = 2222 }
+      boot   = { window_seconds = 900 }
+      reboot = { cool_down_seconds = 7200, per_day = 3, dry_run = true }
     }
     regions = {
       "eu-west-1" = {
@@ -71,6 +77,7 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
             route53 = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", quorum_percent = 50, attempts = 2, interval_seconds = 10 }
             ssh     = { host_key_fingerprint = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8" }
             boot    = { first_look_seconds = 30, interval_seconds = 10 }
+            reboot  = { cool_down_seconds = 900, fresh_seconds = 60, dry_run = false }
             alarm   = { statistic = "Average", threshold = 99.5, period_seconds = 60, evaluation_periods = 5, comparison = "GreaterThanThreshold", treat_missing_data = "breaching", namespace = "CWAgent", metric = "cpu_usage_active" }
           }
           "i-0a1b2c3d" = { url = { address = "https://app.example.com/healthz" }, ssh = null }
@@ -80,6 +87,8 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
     }
     opsgenie = { endpoint = "http://127.0.0.1:8080/og", priority = "P1", team_id = "4513b7ea-3b91-438f-b7e4-e3e54af9147c" }
     slack    = { channel_id = "C0123456789", api_url = "https://slack-gov.com/api/" }
+    brake    = { in_flight = 0, per_hour = 1000 }
+    sweep    = { every_minutes = 60 }
   }
   assert {
     condition = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json) == {
@@ -95,7 +104,8 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
         enabled            = true, host = "", port = 2222, private = false, addressFamily = "ipv4", timeoutMs = 5000, attempts = 3, intervalMs = 2000
         hostKeyFingerprint = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8"
       }
-      boot = { firstLookSeconds = 30, intervalSeconds = 10, windowSeconds = 900 }
+      boot   = { firstLookSeconds = 30, intervalSeconds = 10, windowSeconds = 900 }
+      reboot = { coolDownSeconds = 900, perDay = 3, freshSeconds = 60, dryRun = false }
     }
     error_message = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json
   }
@@ -107,6 +117,10 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
   assert {
     condition     = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).url.port == 0
     error_message = output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json
+  }
+  assert {
+    condition     = output.deployment.brake == { in_flight = 0, per_hour = 1000 } && output.deployment.sweep == { every_minutes = 60 }
+    error_message = "the brake, of which 0 is allowed, and the sweep"
   }
   assert {
     condition     = output.deployment.regions["us-gov-west-1"].vpc == null && output.deployment.regions["eu-west-1"].vpc.ipv6

@@ -6,7 +6,9 @@ variables {
   name              = "firstline"
   alarm_prefix      = "firstline-cpu-"
   state_machine_arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
-  alarm_actions     = []
+  function_name     = "firstline-responder"
+  function_arn      = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder"
+  sweep             = { every_minutes = 5 }
 }
 
 run "rule" {
@@ -123,7 +125,53 @@ run "dead_letter_queue" {
     error_message = "encrypted, kept for 14 days"
   }
   assert {
-    condition     = aws_cloudwatch_metric_alarm.dead_letter.alarm_name == "firstline-self-dead-letter" && !startswith(aws_cloudwatch_metric_alarm.dead_letter.alarm_name, var.alarm_prefix)
-    error_message = "its alarm starts no incident"
+    condition     = output.dead_letter_queue_name == "firstline-dead-letter"
+    error_message = "its name, which its alarms want"
+  }
+}
+
+run "sweep" {
+  command = plan
+  override_resource {
+    target          = aws_cloudwatch_event_rule.sweep
+    override_during = plan
+    values          = { arn = "arn:aws:events:eu-west-1:123456789012:rule/firstline-sweep" }
+  }
+  assert {
+    condition     = aws_cloudwatch_event_rule.sweep.name == "firstline-sweep" && aws_cloudwatch_event_rule.sweep.schedule_expression == "rate(5 minutes)" && output.sweep_rule_name == "firstline-sweep"
+    error_message = "the schedule"
+  }
+  assert {
+    condition     = aws_cloudwatch_event_target.sweep.rule == "firstline-sweep" && aws_cloudwatch_event_target.sweep.arn == var.function_arn && aws_cloudwatch_event_target.sweep.role_arn == null && jsondecode(aws_cloudwatch_event_target.sweep.input) == { step = "sweep" }
+    error_message = "it has the function sweep"
+  }
+  assert {
+    condition     = aws_cloudwatch_event_target.sweep.retry_policy[0].maximum_event_age_in_seconds == 300 && length(aws_cloudwatch_event_target.sweep.dead_letter_config) == 0
+    error_message = "until the next sweep, and nothing goes to the queue of real alarms"
+  }
+  assert {
+    condition = alltrue([
+      aws_lambda_permission.sweep.action == "lambda:InvokeFunction",
+      aws_lambda_permission.sweep.function_name == "firstline-responder",
+      aws_lambda_permission.sweep.principal == "events.amazonaws.com",
+      aws_lambda_permission.sweep.source_arn == "arn:aws:events:eu-west-1:123456789012:rule/firstline-sweep",
+      aws_lambda_permission.sweep.qualifier == null,
+    ])
+    error_message = "this rule may call the function and no other"
+  }
+  assert {
+    condition     = aws_lambda_function_event_invoke_config.sweep.function_name == "firstline-responder" && aws_lambda_function_event_invoke_config.sweep.maximum_retry_attempts == 0 && aws_lambda_function_event_invoke_config.sweep.maximum_event_age_in_seconds == 300
+    error_message = "one invocation a period"
+  }
+}
+
+run "sweep_every_minute" {
+  command = plan
+  variables {
+    sweep = { every_minutes = 1 }
+  }
+  assert {
+    condition     = aws_cloudwatch_event_rule.sweep.schedule_expression == "rate(1 minute)" && aws_cloudwatch_event_target.sweep.retry_policy[0].maximum_event_age_in_seconds == 60
+    error_message = aws_cloudwatch_event_rule.sweep.schedule_expression
   }
 }

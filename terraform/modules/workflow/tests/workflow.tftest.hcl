@@ -14,7 +14,6 @@ variables {
   function_unqualified_arn  = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder"
   execution_timeout_seconds = 7200
   log_retention_days        = 90
-  alarm_actions             = ["arn:aws:sns:eu-west-1:123456789012:firstline-self"]
 }
 
 run "definition" {
@@ -36,7 +35,7 @@ run "definition" {
   }
 }
 
-run "logs_tracing_alarms" {
+run "logs_and_tracing" {
   command = plan
   assert {
     condition     = aws_sfn_state_machine.responder.logging_configuration[0].level == "ALL" && aws_sfn_state_machine.responder.logging_configuration[0].include_execution_data && aws_sfn_state_machine.responder.tracing_configuration[0].enabled
@@ -45,18 +44,6 @@ run "logs_tracing_alarms" {
   assert {
     condition     = aws_cloudwatch_log_group.executions.name == "/aws/vendedlogs/states/firstline" && aws_cloudwatch_log_group.executions.retention_in_days == 90
     error_message = "the log group"
-  }
-  assert {
-    condition = { for k, a in aws_cloudwatch_metric_alarm.executions : a.metric_name => a.alarm_name } == {
-      ExecutionsAborted  = "firstline-self-executions-aborted"
-      ExecutionsFailed   = "firstline-self-executions-failed"
-      ExecutionsTimedOut = "firstline-self-executions-timed-out"
-    }
-    error_message = "alarms on executions"
-  }
-  assert {
-    condition     = alltrue([for a in aws_cloudwatch_metric_alarm.executions : toset(a.alarm_actions) == toset(var.alarm_actions)])
-    error_message = "alarms tell"
   }
 }
 

@@ -1,0 +1,314 @@
+package stage
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	testToken = "xoxb-test"
+	testKey   = "test-key"
+)
+
+func playedSlack(t *testing.T) *Service {
+	t.Helper()
+	s, err := NewSlack(t.Context(), testToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func playedPager(t *testing.T) *Service {
+	t.Helper()
+	s, err := NewPager(t.Context(), testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// said is an answer of a played service.
+type said struct {
+	status      int
+	retryAfter  string
+	contentType string
+	body        string
+	err         error
+}
+
+// do asks a service, and waits a second for the answer.
+func do(t *testing.T, method, address, authorization, contentType, body string) said {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", authorization)
+	req.Header.Set("Content-Type", contentType)
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return said{err: err}
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	return said{resp.StatusCode, resp.Header.Get("Retry-After"), resp.Header.Get("Content-Type"), string(text), err}
+}
+
+func post(t *testing.T, s *Service, text string) said {
+	t.Helper()
+	form := url.Values{"channel": {"C1"}, "text": {text}}
+	return do(t, http.MethodPost, s.URL+"chat.postMessage", "Bearer "+testToken, "application/x-www-form-urlencoded", form.Encode())
+}
+
+func page(t *testing.T, s *Service, alias, message string) said {
+	t.Helper()
+	body, err := json.Marshal(map[string]string{"alias": alias, "message": message})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return do(t, http.MethodPost, s.URL+"/v2/alerts", "GenieKey "+testKey, "application/json", string(body))
+}
+
+func addNote(t *testing.T, s *Service, alias, text string) said {
+	t.Helper()
+	body, err := json.Marshal(map[string]string{"note": text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return do(t, http.MethodPost, s.URL+"/v2/alerts/"+url.PathEscape(alias)+"/notes?identifierType=alias", "GenieKey "+testKey, "application/json", string(body))
+}
+
+// outcome is what the pager says became of a request, the second time it is
+// asked.
+func outcome(t *testing.T, s *Service, accepted said) string {
+	t.Helper()
+	var a struct{ RequestID string }
+	if err := json.Unmarshal([]byte(accepted.body), &a); err != nil || a.RequestID == "" || accepted.status != http.StatusAccepted {
+		t.Fatalf("not accepted: %+v", accepted)
+	}
+	look := func() said {
+		return do(t, http.MethodGet, s.URL+statusPath+a.RequestID, "GenieKey "+testKey, "", "")
+	}
+	if first := look(); first.status != http.StatusNotFound {
+		t.Errorf("at first: %+v", first)
+	}
+	var told struct {
+		Data struct {
+			IsSuccess bool
+			Status    string
+		}
+	}
+	if err := json.Unmarshal([]byte(look().body), &told); err != nil {
+		t.Fatal(err)
+	}
+	if told.Data.IsSuccess {
+		return "done"
+	}
+	return told.Data.Status
+}
+
+func texts(all []Received) []string {
+	var found []string
+	for _, r := range all {
+		found = append(found, strings.TrimSpace(r.Text))
+	}
+	return found
+}
+
+func TestTrouble(t *testing.T) {
+	const picked, other = "the <one> & only", "another"
+	late := Hanging()
+	late.Late = true
+	for name, tt := range map[string]struct {
+		trouble Trouble
+		want    said
+		hangs   bool
+		reset   bool
+		kept    bool
+	}{
+		"429":            {trouble: RateLimited(0), want: said{status: 429, contentType: "application/json"}},
+		"429 with words": {trouble: RateLimited(7 * time.Second), want: said{status: 429, retryAfter: "7", contentType: "application/json"}},
+		"500":            {trouble: Failing(500), want: said{status: 500, contentType: "text/plain", body: "Internal Server Error: Bearer " + testToken + "\n"}},
+		"not ok":         {trouble: NotOK("fatal_error"), want: said{status: 200, contentType: "application/json", body: `{"ok":false,"error":"fatal_error"}`}},
+		"wrong type":     {trouble: WrongType(202), want: said{status: 202, contentType: "text/html"}},
+		"hang":           {trouble: Hanging(), hangs: true},
+		"late hang":      {trouble: late, hangs: true, kept: true},
+		"reset":          {trouble: Resetting(), reset: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := playedSlack(t)
+			tt.trouble.Pick = func(r Request) bool { return r.Method == http.MethodPost && r.Has("<one>", "only") }
+			trouble := s.Trouble(tt.trouble)
+			if got := post(t, s, other); got.status != 200 || !strings.Contains(got.body, `"ok":true`) {
+				t.Errorf("a request that is not picked: %+v", got)
+			}
+			got := post(t, s, picked)
+			if tt.want.body == "" {
+				got.body = ""
+			}
+			switch {
+			case tt.hangs:
+				if e, ok := errors.AsType[*url.Error](got.err); !ok || !e.Timeout() {
+					t.Errorf("it does not hang: %+v", got)
+				}
+			case tt.reset:
+				if !errors.Is(got.err, syscall.ECONNRESET) {
+					t.Errorf("it does not reset: %+v", got)
+				}
+			case got != tt.want:
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+			if trouble.Hits() != 1 {
+				t.Errorf("%d hits", trouble.Hits())
+			}
+			want := []string{other}
+			if tt.kept {
+				want = append(want, picked)
+			}
+			if diff := cmp.Diff(want, texts(s.Received())); diff != "" {
+				t.Error(diff)
+			}
+			trouble.End()
+			if got := post(t, s, picked); got.status != 200 || !strings.Contains(got.body, `"ok":true`) {
+				t.Errorf("back to normal: %+v", got)
+			}
+		})
+	}
+}
+
+func TestTroubleEndsByItself(t *testing.T) {
+	s := playedSlack(t)
+	twice := Failing(http.StatusBadGateway)
+	twice.Times = 2
+	s.Trouble(twice)
+	s.Trouble(Trouble{Status: http.StatusTeapot, Times: 1})
+	var got []int
+	for range 4 {
+		got = append(got, post(t, s, "x").status)
+	}
+	if diff := cmp.Diff([]int{502, 502, 418, 200}, got); diff != "" {
+		t.Error(diff)
+	}
+	s.FailWhen(func(body string) bool { return strings.Contains(body, "down") })
+	if a, b := post(t, s, "down"), post(t, s, "x"); a.status != 503 || b.status != 200 {
+		t.Errorf("got %+v and %+v", a, b)
+	}
+}
+
+func TestAlerts(t *testing.T) {
+	s := playedPager(t)
+	const alias = "firstline/123456789012/eu-west-1/i-1"
+	status := func() string {
+		got := do(t, http.MethodGet, s.URL+"/v2/alerts/"+url.PathEscape(alias)+"?identifierType=alias", "GenieKey "+testKey, "", "")
+		var told struct {
+			RequestID string
+			Data      struct {
+				Status, Alias string
+				Count         int
+			}
+		}
+		if err := json.Unmarshal([]byte(got.body), &told); err != nil || told.RequestID == "" {
+			t.Fatalf("got %+v, %v", got, err)
+		}
+		if got.status == http.StatusNotFound {
+			return "none"
+		}
+		if told.Data.Alias != alias {
+			t.Errorf("got %+v", got)
+		}
+		return told.Data.Status
+	}
+	if got := status(); got != "none" {
+		t.Errorf("got %s", got)
+	}
+	if got := outcome(t, s, addNote(t, s, alias, "too early")); got != "Alert does not exist" {
+		t.Errorf("a note on nothing: %s", got)
+	}
+	for _, message := range []string{"down", "down still"} {
+		if got := outcome(t, s, page(t, s, alias, message)); got != "done" {
+			t.Errorf("got %s", got)
+		}
+	}
+	if status, count := s.Alert(alias); status != "open" || count != 2 {
+		t.Errorf("%s, counted %d", status, count)
+	}
+	if got := status(); got != "open" {
+		t.Errorf("got %s", got)
+	}
+	if got := outcome(t, s, addNote(t, s, alias, "another instance")); got != "done" {
+		t.Errorf("a note: %s", got)
+	}
+	if !s.CloseAlert(alias) || s.CloseAlert(alias) || s.CloseAlert("unknown") {
+		t.Error("it can be closed once, and no other")
+	}
+	if got := status(); got != "closed" {
+		t.Errorf("got %s", got)
+	}
+	if got := outcome(t, s, addNote(t, s, alias, "too late")); got != "Alert does not exist" {
+		t.Errorf("a note on a closed alert: %s", got)
+	}
+	page(t, s, alias, "down again")
+	if status, count := s.Alert(alias); status != "open" || count != 1 {
+		t.Errorf("a new alert: %s, counted %d", status, count)
+	}
+	s.DeleteAlert(alias)
+	if got := status(); got != "none" {
+		t.Errorf("got %s", got)
+	}
+	if diff := cmp.Diff([]string{"down", "down still", "another instance", "down again"}, texts(s.Received())); diff != "" {
+		t.Error(diff)
+	}
+	if notes := s.Received("another instance"); len(notes) != 1 || !notes[0].Note || notes[0].Alias != alias {
+		t.Errorf("got %+v", notes)
+	}
+	if got := do(t, http.MethodGet, s.URL+"/v2/alerts/x?identifierType=alias", "GenieKey other", "", ""); got.status != http.StatusForbidden {
+		t.Errorf("with another key: %+v", got)
+	}
+}
+
+// What a request that is accepted and not carried out looks like, and a status
+// that does not come.
+func TestPagerFailsLater(t *testing.T) {
+	s := playedPager(t)
+	unsuccessful := Unsuccessful("Team does not exist")
+	unsuccessful.Pick = func(r Request) bool { return r.Path == "/v2/alerts" && r.Has("i-1") }
+	trouble := s.Trouble(unsuccessful)
+	if got := outcome(t, s, page(t, s, "a", "i-1 is down")); got != "Team does not exist" || trouble.Hits() != 1 {
+		t.Errorf("got %s, %d hits", got, trouble.Hits())
+	}
+	if got := outcome(t, s, page(t, s, "b", "i-2 is down")); got != "done" {
+		t.Errorf("got %s", got)
+	}
+	if diff := cmp.Diff([]string{"i-2 is down"}, texts(s.Received())); diff != "" {
+		t.Error(diff)
+	}
+	trouble.End()
+	// The status of one request is picked by what that request was.
+	failing := Failing(http.StatusInternalServerError)
+	failing.Pick = func(r Request) bool { return r.Method == http.MethodGet && r.Has("i-1") }
+	s.Trouble(failing)
+	var got []int
+	for _, message := range []string{"i-1 is down", "i-2 is down"} {
+		var accepted struct{ RequestID string }
+		if err := json.Unmarshal([]byte(page(t, s, "a", message).body), &accepted); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, do(t, http.MethodGet, s.URL+statusPath+accepted.RequestID, "GenieKey "+testKey, "", "").status)
+	}
+	if diff := cmp.Diff([]int{500, 404}, got); diff != "" {
+		t.Error(diff)
+	}
+}

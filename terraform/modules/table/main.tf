@@ -1,0 +1,39 @@
+# Leases, reboots, pauses and incidents of a region. Every guard is a conditional
+# write to it, so the table has no replica elsewhere: a second copy would let two
+# incidents pass at once.
+
+resource "aws_dynamodb_table" "incidents" {
+  name         = "${var.name}-incidents"
+  billing_mode = "PAY_PER_REQUEST" # a storm needs a thousand times what a quiet day does
+  table_class  = "STANDARD"
+
+  # Some 6.x providers warn that these two are old; 5.100 knows no key_schema.
+  hash_key  = "pk"
+  range_key = "sk"
+
+  attribute {
+    name = "pk"
+    type = "S"
+  }
+
+  attribute {
+    name = "sk"
+    type = "S"
+  }
+
+  # Old items go at some time after this one; whoever reads one compares it.
+  ttl {
+    attribute_name = "expiresAt"
+    enabled        = true
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+
+  # No server_side_encryption: then DynamoDB encrypts with a key of its own. A key
+  # in this account would add calls to KMS to every guard, which may be throttled
+  # or denied. No deletion protection: a region that leaves the file goes with one
+  # apply, and without what was in the table no instance is rebooted until its
+  # checks have passed again.
+}

@@ -1,0 +1,4 @@
+variable "name" {
+  description = "Prefix of every name of the deployment."
+  type        = string
+}

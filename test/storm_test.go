@@ -9,6 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
+
 	"firstline/internal/localaws"
 	"firstline/internal/stage"
 )
@@ -147,6 +150,11 @@ func (m *matrix) sweeps(slow bool) {
 			}
 			name := fmt.Sprintf("sweep %s:%s: %s", c.service, c.action, mo.name)
 			m.note(name)
+			// An open incident is left alone, such as the one that the last sweep opened.
+			if err := idle(ctx, m.w, stormy); err != nil {
+				m.note(name, err.Error())
+				return
+			}
 			f := localaws.Fault{Service: c.service, Action: c.action, Role: role, During: []string{`"step":"sweep"`}}
 			mo.set(&f)
 			before := m.counted("Sweeps")
@@ -162,6 +170,26 @@ func (m *matrix) sweeps(slow bool) {
 			case !want && (err == nil || done != 0):
 				m.note(name, fmt.Sprintf("nothing shows that it failed (%d counted): %v", done, err))
 			}
+		}
+	}
+}
+
+// idle waits until no execution of a region runs.
+func idle(ctx context.Context, w *stage.World, region string) error {
+	client := sfn.NewFromConfig(w.AWS.Config(region))
+	machine := "arn:aws:states:" + region + ":" + localaws.AccountID + ":stateMachine:firstline"
+	for {
+		out, err := client.ListExecutions(ctx, &sfn.ListExecutionsInput{StateMachineArn: &machine, StatusFilter: sfntypes.ExecutionStatusRunning})
+		if err != nil {
+			return fmt.Errorf("list the executions that run in %s: %w", region, err)
+		}
+		if len(out.Executions) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("executions in %s do not end: %w", region, ctx.Err())
+		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }

@@ -261,15 +261,16 @@ var calls = []call{
 
 	{what: "the alarm's state", step: "slack", service: "cloudwatch", action: "DescribeAlarms", condition: curable, loss: spared, decides: true},
 	{what: "the token", step: "slack", service: "ssm", action: "GetParameter", condition: curable, loss: unposted, arrange: func(s *shot, m mode) error {
-		// A warm function reads it again only when Slack refuses the one it has.
-		return s.trouble(s.w.Slack, oneOrAll(stage.NotOK("invalid_auth"), m.heals))
+		// A warm function reads it again only when Slack refuses the one it has, and a
+		// cold one never comes so far.
+		return s.mayTrouble(s.w.Slack, oneOrAll(stage.NotOK("invalid_auth"), m.heals))
 	}},
 
 	{what: "the alarm's state", step: "opsgenie", service: "cloudwatch", action: "DescribeAlarms", condition: dead, loss: spared, decides: true},
 	{what: "the key", step: "opsgenie", service: "ssm", action: "GetParameter", condition: dead, loss: unpaged, arrange: func(s *shot, m mode) error {
 		refused := stage.Failing(403)
 		refused.Body = `{"message":"Key ` + stage.OpsGenieKey + ` is not valid"}`
-		return s.trouble(s.w.Pager, oneOrAll(refused, m.heals))
+		return s.mayTrouble(s.w.Pager, oneOrAll(refused, m.heals))
 	}},
 	{what: "the page, remembered", step: "opsgenie", service: "dynamodb", action: "UpdateItem", condition: dead, loss: spared, decides: true},
 

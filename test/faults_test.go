@@ -296,6 +296,13 @@ func (s *shot) trouble(of *stage.Service, t stage.Trouble) error {
 	return nil
 }
 
+// mayTrouble is trouble that need not happen.
+func (s *shot) mayTrouble(of *stage.Service, t stage.Trouble) error {
+	t.Pick = func(r stage.Request) bool { return r.Has(s.i.ID) }
+	of.Trouble(t)
+	return nil
+}
+
 // atOnce delivers events at the same moment.
 func (s *shot) atOnce(ctx context.Context, events ...[]byte) ([]string, error) {
 	arns, errs := make([][]string, len(events)), make([]error, len(events))

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -198,12 +199,23 @@ func (s *server) set(ctx context.Context, modes ...Mode) error {
 		s.deaf, err = listenDeaf(ctx, s.address)
 	case s.ln == nil:
 		var ln net.Listener
-		if ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.address); err == nil {
+		if ln, err = listen(ctx, s.address); err == nil {
 			s.ln = ln
 			go s.accept(ln)
 		}
 	}
 	return err
+}
+
+// listen listens on an address that has just been given up: a process that was
+// being started meanwhile holds the old socket for a moment.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
+			return ln, err
+		}
+	}
 }
 
 func (s *server) accept(ln net.Listener) {

@@ -26,7 +26,7 @@ setup: command ## Install what is missing: Terraform, moto
 	@$(BUILD)/firstline setup
 
 .PHONY: demo
-demo: command ## Run the four stories on a local AWS
+demo: command ## Run the five stories on a local AWS
 	@$(BUILD)/firstline demo
 
 .PHONY: up

@@ -34,9 +34,10 @@ func endOf(inc *incident.Incident) string {
 	slack := inc.Told != nil && inc.Told.Slack != nil
 	page := inc.Told != nil && inc.Told.Page != nil
 	switch {
-	case page && inc.PageError == nil && inc.InstanceID == "":
+	// Whichever pager took it.
+	case page && inc.InstanceID == "":
 		return incident.EndNoIncident
-	case page && inc.PageError == nil:
+	case page:
 		return incident.EndPaged
 	case allGood(inc) && !slack && !page:
 		return incident.EndAllGood

@@ -414,7 +414,9 @@ func TestDryIncidentFromEndToEnd(t *testing.T) {
 		return func(ctx context.Context, fresh bool) (string, error) { return secrets.Get(ctx, parameter, fresh) }
 	}
 	h.Slack = &notify.Slack{Token: from("/slack"), ChannelID: "C0123456789", APIURL: server.URL}
-	h.OpsGenie = &notify.OpsGenie{Key: from("/key"), BaseURL: server.URL}
+	h.Pagers = func() (*notify.Pagers, error) {
+		return &notify.Pagers{All: []notify.Pager{&notify.OpsGenie{Key: from("/key"), BaseURL: server.URL}}}, nil
+	}
 
 	inc, lerr := invoke(t, h, openPayload(rehearsal(t)))
 	for _, step := range []string{"url", "reboot", "url", "opsgenie", "slack"} {
@@ -461,5 +463,33 @@ func TestDryIncidentFromEndToEnd(t *testing.T) {
 	delete(f.parameters, "/slack")
 	if _, lerr := invoke(t, h, payload(t, "slack", inc)); lerr.Type != string(fault.InvalidInput) || !strings.Contains(lerr.Message, "does not exist") {
 		t.Errorf("got %v", lerr)
+	}
+}
+
+// missing is a pager whose key was never given a value.
+type missing struct {
+	notify.Pager
+	name string
+}
+
+func (m missing) Name() string { return m.name }
+
+func (m missing) Rehearse(context.Context, notify.Message) (string, error) {
+	return "", fault.New(fault.InvalidInput, "read secret /firstline/secrets/"+m.name, "it was never given a value")
+}
+
+func TestARehearsalNamesEveryPagerThatWouldFail(t *testing.T) {
+	h, _ := newHandler(&fake{})
+	h.Pagers = func() (*notify.Pagers, error) {
+		return &notify.Pagers{All: []notify.Pager{missing{name: notify.NameOpsGenie}, missing{name: notify.NameJSM}}}, nil
+	}
+	_, lerr := invoke(t, h, payload(t, "opsgenie", dry(failed())))
+	if lerr.Type != string(fault.InvalidInput) {
+		t.Errorf("got the error %q, want InvalidInput", lerr.Type)
+	}
+	for _, name := range []string{notify.NameOpsGenie, notify.NameJSM} {
+		if !strings.Contains(lerr.Message, "pager "+name) || !strings.Contains(lerr.Message, "/firstline/secrets/"+name) {
+			t.Errorf("%q does not name %s", lerr.Message, name)
+		}
 	}
 }

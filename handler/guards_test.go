@@ -51,7 +51,23 @@ type table struct {
 	limits   guard.Limits
 	evidence []guard.Evidence
 	aliases  []string
+	pagers   []string
 	ends     []string
+	// claims are the answers to one claim of an alert after the other, then always
+	// a new one.
+	claims []claimed
+	// gone is how each alert was that another one was claimed instead of, sent those
+	// that a pager has, and threads where Slack was told.
+	gone    []string
+	sent    []guard.Alert
+	threads []incident.Thread
+	// alert is the instance's; unsettled makes its version another one before it
+	// is cleared.
+	alert     *guard.Alert
+	unsettled bool
+	watchers  []string
+	watched   time.Time
+	cleared   []string
 	// last is the incident of the last call.
 	last *incident.Incident
 }
@@ -113,9 +129,91 @@ func (t *table) Learn(ctx context.Context, inc *incident.Incident) error {
 	return t.call(ctx, "Learn", inc)
 }
 
-func (t *table) Paged(ctx context.Context, inc *incident.Incident, alias string) error {
-	t.aliases = append(t.aliases, alias)
+func (t *table) Paged(ctx context.Context, inc *incident.Incident, alias, pager string) error {
+	t.aliases, t.pagers = append(t.aliases, alias), append(t.pagers, pager)
 	return t.call(ctx, "Paged", inc)
+}
+
+// claimed is an answer to a claim of an alert.
+type claimed struct {
+	alert guard.Alert
+	claim guard.Claim
+	err   error
+}
+
+func (t *table) claimAlert() (guard.Alert, guard.Claim, error) {
+	if len(t.claims) == 0 {
+		return guard.Alert{Open: true, Generation: 1}, guard.ClaimNew, nil
+	}
+	c := t.claims[0]
+	t.claims = t.claims[1:]
+	return c.alert, c.claim, c.err
+}
+
+func (t *table) ClaimAlert(ctx context.Context, inc *incident.Incident, outcome string) (guard.Alert, guard.Claim, error) {
+	if err := t.call(ctx, "ClaimAlert", inc); err != nil {
+		return guard.Alert{}, "", err
+	}
+	a, claim, err := t.claimAlert()
+	if a.Outcome == "" {
+		a.Outcome = outcome
+	}
+	return a, claim, err
+}
+
+func (t *table) ReclaimAlert(ctx context.Context, inc *incident.Incident, _ string, gone guard.Alert, how string) (guard.Alert, guard.Claim, error) {
+	t.gone = append(t.gone, how+" "+gone.Alias)
+	if err := t.call(ctx, "ReclaimAlert", inc); err != nil {
+		return guard.Alert{}, "", err
+	}
+	return t.claimAlert()
+}
+
+func (t *table) AlertSent(ctx context.Context, inc *incident.Incident, a guard.Alert, pager string) error {
+	a.Pager = pager
+	t.sent = append(t.sent, a)
+	return t.call(ctx, "AlertSent", inc)
+}
+
+func (t *table) AlertThread(ctx context.Context, inc *incident.Incident, thread incident.Thread) error {
+	t.threads = append(t.threads, thread)
+	return t.call(ctx, "AlertThread", inc)
+}
+
+func (t *table) AlertOf(ctx context.Context, _ string) (*guard.Alert, error) {
+	if err := t.call(ctx, "AlertOf", nil); err != nil || t.alert == nil {
+		return nil, err
+	}
+	a := *t.alert
+	return &a, nil
+}
+
+func (t *table) WatchAlert(ctx context.Context, _, execution string, until time.Time) (*guard.Alert, error) {
+	if err := t.call(ctx, "WatchAlert", nil); err != nil || t.alert == nil || !t.alert.Open {
+		return nil, err
+	}
+	t.watchers, t.watched = append(t.watchers, execution), until
+	t.alert.Watcher = execution
+	if until.After(t.alert.WatchUntil) {
+		t.alert.WatchUntil = until
+	}
+	a := *t.alert
+	return &a, nil
+}
+
+func (t *table) ClearAlert(ctx context.Context, _, execution string, seen guard.Alert, how string) (bool, error) {
+	if err := t.call(ctx, "ClearAlert", nil); err != nil {
+		return false, err
+	}
+	if t.unsettled {
+		t.alert.Version++
+	}
+	if t.alert.Generation != seen.Generation || t.alert.Version != seen.Version || !t.alert.Open {
+		return false, nil
+	}
+	t.cleared = append(t.cleared, how)
+	t.alert.Open, t.alert.ClosedHow, t.alert.ClosedBy = false, how, execution
+	return true, nil
 }
 
 func (t *table) ClaimBrakePage(ctx context.Context, inc *incident.Incident) (bool, error) {
@@ -851,7 +949,7 @@ func TestBrakePage(t *testing.T) {
 	gone := fault.New(fault.InvalidInput, "note", "%w", notify.ErrNoAlert)
 	unconfirmed := fault.New(fault.Unavailable, "note", "%w", notify.ErrNoAlert)
 	down := fault.New(fault.Unavailable, "note", "HTTP 500")
-	open := func(string) (bool, error) { return false, nil }
+	open := func(alias string) (bool, error) { return alias != brakeAlias, nil }
 	for _, tt := range []struct {
 		name  string
 		table table
@@ -860,16 +958,16 @@ func TestBrakePage(t *testing.T) {
 		noted int
 		alias string
 	}{
-		{"the first", table{first: true}, fake{}, []bool{false}, 0, "brake"},
-		{"the first, and whether one is open is not known", table{first: true}, fake{closed: func(string) (bool, error) { return false, errors.New("no answer") }}, []bool{true}, 0, "page of " + instance},
-		{"the first of this hour, and that of the last is still open", table{first: true}, fake{closed: open}, []bool{true}, 0, "page of " + instance},
-		{"another one", table{}, fake{closed: open}, nil, 1, "brake"},
-		{"another one, and the first is about to be made", table{}, fake{noteErrs: []error{gone, gone}}, nil, 3, "brake"},
-		{"another one, and the first was closed", table{}, fake{noteErrs: []error{gone, gone, gone}}, []bool{false}, 4, "brake"},
-		{"the same, and the note fails again", table{}, fake{noteErrs: []error{gone, gone, gone, down}}, []bool{false, true}, 4, "page of " + instance},
-		{"the pager does not tell what became of it", table{}, fake{noteErrs: []error{unconfirmed}}, []bool{false}, 1, "brake"},
-		{"the note fails", table{}, fake{noteErrs: []error{down}}, []bool{true}, 1, "page of " + instance},
-		{"nobody knows who is the first", table{errs: map[string]error{"ClaimBrakePage": errors.New("throttled")}}, fake{}, []bool{true}, 0, "page of " + instance},
+		{"the first", table{first: true}, fake{}, []bool{false}, 0, brakeAlias},
+		{"the first, and whether one is open is not known", table{first: true}, fake{closed: func(string) (bool, error) { return false, errors.New("no answer") }}, []bool{true}, 0, pageAlias},
+		{"the first of this hour, and that of the last is still open", table{first: true}, fake{closed: open}, []bool{true}, 0, pageAlias},
+		{"another one", table{}, fake{closed: open}, nil, 1, brakeAlias},
+		{"another one, and the first is about to be made", table{}, fake{noteErrs: []error{gone, gone}}, nil, 3, brakeAlias},
+		{"another one, and the first was closed", table{}, fake{noteErrs: []error{gone, gone, gone}}, []bool{false}, 4, brakeAlias},
+		{"the same, and the note fails again", table{}, fake{noteErrs: []error{gone, gone, gone, down}}, []bool{false, true}, 4, pageAlias},
+		{"the pager does not tell what became of it", table{}, fake{noteErrs: []error{unconfirmed}}, []bool{false}, 1, brakeAlias},
+		{"the note fails", table{}, fake{noteErrs: []error{down}}, []bool{true}, 1, pageAlias},
+		{"nobody knows who is the first", table{errs: map[string]error{"ClaimBrakePage": errors.New("throttled")}}, fake{}, []bool{true}, 0, pageAlias},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -941,7 +1039,7 @@ func TestBrakePageInTime(t *testing.T) {
 		}
 		notes := &fake{table: &table{}}
 		h, _ = newHandler(notes)
-		h.OpsGenie = slowNotes{notes}
+		h.Pagers = only1(slowNotes{notes})
 		ctx, cancel = context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		start = time.Now()
@@ -1041,14 +1139,14 @@ func TestPageWithoutAnIncidentIsRemembered(t *testing.T) {
 	h, _ := newHandler(f)
 	p := `{"step":"opsgenie","incident":{"event":` + sampleEvent(t) + `,"execution":` + execution + `,"error":{"Error":"Denied","Cause":"no"}}}`
 	inc, lerr := invoke(t, h, p)
-	if lerr.Type != "" || f.table.last.InstanceID != instance || !slices.Equal(f.table.calls, []string{"Paged"}) {
+	if lerr.Type != "" || f.table.last.InstanceID != instance || !slices.Equal(f.table.calls, []string{"ClaimAlert", "AlertSent", "Paged"}) {
 		t.Errorf("%v, %v for %+v", lerr, f.table.calls, f.table.last)
 	}
 	// The message is about the alarm, and so is the state.
 	if inc.InstanceID != "" || f.sent[0].Incident.InstanceID != "" {
 		t.Errorf("%+v", inc)
 	}
-	if _, lerr := invoke(t, h, `{"step":"opsgenie","incident":"hello"}`); lerr.Type != "" || len(f.table.calls) != 1 {
+	if _, lerr := invoke(t, h, `{"step":"opsgenie","incident":"hello"}`); lerr.Type != "" || len(f.table.calls) != 3 {
 		t.Errorf("%v, %v", lerr, f.table.calls)
 	}
 }

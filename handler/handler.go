@@ -50,7 +50,13 @@ type Handler struct {
 	Brake *guard.Limits
 	// StateMachineARN and AlarmPrefix are what a sweep starts, and for which alarms.
 	StateMachineARN, AlarmPrefix string
-	Log                          *slog.Logger
+	// SlackPages says whether a page is told in Slack too; nil means that the
+	// environment does not say.
+	SlackPages *bool
+	// AllClear is how it looks after a page whether the instance is well again; nil
+	// means that the environment does not say.
+	AllClear *AllClear
+	Log      *slog.Logger
 	// Metrics may be nil: then nothing is counted.
 	Metrics *Metrics
 
@@ -62,8 +68,9 @@ type Handler struct {
 	URL           URLCheck
 	Route53       Route53Check
 	SSH           SSHCheck
-	Slack         Notifier
-	OpsGenie      Pager
+	Slack         Slack
+	// Pagers returns the ways to wake somebody, of which there is at least one.
+	Pagers func() (*notify.Pagers, error)
 }
 
 // ParameterGetter is the one call of SSM's client that reads a parameter.
@@ -99,11 +106,18 @@ type Guards interface {
 	Reserve(ctx context.Context, inc *incident.Incident, failed checks.Finding, l guard.Limits) (own *time.Time, refusal *incident.Refusal, err error)
 	Cancel(ctx context.Context, inc *incident.Incident) error
 	Learn(ctx context.Context, inc *incident.Incident) error
-	Paged(ctx context.Context, inc *incident.Incident, alias string) error
+	Paged(ctx context.Context, inc *incident.Incident, alias, pager string) error
 	ClaimBrakePage(ctx context.Context, inc *incident.Incident) (first bool, err error)
 	Close(ctx context.Context, inc *incident.Incident, end string) error
 	KeepEvidence(ctx context.Context, inc *incident.Incident, e guard.Evidence) error
 	Standing(ctx context.Context, instanceIDs []string) (map[string]guard.State, *incident.Pause, error)
+	ClaimAlert(ctx context.Context, inc *incident.Incident, outcome string) (guard.Alert, guard.Claim, error)
+	ReclaimAlert(ctx context.Context, inc *incident.Incident, outcome string, gone guard.Alert, how string) (guard.Alert, guard.Claim, error)
+	AlertSent(ctx context.Context, inc *incident.Incident, a guard.Alert, pager string) error
+	AlertThread(ctx context.Context, inc *incident.Incident, thread incident.Thread) error
+	AlertOf(ctx context.Context, instanceID string) (*guard.Alert, error)
+	WatchAlert(ctx context.Context, instanceID, execution string, until time.Time) (*guard.Alert, error)
+	ClearAlert(ctx context.Context, instanceID, execution string, seen guard.Alert, how string) (cleared bool, err error)
 }
 
 // URLCheck looks at an instance's web server; see checks.URL.
@@ -121,20 +135,12 @@ type SSHCheck interface {
 	Check(ctx context.Context, instanceID string, s checks.SSHSettings) (checks.Finding, error)
 }
 
-// Notifier sends a message, or does all of it but the sending and returns the
-// text; see notify.Slack and notify.OpsGenie.
-type Notifier interface {
-	Send(ctx context.Context, m notify.Message) error
+// Slack tells people who are awake; see notify.Slack.
+type Slack interface {
+	Post(ctx context.Context, m notify.Message) (incident.Thread, error)
+	Update(ctx context.Context, m notify.Message, thread incident.Thread) error
 	Rehearse(ctx context.Context, m notify.Message) (text string, err error)
-}
-
-// Pager is a Notifier whose messages stay open until somebody closes them; see
-// notify.OpsGenie.
-type Pager interface {
-	Notifier
-	Note(ctx context.Context, m notify.Message) error
-	Closed(ctx context.Context, alias string) (bool, error)
-	Alias(m notify.Message) string
+	Test(ctx context.Context, m notify.Message) (notify.Delivery, error)
 }
 
 // maxMessage bounds an error's message, in bytes: Step Functions keeps it in
@@ -144,20 +150,22 @@ const maxMessage = 2000
 // request is the payload of an invocation.
 type request struct {
 	Step string `json:"step"`
-	// Incident is the state machine's state, for every step but open and sweep.
+	// Incident is the state machine's state, for every step but open, find-alert,
+	// sweep and notify-test.
 	Incident json.RawMessage `json:"incident,omitempty"`
-	// Event and Execution are for open.
+	// Event and Execution are for open, and for find-alert, whose event is the
+	// execution's whole input.
 	Event     json.RawMessage     `json:"event,omitempty"`
 	Execution *incident.Execution `json:"execution,omitempty"`
 }
 
 // step runs one step and returns its answer: the incident as it is afterwards,
-// but for a sweep.
+// but for a sweep and a test of the channels.
 type step func(context.Context, *Handler, request) (answer any, err error)
 
-// steps are the steps that a payload may name. The state machine names all of
-// them but two: baseline is for the operator's command, and sweep for the
-// schedule.
+// steps are the steps that a payload may name. The state machines name all of them
+// but three: baseline and notify-test are for the operator's command, and sweep for
+// the schedule.
 var steps = map[string]step{
 	"open":             open,
 	checks.NameURL:     onIncident(checkURL),
@@ -169,6 +177,10 @@ var steps = map[string]step{
 	"close":            onAnything(closeIncident),
 	"baseline":         onIncident(baseline),
 	"sweep":            sweep,
+	"find-alert":       findAlert,
+	"look-alert":       onIncident(lookAlert),
+	"all-clear":        onIncident(giveAllClear),
+	"notify-test":      notifyTest,
 }
 
 // Steps returns the names of all steps, sorted.
@@ -304,7 +316,7 @@ func (h *Handler) known(inc *incident.Incident) *incident.Incident {
 	if inc.InstanceID != "" || inc.Event == nil {
 		return inc
 	}
-	opened, err := fromEvent(inc.Event, h.Region)
+	opened, err := fromEvent(inc.Event, h.Region, rings)
 	if err != nil {
 		return inc // then open took no lease
 	}
@@ -331,6 +343,8 @@ func (h *Handler) log(ctx context.Context, name string, answer any, elapsed time
 	switch a := answer.(type) {
 	case *swept:
 		attrs = append(attrs, slog.Any("swept", a))
+	case *tested:
+		attrs = append(attrs, slog.Any("tested", a))
 	case *incident.Incident:
 		attrs = append(attrs, aboutIncident(name, a)...)
 	}
@@ -351,6 +365,9 @@ func aboutIncident(step string, inc *incident.Incident) []slog.Attr {
 	}
 	if inc.HandledBy != nil {
 		attrs = append(attrs, slog.String("handledBy", inc.HandledBy.Name))
+	}
+	if inc.Watch != nil && inc.Watch.Ended != "" {
+		attrs = append(attrs, slog.String("watchEnded", inc.Watch.Ended))
 	}
 	if inc.Refusal != nil {
 		attrs = append(attrs, slog.String("guard", inc.Refusal.Guard), slog.String("refused", inc.Refusal.Reason))

@@ -67,6 +67,12 @@ type fake struct {
 	noted      []notify.Message
 	noteErrs   []error // one after another, then none
 	closed     func(alias string) (bool, error)
+	shut       []notify.Message // alerts that were closed
+	shutErr    error
+	updated    []notify.Message // first messages of threads
+	updatedAt  []incident.Thread
+	updateErr  error
+	threadGone bool
 	start      func(*sfn.StartExecutionInput) error
 	execution  func(ctx context.Context, arn string) (sfntypes.ExecutionStatus, error) // nil: it runs
 	panics     bool
@@ -160,12 +166,42 @@ func (f *fake) Closed(_ context.Context, alias string) (bool, error) {
 	return f.closed(alias)
 }
 
-func (f *fake) Alias(m notify.Message) string {
-	if r := m.Incident.Refusal; r != nil && r.Guard == incident.GuardBrake && !m.Alone {
-		return "brake"
-	}
-	return "page of " + m.Incident.InstanceID
+func (f *fake) Name() string { return notify.NameOpsGenie }
+
+func (f *fake) Close(_ context.Context, m notify.Message) error {
+	f.shut = append(f.shut, m)
+	return f.shutErr
 }
+
+func (f *fake) Test(_ context.Context, m notify.Message) (notify.Delivery, error) {
+	return notify.Delivery{Confirmed: true, Detail: string(m.Kind)}, f.sendErr
+}
+
+// thread is where Slack puts a message that is no reply.
+var thread = incident.Thread{Channel: "C0123456789", TS: "1700000000.000100"}
+
+func (f *fake) Post(_ context.Context, m notify.Message) (incident.Thread, error) {
+	f.sent = append(f.sent, m)
+	if f.sendErr != nil {
+		return incident.Thread{}, f.sendErr
+	}
+	if m.Thread != nil && !f.threadGone {
+		return *m.Thread, nil
+	}
+	return thread, nil
+}
+
+func (f *fake) Update(_ context.Context, m notify.Message, of incident.Thread) error {
+	f.updated = append(f.updated, m)
+	f.updatedAt = append(f.updatedAt, of)
+	return f.updateErr
+}
+
+// Aliases of the fake's pages.
+const (
+	pageAlias  = "firstline/123456789012/eu-west-1/" + instance
+	brakeAlias = "firstline/brake/123456789012:eu-west-1"
+)
 
 func (f *fake) StartExecution(_ context.Context, in *sfn.StartExecutionInput, _ ...func(*sfn.Options)) (*sfn.StartExecutionOutput, error) {
 	return &sfn.StartExecutionOutput{}, f.start(in)
@@ -233,7 +269,9 @@ func newHandler(f *fake) (*Handler, *bytes.Buffer) {
 		Route53:          route53Fake{f},
 		SSH:              sshFake{f},
 		Slack:            f,
-		OpsGenie:         f,
+		SlackPages:       new(true),
+		AllClear:         &AllClear{Every: 5 * time.Minute, For: 2 * time.Hour},
+		Pagers:           func() (*notify.Pagers, error) { return &notify.Pagers{All: []notify.Pager{f}}, nil },
 	}, log
 }
 
@@ -301,7 +339,7 @@ func settingsAt(value string) map[string]ssmtypes.Parameter {
 }
 
 func TestOpen(t *testing.T) {
-	f := &fake{parameters: settingsAt(`{"url":{"path":"/healthz"},"ssh":{"port":2222}}`), state: "running"}
+	f := &fake{parameters: settingsAt(`{"url":{"path":"/healthz"},"ssh":{"port":2222}}`), state: "running", tags: []ec2types.Tag{{Key: aws.String("Name"), Value: aws.String("web-1")}}}
 	h, log := newHandler(f)
 	got, lerr := invoke(t, h, openPayload(sampleEvent(t)))
 	if lerr.Type != "" {
@@ -310,13 +348,14 @@ func TestOpen(t *testing.T) {
 	s := incident.DefaultSettings()
 	s.URL.Path, s.SSH.Port = "/healthz", 2222
 	want := &incident.Incident{
-		InstanceID: instance, Region: "eu-west-1", AccountID: "123456789012",
+		InstanceID: instance, Name: "web-1", Region: "eu-west-1", AccountID: "123456789012",
 		Alarm: &incident.Alarm{
 			Name:   "firstline-cpu-" + instance,
 			Metric: "CPUUtilization",
 			ARN:    "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-" + instance,
 			Reason: "Threshold Crossed: 1 datapoint [100.0 (22/11/26 09:59:00)] was greater than or equal to the threshold (100.0).",
 			At:     time.Date(2026, 11, 22, 10, 4, 40, 989_000_000, time.UTC),
+			Value:  new(100.0),
 		},
 		Execution: incident.Execution{ID: "arn:aws:states:eu-west-1:123456789012:execution:firstline:x", Name: "x", StartedAt: time.Date(2026, 11, 22, 10, 4, 42, 0, time.UTC)},
 		Settings:  &s, Run: 1, Recovery: &incident.Recovery{}, EventAt: time.Date(2026, 11, 22, 10, 4, 40, 0, time.UTC),
@@ -401,7 +440,7 @@ func TestInvokeRefusesPayloads(t *testing.T) {
 		{"empty", ``, "not JSON"},
 		{"cut short", `{"step":"url"`, "not JSON"},
 		{"an array", `[]`, "cannot unmarshal array"},
-		{"unknown step", `{"step":"shutdown"}`, `step: "shutdown" is unknown; use one of baseline, close, open, opsgenie, reboot, route53, slack, ssh, sweep, url`},
+		{"unknown step", `{"step":"shutdown"}`, `step: "shutdown" is unknown; use one of all-clear, baseline, close, find-alert, look-alert, notify-test, open, opsgenie, reboot, route53, slack, ssh, sweep, url`},
 		{"no step", `{}`, `step: "" is unknown`},
 		{"unknown field", `{"step":"url","incidents":{}}`, `unknown field "incidents"`},
 		{"trailing data", good + `{}`, "data after the JSON value"},
@@ -418,7 +457,7 @@ func TestInvokeRefusesPayloads(t *testing.T) {
 		{"an account of the wrong form", changed(`"accountId":"123456789012"`, `"accountId":"1"`), `incident.accountId: "1"`},
 		{"a region of the wrong form", changed(`"region":"eu-west-1"`, `"region":"Ireland"`), `incident.region: "Ireland"`},
 		{"another region", changed(`"region":"eu-west-1"`, `"region":"eu-west-2"`), "it is of eu-west-2, this function runs in eu-west-1"},
-		{"run 3", changed(`"run":1`, `"run":3`), "incident.run: 3"},
+		{"run 4", changed(`"run":1`, `"run":4`), "incident.run: 4"},
 		{"no settings", changed(`"settings":`, `"setting":`), "incident.settings: missing"},
 		{"settings with an unknown field", changed(`"ssh":{`, `"ssh":{"prot":1,`), `unknown field "prot"`},
 	} {
@@ -780,6 +819,9 @@ func FuzzInvoke(f *testing.F) {
 	f.Add([]byte(`{"step":"slack","incident":[]}`))
 	f.Add([]byte(`{"step":"close","incident":{"event":` + string(event) + `,"execution":` + execution + `,"told":{"page":"2026-11-22T10:04:42Z"}}}`))
 	f.Add([]byte(`{"step":"sweep"}`))
+	f.Add([]byte(`{"step":"notify-test"}`))
+	f.Add([]byte(`{"step":"find-alert","event":` + strings.Replace(string(event), `"value": "ALARM"`, `"value": "OK"`, 1) + `,"execution":` + execution + `}`))
+	f.Add([]byte(`{"step":"all-clear","incident":{"instanceId":"i-0c1cbf2e7abdedf75","region":"eu-west-1","accountId":"123456789012","run":3,"passed":true,"settings":{},"recovery":{"passes":1},"execution":{"id":"x"},"alert":{"alias":"a","generation":1},"watch":{"until":"2026-11-22T10:04:42Z"}}}`))
 	f.Add([]byte(openPayload(strings.Replace(string(event), incident.SourceAlarm, incident.SourceCanary, 1))))
 	f.Add([]byte(`{"step":"reboot","incident":{"dry":true,"instanceId":"i-0c1cbf2e7abdedf75","region":"eu-west-1","accountId":"123456789012","run":1,"settings":{}}}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {

@@ -30,6 +30,15 @@ const (
 	// metricPages and metricSlackMessages: what was told.
 	metricPages         = "Pages"
 	metricSlackMessages = "SlackMessages"
+	// metricRepeats: incidents that were added to an alert that was open, and are no
+	// pages.
+	metricRepeats = "Repeats"
+	// metricPagerFallbacks: pages and repeats that another pager took than the first.
+	metricPagerFallbacks = "PagerFallbacks"
+	// metricAllClears: alerts that were closed since the instance was well again.
+	metricAllClears = "AllClears"
+	// metricTestMessages: tests that a channel took.
+	metricTestMessages = "TestMessages"
 	// metricCheckLatency: how long a check took, its attempts and pauses included,
 	// in milliseconds.
 	metricCheckLatency = "CheckLatency"

@@ -44,9 +44,11 @@ type event struct {
 const stateChange = "CloudWatch Alarm State Change"
 
 type eventState struct {
-	Value     string `json:"value"`
-	Reason    string `json:"reason"`
-	Timestamp string `json:"timestamp"`
+	Value  string `json:"value"`
+	Reason string `json:"reason"`
+	// ReasonData is JSON in a text, as a rule.
+	ReasonData json.RawMessage `json:"reasonData,omitempty"`
+	Timestamp  string          `json:"timestamp"`
 }
 
 type eventMetric struct {
@@ -76,7 +78,7 @@ func open(ctx context.Context, h *Handler, req request) (any, error) {
 		// the table takes its part of it.
 		have = time.Until(deadline).Round(time.Second)
 	}
-	inc, err := fromEvent(req.Event, h.Region)
+	inc, err := fromEvent(req.Event, h.Region, rings)
 	if err != nil {
 		return nil, fault.New(fault.InvalidInput, "read event", "%w", err)
 	}
@@ -104,9 +106,7 @@ func open(ctx context.Context, h *Handler, req request) (any, error) {
 		inc.Settings.Boot = incident.Boot{FirstLookSeconds: 1, IntervalSeconds: 1, WindowSeconds: 1}
 		return inc, nil
 	}
-	if inc.Paused == nil {
-		h.askTag(ctx, inc)
-	}
+	h.askTags(ctx, inc)
 	h.Metrics.count(metricIncidents, inc)
 	return inc, nil
 }
@@ -169,19 +169,32 @@ func (h *Handler) statusOf(ctx context.Context, arn string) (sfntypes.ExecutionS
 	return out.Status, nil
 }
 
-// askTag looks whether the instance's tag pauses it. Without an answer it counts
-// as not paused: the checks run all the same, and the reboot asks again.
-func (h *Handler) askTag(ctx context.Context, inc *incident.Incident) {
+// askTags reads the instance's name, and whether a tag pauses it. Without an answer
+// it counts as not paused: the checks run all the same, and the reboot asks again.
+func (h *Handler) askTags(ctx context.Context, inc *incident.Incident) {
 	client, err := h.EC2(ctx)
 	if err == nil {
 		var i *ec2types.Instance
 		if i, err = describe(ctx, client, "read the tags of "+inc.InstanceID, inc.InstanceID); err == nil {
-			inc.Paused, err = pausedByTag(i)
+			inc.Name = nameTag(i)
+			if inc.Paused == nil {
+				inc.Paused, err = pausedByTag(i)
+			}
 		}
 	}
 	if err != nil {
 		h.Log.LogAttrs(ctx, slog.LevelWarn, "whether the instance is paused is not known yet", slog.String("instance", inc.InstanceID), problem(err))
 	}
+}
+
+// nameTag is the value of the instance's tag Name; "" without one.
+func nameTag(i *ec2types.Instance) string {
+	for _, t := range i.Tags {
+		if aws.ToString(t.Key) == "Name" {
+			return aws.ToString(t.Value)
+		}
+	}
+	return ""
 }
 
 // pausedByTag reads the instance's tag. An error says why it is no pause, and that
@@ -195,9 +208,20 @@ func pausedByTag(i *ec2types.Instance) (*incident.Pause, error) {
 	return guard.PauseFromTag(cmp.Or(aws.ToString(i.Tags[n].Value), " "), time.Now())
 }
 
-// fromEvent reads an alarm's event. Its errors say what an operator would
-// have to change.
-func fromEvent(raw json.RawMessage, region string) (*incident.Incident, error) {
+// change is a change of an alarm's state that something is made of.
+type change struct{ to, makes string }
+
+var (
+	rings    = change{"ALARM", "only ALARM opens an incident"}
+	backToOK = change{"OK", "only OK begins an all-clear"}
+)
+
+// noInstanceError is about an alarm that does not speak of one instance.
+type noInstanceError struct{ error }
+
+// fromEvent reads the event of an alarm that went to a state. Its errors say what
+// an operator would have to change.
+func fromEvent(raw json.RawMessage, region string, want change) (*incident.Incident, error) {
 	var e event
 	if err := json.Unmarshal(raw, &e); err != nil {
 		return nil, fmt.Errorf("event: not an alarm's event: %w", err)
@@ -206,8 +230,8 @@ func fromEvent(raw json.RawMessage, region string) (*incident.Incident, error) {
 	if source != incident.SourceAlarm && source != incident.SourceCanary || e.DetailType != stateChange {
 		return nil, fmt.Errorf(`event: source %q with detail-type %q is not an alarm's; want %q (or %q for a dry run) with %q`, source, e.DetailType, incident.SourceAlarm, incident.SourceCanary, stateChange)
 	}
-	if e.Detail.State.Value != "ALARM" {
-		return nil, fmt.Errorf("event.detail.state.value: the alarm %q went to %q; only ALARM opens an incident", e.Detail.AlarmName, e.Detail.State.Value)
+	if e.Detail.State.Value != want.to {
+		return nil, fmt.Errorf("event.detail.state.value: the alarm %q went to %q; %s", e.Detail.AlarmName, e.Detail.State.Value, want.makes)
 	}
 	if !incident.ValidAccountID(e.Account) {
 		return nil, fmt.Errorf("event.account: %q is not an account id of 12 digits", e.Account)
@@ -217,7 +241,7 @@ func fromEvent(raw json.RawMessage, region string) (*incident.Incident, error) {
 	}
 	id, metric, err := e.instance()
 	if err != nil {
-		return nil, err
+		return nil, noInstanceError{err}
 	}
 	sent, err := time.Parse(time.RFC3339, e.Time)
 	if err != nil {
@@ -228,7 +252,7 @@ func fromEvent(raw json.RawMessage, region string) (*incident.Incident, error) {
 		Region:     e.Region,
 		AccountID:  e.Account,
 		Dry:        source == incident.SourceCanary,
-		Alarm:      &incident.Alarm{Name: e.Detail.AlarmName, Metric: metric, Reason: e.Detail.State.Reason, At: e.at(sent)},
+		Alarm:      &incident.Alarm{Name: e.Detail.AlarmName, Metric: metric, Reason: e.Detail.State.Reason, At: e.at(sent), Value: newest(e.Detail.State.ReasonData)},
 		Run:        1,
 		Recovery:   &incident.Recovery{},
 		EventAt:    sent.UTC(),
@@ -269,6 +293,39 @@ func (e *event) at(sent time.Time) time.Time {
 		return t.UTC()
 	}
 	return sent.UTC()
+}
+
+// newest is the newest of the datapoints that CloudWatch has looked at; nil where
+// the event does not tell, which some alarms' do not. Those with times come in any
+// order, and the others end with the newest
+// (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html).
+func newest(reasonData json.RawMessage) *float64 {
+	var text string
+	if json.Unmarshal(reasonData, &text) != nil {
+		return nil
+	}
+	var data struct {
+		Evaluated []struct {
+			Timestamp string   `json:"timestamp"`
+			Value     *float64 `json:"value"`
+		} `json:"evaluatedDatapoints"`
+		Recent []*float64 `json:"recentDatapoints"`
+	}
+	if json.Unmarshal([]byte(text), &data) != nil {
+		return nil
+	}
+	var value *float64
+	var at time.Time
+	for _, d := range data.Evaluated {
+		t, err := time.Parse(timestamp, d.Timestamp)
+		if err == nil && d.Value != nil && (value == nil || t.After(at)) {
+			value, at = d.Value, t
+		}
+	}
+	if n := len(data.Recent); value == nil && n > 0 {
+		value = data.Recent[n-1]
+	}
+	return value
 }
 
 // timestamp is how CloudWatch writes times in its events.

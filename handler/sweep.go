@@ -217,7 +217,7 @@ type sweeper struct {
 	alarms map[string]cwtypes.MetricAlarm
 	states map[string]guard.State
 	paused map[string]*incident.Pause
-	closed func(ctx context.Context, alias string) bool
+	closed func(ctx context.Context, page guard.State) bool
 	// open says whether an execution that may still run has the instance's lease.
 	open func(id string) bool
 }
@@ -235,7 +235,7 @@ func (s *sweeper) instance(ctx context.Context, id string) (execution, reason st
 		return "", "an incident is open", nil
 	case paused != nil:
 		return "", "its tag pauses it until " + clock(paused.Until), nil
-	case s.now.Sub(state.PagedAt).Abs() < quiet && !s.closed(ctx, state.Alias):
+	case s.now.Sub(state.PagedAt).Abs() < quiet && !s.closed(ctx, state):
 		return "", "somebody was paged at " + clock(state.PagedAt), nil
 	}
 	execution, err = s.start(ctx, id)
@@ -259,29 +259,44 @@ func (s *sweeper) start(ctx context.Context, id string) (string, error) {
 	return name, nil
 }
 
-// closedOnce returns a func that asks the pager whether a page is closed, once for
-// each. Without an answer it counts as open: somebody has it.
-func (h *Handler) closedOnce() func(context.Context, string) bool {
+// closedOnce returns a func that asks the pager that took a page whether it is
+// closed, once for each. Without an answer it counts as open: somebody has it.
+func (h *Handler) closedOnce() func(context.Context, guard.State) bool {
 	var mu sync.Mutex
-	asked := map[string]func() bool{}
-	return func(ctx context.Context, alias string) bool {
+	asked := map[[2]string]func() bool{}
+	return func(ctx context.Context, page guard.State) bool {
 		mu.Lock()
-		ask, ok := asked[alias]
+		which := [2]string{page.Pager, page.Alias}
+		ask, ok := asked[which]
 		if !ok {
 			ask = sync.OnceValue(func() bool {
-				ctx, cancel := context.WithTimeout(ctx, askTime)
-				defer cancel()
-				closed, err := h.OpsGenie.Closed(ctx, alias)
+				closed, err := h.closedAt(ctx, page.Pager, page.Alias)
 				if err != nil {
-					h.Log.LogAttrs(ctx, slog.LevelInfo, "whether a page is closed is not known", slog.String("alias", alias), problem(err))
+					h.Log.LogAttrs(ctx, slog.LevelInfo, "whether a page is closed is not known", slog.String("alias", page.Alias), problem(err))
 				}
 				return err == nil && closed
 			})
-			asked[alias] = ask
+			asked[which] = ask
 		}
 		mu.Unlock()
 		return ask()
 	}
+}
+
+// closedAt asks a pager whether the alert of an alias is closed; without a name
+// that is the first, which was the only one when the page was sent.
+func (h *Handler) closedAt(ctx context.Context, pager, alias string) (bool, error) {
+	pagers, err := h.Pagers()
+	if err != nil {
+		return false, err
+	}
+	p := pagers.ByName(cmp.Or(pager, pagers.All[0].Name()))
+	if p == nil {
+		return false, fmt.Errorf("the pager %q is not configured any more", pager)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return p.Closed(ctx, alias)
 }
 
 // pausedByTags asks EC2 which of the instances their tags pause. A tag that cannot
@@ -359,6 +374,10 @@ func alarmEvent(a cwtypes.MetricAlarm, region string, now time.Time) *event {
 	e.Detail.State = eventState{
 		Value: string(cwtypes.StateValueAlarm), Reason: aws.ToString(a.StateReason),
 		Timestamp: cmp.Or(aws.ToTime(a.StateTransitionedTimestamp), aws.ToTime(a.StateUpdatedTimestamp), now).UTC().Format(timestamp),
+	}
+	if a.StateReasonData != nil {
+		// A text always is JSON.
+		e.Detail.State.ReasonData, _ = json.Marshal(*a.StateReasonData)
 	}
 	add := func(name string, dimensions []cwtypes.Dimension) {
 		m := eventMetric{}

@@ -27,6 +27,7 @@ import (
 	"firstline/internal/fault"
 	"firstline/internal/guard"
 	"firstline/internal/incident"
+	"firstline/notify"
 )
 
 const rang = "2026-11-22T08:00:00Z"
@@ -38,7 +39,7 @@ func standingAlarm(id string) cwtypes.MetricAlarm {
 		AlarmName: aws.String("firstline-cpu-" + id), AlarmArn: aws.String("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-" + id),
 		MetricName: aws.String("CPUUtilization"), Namespace: aws.String("AWS/EC2"),
 		Dimensions: []cwtypes.Dimension{{Name: aws.String("InstanceId"), Value: &id}},
-		StateValue: cwtypes.StateValueAlarm, StateReason: aws.String("Threshold Crossed"),
+		StateValue: cwtypes.StateValueAlarm, StateReason: aws.String("Threshold Crossed"), StateReasonData: aws.String(`{"recentDatapoints":[99.5]}`),
 		StateTransitionedTimestamp: &at, StateUpdatedTimestamp: new(at.Add(time.Hour)),
 	}
 }
@@ -133,7 +134,7 @@ func TestSweepStarts(t *testing.T) {
 			t.Fatal(lerr)
 		}
 		if inc.InstanceID != ids[n] || inc.Dry || inc.AccountID != "123456789012" || inc.Alarm.At.Format(time.RFC3339) != rang ||
-			inc.Alarm.Name != "firstline-cpu-"+ids[n] || inc.Alarm.Metric != "CPUUtilization" || inc.Alarm.Reason != "Threshold Crossed" || !strings.HasSuffix(inc.Alarm.ARN, ids[n]) {
+			inc.Alarm.Name != "firstline-cpu-"+ids[n] || inc.Alarm.Metric != "CPUUtilization" || inc.Alarm.Reason != "Threshold Crossed" || inc.Alarm.Value == nil || *inc.Alarm.Value != 99.5 || !strings.HasSuffix(inc.Alarm.ARN, ids[n]) {
 			t.Errorf("opened %+v, %+v", inc, inc.Alarm)
 		}
 		// The alarm rang long ago, and the event is new.
@@ -338,7 +339,7 @@ func TestSweepWhileThePagerHangs(t *testing.T) {
 			return nil
 		}}
 		h, _, started := swept1(t, f, alarms...)
-		h.OpsGenie = hangingPager{f}
+		h.Pagers = only1(hangingPager{f})
 		if _, lerr := doSweep(t, h); lerr.Type != "" || len(started()) != 1 || !strings.Contains(*started()[0].Name, instanceNumber(299)) {
 			t.Errorf("%v, %d started", lerr, len(started()))
 		}
@@ -380,6 +381,11 @@ func TestSweepWhileStepFunctionsHangs(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 	})
+}
+
+// only1 has one pager.
+func only1(p notify.Pager) func() (*notify.Pagers, error) {
+	return func() (*notify.Pagers, error) { return &notify.Pagers{All: []notify.Pager{p}}, nil }
 }
 
 type hangingPager struct{ *fake }

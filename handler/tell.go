@@ -2,7 +2,7 @@ package handler
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -22,38 +22,138 @@ const (
 	askTime   = 3 * time.Second
 )
 
-// tellSlack sends a message to Slack.
+// tellSlack tells Slack of the incident: instead of a page, or after it.
 func tellSlack(ctx context.Context, h *Handler, inc *incident.Incident) error {
-	m, err := h.tell(ctx, inc, incident.ActionSlack, h.Slack, func(ctx context.Context, m notify.Message) (notify.Message, error) {
-		return m, h.Slack.Send(ctx, m)
-	})
+	paged := inc.Told != nil && inc.Told.Page != nil
+	if paged {
+		if h.SlackPages == nil {
+			return fault.New(fault.InvalidInput, "tell Slack of a page", "the function's environment does not say whether pages are told there (FIRSTLINE_SLACK_PAGES: true or false); apply the Terraform root again")
+		}
+		// Good news went to the pager since Slack did not take it. Of all that the
+		// brake stops, Slack hears once.
+		if !*h.SlackPages || cameBack(inc) || inc.Told.Noted {
+			return nil
+		}
+	}
+	if inc.Dry {
+		now := time.Now().UTC()
+		text, err := h.Slack.Rehearse(ctx, notify.Message{Incident: inc, Deployment: h.Deployment, Now: now})
+		if err != nil {
+			return err
+		}
+		inc.Suppress(incident.ActionSlack, text, now)
+		told(inc).Slack = &now
+		return nil
+	}
+	m := h.message(ctx, inc)
+	if paged && inc.Alert != nil && inc.Alert.Repeats > 0 {
+		m.Kind, m.Thread = notify.KindRepeat, inc.Thread
+	}
+	thread, err := h.Slack.Post(ctx, m)
 	if err != nil {
 		return err
 	}
 	told(inc).Slack = &m.Now
 	h.Metrics.count(metricSlackMessages, inc)
 	h.Log.LogAttrs(ctx, slog.LevelInfo, "told Slack", slog.String("instance", inc.InstanceID))
+	switch {
+	case m.Thread != nil && thread == *m.Thread:
+		h.updateRoot(ctx, m, thread)
+	case thread.TS == "":
+		// Slack did not say what it is called.
+	default:
+		inc.Thread = &thread
+		if paged && inc.Alert != nil && inc.Alert.Generation > 0 {
+			h.keepThread(ctx, inc, thread)
+		}
+	}
 	return nil
+}
+
+// updateRoot has the first message of a thread say what its last one does. The
+// last one is there, so it is no reason to fail.
+func (h *Handler) updateRoot(ctx context.Context, m notify.Message, thread incident.Thread) {
+	if err := h.Slack.Update(ctx, m, thread); err != nil {
+		h.Log.LogAttrs(ctx, slog.LevelWarn, "the first message of the thread in Slack stays as it was", slog.String("instance", m.Incident.InstanceID), problem(err))
+	}
+}
+
+// keepThread has the table know of the thread, for the repeats and the all-clear.
+func (h *Handler) keepThread(ctx context.Context, inc *incident.Incident, thread incident.Thread) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	guards, err := h.Guards(ctx)
+	if err == nil {
+		err = guards.AlertThread(ctx, h.known(inc), thread)
+	}
+	if err != nil {
+		h.Log.LogAttrs(ctx, slog.LevelWarn, "the table does not know of the thread in Slack", slog.String("instance", inc.InstanceID), problem(err))
+	}
 }
 
 // tellPager pages somebody, and has the table remember it for the sweeps.
 func tellPager(ctx context.Context, h *Handler, inc *incident.Incident) error {
-	m, err := h.tell(ctx, inc, incident.ActionPage, h.OpsGenie, h.page)
+	pagers, err := h.Pagers()
 	if err != nil {
 		return err
 	}
-	told(inc).Page = &m.Now
-	h.Metrics.count(metricPages, inc)
 	if inc.Dry {
-		return nil
+		return h.rehearsePage(ctx, inc, pagers)
 	}
-	alias := h.OpsGenie.Alias(m)
-	h.Log.LogAttrs(ctx, slog.LevelInfo, "paged", slog.String("instance", inc.InstanceID), slog.String("alias", alias))
+	p, err := h.page(ctx, h.message(ctx, inc), pagers)
+	if err != nil {
+		return err
+	}
+	told(inc).Page, told(inc).Noted = &p.at, p.noted
+	inc.Alert, inc.Thread = p.alert, p.thread
+	switch {
+	case p.pager == pagers.All[0].Name():
+		// It has failed before, and did not now.
+		inc.PageError = nil
+	case inc.PageError != nil:
+		h.Metrics.count(metricPagerFallbacks, inc)
+	}
+	counted := metricPages
+	if p.repeat {
+		counted = metricRepeats
+	}
+	h.Metrics.count(counted, inc)
+	h.Log.LogAttrs(ctx, slog.LevelInfo, "paged", slog.String("instance", inc.InstanceID), slog.String("pager", p.pager), slog.String("alias", p.alias), slog.Bool("repeat", p.repeat))
 	if cameBack(inc) {
 		// Should it fail again while the alarm stays on, nobody has been told.
 		return nil
 	}
-	h.remember(ctx, inc, alias)
+	h.remember(ctx, inc, p.alias, p.pager)
+	return nil
+}
+
+// rehearsePage does of a page what makes no call, with every pager: one that takes
+// a page only when others have failed would show what it lacks too late.
+func (h *Handler) rehearsePage(ctx context.Context, inc *incident.Incident, pagers *notify.Pagers) error {
+	m := notify.Message{Incident: inc, Deployment: h.Deployment, Now: time.Now().UTC()}
+	var first string
+	var failed error
+	for n, p := range pagers.All {
+		text, err := p.Rehearse(ctx, m)
+		if n == 0 {
+			first = text
+		}
+		switch {
+		case err == nil:
+		case failed == nil:
+			failed = fault.New(fault.KindOf(err), "pager "+p.Name(), "%w", err)
+		default:
+			// All that is wrong is said at once.
+			failed = &fault.Error{Kind: fault.KindOf(failed), Op: "pagers", Err: fmt.Errorf("%w; pager %s: %w", failed, p.Name(), err)}
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	inc.Suppress(incident.ActionPage, first, m.Now)
+	told(inc).Page = &m.Now
+	// It was about any of them, and none lacks anything now.
+	inc.PageError = nil
 	return nil
 }
 
@@ -71,24 +171,12 @@ func told(inc *incident.Incident) *incident.Told {
 	return inc.Told
 }
 
-// tell sends a message about the incident and returns what was sent. Of a dry
-// incident nothing leaves the function but the question for the secret: the
-// message goes into the incident.
-func (h *Handler) tell(ctx context.Context, inc *incident.Incident, action string, by Notifier, send func(context.Context, notify.Message) (notify.Message, error)) (notify.Message, error) {
-	m := notify.Message{Incident: inc, Deployment: h.Deployment, Now: time.Now().UTC()}
-	if inc.Dry {
-		text, err := by.Rehearse(ctx, m)
-		if err != nil {
-			return m, err
-		}
-		inc.Suppress(action, text, m.Now)
-		return m, nil
-	}
+// message is what is told of the incident now.
+func (h *Handler) message(ctx context.Context, inc *incident.Incident) notify.Message {
 	h.findReboot(ctx, inc)
-	m.AlarmState = h.alarmState(ctx, inc)
+	state := h.alarmState(ctx, inc)
 	// The time that the message tells is that of its sending.
-	m.Now = time.Now().UTC()
-	return send(ctx, m)
+	return notify.Message{Incident: inc, Deployment: h.Deployment, AlarmState: state, Now: time.Now().UTC()}
 }
 
 // findReboot looks for a reboot that the incident knows nothing of: the step that
@@ -116,7 +204,7 @@ func (h *Handler) findReboot(ctx context.Context, inc *incident.Incident) {
 
 // remember has the table know of a page, which keeps the sweeps from paging again
 // at once. Without it somebody is paged twice, which is no reason to fail.
-func (h *Handler) remember(ctx context.Context, inc *incident.Incident, alias string) {
+func (h *Handler) remember(ctx context.Context, inc *incident.Incident, alias, pager string) {
 	known := h.known(inc)
 	if known.InstanceID == "" {
 		return
@@ -125,109 +213,11 @@ func (h *Handler) remember(ctx context.Context, inc *incident.Incident, alias st
 	defer cancel()
 	guards, err := h.Guards(ctx)
 	if err == nil {
-		err = guards.Paged(ctx, known, alias)
+		err = guards.Paged(ctx, known, alias, pager)
 	}
 	if err != nil {
 		h.Log.LogAttrs(ctx, slog.LevelWarn, "the table does not know of the page", slog.String("instance", known.InstanceID), problem(err))
 	}
-}
-
-// Pauses between two tries to add a note to a page that another execution is just
-// sending.
-const (
-	noteTries = 3
-	notePause = 2 * time.Second
-)
-
-// page sends a page, and returns the message as it was sent. A brake that is on
-// has one page an hour for its region, and whatever else it stops goes there as a
-// note. When there is doubt whether that can be seen, the instance gets a page of
-// its own.
-func (h *Handler) page(ctx context.Context, m notify.Message) (notify.Message, error) {
-	if r := m.Incident.Refusal; r == nil || r.Guard != incident.GuardBrake {
-		return m, h.OpsGenie.Send(ctx, m)
-	}
-	alone := m
-	alone.Alone = true
-	if h.Brake != nil && (h.Brake.InFlight <= 0 || h.Brake.PerHour <= 0) {
-		// By its setting it is always on. That is no storm: whatever failed within
-		// the same hour has nothing to do with the others.
-		return alone, h.OpsGenie.Send(ctx, alone)
-	}
-	first, err := h.claimBrakePage(ctx, m.Incident)
-	if err != nil {
-		h.Log.LogAttrs(ctx, slog.LevelWarn, "whether the brake's page was sent is not known: the instance gets its own", slog.String("instance", m.Incident.InstanceID), problem(err))
-		return alone, h.OpsGenie.Send(ctx, alone)
-	}
-	if first {
-		// Sent to one of an earlier hour that nobody has closed, it would raise a
-		// count and wake nobody. Where the pager does not tell, one page more is
-		// better than none.
-		bounded, cancel := context.WithTimeout(ctx, askTime)
-		closed, err := h.OpsGenie.Closed(bounded, h.OpsGenie.Alias(m))
-		cancel()
-		if err != nil || !closed {
-			return alone, h.OpsGenie.Send(ctx, alone)
-		}
-		return m, h.OpsGenie.Send(ctx, m)
-	}
-	err = h.note(ctx, m)
-	if err == nil {
-		return m, nil
-	}
-	h.Log.LogAttrs(ctx, slog.LevelWarn, "no note could be added to the brake's page", slog.String("instance", m.Incident.InstanceID), problem(err))
-	if !errors.Is(err, notify.ErrNoAlert) {
-		return alone, h.OpsGenie.Send(ctx, alone)
-	}
-	if err := h.OpsGenie.Send(ctx, m); err != nil {
-		return m, err
-	}
-	if nowhere(err) {
-		// Several may send it at the same moment, of which the pager makes one.
-		if err := h.OpsGenie.Note(ctx, m); err != nil && !errors.Is(err, notify.ErrNoAlert) {
-			return alone, h.OpsGenie.Send(ctx, alone)
-		}
-	}
-	return m, nil
-}
-
-func (h *Handler) claimBrakePage(ctx context.Context, inc *incident.Incident) (first bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	guards, err := h.Guards(ctx)
-	if err != nil {
-		return false, err
-	}
-	return guards.ClaimBrakePage(ctx, inc)
-}
-
-// note adds a note to the brake's page, which another execution may be about to
-// send. It leaves half of the time for a page.
-func (h *Handler) note(ctx context.Context, m notify.Message) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
-		defer cancel()
-	}
-	for try := 1; ; try++ {
-		err := h.OpsGenie.Note(ctx, m)
-		if !nowhere(err) || try == noteTries {
-			return err
-		}
-		timer := time.NewTimer(notePause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return err
-		}
-	}
-}
-
-// nowhere reports whether a note was certainly added to nothing. Some pagers
-// accept one and never tell.
-func nowhere(err error) bool {
-	return errors.Is(err, notify.ErrNoAlert) && fault.KindOf(err) != fault.Unavailable
 }
 
 // alarmState asks CloudWatch for the alarm's state; it is "" when CloudWatch

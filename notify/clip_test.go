@@ -177,22 +177,41 @@ func FuzzMessage(f *testing.F) {
 		case 4:
 			inc.Settings = &incident.Settings{Reboot: incident.RebootSettings{DryRun: true}}
 		}
+		inc.Name = name
 		m := Message{Incident: inc, Deployment: name, AlarmState: kind}
-		r := describe(m)
-		fallback, sections := r.slack()
-		for _, s := range append(sections, fallback) {
-			if !utf8.ValidString(s) || runes(s) > limitSlackText || s == "" {
-				t.Errorf("Slack text of %d characters: %q", runes(s), s)
-			}
-			if strings.Contains(s, "<!") || strings.Contains(s, "<@") || strings.Contains(s, "<#") {
-				t.Errorf("a mention came through: %q", s)
-			}
+		switch run % 7 {
+		case 1:
+			m.Kind, inc.Alert = KindRepeat, &incident.Alert{Alias: cause, Repeats: int64(run)}
+		case 2:
+			m.Kind, inc.Watch = KindAllClear, &incident.Watch{Ended: kind}
+		case 3:
+			m.Kind = KindTest
+		case 4:
+			m.ReplacedBy, m.Suffix = name, reason
+		case 5:
+			m.Generation = run
 		}
-		if faults := alertFaults((&OpsGenie{}).alert(m)); len(faults) > 0 {
+		r := describe(m, toSlack)
+		if faults := slackFaults(r.slackText(), r.slackBlocks()); len(faults) > 0 {
+			t.Errorf("Slack would refuse: %v", faults)
+		}
+		o := &OpsGenie{Tags: []string{name, kind}, Details: map[string]string{name: reason, reason: cause}, Entity: kind, Source: cause}
+		a := o.alert(m)
+		if a.Alias == "" && r.instance+r.alarmARN+r.alarmName+r.execution == "" {
+			a.Alias = "the service's own"
+		}
+		if faults := alertFaults(a); len(faults) > 0 {
 			t.Errorf("OpsGenie would refuse: %v", faults)
 		}
-		if faults := noteFaults(noteOf(m)); len(faults) > 0 {
+		if faults := append(noteFaults(o.noteOf(m, "note")), noteFaults(o.noteOf(m, "closing"))...); len(faults) > 0 {
 			t.Errorf("OpsGenie would refuse the note: %v", faults)
+		}
+		_, in, err := (&SNS{TopicARN: testTopic}).compose(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if faults := snsFaults(in); len(faults) > 0 {
+			t.Errorf("SNS would refuse: %v", faults)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"regexp"
+	"strings"
 
 	"firstline/internal/console"
 )
@@ -29,29 +30,46 @@ func partitionOf(region string, arns ...string) string {
 	return console.Partition(region)
 }
 
-// link is a page of the AWS console.
-type link struct{ label, url string }
+// link is a page of the AWS console. Its name is for machines: "execution".
+type link struct{ name, url string }
+
+// label is the link's name for people.
+func (l link) label() string { return say("label." + l.name) }
+
+// linked is what links lead to.
+type linked struct{ region, execution, instance, alarm, deployment string }
+
+// deploymentName is a deployment's name, as far as it is part of others' names.
+var deploymentName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,50}$`)
 
 // consoleLinks returns the links whose ids are valid; none in a partition whose
 // console is not known.
-func consoleLinks(partition, region, execution, instance, alarm string) []link {
-	pages, ok := console.In(partition, region)
+func consoleLinks(partition string, to linked) []link {
+	pages, ok := console.In(partition, to.region)
 	if !ok {
 		return nil
 	}
 	var links []link
-	if parts := executionARN.FindStringSubmatch(execution); parts != nil && regionName.MatchString(parts[2]) {
-		// It may be in another region than what it speaks of.
-		there, _ := console.In(partition, parts[2])
-		links = append(links, link{"Execution", there.Execution(execution)})
+	parts := executionARN.FindStringSubmatch(to.execution)
+	ran := parts != nil && regionName.MatchString(parts[2])
+	// It may be in another region than what it speaks of.
+	var there console.Console
+	if ran {
+		there, _ = console.In(partition, parts[2])
+		links = append(links, link{"execution", there.Execution(to.execution)})
 	}
-	if regionName.MatchString(region) {
-		if instanceID.MatchString(instance) {
-			links = append(links, link{"Instance", pages.Instance(instance)})
+	if regionName.MatchString(to.region) {
+		if instanceID.MatchString(to.instance) {
+			links = append(links, link{"instance", pages.Instance(to.instance)})
 		}
-		if alarm != "" {
-			links = append(links, link{"Alarm", pages.Alarm(alarm)})
+		if to.alarm != "" {
+			links = append(links, link{"alarm", pages.Alarm(to.alarm)})
 		}
+	}
+	if ran && deploymentName.MatchString(to.deployment) {
+		// What the function has logged of this execution; its name is in every line.
+		name := to.execution[strings.LastIndex(to.execution, ":")+1:]
+		links = append(links, link{"logs", there.LogEvents("/aws/lambda/"+to.deployment+"-responder", name)})
 	}
 	return links
 }

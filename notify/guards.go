@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 	"time"
@@ -10,92 +9,41 @@ import (
 	"firstline/internal/incident"
 )
 
-// guard is what is said of a guard that refused a reboot.
-type guard struct {
-	// short is why, within the room that an alert's message leaves.
-	short string
-	// next is what to do. After a colon comes a command.
-	next string
+// guarded are the guards of one instance that have words of their own; the brake
+// speaks for a region.
+var guarded = map[string]bool{
+	incident.GuardPause:     true,
+	incident.GuardFreshness: true,
+	incident.GuardState:     true,
+	incident.GuardBaseline:  true,
+	incident.GuardCoolDown:  true,
+	incident.GuardBudget:    true,
+	incident.GuardLease:     true,
 }
 
-// guards are those of one instance; the brake speaks for a region. What stands
-// here is true of every refusal of a guard: the numbers are in its reason.
-var guards = map[string]guard{
-	incident.GuardPause: {
-		"its pause tag is not valid",
-		"Look at the instance and reboot it yourself if that is right. As it stands, its tag " + incident.PauseTag + " pauses nothing and stops every reboot: set it to a time to come, at most seven days ahead, or remove it:",
-	},
-	incident.GuardFreshness: {
-		"its event is too old",
-		"Look at the instance now and reboot it yourself if that is right. Then find out what held the event back: a dead-letter queue that was replayed, throttled executions, or an execution that was run again.",
-	},
-	incident.GuardState: {
-		"its state speaks against it",
-		"Give an instance that is starting some minutes, then look at it. A failed system status check or a scheduled event is AWS's doing, and a reboot does not cure it: stopping and starting moves the instance to other hardware, and changes a public IPv4 address that is not an Elastic IP.",
-	},
-	incident.GuardBaseline: {
-		"that check has no pass on record",
-		"Find out which is wrong, the instance or the check: a security group that never let us in, a wrong path or a wrong port fails like this. Reboot the instance yourself if that is right. A check that is mended counts from its first pass on: firstline verify makes one.",
-	},
-	incident.GuardCoolDown: {
-		"its cool-down has not passed",
-		"It fails again soon after a reboot: look for the cause before anybody reboots it once more, in its logs and in what was kept before the earlier reboots. Those are in:",
-	},
-	incident.GuardBudget: {
-		"no reboot is left in its budget",
-		"It fails again after that many reboots: look for the cause before anybody reboots it once more, in its logs and in what was kept before the earlier ones. Those are in:",
-	},
-	incident.GuardLease: {
-		"its incident lost the lease",
-		"Look at the instance yourself, and at its other incidents. Those are in:",
-	},
-}
-
-// guardOf returns what is said of a guard, and something true of one that is not
-// known here.
-func guardOf(name string) guard {
-	if g, ok := guards[name]; ok {
-		return g
-	}
-	return guard{"a guard refused", "Look at the instance and reboot it yourself if that is right; the reason says what kept us from it."}
-}
-
-// nextRefused is what to do when a guard refused.
+// nextRefused is what to do when a guard refused; something true also of one that is
+// not known here.
 func (r *report) nextRefused(inc *incident.Incident) string {
-	next := guardOf(r.guard).next
-	switch r.guard {
-	case incident.GuardPause:
-		return next + " " + r.resume(incident.PauseInstance) + "."
-	case incident.GuardBudget:
-		if inc.Settings != nil && inc.Settings.Reboot.PerDay == 0 {
-			return "Look at the instance and reboot it yourself if that is right: its setting reboot.per_day of 0 leaves that to people."
-		}
-		return next + " " + r.incidents(true) + "."
-	case incident.GuardCoolDown, incident.GuardLease:
-		return next + " " + r.incidents(true) + "."
+	switch {
+	case !guarded[r.guard]:
+		return say("guard.other")
+	case r.guard == incident.GuardPause:
+		return say("guard."+r.guard, "tag", incident.PauseTag, "command", r.resume(incident.PauseInstance))
+	case r.guard == incident.GuardBudget && inc.Settings != nil && inc.Settings.Reboot.PerDay == 0:
+		return say("guard.budget-never")
 	}
-	return next
+	return say("guard."+r.guard, "command", r.incidents(true))
 }
 
 // whyShort is why a guard refused, for a headline.
 func (r *report) whyShort(inc *incident.Incident) string {
-	if r.guard == incident.GuardFreshness && inc.EventAt.IsZero() {
-		return "the age of its event is unknown"
+	switch {
+	case !guarded[r.guard]:
+		return say("why.other")
+	case r.guard == incident.GuardFreshness && inc.EventAt.IsZero():
+		return say("why.freshness-unknown")
 	}
-	return guardOf(r.guard).short
-}
-
-// nextWithout is what to do when there is no incident.
-func nextWithout(inc *incident.Incident) string {
-	switch errorName(inc.Error) {
-	case "Denied":
-		return "Look at the alarm and its instance yourself, then give the function the permission that the error names."
-	case "Unavailable":
-		return "Look at the alarm and its instance yourself: firstline could not begin. The error says what did not answer; while that is its table, every incident of the region ends like this one."
-	case "", "InvalidInput", "Internal":
-		return "Look at the alarm and its instance yourself, then mend what the error names."
-	}
-	return "Look at the alarm and its instance yourself; the execution shows how the step that opens the incident ended."
+	return say("why." + r.guard)
 }
 
 // couldNotOpen reports whether nothing is known to be wrong with an event that
@@ -107,7 +55,7 @@ func couldNotOpen(inc *incident.Incident, seen eventView) bool {
 
 // refusalText is why a guard refused.
 func refusalText(inc *incident.Incident) string {
-	return orElse(truncate(oneLine(inc.Refusal.Reason), limitReason), "no reason given")
+	return orElse(truncate(oneLine(inc.Refusal.Reason), limitReason), say("error.unsaid"))
 }
 
 // brakeNever reports whether the brake is set to 0: that is no storm, and each
@@ -116,37 +64,33 @@ func brakeNever(inc *incident.Incident) bool {
 	return inc.Refusal != nil && inc.Refusal.Reason == incident.BrakeNever
 }
 
-// failedCheck says in a headline which check failed.
-func failedCheck(f *checks.Finding) string {
-	if f == nil {
-		return " failed a check"
-	}
-	return " failed the " + checkName(f.Check) + " check"
-}
-
-// failure says how it failed.
+// failure says how a check failed.
 func failure(f *checks.Finding) string {
-	return fmt.Sprintf("The %s check failed in run 1: %s", checkName(f.Check), sentence(reasonText(*f)))
+	return say("failed.first", "check", checkName(f.Check), "reason", sentence(reasonText(*f)))
 }
 
 // pauseSentence says what is paused, until when and by whom.
 func (r *report) pauseSentence(p *incident.Pause) string {
-	what, how := "The instance is paused", "by its tag "+incident.PauseTag
-	by := "; the tag does not say by whom"
-	if p.Scope == incident.PauseRegion {
-		what, how, by = "The whole region is paused", "by its switch", "; it is not known by whom"
-		if r.region != "" {
-			what = "The whole region " + truncate(r.region, 24) + " is paused"
-		}
-	}
-	if who := truncate(oneLine(p.By), 200); who != "" {
-		by = "; set by " + who
-	}
-	until := "until a time that is not known"
+	until := say("until.unknown")
 	if !p.Until.IsZero() {
-		until = "until " + clock(p.Until)
+		until = say("until.time", "time", clock(p.Until))
 	}
-	return sentence(what + " " + until + ", " + how + by)
+	by, region := truncate(oneLine(p.By), 200), truncate(r.region, 24)
+	// The name may end with a full stop of its own.
+	by = strings.TrimSuffix(by, ".")
+	switch {
+	case p.Scope != incident.PauseRegion && by != "":
+		return say("paused.instance", "until", until, "tag", incident.PauseTag, "by", by)
+	case p.Scope != incident.PauseRegion:
+		return say("paused.instance-by-unknown", "until", until, "tag", incident.PauseTag)
+	case region != "" && by != "":
+		return say("paused.region", "region", region, "until", until, "by", by)
+	case region != "":
+		return say("paused.region-by-unknown", "region", region, "until", until)
+	case by != "":
+		return say("paused.somewhere", "until", until, "by", by)
+	}
+	return say("paused.somewhere-by-unknown", "until", until)
 }
 
 // executionName is a name that Step Functions gives an execution, or takes for it.
@@ -168,9 +112,9 @@ func recordOf(inc *incident.Incident) string {
 // recordLabel says what that shows.
 func recordLabel(inc *incident.Incident) string {
 	if evidenceDue(inc) {
-		return "Timeline and evidence"
+		return say("label.evidence")
 	}
-	return "Timeline"
+	return say("label.timeline")
 }
 
 // evidenceDue reports whether evidence was to be kept: that comes just before the

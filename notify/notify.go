@@ -1,5 +1,8 @@
-// Package notify tells people how an incident went: in Slack, and through a
-// pager that speaks OpsGenie's Alert API. It tells and never decides.
+// Package notify tells people how an incident went: in Slack, and through pagers:
+// whatever speaks OpsGenie's Alert API, and SNS. It tells and never decides.
+//
+// What is said is in the files of the folder wording; which sentences, and with
+// which values, is decided in describe.
 //
 // Every error that leaves this package is a [fault.Error] of the kind
 // InvalidInput, Denied, Unavailable or Internal. None holds a secret, a
@@ -24,8 +27,26 @@ import (
 	"firstline/internal/incident"
 )
 
-// Message is what both channels speak about.
+// Kind is why there is a message.
+type Kind string
+
+// Kinds of a message.
+const (
+	// KindIncident is an incident that came to its end.
+	KindIncident Kind = ""
+	// KindRepeat is a further incident while the alert of an earlier one is open.
+	KindRepeat Kind = "repeat"
+	// KindAllClear says that an instance somebody was paged about is well again.
+	KindAllClear Kind = "all-clear"
+	// KindTest shows that a channel works. Its incident may be nil.
+	KindTest Kind = "test"
+)
+
+// Message is what all channels speak about.
 type Message struct {
+	// Kind is why there is a message.
+	Kind Kind
+
 	// Incident is the incident as it stands. One without an instance is an
 	// event that could not be turned into an incident: its Event and Error say
 	// what is known.
@@ -42,7 +63,82 @@ type Message struct {
 	// on that alert failed: sent there again, it would only raise its count, and
 	// nobody would hear of this instance.
 	Alone bool
+	// Generation tells the alerts of an instance apart, which may be open one after
+	// the other: see Alias.
+	Generation int
+	// Suffix takes Generation's place for a page of which the table knows nothing.
+	Suffix string
+	// ReplacedBy is the alias of the alert that takes the place of the message's own,
+	// for the note with which that one is closed.
+	ReplacedBy string
+	// Thread is where Slack has this instance's earlier messages: then the message
+	// becomes a reply. Nil makes a message of its own.
+	Thread *incident.Thread
 }
+
+// Pager is one way to wake somebody.
+type Pager interface {
+	// Name is "opsgenie", "jsm" or "sns".
+	Name() string
+	// Send makes an alert, and returns nil once it is made, or accepted where the
+	// service does not tell. Made twice, it is the same alert, but for sns.
+	Send(ctx context.Context, m Message) error
+	// Note adds the message to the open alert. ErrNoAlert is in its error's chain
+	// when there may be none; sns publishes it.
+	Note(ctx context.Context, m Message) error
+	// Close closes the alert, with the message as the note. ErrNoAlert is in its
+	// error's chain when none is open; sns publishes it.
+	Close(ctx context.Context, m Message) error
+	// Closed reports whether the alert of an alias is closed. ErrCannotTell is in
+	// its error's chain when the service has no way to know.
+	Closed(ctx context.Context, alias string) (bool, error)
+	// Rehearse returns the text that Send would send, with Send's errors of the
+	// settings and the secret. It makes no call to the service.
+	Rehearse(ctx context.Context, m Message) (string, error)
+	// Test sends a message that says it is a test, and takes it back where that is
+	// possible.
+	Test(ctx context.Context, m Message) (Delivery, error)
+}
+
+// Delivery is what became of a test.
+type Delivery struct {
+	// Confirmed says that the service says it is done, not merely accepted.
+	Confirmed bool
+	// Detail is for people.
+	Detail string
+}
+
+// Pagers are the pagers of a deployment, the first choice first.
+type Pagers struct{ All []Pager }
+
+// ByName returns the pager of a name; nil when there is none.
+func (p *Pagers) ByName(name string) Pager {
+	if p == nil {
+		return nil
+	}
+	for _, one := range p.All {
+		if one.Name() == name {
+			return one
+		}
+	}
+	return nil
+}
+
+// Names of pagers, which are also the types of settings.
+const (
+	NameOpsGenie = "opsgenie"
+	NameJSM      = "jsm"
+	NameSNS      = "sns"
+)
+
+var (
+	// ErrNoAlert is in the chain of an error when there is, as far as is known, no
+	// such open alert: somebody has closed it, or never was it made.
+	ErrNoAlert = errors.New("such an alert may not be open")
+	// ErrCannotTell is in the chain of Closed's error when the service cannot tell,
+	// however often it is asked.
+	ErrCannotTell = errors.New("the service does not tell")
+)
 
 // Secret returns a secret's value. With fresh it is read again at its source,
 // past every cache. Its errors pass through with their kind, so they must not
@@ -50,6 +146,8 @@ type Message struct {
 type Secret func(ctx context.Context, fresh bool) (string, error)
 
 const (
+	// secretTimeout bounds the reading of a secret: a page must not wait for SSM.
+	secretTimeout = 6 * time.Second
 	// callTimeout bounds one request with its answer; the context may end it
 	// sooner.
 	callTimeout = 15 * time.Second
@@ -73,7 +171,11 @@ type refusal struct {
 	// it asked to wait, negative when it did not say.
 	limited bool
 	after   time.Duration
-	err     error
+	// discarded says that the request was accepted and then not carried out.
+	discarded bool
+	// code is the name that Slack has for it.
+	code string
+	err  error
 }
 
 func (r *refusal) Error() string { return r.err.Error() }
@@ -96,6 +198,8 @@ func (c *credential) read(ctx context.Context, fresh bool) (string, error) {
 	if c.source == nil {
 		return "", fault.New(fault.Internal, c.op, "no source for %s", c.what)
 	}
+	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
+	defer cancel()
 	key, err := c.source(ctx, fresh)
 	if err != nil {
 		return "", clean(fault.KindOf(err), c.op, fmt.Errorf("read %s: %w", c.what, err), c.used)
@@ -121,15 +225,16 @@ func rehearse(ctx context.Context, op, what string, secret Secret) error {
 }
 
 // deliver reads the secret and makes a call with it: once more with a fresh
-// secret after an authentication error, and again after a short rate limit. Its
-// errors have a kind and no secret in them.
+// secret after an authentication error, once more when the other side accepted the
+// request and then discarded it, and again after a short rate limit. Its errors
+// have a kind and no secret in them.
 func deliver(ctx context.Context, op, what string, secret Secret, call func(ctx context.Context, key string) *refusal) error {
 	c := &credential{op: op, what: what, source: secret}
 	key, err := c.read(ctx, false)
 	if err != nil {
 		return err
 	}
-	refreshed := false
+	refreshed, repeated := false, false
 	for waits := 0; ; {
 		r := call(ctx, key)
 		switch {
@@ -140,6 +245,9 @@ func deliver(ctx context.Context, op, what string, secret Secret, call func(ctx 
 			if key, err = c.read(ctx, true); err != nil {
 				return err
 			}
+			continue
+		case r.discarded && !repeated && worthWaiting(ctx, time.Second):
+			repeated = true
 			continue
 		case r.limited && waits < maxRateRetries && worthWaiting(ctx, r.after):
 			waits++
@@ -174,8 +282,8 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // clean is the one way out for an error: it keeps the kind, the words without
-// secrets, and whether a context ended it or there was no alert; nothing else of
-// the chain.
+// secrets, and whether a context ended it, there was no alert or no way to tell;
+// nothing else of the chain.
 func clean(kind fault.Kind, op string, err error, secrets []string) error {
 	text := redact(oneLine(err.Error()), secrets)
 	var cause error
@@ -186,6 +294,8 @@ func clean(kind fault.Kind, op string, err error, secrets []string) error {
 		cause = context.DeadlineExceeded
 	case errors.Is(err, ErrNoAlert):
 		cause = ErrNoAlert
+	case errors.Is(err, ErrCannotTell):
+		cause = ErrCannotTell
 	}
 	return &fault.Error{Kind: kind, Op: op, Err: &words{text: text, cause: cause}}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"firstline/internal/fault"
+	"firstline/internal/incident"
 )
 
 // direct is a client that calls a handler without a network, so that time in a
@@ -66,6 +67,19 @@ type notifier interface {
 	Rehearse(context.Context, Message) (string, error)
 }
 
+// poster is Slack as a notifier.
+type poster struct{ *Slack }
+
+func (p poster) Send(ctx context.Context, m Message) error {
+	_, err := p.Post(ctx, m)
+	return err
+}
+
+var (
+	_ Pager = (*OpsGenie)(nil)
+	_ Pager = (*SNS)(nil)
+)
+
 // notifiers is every notifier, built on a secret, a base URL and a client. All
 // run the same tests.
 var notifiers = map[string]struct {
@@ -74,7 +88,7 @@ var notifiers = map[string]struct {
 	ok     string
 }{
 	"slack": {func(s Secret, base string, c *http.Client) notifier {
-		return &Slack{Token: s, ChannelID: "C0123456789", APIURL: base, HTTP: c}
+		return poster{&Slack{Token: s, ChannelID: "C0123456789", APIURL: base, HTTP: c}}
 	}, http.StatusOK, `{"ok":true,"channel":"C0123456789","ts":"1.2"}`},
 	"opsgenie": {func(s Secret, base string, c *http.Client) notifier {
 		return &OpsGenie{Key: s, BaseURL: base, HTTP: c, FollowFor: time.Second}
@@ -95,6 +109,15 @@ var calls = func() map[string]secretCall {
 		"opsgenie note": {func(s Secret, base string, c *http.Client) sender {
 			return noter{&OpsGenie{Key: s, BaseURL: base, HTTP: confirming(c), FollowFor: time.Second}}
 		}, http.StatusAccepted, `{"result":"Request will be processed","requestId":"r-1"}`},
+		"opsgenie close": {func(s Secret, base string, c *http.Client) sender {
+			return ender{&OpsGenie{Key: s, BaseURL: base, HTTP: confirming(c), FollowFor: time.Second}}
+		}, http.StatusAccepted, `{"result":"Request will be processed","requestId":"r-1"}`},
+		"jsm": {func(s Secret, base string, c *http.Client) sender {
+			return &OpsGenie{Type: NameJSM, Key: s, BaseURL: base, HTTP: c}
+		}, http.StatusAccepted, `{"result":"Request will be processed"}`},
+		"slack update": {func(s Secret, base string, c *http.Client) sender {
+			return updater{&Slack{Token: s, ChannelID: "C0123456789", APIURL: base, HTTP: c}}
+		}, http.StatusOK, `{"ok":true,"channel":"C0123456789","ts":"1.2","text":"x"}`},
 		"opsgenie closed": {func(s Secret, base string, c *http.Client) sender {
 			return closer{&OpsGenie{Key: s, BaseURL: base, HTTP: c}}
 		}, http.StatusOK, `{"data":{"status":"open","alias":"a"},"requestId":"r-1"}`},
@@ -114,13 +137,23 @@ type noter struct{ o *OpsGenie }
 
 func (n noter) Send(ctx context.Context, m Message) error { return n.o.Note(ctx, m) }
 
+type ender struct{ o *OpsGenie }
+
+func (e ender) Send(ctx context.Context, m Message) error { return e.o.Close(ctx, m) }
+
+type updater struct{ s *Slack }
+
+func (u updater) Send(ctx context.Context, m Message) error {
+	return u.s.Update(ctx, m, incident.Thread{Channel: "C0123456789", TS: "1.2"})
+}
+
 type closer struct{ o *OpsGenie }
 
 func (c closer) Send(ctx context.Context, m Message) error {
 	if m.Incident == nil {
 		return fault.New(fault.Internal, "", "there is no incident, nor an alias")
 	}
-	closed, err := c.o.Closed(ctx, c.o.Alias(m))
+	closed, err := c.o.Closed(ctx, Alias(m))
 	if err == nil && closed {
 		return errors.New("the open alert is said to be closed")
 	}
@@ -437,7 +470,7 @@ func TestNoSecretInErrors(t *testing.T) {
 				}
 				err := n.make(secretOf(secret, renewed), base, nil).Send(t.Context(), message(t, "down"))
 				if err == nil {
-					if name == "opsgenie" && strings.HasPrefix(test, "echo 202/") {
+					if (name == "opsgenie" || name == "opsgenie close" || name == "jsm") && strings.HasPrefix(test, "echo 202/") {
 						return // That is an acceptance.
 					}
 					t.Fatal("no error")
@@ -460,6 +493,46 @@ func TestNoSecretInErrors(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A page does not wait for SSM: reading a secret ends after some seconds, and what is
+// left of the time is for another way.
+func TestSecretIsBounded(t *testing.T) {
+	t.Parallel()
+	for name, n := range calls {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				stuck := func(ctx context.Context, _ bool) (string, error) {
+					<-ctx.Done()
+					return "", fault.New(fault.Unavailable, "read secret /firstline/key", "%w", ctx.Err())
+				}
+				start := time.Now()
+				err := n.make(stuck, "https://service.example", nil).Send(ctx, message(t, "down"))
+				wantError(t, err, fault.Unavailable, "read secret /firstline/key: context deadline exceeded")
+				if took := time.Since(start); took != secretTimeout {
+					t.Errorf("it took %s, want %s", took, secretTimeout)
+				}
+			})
+		})
+	}
+}
+
+func TestPagersByName(t *testing.T) {
+	t.Parallel()
+	eu, jsm, topic := &OpsGenie{}, &OpsGenie{Type: NameJSM}, &SNS{}
+	all := &Pagers{All: []Pager{jsm, topic, eu}}
+	for name, want := range map[string]Pager{"opsgenie": eu, "jsm": jsm, "sns": topic, "": nil, "email": nil} {
+		if got := all.ByName(name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+	var none *Pagers
+	if none.ByName("sns") != nil {
+		t.Error("no pagers have one")
 	}
 }
 
@@ -504,13 +577,17 @@ func TestRehearse(t *testing.T) {
 				if len(asked) != 1 || !asked[0] {
 					t.Errorf("%s: the secret was asked for %v", g.name, asked)
 				}
-				r := describe(g.message)
-				want, _ := r.slack()
+				r := describe(g.message, toSlack)
+				want := r.slackText()
 				if name == "opsgenie" {
-					want = truncate(r.headline, limitMessage) + "\n" + r.plain(limitDescription)
+					a := (&OpsGenie{}).alert(g.message)
+					want = a.Message + "\n" + a.Description
 				}
 				if text != want {
 					t.Errorf("%s: got %q, want %q", g.name, text, want)
+				}
+				if inc := g.message.Incident; inc == nil {
+					continue
 				}
 				if dry := g.message.Incident.Dry || onlyDry(g.message.Incident); dry != strings.Contains(text, DryLabel+"i-") || strings.Contains(text, "secret-value") {
 					t.Errorf("%s: dry %v: %q", g.name, dry, text)

@@ -14,10 +14,13 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"firstline/internal/fault"
+	"firstline/internal/incident"
 )
 
 // Limits of an alert, in characters: the reference of OpsGenie's Alert API,
@@ -33,12 +36,14 @@ const (
 	limitEntity      = 512
 	limitSource      = 100
 	limitNote        = 25000
+	limitNoteHead    = 300 // ours: of its first line
 )
 
 const (
 	defaultPoll   = 500 * time.Millisecond
 	maxPoll       = 2 * time.Second
 	defaultFollow = 10 * time.Second
+	followJSM     = 4 * time.Second
 )
 
 // Base URLs of the pagers that have a short name.
@@ -48,9 +53,8 @@ const (
 	urlJSM = "https://api.atlassian.com/jsm/ops/integration"
 )
 
-// OpsGenieURL returns the base URL of an endpoint: "us" and "eu" are
-// OpsGenie's, "jsm" is Jira Service Management's, which takes the same calls.
-// Anything else must be a base URL itself: https, or http on loopback, without
+// OpsGenieURL returns the base URL of an endpoint of OpsGenie: "us" and "eu" are its
+// own. Anything else must be a base URL itself: https, or http on loopback, without
 // the /v2/alerts. Else the error is InvalidInput and says what would be right.
 func OpsGenieURL(endpoint string) (string, error) {
 	switch strings.ToLower(strings.TrimSpace(endpoint)) {
@@ -58,30 +62,55 @@ func OpsGenieURL(endpoint string) (string, error) {
 		return urlUS, nil
 	case "eu":
 		return urlEU, nil
-	case "jsm":
+	case NameJSM:
+		return "", fault.New(fault.InvalidInput, "opsgenie endpoint", "not usable: jsm is a pager of its own: name it in pagers, and set it in the block jsm")
+	}
+	return pagerURL("opsgenie endpoint", endpoint, "us, eu, or a base URL such as "+urlUS)
+}
+
+// JSMURL returns the base URL of an endpoint of Jira Service Management, whose
+// integrations take the calls of OpsGenie: "" is Atlassian's own, anything else a
+// base URL as for OpsGenieURL.
+func JSMURL(endpoint string) (string, error) {
+	if strings.TrimSpace(endpoint) == "" {
 		return urlJSM, nil
 	}
-	const op = "opsgenie endpoint"
+	return pagerURL("jsm endpoint", endpoint, "nothing for "+urlJSM+", or a base URL")
+}
+
+func pagerURL(op, endpoint, want string) (string, error) {
 	base, err := baseURL(endpoint)
 	if err == nil && strings.Contains(base+"/", "/v2/") {
-		err = fmt.Errorf("it holds the path /v2, which is added")
+		err = errors.New("it holds the path /v2, which is added")
 	}
 	if err != nil {
-		return "", fault.New(fault.InvalidInput, op, "not usable: %w: want us, eu, jsm, or a base URL such as %s (https, or http on loopback)", err, urlUS)
+		return "", fault.New(fault.InvalidInput, op, "not usable: %w: want %s (https, or http on loopback)", err, want)
 	}
 	return base, nil
 }
 
-// OpsGenie pages through OpsGenie or whatever speaks its Alert API v2.
+// OpsGenie pages through OpsGenie, Jira Service Management, or whatever speaks the
+// Alert API v2. What JSM does not tell is taken for done once it is accepted: its
+// integrations document no way to ask what became of a request, nor of an alert.
 type OpsGenie struct {
+	// Type is NameOpsGenie or NameJSM; "" means OpsGenie.
+	Type string
 	// Key returns the API key of an integration.
 	Key Secret
-	// BaseURL is what OpsGenieURL takes.
+	// BaseURL is what OpsGenieURL takes, or JSMURL.
 	BaseURL string
-	// TeamID is who responds. Empty leaves it to the integration.
-	TeamID string
-	// Priority is P1 to P5; empty leaves it to the service (P3).
-	Priority string
+	// Responders are who is woken. None leaves it to the integration.
+	Responders []Responder
+	// Priority is P1 to P5; empty leaves it to the service (P3). PriorityUnknown is
+	// that of an alert about what is not known to be down, see AlertOutcome; empty
+	// means the same as Priority.
+	Priority, PriorityUnknown string
+	// Tags and Details are added to ours. Of the details, ours keep half of the
+	// room, and their names.
+	Tags    []string
+	Details map[string]string
+	// Entity and Source take the place of ours, unless they are empty.
+	Entity, Source string
 	// HTTP makes the calls; nil means a client with time-outs of its own.
 	// Redirects are never followed.
 	HTTP *http.Client
@@ -89,8 +118,17 @@ type OpsGenie struct {
 	// was made; pauses double up to 2 s. Zero means 500 ms.
 	PollInterval time.Duration
 	// FollowFor bounds those looks; the context may end them sooner. Zero means
-	// 10 s.
+	// 10 s, and for JSM no more than 4 s.
 	FollowFor time.Duration
+}
+
+// Responder is who is woken: a "team", "user", "escalation" or "schedule" by exactly
+// one of the others. Only a user has a username.
+type Responder struct {
+	Type     string `json:"type"`
+	ID       string `json:"id,omitempty"`
+	Name     string `json:"name,omitempty"`
+	Username string `json:"username,omitempty"`
 }
 
 // alert is the body of "Create Alert".
@@ -98,7 +136,7 @@ type alert struct {
 	Message     string            `json:"message"`
 	Alias       string            `json:"alias,omitempty"`
 	Description string            `json:"description,omitempty"`
-	Responders  []responder       `json:"responders,omitempty"`
+	Responders  []Responder       `json:"responders,omitempty"`
 	Tags        []string          `json:"tags,omitempty"`
 	Details     map[string]string `json:"details,omitempty"`
 	Entity      string            `json:"entity,omitempty"`
@@ -106,22 +144,18 @@ type alert struct {
 	Priority    string            `json:"priority,omitempty"`
 }
 
-type responder struct {
-	Type string `json:"type"`
-	ID   string `json:"id"`
-}
-
-// note is the body of "Add Note".
+// note is the body of "Add Note" and "Close Alert".
 type note struct {
 	Note   string `json:"note"`
 	User   string `json:"user,omitempty"`
 	Source string `json:"source,omitempty"`
 }
 
+// What is done, for errors.
 const (
-	opPage      = "page"
-	opNote      = "add a note to the page"
-	opsgenieKey = "the OpsGenie API key"
+	doPage  = "page"
+	doNote  = "add a note to the page"
+	doClose = "close the page"
 )
 
 // What a key must be allowed to do, for the error when it is not.
@@ -131,23 +165,54 @@ const (
 	mayRead   = "read alerts"
 )
 
-// ErrNoAlert is in the chain of Note's error when there is, as far as is known,
-// no open alert to add it to: somebody has closed it, or never was it made.
-var ErrNoAlert = errors.New("such an alert may not be open")
+// Name is the pager's type.
+func (o *OpsGenie) Name() string { return orElse(o.Type, NameOpsGenie) }
+
+// URL returns the base URL that BaseURL stands for.
+func (o *OpsGenie) URL() (string, error) {
+	if o.Name() == NameJSM {
+		return JSMURL(o.BaseURL)
+	}
+	return OpsGenieURL(o.BaseURL)
+}
+
+// op is an operation as errors name it: with the pager, since there may be several.
+func (o *OpsGenie) op(do string) string {
+	if o.Name() == NameJSM {
+		return do + " through " + pagerName(NameJSM)
+	}
+	return do
+}
+
+// keyName names the API key in errors.
+func (o *OpsGenie) keyName() string {
+	return "the " + orElse(pagerName(o.Name()), o.Name()) + " API key"
+}
+
+// at returns the base URL, with an error of the operation.
+func (o *OpsGenie) at(do string) (string, error) {
+	base, err := o.URL()
+	if err != nil {
+		return "", fault.New(fault.InvalidInput, o.op(do), "%w", err)
+	}
+	return base, nil
+}
 
 // compose makes an alert of a message, or says what of the settings is not
 // right.
 func (o *OpsGenie) compose(m Message) (base string, a alert, err error) {
-	if m.Incident == nil {
-		return "", alert{}, fault.New(fault.Internal, opPage, "there is no incident to page about")
+	if m.Incident == nil && m.Kind != KindTest {
+		return "", alert{}, fault.New(fault.Internal, o.op(doPage), "there is no incident to page about")
 	}
-	if base, err = OpsGenieURL(o.BaseURL); err != nil {
-		return "", alert{}, fault.New(fault.InvalidInput, opPage, "%w", err)
+	if base, err = o.at(doPage); err != nil {
+		return "", alert{}, err
 	}
-	switch o.Priority {
-	case "", "P1", "P2", "P3", "P4", "P5":
-	default:
-		return "", alert{}, fault.New(fault.InvalidInput, opPage, "opsgenie.priority is %q: want P1, P2, P3, P4 or P5", truncate(oneLine(o.Priority), 20))
+	for field, p := range map[string]string{"priority": o.Priority, "priority_unknown": o.PriorityUnknown} {
+		switch p {
+		case "", "P1", "P2", "P3", "P4", "P5":
+		default:
+			return "", alert{}, fault.New(fault.InvalidInput, o.op(doPage), "%s.%s is %q: want P1, P2, P3, P4 or P5", o.Name(), field, truncate(oneLine(p), 20))
+		}
 	}
 	return base, o.alert(m), nil
 }
@@ -159,7 +224,7 @@ func (o *OpsGenie) Rehearse(ctx context.Context, m Message) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := rehearse(ctx, opPage, opsgenieKey, o.Key); err != nil {
+	if err := rehearse(ctx, o.op(doPage), o.keyName(), o.Key); err != nil {
 		return "", err
 	}
 	return page.Message + "\n" + page.Description, nil
@@ -167,19 +232,25 @@ func (o *OpsGenie) Rehearse(ctx context.Context, m Message) (string, error) {
 
 // Send creates an alert and returns nil once it is known to be made, or, where
 // the service offers no way to know (Jira Service Management, a key that may
-// not read), once it is accepted. An alert that was accepted and not confirmed
-// in time is Unavailable: to send it again is harmless, since the alias makes
-// it the same alert, and a page that never comes is not.
+// not read), once it is accepted. An alert that was accepted and then discarded is
+// sent once more. One that was accepted and not confirmed in time is Unavailable: to
+// send it again is harmless, since the alias makes it the same alert, and a page that
+// never comes is not.
 func (o *OpsGenie) Send(ctx context.Context, m Message) error {
+	_, err := o.create(ctx, m)
+	return err
+}
+
+func (o *OpsGenie) create(ctx context.Context, m Message) (receipt, error) {
 	base, page, err := o.compose(m)
 	if err != nil {
-		return err
+		return receipt{}, err
 	}
 	body, err := json.Marshal(page)
 	if err != nil {
-		return fault.New(fault.Internal, opPage, "encode the alert: %w", err)
+		return receipt{}, fault.New(fault.Internal, o.op(doPage), "encode the alert: %w", err)
 	}
-	return o.ask(ctx, asked{op: opPage, base: base, address: base + "/v2/alerts", what: "the alert", done: "made", right: mayCreate}, body)
+	return o.ask(ctx, asked{op: o.op(doPage), base: base, address: base + "/v2/alerts", what: "the alert", done: "made", right: mayCreate}, body)
 }
 
 // Note adds the message as a note to the alert that Send would make of it, and
@@ -190,22 +261,78 @@ func (o *OpsGenie) Send(ctx context.Context, m Message) error {
 // right either way: it makes the alert anew, or raises the count of the one that
 // has the note. A note that is tried again may stand there twice.
 func (o *OpsGenie) Note(ctx context.Context, m Message) error {
-	if m.Incident == nil {
-		return fault.New(fault.Internal, opNote, "there is no incident to tell about")
+	_, err := o.onAlert(ctx, m, doNote, "/notes", "note", asked{what: "the note", done: "added", confirm: true})
+	return err
+}
+
+// Close closes the alert that Send would make of the message, with the message as the
+// note, and returns nil once it is known to be closed, or accepted where the service
+// does not tell. The error holds ErrNoAlert when no such alert is open.
+func (o *OpsGenie) Close(ctx context.Context, m Message) error {
+	_, err := o.onAlert(ctx, m, doClose, "/close", "closing", asked{what: "the request to close it", done: "carried out"})
+	return err
+}
+
+// onAlert posts the message, in one of the channel's forms, to the alert it is about.
+func (o *OpsGenie) onAlert(ctx context.Context, m Message, do, path, form string, to asked) (receipt, error) {
+	to.op, to.right, to.onAlert = o.op(do), mayUpdate, true
+	if m.Incident == nil && m.Kind != KindTest {
+		return receipt{}, fault.New(fault.Internal, to.op, "there is no incident to tell about")
 	}
-	base, err := OpsGenieURL(o.BaseURL)
+	base, err := o.at(do)
 	if err != nil {
-		return fault.New(fault.InvalidInput, opNote, "%w", err)
+		return receipt{}, err
 	}
-	to := o.Alias(m)
-	if to == "" {
-		return fault.New(fault.InvalidInput, opNote, "the message has no alias, so nothing says to which alert it belongs: %w", ErrNoAlert)
+	alias := Alias(m)
+	if alias == "" {
+		return receipt{}, fault.New(fault.InvalidInput, to.op, "the message has no alias, so nothing says to which alert it belongs: %w", ErrNoAlert)
 	}
-	body, err := json.Marshal(noteOf(m))
+	body, err := json.Marshal(o.noteOf(m, form))
 	if err != nil {
-		return fault.New(fault.Internal, opNote, "encode the note: %w", err)
+		return receipt{}, fault.New(fault.Internal, to.op, "encode the note: %w", err)
 	}
-	return o.ask(ctx, asked{op: opNote, base: base, address: aliasURL(base, to, "/notes"), what: "the note", done: "added", right: mayUpdate, confirm: true}, body)
+	to.base, to.address = base, aliasURL(base, alias, path)
+	return o.ask(ctx, to, body)
+}
+
+// settle is how long a test waits for an alert to be there: what is not there yet
+// cannot be closed.
+const settle = 3 * time.Second
+
+// Test makes an alert that says it is a test, at P5 and under an alias of its own, and
+// closes it. An error after it was made says so, and names its alias: somebody has to
+// close it.
+func (o *OpsGenie) Test(ctx context.Context, m Message) (Delivery, error) {
+	m.Kind = KindTest
+	made, err := o.create(ctx, m)
+	if err != nil {
+		return Delivery{}, err
+	}
+	take := func() (receipt, error) {
+		return o.onAlert(ctx, m, doClose, "/close", "closing", asked{what: "the request to close it", done: "carried out"})
+	}
+	if !made.confirmed {
+		_ = pause(ctx, settle) // what follows tells of an ended context
+	}
+	closed, err := take()
+	if errors.Is(err, ErrNoAlert) && pause(ctx, settle) == nil {
+		closed, err = take() // it may not be found by its alias yet
+	}
+	alias := Alias(m)
+	d := Delivery{Confirmed: made.confirmed && closed.confirmed && err == nil}
+	key := "test.accepted"
+	switch {
+	case err != nil:
+		return Delivery{}, fault.New(fault.KindOf(err), o.op("test"), "the alert %s was made, and may be open: %w", alias, err)
+	case d.Confirmed && made.alertID != "":
+		key = "test.confirmed"
+	case d.Confirmed:
+		key = "test.confirmed-no-id"
+	case made.confirmed:
+		key = "test.half"
+	}
+	d.Detail = opsgenieWords.say(key, "service", orElse(pagerName(o.Name()), o.Name()), "id", made.alertID, "alias", alias)
+	return d, nil
 }
 
 // Closed reports whether the alert of an alias is closed. By an alias OpsGenie
@@ -214,12 +341,13 @@ func (o *OpsGenie) Note(ctx context.Context, m Message) error {
 // work on them. A 404 without the request id that all its answers have comes from
 // something else and tells nothing; so does any of Jira Service Management's
 // integration API, of which no such call is documented. These are errors, as is
-// everything else that does not tell.
+// everything else that does not tell; JSM's holds ErrCannotTell.
 func (o *OpsGenie) Closed(ctx context.Context, alias string) (bool, error) {
-	op := "look whether the page " + truncate(oneLine(alias), 100) + " is closed"
-	base, err := OpsGenieURL(o.BaseURL)
+	do := "look whether the page " + truncate(oneLine(alias), 100) + " is closed"
+	op := o.op(do)
+	base, err := o.at(do)
 	if err != nil {
-		return false, fault.New(fault.InvalidInput, op, "%w", err)
+		return false, err
 	}
 	if alias == "" {
 		// The path would be that of all alerts.
@@ -228,7 +356,7 @@ func (o *OpsGenie) Closed(ctx context.Context, alias string) (bool, error) {
 	c := newCaller(o.HTTP)
 	defer c.close()
 	closed := false
-	err = deliver(ctx, op, opsgenieKey, o.Key, func(ctx context.Context, key string) *refusal {
+	err = deliver(ctx, op, o.keyName(), o.Key, func(ctx context.Context, key string) *refusal {
 		a, r := call(ctx, c, http.MethodGet, aliasURL(base, alias, ""), key, nil)
 		if r != nil {
 			return r
@@ -240,8 +368,8 @@ func (o *OpsGenie) Closed(ctx context.Context, alias string) (bool, error) {
 			return nil
 		case a.status >= 200 && a.status <= 299:
 			return refuse(fault.Unavailable, "the answer, HTTP %d with %s, does not say: it is not OpsGenie's", a.status, a.contentType())
-		case base == urlJSM && noSuchCall(a.status):
-			return refuse(fault.InvalidInput, "HTTP %d: Jira Service Management's integration API does not tell", a.status)
+		case o.isJSM(base) && noSuchCall(a.status):
+			return refuse(fault.InvalidInput, "HTTP %d: Jira Service Management's integration API does not tell: %w", a.status, ErrCannotTell)
 		case a.unknownAlert(said, isJSON):
 			closed = true
 			return nil
@@ -251,14 +379,8 @@ func (o *OpsGenie) Closed(ctx context.Context, alias string) (bool, error) {
 	return closed, err
 }
 
-// Alias returns the alias of the alert that Send makes of the message; "" where
-// the service is to choose one.
-func (o *OpsGenie) Alias(m Message) string {
-	if m.Incident == nil {
-		return ""
-	}
-	return alias(describe(m))
-}
+// isJSM reports whether it is Jira Service Management, also by its address.
+func (o *OpsGenie) isJSM(base string) bool { return o.Name() == NameJSM || base == urlJSM }
 
 // aliasURL is the address of an alert by its alias, or of something below it.
 func aliasURL(base, alias, below string) string {
@@ -277,8 +399,17 @@ type asked struct {
 	// what is asked for, and what it is when that was done; right is what the key
 	// must be allowed to do. All three are for errors.
 	what, done, right string
-	// confirm says that to be accepted is not enough.
-	confirm bool
+	// onAlert says that it is about an alert that must be open; confirm, that to be
+	// accepted is not enough.
+	onAlert, confirm bool
+}
+
+// receipt is what the service says of a request that did not fail.
+type receipt struct {
+	// confirmed says that it was carried out, not merely accepted.
+	confirmed bool
+	// alertID is the service's own name of the alert.
+	alertID string
 }
 
 // unconfirmed is what becomes of an accepted request that cannot be followed.
@@ -291,10 +422,12 @@ func (to asked) unconfirmed() *refusal {
 
 // ask posts a request that the service accepts first and carries out later, and
 // follows it.
-func (o *OpsGenie) ask(ctx context.Context, to asked, body []byte) error {
+func (o *OpsGenie) ask(ctx context.Context, to asked, body []byte) (receipt, error) {
 	c := newCaller(o.HTTP)
 	defer c.close()
-	return deliver(ctx, to.op, opsgenieKey, o.Key, func(ctx context.Context, key string) *refusal {
+	var got receipt
+	err := deliver(ctx, to.op, o.keyName(), o.Key, func(ctx context.Context, key string) *refusal {
+		got = receipt{}
 		a, r := call(ctx, c, http.MethodPost, to.address, key, body)
 		if r != nil {
 			return r
@@ -302,7 +435,7 @@ func (o *OpsGenie) ask(ctx context.Context, to asked, body []byte) error {
 		said, isJSON := a.opsgenie()
 		if a.status < 200 || a.status > 299 {
 			r := opsgenieRefusal(a, said, to.right)
-			if to.confirm && a.unknownAlert(said, isJSON) {
+			if to.onAlert && a.unknownAlert(said, isJSON) {
 				r.err = fmt.Errorf("%w: %w", r.err, ErrNoAlert)
 			}
 			return r
@@ -311,12 +444,13 @@ func (o *OpsGenie) ask(ctx context.Context, to asked, body []byte) error {
 		case !isJSON:
 			return refuse(fault.Unavailable, "the answer is not OpsGenie's: %s that is not its JSON", a.contentType())
 		case requestID.MatchString(said.RequestID):
-			return o.follow(ctx, c, to.base+"/v2/alerts/requests/"+said.RequestID, key, to)
+			return o.follow(ctx, c, to.base+"/v2/alerts/requests/"+said.RequestID, key, to, &got)
 		case a.status == http.StatusAccepted:
 			return to.unconfirmed() // Nothing to follow it by.
 		}
 		return refuse(fault.Unavailable, "the answer, HTTP %d, does not say that %s was accepted", a.status, to.what)
 	})
+	return got, err
 }
 
 var requestID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
@@ -348,6 +482,7 @@ type opsgenieAnswer struct {
 		Success   *bool  `json:"success"`
 		IsSuccess *bool  `json:"isSuccess"`
 		Status    string `json:"status"`
+		AlertID   string `json:"alertId"`
 	} `json:"data"`
 }
 
@@ -390,10 +525,14 @@ func opsgenieRefusal(a *answer, said opsgenieAnswer, right string) *refusal {
 }
 
 // follow asks what became of an accepted request until that is known.
-func (o *OpsGenie) follow(ctx context.Context, c *caller, address, key string, to asked) *refusal {
+func (o *OpsGenie) follow(ctx context.Context, c *caller, address, key string, to asked, got *receipt) *refusal {
 	bound := o.FollowFor
 	if bound <= 0 {
 		bound = defaultFollow
+	}
+	jsm := o.isJSM(to.base)
+	if jsm {
+		bound = min(bound, followJSM)
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		// What is left must do for saying so.
@@ -416,6 +555,7 @@ func (o *OpsGenie) follow(ctx context.Context, c *caller, address, key string, t
 			said, isJSON := a.opsgenie()
 			switch {
 			case a.status == http.StatusOK && isJSON && (isTrue(said.Data.IsSuccess) || isTrue(said.Data.Success)):
+				*got = receipt{confirmed: true, alertID: truncate(oneLine(said.Data.AlertID), 100)}
 				return nil
 			case a.status == http.StatusOK && isJSON && (said.Data.IsSuccess != nil || said.Data.Success != nil):
 				return notDone(to, said.Data.Status)
@@ -438,6 +578,10 @@ func (o *OpsGenie) follow(ctx context.Context, c *caller, address, key string, t
 		}
 		wait = min(wait*2, max(maxPoll, o.PollInterval))
 	}
+	if jsm {
+		// No way to ask is documented: what answers there may know nothing of it.
+		return to.unconfirmed()
+	}
 	if err := ctx.Err(); err != nil {
 		return refuse(fault.Unavailable, "%s was accepted, and our time ended before it was confirmed: %s: %w", to.what, last, err)
 	}
@@ -456,35 +600,58 @@ func isTrue(b *bool) bool { return b != nil && *b }
 // (https://docs.opsgenie.com/docs/alert-api#get-request-status).
 func notDone(to asked, status string) *refusal {
 	why := orElse(truncate(oneLine(status), maxServerWords), "no reason given")
-	if low := strings.ToLower(status); to.confirm && strings.Contains(low, "alert") && strings.Contains(low, "not exist") {
+	low := strings.ToLower(status)
+	gone := strings.Contains(low, "alert") && (strings.Contains(low, "not exist") || strings.Contains(low, "already closed"))
+	if to.onAlert && gone {
 		return refuse(fault.InvalidInput, "%s was accepted and then not %s: %s: %w", to.what, to.done, why, ErrNoAlert)
 	}
-	return refuse(fault.Unavailable, "%s was accepted and then not %s: %s", to.what, to.done, why)
+	r := refuse(fault.Unavailable, "%s was accepted and then not %s: %s", to.what, to.done, why)
+	r.discarded = true
+	return r
 }
 
 // alert is the message within the limits of the API.
 func (o *OpsGenie) alert(m Message) alert {
-	r := describe(m)
+	r := describe(m, toPager)
 	a := alert{
-		Message:     truncate(r.headline, limitMessage),
-		Alias:       alias(r),
-		Description: r.plain(limitDescription),
-		Entity:      truncate(r.entity(), limitEntity),
-		Source:      truncate(r.deployment, limitSource),
+		Message:     opsgenieWords.say("message", "headline", r.head(limitMessage)),
+		Alias:       Alias(m),
+		Description: r.plain(opsgenieWords, "description", limitMessage, limitDescription),
+		Responders:  o.Responders,
+		Entity:      truncate(orElse(oneLine(o.Entity), r.entity()), limitEntity),
+		Source:      o.source(r),
 		Priority:    o.Priority,
 		Details:     map[string]string{},
 	}
-	if o.TeamID != "" {
-		a.Responders = []responder{{Type: "team", ID: o.TeamID}}
+	switch {
+	case r.outcome == tested:
+		a.Priority = "P5"
+	case r.severity == incident.AlertUnknown:
+		a.Priority = orElse(o.PriorityUnknown, o.Priority)
 	}
 	seen := map[string]bool{}
-	for _, tag := range []string{"firstline", r.deployment, string(r.outcome), r.guard, r.dryTag, r.region, r.account, r.instance} {
-		if tag = truncate(tag, limitTag); tag != "" && !seen[tag] && len(a.Tags) < limitTags {
+	ours := []string{"firstline", r.deployment, string(r.outcome), r.guard, r.dryTag, r.region, r.account, r.instance}
+	for _, tag := range append(ours, o.Tags...) {
+		if tag = truncate(oneLine(tag), limitTag); tag != "" && !seen[tag] && len(a.Tags) < limitTags {
 			seen[tag] = true
 			a.Tags = append(a.Tags, tag)
 		}
 	}
-	left := limitDetails
+	taken := map[string]bool{}
+	for _, d := range r.details {
+		taken[d.label] = true
+	}
+	left, theirs := limitDetails, limitDetails/2
+	for _, name := range slices.Sorted(maps.Keys(o.Details)) {
+		label := oneLine(name)
+		value := truncate(oneLine(o.Details[name]), theirs-runes(label))
+		if label == "" || value == "" || taken[label] {
+			continue
+		}
+		a.Details[label] = value
+		theirs -= runes(label) + runes(value)
+		left -= runes(label) + runes(value)
+	}
 	for _, d := range r.details {
 		value := truncate(d.value, min(limitDetail, left-runes(d.label)))
 		if value == "" {
@@ -496,37 +663,50 @@ func (o *OpsGenie) alert(m Message) alert {
 	return a
 }
 
-// noteOf is the message within the limits of a note. It begins with the instance,
-// since the alert that it is added to is about others too.
-func noteOf(m Message) note {
-	m.Alone = true
-	r := describe(m)
-	head := truncate(r.headline, 300) + "\n"
-	return note{Note: head + r.plain(limitNote-runes(head)), User: "firstline", Source: truncate(r.deployment, limitSource)}
+func (o *OpsGenie) source(r report) string {
+	return truncate(orElse(oneLine(o.Source), r.deployment), limitSource)
 }
 
-// alias is the same for every incident of one instance of a deployment, so that
-// what is open already is not opened twice. A brake has one for its region, of
-// three parts where an instance's has four, so that no two are the same whatever
-// the parts are. An event without an incident goes by its alarm, else by its
-// execution.
-func alias(r report) string {
-	var id string
+// noteOf is the message within the limits of a note, in one of the channel's forms. It
+// begins with the instance, since the alert that it is added to may be about others
+// too.
+func (o *OpsGenie) noteOf(m Message, form string) note {
+	m.Alone = true
+	r := describe(m, toPager)
+	return note{Note: r.plain(opsgenieWords, form, limitNoteHead, limitNote), User: opsgenieWords.say("user"), Source: o.source(r)}
+}
+
+// Alias returns the alias of the alert that a message makes or is about; "" where the
+// service is to choose one. It is the same for every incident of one instance of a
+// deployment, so that what is open already is not opened twice. An alert that takes
+// another's place has the number of its generation at the end, or a suffix: the
+// service may still know the earlier one. A repeat and an all-clear are about the
+// incident's alert, where the incident names one.
+//
+// A brake has an alias for its region, of three parts where an instance's has four,
+// so that no two are the same whatever the parts are; so has a test. An event without
+// an incident goes by its alarm, else by its execution.
+func Alias(m Message) string {
+	if m.Incident == nil && m.Kind != KindTest {
+		return ""
+	}
+	if m.Kind == KindRepeat || m.Kind == KindAllClear {
+		// One that no service would take is none.
+		if a := m.Incident.Alert; a != nil && a.Alias != "" && runes(a.Alias) <= limitAlias && utf8.ValidString(a.Alias) {
+			return a.Alias
+		}
+	}
+	id := aliasBase(describe(m, toPager), m)
 	switch {
-	case r.fleet:
-		id = path(r.deployment, "brake", r.account+":"+r.region)
-	case r.outcome != noIncident:
-		id = path(r.deployment, r.account, r.region, r.instance)
-	case r.alarmARN != "":
-		id = r.deployment + "/alarm/" + r.alarmARN
-	case r.alarmName != "":
-		id = strings.Join([]string{r.deployment, "alarm", r.account, r.region, r.alarmName}, "/")
-	case r.execution != "":
-		id = r.deployment + "/execution/" + r.execution
-	default:
+	case id == "":
 		// Without an alias the service makes one: better two alerts than one
 		// that takes another's.
 		return ""
+	case m.Kind == KindTest:
+	case m.Suffix != "":
+		id += "/" + url.PathEscape(m.Suffix)
+	case m.Generation > 1:
+		id += "/" + strconv.Itoa(m.Generation)
 	}
 	if runes(id) <= limitAlias {
 		return id
@@ -534,6 +714,24 @@ func alias(r report) string {
 	// Cut short it would not be unique any more.
 	sum := sha256.Sum256([]byte(id))
 	return truncate(id, limitAlias-33) + "-" + hex.EncodeToString(sum[:16])
+}
+
+func aliasBase(r report, m Message) string {
+	switch {
+	case r.outcome == tested:
+		return path(r.deployment, "test", r.account+":"+r.region+":"+m.Now.UTC().Format("20060102T150405.000Z"))
+	case r.fleet:
+		return path(r.deployment, "brake", r.account+":"+r.region)
+	case r.outcome != noIncident:
+		return path(r.deployment, r.account, r.region, r.instance)
+	case r.alarmARN != "":
+		return r.deployment + "/alarm/" + r.alarmARN
+	case r.alarmName != "":
+		return strings.Join([]string{r.deployment, "alarm", r.account, r.region, r.alarmName}, "/")
+	case r.execution != "":
+		return r.deployment + "/execution/" + r.execution
+	}
+	return ""
 }
 
 // path joins parts, none of which can look like several.

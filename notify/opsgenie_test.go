@@ -54,7 +54,14 @@ func alertFaults(a alert) []string {
 	check(total > 8000, "details have %d characters", total)
 	check(a.Priority != "" && !regexp.MustCompile(`^P[1-5]$`).MatchString(a.Priority), "priority %q", a.Priority)
 	for _, r := range a.Responders {
-		check(r.Type != "team" || r.ID == "", "responder %+v", r)
+		named := 0
+		for _, by := range []string{r.ID, r.Name, r.Username} {
+			if by != "" {
+				named++
+			}
+		}
+		known := slices.Contains([]string{"team", "user", "escalation", "schedule"}, r.Type)
+		check(!known || named != 1 || r.Username != "" && r.Type != "user", "responder %+v", r)
 	}
 	return faults
 }
@@ -87,7 +94,10 @@ type fakeOpsGenie struct {
 	mu     sync.Mutex
 	alerts []alert
 	looks  int
-	notes  map[string][]note
+	// discards is how many requests are accepted and then not carried out.
+	discards int
+	notes    map[string][]note
+	closings map[string][]note
 	// closed are the aliases of alerts that are closed; fails is for the request
 	// of the moment.
 	closed map[string]bool
@@ -128,7 +138,10 @@ func (f *fakeOpsGenie) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			reply(http.StatusUnprocessableEntity, `{"message":"Request body is not processable.","errors":{"alert":%q}}`, strings.Join(faults, ", "))
 			return
 		}
-		f.alerts = append(f.alerts, a)
+		if f.discards == 0 {
+			f.alerts = append(f.alerts, a)
+			delete(f.closed, a.Alias)
+		}
 		reply(http.StatusAccepted, `{"result":"Request will be processed","took":0.302,"requestId":"43a29c5c-3dbf-4fa4-9c26-f4f71023e120"}`)
 	case r.Method == http.MethodGet && isStatus && id == "43a29c5c-3dbf-4fa4-9c26-f4f71023e120":
 		f.looks++
@@ -140,6 +153,10 @@ func (f *fakeOpsGenie) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case f.looks <= f.pending:
 			w.Header().Set("X-Opsgenie-Errortype", "RequestNotProcessed")
 			reply(http.StatusNotFound, `{"message":"Request not processed. Please try again later."}`)
+		case f.discards > 0:
+			f.discards--
+			f.looks = 0
+			reply(http.StatusOK, `{"data":{"success":false,"isSuccess":false,"action":"Create","status":"Discarded by a rule","alertId":"","alias":""},"requestId":"x"}`)
 		case f.fails != "":
 			reply(http.StatusOK, `{"data":{"success":false,"isSuccess":false,"action":"Create","status":%q,"alertId":"","alias":""},"requestId":"x"}`, f.fails)
 		default:
@@ -161,7 +178,7 @@ func (f *fakeOpsGenie) byAlias(_ http.ResponseWriter, r *http.Request, reply fun
 	switch {
 	case err != nil:
 		reply(http.StatusBadRequest, `{"message":"not escaped"}`)
-	case r.Method == http.MethodPost && len(parts) == 5 && parts[4] == "notes":
+	case r.Method == http.MethodPost && len(parts) == 5 && (parts[4] == "notes" || parts[4] == "close"):
 		var n note
 		d := json.NewDecoder(r.Body)
 		d.DisallowUnknownFields()
@@ -173,10 +190,15 @@ func (f *fakeOpsGenie) byAlias(_ http.ResponseWriter, r *http.Request, reply fun
 			reply(http.StatusUnprocessableEntity, `{"message":%q}`, strings.Join(faults, ", "))
 			return
 		}
-		if f.open(alias) {
-			f.notes[alias] = append(f.notes[alias], n)
-		} else {
+		f.looks, f.fails = 0, ""
+		switch {
+		case !f.open(alias):
 			f.fails = "Alert does not exist"
+		case parts[4] == "close":
+			f.closings[alias] = append(f.closings[alias], n)
+			f.closed[alias] = true
+		default:
+			f.notes[alias] = append(f.notes[alias], n)
 		}
 		reply(http.StatusAccepted, `{"result":"Request will be processed","took":0.302,"requestId":"43a29c5c-3dbf-4fa4-9c26-f4f71023e120"}`)
 	case r.Method == http.MethodGet && len(parts) == 4 && f.open(alias):
@@ -201,7 +223,10 @@ func pager(t *testing.T, f *fakeOpsGenie) *OpsGenie {
 	t.Helper()
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
-	return &OpsGenie{Key: secretOf(f.key), BaseURL: server.URL, TeamID: "8f2a-team", Priority: "P2", HTTP: server.Client(), PollInterval: time.Nanosecond}
+	return &OpsGenie{
+		Key: secretOf(f.key), BaseURL: server.URL, Responders: []Responder{{Type: "team", ID: "8f2a-team"}}, Priority: "P2",
+		HTTP: server.Client(), PollInterval: time.Nanosecond,
+	}
 }
 
 func TestOpsGenieSendsEveryMessage(t *testing.T) {
@@ -216,18 +241,18 @@ func TestOpsGenieSendsEveryMessage(t *testing.T) {
 			if len(f.alerts) != 1 || f.looks != 3 {
 				t.Fatalf("%d alerts, %d looks", len(f.alerts), f.looks)
 			}
-			if a := f.alerts[0]; len(a.Responders) != 1 || a.Responders[0] != (responder{"team", "8f2a-team"}) || a.Priority != "P2" {
+			if a := f.alerts[0]; len(a.Responders) != 1 || a.Responders[0] != (Responder{Type: "team", ID: "8f2a-team"}) || a.Priority != orElse(map[bool]string{true: "P5"}[g.message.Kind == KindTest], "P2") {
 				t.Errorf("responders %v, priority %s", a.Responders, a.Priority)
 			}
 		})
 	}
 }
 
-func TestOpsGenieWithoutTeam(t *testing.T) {
+func TestOpsGenieWithoutSettings(t *testing.T) {
 	t.Parallel()
 	f := &fakeOpsGenie{key: testKey}
 	o := pager(t, f)
-	o.TeamID, o.Priority = "", ""
+	o.Responders, o.Priority = nil, ""
 	if err := o.Send(t.Context(), message(t, "down")); err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +302,11 @@ func TestOpsGenieFollowsTheRequest(t *testing.T) {
 				if took := time.Since(start); took > defaultFollow {
 					t.Errorf("it took %s", took)
 				}
-				if len(f.alerts) != 1 || f.looks == 0 || f.looks > 10 {
+				posts := 1
+				if f.fails != "" {
+					posts = 2 // once more with the same alias
+				}
+				if len(f.alerts) != posts || f.looks == 0 || f.looks > 10 {
 					t.Errorf("%d alerts, %d looks", len(f.alerts), f.looks)
 				}
 			})
@@ -331,7 +360,11 @@ func TestOpsGenieInvalidSettings(t *testing.T) {
 		want string
 	}{
 		{OpsGenie{Key: secretOf(testKey), BaseURL: "us", Priority: "P6"}, "want P1, P2, P3, P4 or P5"},
-		{OpsGenie{Key: secretOf(testKey), BaseURL: ""}, "want us, eu, jsm"},
+		{OpsGenie{Key: secretOf(testKey), BaseURL: "us", PriorityUnknown: "high"}, `opsgenie.priority_unknown is "high": want P1`},
+		{OpsGenie{Type: NameJSM, Key: secretOf(testKey), Priority: "P6"}, "jsm.priority"},
+		{OpsGenie{Key: secretOf(testKey), BaseURL: ""}, "want us, eu, or"},
+		{OpsGenie{Key: secretOf(testKey), BaseURL: "jsm"}, "set it in the block jsm"},
+		{OpsGenie{Type: NameJSM, Key: secretOf(testKey), BaseURL: "eu"}, "want nothing for " + urlJSM},
 		{OpsGenie{Key: secretOf(testKey), BaseURL: "http://pager.example"}, "loopback"},
 	} {
 		wantError(t, tt.o.Send(t.Context(), message(t, "down")), fault.InvalidInput, tt.want)
@@ -341,7 +374,7 @@ func TestOpsGenieInvalidSettings(t *testing.T) {
 func TestOpsGenieURL(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"us": urlUS, "eu": urlEU, "EU": urlEU, " jsm ": urlJSM,
+		"us": urlUS, "eu": urlEU, "EU": urlEU, " us ": urlUS,
 		"https://pager.example":              "https://pager.example",
 		"https://pager.example/a/b/":         "https://pager.example/a/b",
 		"http://127.0.0.1:8080":              "http://127.0.0.1:8080",
@@ -371,18 +404,26 @@ func TestOpsGenieURL(t *testing.T) {
 			}
 			continue
 		}
-		wantError(t, err, fault.InvalidInput, "want us, eu, jsm, or a base URL")
+		wantError(t, err, fault.InvalidInput, "want us, eu, or a base URL")
 		if err != nil && strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q is quoted: %v", in, err)
 		}
 	}
+	for in, want := range map[string]string{"": urlJSM, " ": urlJSM, "https://jsm.example/x/": "https://jsm.example/x", "us": "", "http://jsm.example": ""} {
+		got, err := (&OpsGenie{Type: NameJSM, BaseURL: in}).URL()
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("jsm, %q: got %q, %v, want %q", in, got, err, want)
+		}
+	}
+	_, err := OpsGenieURL(" JSM ")
+	wantError(t, err, fault.InvalidInput, "jsm is a pager of its own")
 }
 
 // The brake has one alert for its region; the instances after the first are notes
 // on it.
 func TestOpsGenieNotes(t *testing.T) {
 	t.Parallel()
-	f := &fakeOpsGenie{key: testKey, pending: 2, notes: map[string][]note{}, closed: map[string]bool{}}
+	f := &fakeOpsGenie{key: testKey, pending: 2, notes: map[string][]note{}, closings: map[string][]note{}, closed: map[string]bool{}}
 	o := pager(t, f)
 	first, second := message(t, "brake"), message(t, "brake")
 	other := *second.Incident
@@ -399,7 +440,7 @@ func TestOpsGenieNotes(t *testing.T) {
 	if err := o.Note(t.Context(), second); err != nil {
 		t.Fatal(err)
 	}
-	alias := o.Alias(first)
+	alias := Alias(first)
 	if len(f.notes[alias]) != 1 || len(f.notes) != 1 || len(f.alerts) != 1 || f.looks != 3 {
 		t.Fatalf("%d notes, %d alerts, %d looks", len(f.notes[alias]), len(f.alerts), f.looks)
 	}
@@ -502,9 +543,9 @@ func TestOpsGenieNoteWithoutAlert(t *testing.T) {
 		t.Errorf("it does not say so: %v", err)
 	}
 	o.BaseURL = "http://pager.example"
-	wantError(t, o.Note(t.Context(), message(t, "brake")), fault.InvalidInput, "want us, eu, jsm")
+	wantError(t, o.Note(t.Context(), message(t, "brake")), fault.InvalidInput, "want us, eu, or")
 	_, err = o.Closed(t.Context(), "a")
-	wantError(t, err, fault.InvalidInput, "want us, eu, jsm")
+	wantError(t, err, fault.InvalidInput, "want us, eu, or")
 	o.BaseURL = "us"
 	_, err = o.Closed(t.Context(), "")
 	wantError(t, err, fault.InvalidInput, "the alias is empty")
@@ -516,7 +557,7 @@ func TestOpsGenieClosed(t *testing.T) {
 	const gone = `{"message":"Alert does not exist","took":0.1,"requestId":"r-1"}`
 	for _, tt := range []struct {
 		name        string
-		base        string // us unless said
+		pager, base string // OpsGenie and us unless said
 		status      int
 		contentType string // JSON unless said
 		body        string
@@ -539,15 +580,19 @@ func TestOpsGenieClosed(t *testing.T) {
 		{name: "accepted", status: 202, body: `{"requestId":"r-1"}`, kind: fault.Unavailable, want: "does not say"},
 		{name: "denied", status: 403, body: `{"message":"You are not authorized"}`, kind: fault.Denied, want: "let its integration read alerts"},
 		{name: "unavailable", status: 503, body: `{}`, kind: fault.Unavailable, want: "HTTP 503"},
-		{name: "jsm, not found", base: "jsm", status: 404, body: gone, kind: fault.InvalidInput, want: "does not tell"},
+		{name: "jsm, not found", pager: NameJSM, status: 404, body: gone, kind: fault.InvalidInput, want: "does not tell"},
 		{name: "jsm by its address", base: urlJSM + "/", status: 405, body: `{}`, kind: fault.InvalidInput, want: "does not tell"},
-		{name: "jsm, not implemented", base: "jsm", status: 501, body: `{}`, kind: fault.InvalidInput, want: "does not tell"},
-		{name: "jsm, open", base: "jsm", status: 200, body: `{"data":{"status":"open"}}`},
-		{name: "jsm, closed", base: "jsm", status: 200, body: `{"data":{"status":"closed"}}`, closed: true},
+		{name: "jsm, not implemented", pager: NameJSM, status: 501, body: `{}`, kind: fault.InvalidInput, want: "does not tell"},
+		{name: "jsm, open", pager: NameJSM, status: 200, body: `{"data":{"status":"open"}}`},
+		{name: "jsm, closed", pager: NameJSM, status: 200, body: `{"data":{"status":"closed"}}`, closed: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			o := &OpsGenie{Key: secretOf(testKey), BaseURL: orElse(tt.base, "us"), HTTP: direct(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			base := tt.base
+			if tt.pager == "" {
+				base = orElse(base, "us")
+			}
+			o := &OpsGenie{Type: tt.pager, Key: secretOf(testKey), BaseURL: base, HTTP: direct(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if got := r.Method + " " + r.URL.RequestURI(); !strings.HasSuffix(got, "/v2/alerts/firstline%2F1%2Feu-west-1%2Fi-%C3%A4?identifierType=alias") || !strings.HasPrefix(got, "GET ") {
 					t.Error(got)
 				}
@@ -560,6 +605,235 @@ func TestOpsGenieClosed(t *testing.T) {
 			if closed != tt.closed {
 				t.Errorf("closed %v, want %v", closed, tt.closed)
 			}
+			if cannot := strings.Contains(tt.want, "does not tell"); errors.Is(err, ErrCannotTell) != cannot {
+				t.Errorf("it cannot tell: %v: %v", !cannot, err)
+			}
 		})
 	}
+}
+
+// What is accepted and then discarded is sent once more, with the same alias.
+func TestOpsGenieSendsADiscardedRequestAgain(t *testing.T) {
+	t.Parallel()
+	for discards, want := range map[int]string{0: "", 1: "", 2: "the alert was accepted and then not made: Discarded by a rule"} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &fakeOpsGenie{key: testKey, pending: 1, discards: discards}
+			posts := 0
+			o := &OpsGenie{Key: secretOf(testKey), BaseURL: "https://pager.example", HTTP: direct(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPost {
+					posts++
+				}
+				f.ServeHTTP(w, r)
+			}))}
+			wantError(t, o.Send(t.Context(), message(t, "down")), fault.Unavailable, want)
+			if wantPosts := min(discards, 1) + 1; posts != wantPosts {
+				t.Errorf("%d discarded: %d posts, want %d", discards, posts, wantPosts)
+			}
+			if made := len(f.alerts) == 1; made != (want == "") {
+				t.Errorf("%d discarded: %d alerts", discards, len(f.alerts))
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeOpsGenie{key: testKey, discards: 1}
+		o := &OpsGenie{Key: secretOf(testKey), BaseURL: "https://pager.example", HTTP: direct(f)}
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		wantError(t, o.Send(ctx, message(t, "down")), fault.Unavailable, "then not made")
+	})
+}
+
+// An alert is closed with the message as the note; one that a person has closed is
+// none that could be.
+func TestOpsGenieCloses(t *testing.T) {
+	t.Parallel()
+	f := &fakeOpsGenie{key: testKey, pending: 2, notes: map[string][]note{}, closings: map[string][]note{}, closed: map[string]bool{}}
+	o := pager(t, f)
+	page, clear := message(t, "down"), message(t, "all-clear")
+	page.Generation = 2
+	if err := o.Close(t.Context(), clear); !errors.Is(err, ErrNoAlert) {
+		t.Errorf("without an alert: %v", err)
+	}
+	f.fails = ""
+	if err := o.Send(t.Context(), page); err != nil {
+		t.Fatal(err)
+	}
+	alias := Alias(page)
+	if got := Alias(clear); got != alias {
+		t.Fatalf("the all-clear is about %q, the page about %q", got, alias)
+	}
+	if err := o.Close(t.Context(), clear); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.closings[alias]; len(got) != 1 || len(f.closings) != 1 {
+		t.Fatalf("closed %v", f.closings)
+	}
+	n := f.closings[alias][0]
+	if !strings.HasPrefix(n.Note, "All clear: i-0c1cbf2e7abdedf75") || !strings.Contains(n.Note, "two looks in a row") || n.User != "firstline" || n.Source != "firstline" {
+		t.Errorf("%+v", n)
+	}
+	if closed, err := o.Closed(t.Context(), alias); err != nil || !closed {
+		t.Errorf("closed: %v, %v", closed, err)
+	}
+	err := o.Close(t.Context(), clear)
+	wantError(t, err, fault.InvalidInput, "the request to close it was accepted and then not carried out: Alert does not exist")
+	if !errors.Is(err, ErrNoAlert) {
+		t.Errorf("it does not say that there is no alert: %v", err)
+	}
+}
+
+// What Jira Service Management accepts is taken for done, unless it says otherwise.
+func TestJSM(t *testing.T) {
+	t.Parallel()
+	const accepted = `{"result":"Request will be processed","requestId":"r-1"}`
+	for _, tt := range []struct {
+		name   string
+		status int
+		body   string
+		// kinds and words of the errors; "" for none
+		send, note, close string
+		confirmed         bool
+		took              time.Duration // at most, of Send
+	}{
+		{name: "no such path", status: 404, body: "<html>", note: "does not tell whether it was added"},
+		{name: "not for keys", status: 401, body: `{"code":401}`, note: "does not tell whether it was added"},
+		{name: "server faults", status: 503, body: "", note: "does not tell whether it was added", took: followJSM},
+		{name: "never processed", status: 404, body: `{"message":"Request not processed. Please try again later."}`, note: "does not tell whether it was added", took: followJSM},
+		{name: "it does tell", status: 200, body: `{"data":{"isSuccess":true,"status":"Created alert","alertId":"a-1"}}`, confirmed: true},
+		{name: "it says no", status: 200, body: `{"data":{"isSuccess":false,"status":"Alert does not exist"}}`, send: "then not made", note: "then not added", close: "then not carried out"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var paths []string
+				o := &OpsGenie{Type: NameJSM, Key: secretOf(testKey), HTTP: direct(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if !strings.HasPrefix("https://"+r.URL.Host+r.URL.Path, urlJSM+"/v2/alerts") || r.Header.Get("Authorization") != "GenieKey "+testKey {
+						t.Errorf("%s %s", r.Method, r.URL)
+					}
+					if r.Method == http.MethodPost {
+						paths = append(paths, strings.TrimPrefix(r.URL.RequestURI(), "/jsm/ops/integration/v2/alerts"))
+						w.Header().Set("Content-Type", "application/json")
+						w.WriteHeader(http.StatusAccepted)
+						_, _ = io.WriteString(w, accepted)
+						return
+					}
+					w.WriteHeader(tt.status)
+					_, _ = io.WriteString(w, tt.body)
+				}))}
+				if o.Name() != "jsm" {
+					t.Errorf("its name is %q", o.Name())
+				}
+				kind := func(want string) fault.Kind {
+					if strings.Contains(want, "then not added") || strings.Contains(want, "then not carried") {
+						return fault.InvalidInput
+					}
+					return fault.Unavailable
+				}
+				start := time.Now()
+				wantError(t, o.Send(t.Context(), message(t, "down")), kind(tt.send), tt.send)
+				if took := time.Since(start); took > tt.took+time.Second {
+					t.Errorf("it took %s", took)
+				}
+				err := o.Note(t.Context(), message(t, "repeat"))
+				wantError(t, err, kind(tt.note), tt.note)
+				if err != nil && (!errors.Is(err, ErrNoAlert) || !strings.Contains(err.Error(), "through Jira Service Management")) {
+					t.Errorf("the note: %v", err)
+				}
+				wantError(t, o.Close(t.Context(), message(t, "all-clear")), kind(tt.close), tt.close)
+				const alias = "/firstline%2F123456789012%2Feu-west-1%2Fi-0c1cbf2e7abdedf75%2F2"
+				for _, want := range []string{"", alias + "/notes?identifierType=alias", alias + "/close?identifierType=alias"} {
+					if !slices.Contains(paths, want) {
+						t.Errorf("it did not post to %q: %q", want, paths)
+					}
+				}
+				if tt.send != "" {
+					return
+				}
+				d, err := o.Test(t.Context(), message(t, "test"))
+				if err != nil || d.Confirmed != tt.confirmed || tt.confirmed == strings.Contains(d.Detail, "does not tell") || !strings.Contains(d.Detail, "Jira Service Management") {
+					t.Errorf("test: %+v, %v", d, err)
+				}
+			})
+		})
+	}
+}
+
+// Tags, details, entity, source and responders are settings, within the limits of the
+// service and without taking ours away.
+func TestOpsGenieSettings(t *testing.T) {
+	t.Parallel()
+	m := message(t, "down")
+	o := &OpsGenie{
+		Responders: []Responder{{Type: "user", Username: "anna@example.com"}, {Type: "schedule", Name: "nights"}, {Type: "escalation", ID: "e-1"}},
+		Tags:       []string{"web", "firstline", " two\nlines ", ""},
+		Details:    map[string]string{"runbook": "https://wiki.example/web", "instanceId": "another"},
+		Entity:     "shop", Source: "eu",
+	}
+	a := o.alert(m)
+	ours := (&OpsGenie{}).alert(m)
+	if want := append(slices.Clone(ours.Tags), "web", "two lines"); !slices.Equal(a.Tags, want) {
+		t.Errorf("tags %q, want %q", a.Tags, want)
+	}
+	if a.Entity != "shop" || a.Source != "eu" || o.noteOf(m, "note").Source != "eu" || !slices.Equal(a.Responders, o.Responders) {
+		t.Errorf("%+v", a)
+	}
+	for name, value := range ours.Details {
+		if a.Details[name] != value {
+			t.Errorf("our %s is %q now, was %q", name, a.Details[name], value)
+		}
+	}
+	if len(a.Details) != len(ours.Details)+1 || a.Details["runbook"] != "https://wiki.example/web" {
+		t.Errorf("details %v", a.Details)
+	}
+
+	o.Tags, o.Details, o.Entity, o.Source = nil, map[string]string{}, strings.Repeat("ü", 600), strings.Repeat("ü", 200)
+	for i := range 30 {
+		o.Tags = append(o.Tags, fmt.Sprintf("%d%s", i, strings.Repeat("ü", 60)))
+		o.Details[fmt.Sprint("theirs", i)] = strings.Repeat("ü", 500)
+	}
+	long := message(t, "hostile")
+	a = o.alert(long)
+	if faults := alertFaults(a); len(faults) > 0 {
+		t.Errorf("OpsGenie would refuse: %v", faults)
+	}
+	for name, value := range (&OpsGenie{}).alert(long).Details {
+		if a.Details[name] != value {
+			t.Errorf("our %s is %q now, was %q", name, a.Details[name], value)
+		}
+	}
+}
+
+// A test is made, followed and taken back, or says what is left of it.
+func TestOpsGenieTest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeOpsGenie{key: testKey, pending: 1, closings: map[string][]note{}, closed: map[string]bool{}}
+		o := &OpsGenie{Key: secretOf(testKey), BaseURL: "https://pager.example", HTTP: direct(f), Priority: "P1"}
+		for range 2 {
+			d, err := o.Test(t.Context(), Message{Deployment: "firstline", Now: time.Now(), Incident: &incident.Incident{Region: "eu-west-1"}})
+			if err != nil || !d.Confirmed || d.Detail != "OpsGenie made the alert 8743a1b2 and closed it again" {
+				t.Errorf("%+v, %v", d, err)
+			}
+		}
+		if len(f.alerts) != 2 || len(f.closings) != 2 || f.alerts[0].Alias == f.alerts[1].Alias {
+			t.Errorf("%d alerts, closed %v", len(f.alerts), f.closings)
+		}
+		if a := f.alerts[0]; a.Priority != "P5" || !strings.HasPrefix(a.Message, TestLabel) || !slices.Contains(a.Tags, "test") {
+			t.Errorf("%+v", a)
+		}
+		f.discards = 2
+		_, err := o.Test(t.Context(), Message{Deployment: "firstline"})
+		wantError(t, err, fault.Unavailable, "then not made")
+
+		refuses := direct(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, "/close") {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			f.ServeHTTP(w, r)
+		}))
+		o.HTTP = refuses
+		_, err = o.Test(t.Context(), Message{Deployment: "firstline", Now: time.Now()})
+		wantError(t, err, fault.Denied, "was made, and may be open: close the page: HTTP 403 Forbidden: renew the API key, and let its integration create and update alerts")
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,21 +26,26 @@ const (
 	rebootUnknown outcome = "reboot-unknown"
 	noIncident    outcome = "no-incident"
 	unclear       outcome = "unclear"
+	// Of messages that are about no incident of their own.
+	allClear outcome = "all-clear"
+	tested   outcome = "test"
 )
 
-// Slack's limits, in characters, and ours for single texts from outside.
+// Limits of single texts from outside, in characters; all are ours.
 const (
-	limitSlackText    = 3900 // of about 4,000
-	limitSlackSection = 3000
-	limitReason       = 700
-	limitName         = 66  // of an alarm in a headline
-	limitNumbers      = 150 // of a brake in a headline
-	maxLooks          = 14
+	limitReason  = 700
+	limitName    = 66  // of an alarm in a headline
+	limitNumbers = 150 // of a brake in a headline
+	limitTagName = 40  // of an instance's Name in a headline
+	maxLooks     = 14
 )
 
 // DryLabel begins whatever a dry incident says to people, and whatever is said of
 // an instance whose settings ask for dry runs.
 const DryLabel = "[dry run] "
+
+// TestLabel begins whatever a test says to people.
+const TestLabel = "[test] "
 
 // fact is a labelled value.
 type fact struct{ label, value string }
@@ -47,19 +53,29 @@ type fact struct{ label, value string }
 // report is a message in words, for any channel. All of it is plain text on one
 // line each, fit to print, and not yet escaped for anything.
 type report struct {
-	outcome  outcome
+	outcome outcome
+	// headline says what happened to what. shorter are other forms of it, each
+	// shorter than the one before.
 	headline string
+	shorter  []string
 	summary  []string
 	facts    []fact
-	looks    []string
-	next     string
-	links    []link
+	// fields are those of the facts that are short; reason is why the alarm rang.
+	fields  []fact
+	reason  string
+	looks   []string
+	next    string
+	links   []link
+	allSeen []checks.Finding
 
 	// details are for machines: names in camelCase.
 	details []fact
 
-	deployment, instance, region, account, execution string
-	alarmName, alarmARN                              string
+	deployment, instance, name, region, account, execution string
+	executionName                                          string
+	alarmName, alarmARN                                    string
+	// severity is incident.AlertUnknown or incident.AlertDown.
+	severity string
 	// guard is what refused the reboot. fleet says that the message belongs on the
 	// alert that the brake has for its region.
 	guard string
@@ -68,8 +84,9 @@ type report struct {
 	dryTag string
 	// named are the instances that an event names which made no incident.
 	named string
-	// record is the command that shows what is kept of the incident.
-	record string
+	// record is the command that shows what is kept of the incident, and recordLabel
+	// says what that is.
+	record, recordLabel string
 }
 
 // entity is what an alert is about.
@@ -80,17 +97,47 @@ func (r *report) entity() string {
 	return r.instance
 }
 
+// head is the headline in at most limit runes: what it is about and how it went stay
+// before the instance's name and its region do.
+func (r *report) head(limit int) string { return r.headAs(limit, truncate) }
+
+// headAs is the same in the form of a channel, in which it may become longer. cut
+// brings a text into that form, in at most so many runes.
+func (r *report) headAs(limit int, cut func(s string, limit int) string) string {
+	for _, s := range append([]string{r.headline}, r.shorter...) {
+		if whole := cut(s, 10*runes(s)); runes(whole) <= limit {
+			return whole
+		}
+	}
+	return cut(append([]string{r.headline}, r.shorter...)[len(r.shorter)], limit)
+}
+
+// audience is who a message is for: whoever is woken already knows that the pager
+// works, and whoever reads Slack that Slack does.
+type audience int
+
+const (
+	toSlack audience = iota
+	toPager
+)
+
 // describe is the one place that decides what a message says.
-func describe(m Message) report {
+func describe(m Message, to audience) report {
 	inc := m.Incident
+	if inc == nil {
+		inc = &incident.Incident{}
+	}
 	r := report{
-		outcome:    outcomeOf(inc),
+		outcome:    outcomeFor(m.Kind, inc),
 		deployment: orElse(oneLine(m.Deployment), "firstline"),
 		instance:   oneLine(inc.InstanceID),
+		name:       truncate(oneLine(inc.Name), 256),
 		region:     oneLine(inc.Region),
 		account:    oneLine(inc.AccountID),
 		execution:  oneLine(inc.Execution.ID),
+		allSeen:    inc.Findings,
 	}
+	r.severity = severityOf(r.outcome, inc)
 	var rang incident.Alarm
 	if inc.Alarm != nil {
 		rang = *inc.Alarm
@@ -102,6 +149,8 @@ func describe(m Message) report {
 		rang.Name, rang.ARN = orElse(rang.Name, seen.alarmName), orElse(rang.ARN, seen.alarmARN)
 		rang.Reason = orElse(rang.Reason, seen.reason)
 		r.region, r.account = orElse(r.region, seen.region), orElse(r.account, seen.account)
+	}
+	if r.instance == "" {
 		// An execution runs where its event came from.
 		if parts := executionARN.FindStringSubmatch(r.execution); parts != nil {
 			r.region, r.account = orElse(r.region, parts[2]), orElse(r.account, parts[3])
@@ -113,65 +162,227 @@ func describe(m Message) report {
 			r.alarmName = parts[4]
 		}
 	}
-	// Two instances are no id, and make no link.
-	r.links = consoleLinks(partitionOf(r.region, r.execution, r.alarmARN), r.region, r.execution, orElse(r.instance, r.named), r.alarmName)
 	if inc.Refusal != nil {
 		r.guard = truncate(oneLine(inc.Refusal.Guard), 30)
 	}
 	r.fleet = r.outcome == braked && !m.Alone && !brakeNever(inc)
-	r.record = recordOf(inc)
+	r.record, r.recordLabel = recordOf(inc), recordLabel(inc)
+	if r.outcome == allClear || r.outcome == tested {
+		// Its execution is none of an incident.
+		r.record = ""
+	}
+	r.executionName = truncate(oneLine(orElse(inc.Execution.Name, inc.Execution.ID)), 200)
+	// Two instances are no id, and make no link.
+	r.links = consoleLinks(partitionOf(r.region, r.execution, r.alarmARN), linked{
+		region: r.region, execution: r.execution, instance: orElse(r.instance, r.named), alarm: r.alarmName, deployment: r.deployment,
+	})
 
 	why := reasonOf(inc.Error)
 	failed := inc.LastFailure()
-	r.headline = r.headlineFor(inc, failed)
-	r.summary = r.summaryFor(inc, failed, why, seen)
+	forms := r.headlines(inc, failed, to)
+	r.headline, r.shorter = forms[0], forms[1:]
 	r.next = r.nextFor(inc, m.AlarmState)
+	took := ""
+	switch r.outcome {
+	case tested:
+		r.summary = []string{say("test.why")}
+	case allClear:
+		r.summary = r.clearSummary(inc, m)
+	default:
+		took = tookSince(inc.Execution.StartedAt, m.Now)
+		r.summary = r.summaryFor(inc, failed, why, seen)
+		r.around(inc, m, to, took)
+	}
+	r.again(m, inc)
+	r.label(inc)
+	r.looks = looksOf(inc.Findings)
+	r.reason = truncate(oneLine(rang.Reason), limitReason)
+	when := say("label.rang")
+	if m.Kind == KindAllClear && inc.Watch != nil && inc.Watch.Trigger == incident.WatchAlarm {
+		when = say("label.back")
+	}
+	sent := ""
+	if r.outcome == tested {
+		sent = clock(m.Now)
+	}
+	r.fields = present([]fact{
+		{say("label.instance"), with(r.instance, truncate(r.name, 100))},
+		{say("label.named"), r.named},
+		{say("label.region"), r.region},
+		{say("label.account"), r.account},
+		{say("label.alarm"), with(truncate(r.alarmName, 255), alarmValue(&rang))},
+		{when, clock(rang.At)},
+		{say("label.event"), eventTime(inc)},
+		{say("label.sent"), sent},
+	})
+	r.facts = present([]fact{
+		{say("label.instance"), r.instance},
+		{say("label.name"), r.name},
+		{say("label.named"), r.named},
+		{say("label.region"), r.region},
+		{say("label.account"), r.account},
+		{say("label.deployment"), r.deployment},
+		{say("label.alarm"), truncate(r.alarmName, 255)},
+		{say("label.value"), alarmValue(&rang)},
+		{when, clock(rang.At)},
+		{say("label.event"), eventTime(inc)},
+		{say("label.reason"), r.reason},
+		{say("label.execution"), r.executionName},
+		{r.recordLabel, r.record},
+		{say("label.sent"), sent},
+	})
+	r.details = r.detailsFor(inc, m, failed, why, took)
+	return r
+}
+
+// with adds more to a value, where there are both.
+func with(value, more string) string {
+	if value == "" || more == "" {
+		return value
+	}
+	return say("value.with", "value", value, "with", more)
+}
+
+// say returns a sentence.
+func say(key string, values ...string) string { return sentences.say(key, values...) }
+
+// around adds what is true of any incident: the alarm as it is now, and what else
+// went wrong on the way.
+func (r *report) around(inc *incident.Incident, m Message, to audience, took string) {
+	add := func(s string) { r.summary = append(r.summary, s) }
 	if s := alarmNow(r.outcome, inc, m.AlarmState); s != "" {
-		r.summary = append(r.summary, s)
+		add(s)
 	}
 	if inc.SlackError != nil {
-		s := "Slack could not be told: "
-		if inc.PageError != nil {
-			s = "Slack could not be told at first: "
+		key := "slack.failed"
+		if inc.PageError != nil || to == toSlack {
+			key = "slack.failed-first"
 		}
-		r.summary = append(r.summary, s+sentence(reasonOf(inc.SlackError)))
+		add(say(key, "error", sentence(reasonOf(inc.SlackError))))
 	}
 	if inc.CloseError != nil {
-		r.summary = append(r.summary, "The incident could not be closed in its table: "+sentence(reasonOf(inc.CloseError))+" Its lease is left to the instance's next alarm, or runs out by itself.")
+		add(say("close.failed", "error", sentence(reasonOf(inc.CloseError))))
+	}
+	told := to == toSlack && inc.Told != nil && inc.Told.Page != nil
+	if told && m.Kind == KindIncident {
+		add(pagedSentence(inc))
 	}
 	if inc.PageError != nil {
-		r.summary = slices.Insert(r.summary, 0, "Nobody was paged, as far as is known: "+sentence(reasonOf(inc.PageError)))
-		r.next = "Tell whoever is on call, and mend the pager. " + r.next
+		why := sentence(reasonOf(inc.PageError))
+		switch {
+		case to == toPager:
+			add(say("page.another-way", "error", why))
+			r.next = say("page.another-way-next", "next", r.next)
+		case told:
+			add(say("page.another-way-told", "error", why))
+			r.next = say("page.another-way-next", "next", r.next)
+		default:
+			r.summary = slices.Insert(r.summary, 0, say("page.failed", "error", why))
+			r.next = say("page.failed-next", "next", r.next)
+		}
 	}
 	switch {
 	case inc.Dry:
-		r.headline = DryLabel + r.headline
-		r.summary = slices.Insert(r.summary, 0, "This is a dry run: no reboot is meant, and nobody is told.")
+		r.summary = slices.Insert(r.summary, 0, say("dry.all"))
 	case onlyDry(inc):
 		r.dryTag = "dry-run"
-		r.headline = DryLabel + r.headline
-		r.summary = slices.Insert(r.summary, 0, "This message is real. Only reboots of this instance are a dry run, by its setting reboot.dry_run.")
+		r.summary = slices.Insert(r.summary, 0, say("dry.reboots"))
 	}
-	took := tookSince(inc.Execution.StartedAt, m.Now)
 	if took != "" {
-		r.summary = append(r.summary, "It took "+took+" from the start of the execution to this message.")
+		add(say("took", "took", took))
 	}
-	r.looks = looksOf(inc.Findings)
-	r.facts = present([]fact{
-		{"Instance", r.instance},
-		{"Named by the alarm", r.named},
-		{"Region", r.region},
-		{"Account", r.account},
-		{"Deployment", r.deployment},
-		{"Alarm", truncate(r.alarmName, 255)},
-		{"Rang at", clock(rang.At)},
-		{"Event sent at", eventTime(inc)},
-		{"Alarm reason", truncate(oneLine(rang.Reason), limitReason)},
-		{"Execution", truncate(oneLine(orElse(inc.Execution.Name, inc.Execution.ID)), 200)},
-		{recordLabel(inc), r.record},
+}
+
+// pagedSentence says through which pager a page was sent.
+func pagedSentence(inc *incident.Incident) string {
+	at := clock(*inc.Told.Page)
+	if inc.Alert != nil {
+		if name := pagerName(inc.Alert.Pager); name != "" {
+			return say("paged.told", "time", at, "pager", name)
+		}
+	}
+	return say("paged.told-somehow", "time", at)
+}
+
+// pagerName is a pager's name for people; "" for one that is not known.
+func pagerName(name string) string {
+	switch name {
+	case NameOpsGenie, NameJSM, NameSNS:
+		return say("pager." + name)
+	}
+	return ""
+}
+
+// again makes the headline that of a further incident, or of one that gets an alert
+// of its own.
+func (r *report) again(m Message, inc *incident.Incident) {
+	if by := truncate(oneLine(m.ReplacedBy), limitAlias); by != "" {
+		r.summary = slices.Insert(r.summary, 0, say("replaced.by", "alias", by))
+		r.wrap(func(s string) string { return say("headline.replaced", "headline", s) })
+		return
+	}
+	if m.Kind != KindRepeat {
+		return
+	}
+	r.wrap(func(s string) string {
+		if inc.Alert == nil || inc.Alert.Repeats <= 0 {
+			return say("headline.again", "headline", s)
+		}
+		return say("headline.again-counted", "headline", s, "n", fmt.Sprint(inc.Alert.Repeats+1))
 	})
-	r.details = r.detailsFor(inc, m.AlarmState, failed, why, took)
-	return r
+}
+
+// label marks what is no usual message.
+func (r *report) label(inc *incident.Incident) {
+	switch {
+	case r.outcome == tested:
+		r.wrap(func(s string) string { return TestLabel + s })
+	case inc.Dry, onlyDry(inc):
+		r.wrap(func(s string) string { return DryLabel + s })
+	}
+}
+
+// wrap puts something around every form of the headline.
+func (r *report) wrap(around func(string) string) {
+	r.headline = around(r.headline)
+	for i, s := range r.shorter {
+		r.shorter[i] = around(s)
+	}
+}
+
+// AlertOutcome is how bad it is what a message is about: incident.AlertDown when a
+// check has failed and none has shown since that the instance is well, whether it
+// was rebooted or not; incident.AlertUnknown when nothing is known to be wrong with
+// the instance: the checks or the event could not tell, or it came back.
+func AlertOutcome(m Message) string {
+	if m.Incident == nil {
+		return incident.AlertUnknown
+	}
+	return severityOf(outcomeFor(m.Kind, m.Incident), m.Incident)
+}
+
+func severityOf(o outcome, inc *incident.Incident) string {
+	switch o {
+	case down, refused, braked, notRebooted, rebootUnknown:
+		return incident.AlertDown
+	case unchecked, paused, unclear:
+		if inc.LastFailure() != nil {
+			return incident.AlertDown
+		}
+	}
+	return incident.AlertUnknown
+}
+
+// outcomeFor is the outcome of a message: those of the kinds that are about no
+// incident of their own, else the incident's.
+func outcomeFor(kind Kind, inc *incident.Incident) outcome {
+	switch kind {
+	case KindTest:
+		return tested
+	case KindAllClear:
+		return allClear
+	}
+	return outcomeOf(inc)
 }
 
 // outcomeOf derives the outcome from what the state machine left in the
@@ -249,201 +460,282 @@ func onlyDry(inc *incident.Incident) bool {
 	return !inc.Dry && inc.Settings != nil && inc.Settings.Reboot.DryRun
 }
 
-func (r *report) headlineFor(inc *incident.Incident, failed *checks.Finding) string {
-	who := truncate(r.instance, 40)
-	if r.outcome == noIncident {
-		who = "An event"
-		if r.alarmName != "" {
-			// Cut here, so that the end of the headline, the outcome, stays.
-			who = "Alarm " + truncate(r.alarmName, limitName)
+// headlines returns the headline in full, then in shorter forms.
+func (r *report) headlines(inc *incident.Incident, failed *checks.Finding, to audience) []string {
+	id := truncate(r.instance, 40)
+	var subjects []string
+	switch {
+	case r.outcome == noIncident && r.alarmName != "":
+		// Cut here, so that the end of the headline, the outcome, stays.
+		subjects = []string{say("who.alarm", "alarm", truncate(r.alarmName, limitName))}
+	case r.outcome == noIncident:
+		subjects = []string{say("who.event")}
+	default:
+		for _, most := range []int{limitTagName, limitTagName / 2} {
+			if r.name != "" {
+				subjects = append(subjects, say("who.named", "instance", id, "name", truncate(r.name, most)))
+			}
+		}
+		subjects = append(subjects, say("who.instance", "instance", id))
+	}
+	bare := subjects[len(subjects)-1]
+	if region := truncate(r.region, 24); region != "" {
+		for i, subject := range subjects {
+			subjects[i] = say("who.in", "who", subject, "region", region)
 		}
 	}
-	if r.region != "" {
-		who += " in " + truncate(r.region, 24)
+	forms := make([]string, 0, len(subjects)+1)
+	for _, who := range append(subjects, bare) {
+		s := r.headlineFor(inc, failed, who, to)
+		if inc.PageError != nil && to == toSlack && (inc.Told == nil || inc.Told.Page == nil) {
+			s = say("headline.pager-failed", "headline", s)
+		}
+		forms = append(forms, s)
 	}
+	return forms
+}
+
+func (r *report) headlineFor(inc *incident.Incident, failed *checks.Finding, who string, to audience) string {
 	after := ""
 	if inc.Reboot != nil {
 		switch inc.Reboot.Outcome {
 		case incident.RebootRequested:
-			after = " after a reboot"
+			after = say("after.requested")
 		case incident.RebootSuppressed:
-			after = " after a suppressed reboot"
+			after = say("after.suppressed")
 		default:
-			after = " after a reboot of unknown outcome"
+			after = say("after.unknown")
 		}
 	}
-	var s string
+	check := say("check.any")
+	if failed != nil {
+		check = say("check.named", "check", checkName(failed.Check))
+	}
+	region := truncate(r.region, 24)
 	switch r.outcome {
 	case recovered:
-		s = who + ": recovered" + after
-		if inc.SlackError != nil && inc.PageError == nil {
-			s += ", but Slack could not be told"
+		if inc.SlackError != nil && inc.PageError == nil && to == toPager {
+			return say("headline.recovered-untold", "who", who, "after", after)
 		}
+		return say("headline.recovered", "who", who, "after", after)
 	case down:
-		s = who + " is down" + after
+		return say("headline.down", "who", who, "after", after)
 	case unchecked:
-		s = who + " could not be checked" + after
+		return say("headline.unchecked", "who", who, "after", after)
 	case paused:
 		switch {
 		case rebootWasDue(inc):
-			s = who + failedCheck(failed) + " while paused"
+			return say("headline.paused-failed", "who", who, "check", check)
 		case inc.Error != nil:
-			s = who + " could not be checked while paused"
-		default:
-			s = who + " is paused"
+			return say("headline.paused-unchecked", "who", who)
 		}
+		return say("headline.paused", "who", who)
 	case refused:
-		s = who + failedCheck(failed) + " and was not rebooted: " + r.whyShort(inc)
+		return say("headline.refused", "who", who, "check", check, "why", r.whyShort(inc))
 	case braked:
-		if !r.fleet {
-			s = who + failedCheck(failed) + " and was not rebooted: the brake is on"
-			if brakeNever(inc) {
-				s = strings.TrimSuffix(s, "on") + "set to 0"
-			}
-			break
-		}
-		s = "The brake is on"
-		if r.region != "" {
-			s += " in " + truncate(r.region, 24)
+		switch {
+		case brakeNever(inc):
+			return say("headline.brake-never", "who", who, "check", check)
+		case !r.fleet:
+			return say("headline.brake-alone", "who", who, "check", check)
 		}
 		// The numbers, and not once more that it is on.
-		numbers := strings.TrimPrefix(refusalText(inc), "the region's brake is on: ")
-		s += ", " + truncate(r.instance, 40) + " not rebooted: " + truncate(numbers, limitNumbers)
+		numbers := truncate(strings.TrimPrefix(refusalText(inc), "the region's brake is on: "), limitNumbers)
+		if region == "" {
+			return say("headline.brake-somewhere", "instance", truncate(r.instance, 40), "numbers", numbers)
+		}
+		return say("headline.brake", "region", region, "instance", truncate(r.instance, 40), "numbers", numbers)
 	case notRebooted:
-		s = who + failedCheck(failed) + " and could not be rebooted"
+		return say("headline.not-rebooted", "who", who, "check", check)
 	case rebootUnknown:
-		s = who + failedCheck(failed) + "; whether it was rebooted is unknown"
+		return say("headline.reboot-unknown", "who", who, "check", check)
 	case noIncident:
-		s = who + " could not be handled"
-	case unclear:
-		s = who + ": the outcome of an incident is unclear"
+		return say("headline.no-incident", "who", who)
+	case allClear:
+		return say("headline.all-clear", "who", who)
+	case tested:
+		if region == "" {
+			return say("headline.test-somewhere")
+		}
+		return say("headline.test", "region", region)
 	}
-	if inc.PageError != nil {
-		s = "Pager failed: " + s
-	}
-	return s
+	return say("headline.unclear", "who", who)
 }
 
 func (r *report) summaryFor(inc *incident.Incident, failed *checks.Finding, why string, seen eventView) []string {
 	var lines []string
-	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	add := func(s string) { lines = append(lines, s) }
+	couldNotTell := func() {
+		if next := dueCheck(inc); next != "" {
+			add(say("check.could-not-tell", "check", next, "error", sentence(why)))
+		} else {
+			add(say("step.ended", "error", sentence(why)))
+		}
+	}
 	switch r.outcome {
 	case recovered:
 		if inc.Recovery != nil && inc.Recovery.Since != nil && !inc.Recovery.Since.IsZero() {
-			say("Reachable since %s.", clock(*inc.Recovery.Since))
+			add(say("recovered.since", "time", clock(*inc.Recovery.Since)))
 		} else {
-			say("The last check passed.")
+			add(say("recovered.passed"))
 		}
 	case down:
-		if failed != nil && failed.Run > 1 {
-			at := ""
-			if !failed.At.IsZero() {
-				at = " at " + clock(failed.At)
-			}
-			say("The %s check still failed in run %d%s: %s", checkName(failed.Check), failed.Run, at, sentence(reasonText(*failed)))
-		} else {
-			say("The last check failed.")
+		switch {
+		case failed == nil || failed.Run < 2:
+			add(say("down.unsaid"))
+		case failed.At.IsZero():
+			add(say("down.failed-sometime", "check", checkName(failed.Check), "run", fmt.Sprint(failed.Run), "reason", sentence(reasonText(*failed))))
+		default:
+			add(say("down.failed", "check", checkName(failed.Check), "run", fmt.Sprint(failed.Run), "time", clock(failed.At), "reason", sentence(reasonText(*failed))))
 		}
 		if !inc.Reboot.WindowClosesAt.IsZero() && inc.Reboot.Outcome != incident.RebootSuppressed {
-			say("The boot window closed at %s.", clock(inc.Reboot.WindowClosesAt))
+			add(say("down.window", "time", clock(inc.Reboot.WindowClosesAt)))
 		}
 	case unchecked:
-		if next := dueCheck(inc); next != "" {
-			say("The %s check could not tell: %s", next, sentence(why))
-		} else {
-			say("A step ended with an error: %s", sentence(why))
-		}
-		say("Whether the instance is reachable is not known.")
+		couldNotTell()
+		add(say("reachable.unknown"))
 	case paused:
 		if rebootWasDue(inc) {
-			say("%s", failure(failed))
+			add(failure(failed))
 		}
-		switch next := dueCheck(inc); {
-		case inc.Error == nil:
-		case next != "":
-			say("The %s check could not tell: %s", next, sentence(why))
-		default:
-			say("A step ended with an error: %s", sentence(why))
+		if inc.Error != nil {
+			couldNotTell()
 		}
 		if !rebootWasDue(inc) {
-			say("Whether the instance is reachable is not known.")
+			add(say("reachable.unknown"))
 		}
-		say("%s", r.pauseSentence(inc.Paused))
+		add(r.pauseSentence(inc.Paused))
 		done := rebootSentence(inc)
 		if inc.Told == nil || inc.Told.Page == nil {
-			done += " Nobody was paged: the pause asks for that."
+			done += " " + say("paused.nobody-paged")
 		}
 		return append(lines, done)
 	case refused, braked:
 		if failed != nil {
-			say("%s", failure(failed))
+			add(failure(failed))
 		}
-		say("A reboot was due and was refused (%s): %s", orElse(r.guard, "no guard is named"), sentence(refusalText(inc)))
+		add(say("refused.reason", "guard", orElse(r.guard, say("refused.no-guard")), "reason", sentence(refusalText(inc))))
 		if inc.Error != nil {
-			say("A step ended with an error as well: %s", sentence(why))
+			add(say("step.ended-too", "error", sentence(why)))
 		}
 	case notRebooted:
-		say("%s", failure(failed))
-		say("The reboot was not possible: %s", sentence(why))
+		add(failure(failed))
+		add(say("not-rebooted.error", "error", sentence(why)))
 	case rebootUnknown:
-		say("%s", failure(failed))
-		say("The step that reboots ended with an error: %s", sentence(why))
+		add(failure(failed))
+		add(say("reboot-unknown.error", "error", sentence(why)))
 	case noIncident:
 		if couldNotOpen(inc, seen) {
-			say("The incident could not be opened: %s", sentence(why))
+			add(say("no-incident.open", "error", sentence(why)))
 		} else {
-			say("The event that started the execution could not be turned into an incident: %s", sentence(why))
+			add(say("no-incident.event", "error", sentence(why)))
 		}
 		if seen.problem != "" {
-			say("%s", seen.problem)
+			add(seen.problem)
 		}
-		say("No check ran.")
+		add(say("no-incident.no-check"))
 	case unclear:
-		say("The execution asked for this message and left neither an error nor a failed check after a reboot.")
+		add(say("unclear.left"))
 	}
 	return append(lines, rebootSentence(inc))
 }
 
+// clearSummary says what was seen before an all-clear: two looks in a row that
+// passed, the second of which is the last one.
+func (r *report) clearSummary(inc *incident.Incident, m Message) []string {
+	var lines []string
+	add := func(s string) { lines = append(lines, s) }
+	first, second := "", clock(inc.LookedAt)
+	if inc.Recovery != nil && inc.Recovery.Since != nil {
+		first = clock(*inc.Recovery.Since)
+	}
+	switch {
+	case first != "" && second != "":
+		add(say("all-clear.twice", "first", first, "second", second))
+	case second != "":
+		add(say("all-clear.twice-untimed", "second", second))
+	default:
+		add(say("all-clear.looks"))
+	}
+	looked, skipped := lastLook(inc.Findings)
+	if len(looked) > 0 {
+		add(say("all-clear.checked", "checks", strings.Join(looked, ", ")))
+	}
+	if len(skipped) > 0 {
+		add(say("all-clear.skipped", "checks", strings.Join(skipped, ", ")))
+	}
+	if s := alarmNow(r.outcome, inc, m.AlarmState); s != "" {
+		add(s)
+	}
+	if inc.Alert != nil && !inc.Alert.OpenedAt.IsZero() {
+		if age := tookSince(inc.Alert.OpenedAt, m.Now); age != "" {
+			add(say("all-clear.opened", "time", clock(inc.Alert.OpenedAt), "age", age))
+		}
+	}
+	if inc.Alert != nil && inc.Alert.Repeats == 1 {
+		add(say("all-clear.repeats-one"))
+	} else if inc.Alert != nil && inc.Alert.Repeats > 1 {
+		add(say("all-clear.repeats", "n", fmt.Sprint(inc.Alert.Repeats)))
+	}
+	if inc.Watch != nil && inc.Watch.Ended == incident.WatchCleared && (inc.Alert == nil || inc.Alert.Pager != NameSNS) {
+		add(say("all-clear.closed"))
+	}
+	return lines
+}
+
+// lastLook returns the checks that the all-clear's newest look made, and those that
+// the settings turn off.
+func lastLook(findings []checks.Finding) (looked, skipped []string) {
+	for i, f := range findings {
+		if f.Run != incident.RunAllClear || slices.ContainsFunc(findings[i+1:], func(later checks.Finding) bool {
+			return later.Run == f.Run && later.Check == f.Check
+		}) {
+			continue
+		}
+		if f.Skipped {
+			skipped = append(skipped, checkName(f.Check))
+		} else if f.Passed {
+			looked = append(looked, checkName(f.Check))
+		}
+	}
+	return looked, skipped
+}
+
 func rebootSentence(inc *incident.Incident) string {
 	reboot := inc.Reboot
-	if reboot == nil && maybeRebooted(inc) {
-		return "It is unknown whether a reboot was made: the step that makes it did not come to its end."
-	}
-	if reboot == nil && inc.RebootError != nil {
-		return "No reboot was made, as far as is known: the table that would tell does not answer."
-	}
-	if reboot == nil {
-		return "No reboot was made."
+	switch {
+	case reboot == nil && maybeRebooted(inc):
+		return say("reboot.unknown")
+	case reboot == nil && inc.RebootError != nil:
+		return say("reboot.none-known")
+	case reboot == nil:
+		return say("reboot.none")
 	}
 	at := ""
 	if !reboot.At.IsZero() {
-		at = " at " + clock(reboot.At)
+		at = say("at", "time", clock(reboot.At))
 	}
 	switch reboot.Outcome {
 	case incident.RebootRequested:
-		s := "A reboot was requested" + at
 		if why := truncate(oneLine(reboot.Reason), limitReason); why != "" {
-			return s + ", because: " + sentence(why)
+			return say("reboot.requested", "at", at, "reason", sentence(why))
 		}
-		return s + "."
+		return say("reboot.requested-unexplained", "at", at)
 	case incident.RebootSuppressed:
 		if onlyDry(inc) {
-			return "No reboot was made: one was suppressed" + at + ", which EC2 would have made."
+			return say("reboot.suppressed-by-setting", "at", at)
 		}
-		return "A reboot was suppressed" + at + "; EC2 would have made it."
+		return say("reboot.suppressed", "at", at)
 	case incident.RebootUnknown:
-		// It was reserved, and may not have come to the call.
-		return "A reboot was begun" + at + "; its outcome is unknown, since the answer got lost" + lostHow(inc.RebootError) + "."
+		// It was reserved, and may not have come to the call. How says what became of
+		// the step, where that is known.
+		how := ""
+		if inc.RebootError != nil {
+			how = say("reboot.how", "error", strings.TrimSuffix(sentence(reasonOf(inc.RebootError)), "."))
+		}
+		return say("reboot.lost", "at", at, "how", how)
 	}
-	return "A reboot is recorded" + at + "; its outcome is unknown."
-}
-
-// lostHow says what became of the step that was to reboot, where that is known.
-func lostHow(e *incident.Error) string {
-	if e == nil {
-		return ""
-	}
-	return " (" + strings.TrimSuffix(sentence(reasonOf(e)), ".") + ")"
+	return say("reboot.recorded", "at", at)
 }
 
 // watchesCPU says whether the alarm that rang may be spoken of as the CPU's:
@@ -452,17 +744,30 @@ func watchesCPU(inc *incident.Incident) bool {
 	return inc.Alarm != nil && inc.Alarm.Metric == "CPUUtilization"
 }
 
+// alarmValue is the newest datapoint of the alarm that rang, with its unit where
+// that is known.
+func alarmValue(a *incident.Alarm) string {
+	if a.Value == nil {
+		return ""
+	}
+	value := strconv.FormatFloat(*a.Value, 'g', 6, 64)
+	if a.Metric == "CPUUtilization" {
+		return say("value.percent", "value", value)
+	}
+	return value
+}
+
 func alarmNow(o outcome, inc *incident.Incident, state string) string {
 	switch state {
 	case "OK":
 		if o == recovered && watchesCPU(inc) {
-			return "The CPU is back to normal: its alarm is OK."
+			return say("alarm.cpu-ok")
 		}
-		return "The alarm is OK by now."
+		return say("alarm.ok")
 	case "ALARM":
-		return "The alarm is still in ALARM."
+		return say("alarm.on")
 	case "INSUFFICIENT_DATA":
-		return "The alarm has too little data to tell."
+		return say("alarm.no-data")
 	}
 	return ""
 }
@@ -471,56 +776,66 @@ func alarmNow(o outcome, inc *incident.Incident, state string) string {
 func (r *report) nextFor(inc *incident.Incident, state string) string {
 	switch r.outcome {
 	case recovered:
-		watched, used := "what the alarm watches", "made the alarm ring"
+		watched, used := say("watched.any"), say("used.any")
 		if watchesCPU(inc) {
-			watched, used = "what uses the CPU", "used the CPU"
+			watched, used = say("watched.cpu"), say("used.cpu")
 		}
 		if state == "ALARM" {
-			return "Look at " + watched + ": the alarm has not ended."
+			return say("next.recovered-alarm-on", "watched", watched)
 		}
-		return "Find out what " + used + ": read the instance's logs and metrics from before the reboot."
+		return say("next.recovered", "used", used)
 	case down:
 		if onlyDry(inc) && inc.Reboot.Outcome == incident.RebootSuppressed {
-			return "Look at the instance and reboot it yourself if that is right: its setting reboot.dry_run leaves that to people."
+			return say("next.down-dry")
 		}
-		return "Read the instance's system log and status checks in the console. Stopping and starting it moves it to other hardware, and changes a public IPv4 address that is not an Elastic IP."
+		return say("next.down")
 	case paused:
-		return "Nothing, if the work behind the pause explains it; else look at the instance now. When the work is done, end the pause: " + r.resume(inc.Paused.Scope) + "."
+		return say("next.paused", "command", r.resume(inc.Paused.Scope))
 	case refused:
 		return r.nextRefused(inc)
 	case braked:
-		if brakeNever(inc) {
-			return "Look at the instance and reboot it yourself if that is right: a brake of 0 leaves that to people."
+		switch {
+		case brakeNever(inc):
+			return say("next.brake-never")
+		case r.fleet:
+			return say("next.brake", "command", r.incidents(false))
 		}
-		further := "All that it holds back"
-		if r.fleet {
-			further = "Further instances come as notes on the brake's alert; all"
-		}
-		return "Look at the instance yourself, and find out first what these instances have in common: a network fault or a bad deployment looks like this, and reboots cure neither. " + further + " are in: " + r.incidents(false) + "."
+		return say("next.brake-alone", "command", r.incidents(false))
 	case notRebooted:
-		return "Look at the instance and reboot it yourself if that is right; the error says what kept us from it."
+		return say("next.not-rebooted")
 	case rebootUnknown:
-		return "Look whether the instance has rebooted (the system log in the console, or its uptime) before you reboot it yourself."
+		return say("next.reboot-unknown")
 	case noIncident:
-		return nextWithout(inc)
+		switch errorName(inc.Error) {
+		case "Denied":
+			return say("next.no-incident.Denied")
+		case "Unavailable":
+			return say("next.no-incident.Unavailable")
+		case "", "InvalidInput", "Internal":
+			return say("next.no-incident.InvalidInput")
+		}
+		return say("next.no-incident")
 	case unclear:
-		return "Look at the instance yourself, and at the execution for what happened."
+		return say("next.unclear")
+	case allClear:
+		return say("next.all-clear", "command", r.incidents(true))
+	case tested:
+		return say("next.test")
 	}
-	look := "Look at the instance yourself"
 	switch errorName(inc.Error) {
 	case "InvalidInput":
-		return look + ", then correct what the error names: a setting, or the instance's state."
+		return say("next.unchecked.InvalidInput")
 	case "Denied":
-		return look + ", then give the function the permission that the error names."
+		return say("next.unchecked.Denied")
 	case "Internal":
-		return look + ". This is a fault of the function: its log says more."
+		return say("next.unchecked.Internal")
 	}
-	return look + "; the execution shows which step gave up."
+	return say("next.unchecked")
 }
 
 // detailsFor are the alert's details. What matters comes first: what does not
 // fit is left out from the end.
-func (r *report) detailsFor(inc *incident.Incident, state string, failed *checks.Finding, why, took string) []fact {
+func (r *report) detailsFor(inc *incident.Incident, m Message, failed *checks.Finding, why, took string) []fact {
 	run := ""
 	if inc.Run > 0 {
 		run = fmt.Sprint(inc.Run)
@@ -536,6 +851,9 @@ func (r *report) detailsFor(inc *incident.Incident, state string, failed *checks
 	if inc.Reboot != nil {
 		reboot = orElse(oneLine(inc.Reboot.Outcome), reboot)
 	}
+	if r.outcome == tested || r.outcome == allClear {
+		reboot = ""
+	}
 	whyRefused, pausedUntil, pausedBy := "", "", ""
 	if inc.Refusal != nil {
 		whyRefused = refusalText(inc)
@@ -548,6 +866,7 @@ func (r *report) detailsFor(inc *incident.Incident, state string, failed *checks
 	}
 	d := []fact{
 		{"instanceId", r.instance},
+		{"name", r.name},
 		{"region", r.region},
 		{"accountId", r.account},
 		{"deployment", r.deployment},
@@ -565,16 +884,25 @@ func (r *report) detailsFor(inc *incident.Incident, state string, failed *checks
 		{"namedInstances", r.named},
 		{"alarm", r.alarmName},
 		{"alarmArn", r.alarmARN},
-		{"alarmState", oneLine(state)},
+		{"alarmState", oneLine(m.AlarmState)},
+		{"alarmValue", alarmNumber(inc.Alarm)},
 		{"execution", r.execution},
 		{"took", took},
 		{"slackError", errorName(inc.SlackError)},
 		{"record", r.record},
 	}
 	for _, l := range r.links {
-		d = append(d, fact{strings.ToLower(l.label) + "Url", l.url})
+		d = append(d, fact{l.name + "Url", l.url})
 	}
 	return present(d)
+}
+
+// alarmNumber is the alarm's value for machines.
+func alarmNumber(a *incident.Alarm) string {
+	if a == nil || a.Value == nil {
+		return ""
+	}
+	return strconv.FormatFloat(*a.Value, 'g', -1, 64)
 }
 
 func present(facts []fact) []fact {
@@ -597,11 +925,11 @@ func dueCheck(inc *incident.Incident) string {
 }
 
 func checkName(check string) string {
-	return orElse(checks.Title(check), orElse(truncate(oneLine(check), 20), "unnamed"))
+	return orElse(checks.Title(check), orElse(truncate(oneLine(check), 20), say("look.unnamed")))
 }
 
 func reasonText(f checks.Finding) string {
-	return orElse(truncate(oneLine(f.Reason), limitReason), "no reason given")
+	return orElse(truncate(oneLine(f.Reason), limitReason), say("error.unsaid"))
 }
 
 // looksOf is a line a finding. Of very many, the first and the last are kept.
@@ -611,7 +939,7 @@ func looksOf(findings []checks.Finding) []string {
 	for i, f := range findings {
 		if skip > 0 && i >= 4 && i < 4+skip {
 			if i == 4 {
-				lines = append(lines, fmt.Sprintf("… %d more …", skip))
+				lines = append(lines, say("look.more", "n", fmt.Sprint(skip)))
 			}
 			continue
 		}
@@ -621,54 +949,52 @@ func looksOf(findings []checks.Finding) []string {
 }
 
 func look(f checks.Finding) string {
-	state := "failed"
+	run, check := fmt.Sprint(f.Run), checkName(f.Check)
+	var s string
 	reason := oneLine(f.Reason)
 	switch {
 	case f.Skipped:
-		state = "skipped"
+		s = say("look.skipped", "run", run, "check", check)
 		reason = strings.TrimPrefix(reason, "skipped: ")
 	case f.Passed:
-		state = "passed"
+		s = say("look.passed", "run", run, "check", check)
+	default:
+		s = say("look.failed", "run", run, "check", check)
 	}
-	s := fmt.Sprintf("run %d, %s: %s", f.Run, checkName(f.Check), state)
 	if reason = truncate(reason, limitReason/2); reason != "" {
-		s += ": " + reason
+		s = say("look.why", "look", s, "reason", reason)
 	}
 	var notes []string
-	if f.Attempts > 0 {
-		notes = append(notes, count(f.Attempts, "attempt"))
+	switch {
+	case f.Attempts == 1:
+		notes = append(notes, say("note.attempt"))
+	case f.Attempts > 1:
+		notes = append(notes, say("note.attempts", "n", fmt.Sprint(f.Attempts)))
 	}
 	if f.ElapsedMs > 0 {
 		notes = append(notes, short(time.Duration(f.ElapsedMs)*time.Millisecond))
 	}
 	if f.Looks > 1 {
-		n := count(f.Looks, "look")
+		n := fmt.Sprint(f.Looks)
 		if f.Since != nil && !f.Since.IsZero() {
-			n += " since " + clock(*f.Since)
+			notes = append(notes, say("note.looks-since", "n", n, "time", clock(*f.Since)))
+		} else {
+			notes = append(notes, say("note.looks", "n", n))
 		}
-		notes = append(notes, n)
 	}
 	if !f.At.IsZero() {
-		notes = append(notes, "at "+f.At.UTC().Format("15:04:05"))
+		notes = append(notes, say("at", "time", timeOfDay(f.At)))
 	}
-	if len(notes) > 0 {
-		s += " (" + strings.Join(notes, ", ") + ")"
-	}
-	return s
+	return say("look.notes", "look", s, "notes", strings.Join(notes, ", "))
 }
 
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
+func timeOfDay(t time.Time) string { return t.UTC().Format("15:04:05") }
 
 // reasonOf is what an error says: its name and its cause in words. A function's
 // error has a JSON object as its cause; others have plain text or none.
 func reasonOf(e *incident.Error) string {
 	if e == nil {
-		return "no reason given"
+		return say("error.unsaid")
 	}
 	name, cause := errorName(e), strings.TrimSpace(e.Cause)
 	var function struct {
@@ -683,9 +1009,9 @@ func reasonOf(e *incident.Error) string {
 	if cause == "" {
 		switch name {
 		case "States.Timeout", "Sandbox.Timedout":
-			cause = "the step ran out of time"
+			cause = say("error.timeout")
 		default:
-			cause = "no reason given"
+			cause = say("error.unsaid")
 		}
 	}
 	if name == "" {
@@ -747,7 +1073,7 @@ func viewEvent(raw json.RawMessage) eventView {
 	var v eventView
 	event := object(raw)
 	if event == nil {
-		v.problem = "The event is not a JSON object."
+		v.problem = say("no-incident.no-object")
 		return v
 	}
 	if region := text(event["region"]); regionName.MatchString(region) {
@@ -774,7 +1100,7 @@ func viewEvent(raw json.RawMessage) eventView {
 	}
 	v.instances = strings.Join(ids, ", ")
 	if v.alarmName == "" && v.alarmARN == "" {
-		v.problem = "The event names no alarm."
+		v.problem = say("no-incident.no-alarm")
 	}
 	return v
 }
@@ -803,61 +1129,32 @@ func text(raw json.RawMessage) string {
 	return oneLine(s)
 }
 
-// plain renders the report as plain text of at most limit runes.
-func (r *report) plain(limit int) string {
-	lines := slices.Clone(r.summary)
-	lines = append(lines, "Next: "+r.next, "")
-	for _, f := range r.facts {
-		lines = append(lines, f.label+": "+f.value)
+// values are what the channels' forms may name, a line at a time passed through
+// clean. fact and page are a fact and a link as the channel shows them.
+func (r *report) values(words wordlist, clean func(string) string) []string {
+	each := func(lines []string) string {
+		cleaned := make([]string, len(lines))
+		for i, line := range lines {
+			cleaned[i] = clean(line)
+		}
+		return strings.Join(cleaned, "\n")
 	}
-	lines = append(lines, "")
-	for _, l := range r.links {
-		lines = append(lines, l.label+" page: "+l.url)
+	facts := make([]string, len(r.facts))
+	for i, f := range r.facts {
+		facts[i] = words.say("fact", "label", f.label, "value", f.value)
 	}
-	if len(r.looks) > 0 {
-		lines = append(lines, "", "Checks:")
-		lines = append(lines, r.looks...)
+	pages := make([]string, len(r.links))
+	for i, l := range r.links {
+		pages[i] = words.say("page", "label", l.label(), "url", l.url)
 	}
-	return strings.TrimSpace(join(lines, limit))
+	return []string{
+		"summary", each(r.summary), "next", clean(r.next), "facts", each(facts), "pages", each(pages), "looks", each(r.looks),
+	}
 }
 
-// slack renders the report in Slack's mrkdwn: the text that notifications
-// show, and the sections of the message.
-func (r *report) slack() (fallback string, sections []string) {
-	const line = limitReason + 300 // of one line, escaped
-	head := []string{"*" + escapeSlack(r.headline, 300) + "*"}
-	for _, s := range r.summary {
-		head = append(head, escapeSlack(s, line))
-	}
-	facts := make([]string, 0, len(r.facts))
-	for _, f := range r.facts {
-		facts = append(facts, f.label+": "+escapeSlack(f.value, line))
-	}
-	var looks []string
-	if len(r.looks) > 0 {
-		looks = append(looks, "*Checks*")
-		for _, l := range r.looks {
-			looks = append(looks, escapeSlack(l, line/2))
-		}
-	}
-	tail := []string{"*Next:* " + escapeSlack(r.next, line)}
-	var links []string
-	for _, l := range r.links {
-		// Escaping can lengthen a link; cut, it would lead elsewhere.
-		if address := escapeSlack(l.url, line); !strings.HasSuffix(address, ellipsis) {
-			links = append(links, "<"+strings.ReplaceAll(address, "|", "%7C")+"|"+escapeSlack(l.label, 40)+">")
-		}
-	}
-	if len(links) > 0 {
-		tail = append(tail, strings.Join(links, " · "))
-	}
-	parts := [][]string{head, tail, facts, looks}
-	var all []string
-	for _, part := range parts {
-		if section := join(part, limitSlackSection); section != "" {
-			sections = append(sections, section)
-		}
-		all = append(all, part...)
-	}
-	return join(all, limitSlackText), sections
+// plain renders a form of a channel as plain text of at most limit runes, with the
+// headline in at most headLimit.
+func (r *report) plain(words wordlist, key string, headLimit, limit int) string {
+	as := func(s string) string { return s }
+	return strings.TrimSpace(join(words.lay(key, append(r.values(words, as), "headline", r.head(headLimit))...), limit))
 }

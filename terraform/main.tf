@@ -14,10 +14,15 @@ module "settings" {
   regions                   = var.regions
   defaults                  = var.defaults
   slack                     = var.slack
+  pagers                    = var.pagers
   opsgenie                  = var.opsgenie
+  jsm                       = var.jsm
+  sns                       = var.sns
   function                  = var.function
   brake                     = var.brake
   sweep                     = var.sweep
+  all_clear                 = var.all_clear
+  subscribers               = var.subscribers
   execution_timeout_seconds = var.execution_timeout_seconds
 }
 

@@ -68,13 +68,44 @@ defaults = {
 
 slack = {
   channel_id = "C0123456789" # the id, not the name
+  # pages    = false         # a page is told in Slack too, unless this says no
 }
 
+# Who wakes people, in order: the next one is asked when the one before does not
+# take a page. OpsGenie's API ends on 2027-04-05; Jira Service Management goes on.
+pagers = ["opsgenie", "sns"]
+
 opsgenie = {
-  endpoint = "eu" # us, eu, jsm (Jira Service Management), or an https address
-  priority = "P2"
-  # team_id = "4513b7ea-3b91-438f-b7e4-e3e54af9147c"
+  endpoint         = "eu" # us, eu, or an https address
+  priority         = "P2" # the instance is down, or was not rebooted
+  priority_unknown = "P3" # nobody could tell whether it is down
+  # responders = [                            # else the integration's own team
+  #   { type = "team", name = "operations" }, # team, user, escalation, schedule
+  #   { type = "user", username = "oncall@example.com" },
+  # ]
+  # tags    = ["web"]           # beside firstline's own
+  # details = { runbook = "https://wiki.example.com/web" }
+  # entity  = "web"             # instead of the instance
+  # source  = "operations"      # instead of the deployment's name
 }
+
+# Jira Service Management: "jsm" in pagers, its key in TF_VAR_jsm_api_key, and the
+# same settings as OpsGenie's.
+#
+# jsm = { priority = "P2" }
+
+# The pager of last resort. Without a topic_arn it is the topic that subscribers
+# hear. A topic may be of any region and account; one of another account, or with
+# a customer key, needs a policy there that admits the function's role
+# (firstline-responder-REGION): sns:Publish on the topic, kms:Decrypt and
+# kms:GenerateDataKey* on the key.
+#
+# sns = { topic_arn = "arn:aws:sns:eu-west-1:123456789012:oncall" }
+
+# After a page it is looked every so often whether the instance is well again; when
+# all checks have passed twice in a row, its alert is closed. for_minutes = 0: only
+# when its alarm returns to OK.
+all_clear = { every_minutes = 5, for_minutes = 120 }
 
 # The most reboots of a region, at once and in an hour: beyond it somebody is
 # paged instead, since many at once are rarely the machines' fault. 0 is never.
@@ -87,7 +118,7 @@ sweep = { every_minutes = 5 }
 # queue, ...). Nobody must be said: subscribers = []
 subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
 
-# Raise it, with both TF_VAR_... set, to write new secrets.
+# Raise it, with the TF_VAR_... of Slack and of every pager set, to write new secrets.
 secrets_version = 1
 
 # function = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info" }

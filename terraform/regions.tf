@@ -49,14 +49,16 @@ module "ap-northeast-1" {
   name                      = var.name
   settings                  = local.deployment.regions["ap-northeast-1"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -83,14 +85,16 @@ module "ap-northeast-2" {
   name                      = var.name
   settings                  = local.deployment.regions["ap-northeast-2"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -117,14 +121,16 @@ module "ap-northeast-3" {
   name                      = var.name
   settings                  = local.deployment.regions["ap-northeast-3"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -151,14 +157,16 @@ module "ap-south-1" {
   name                      = var.name
   settings                  = local.deployment.regions["ap-south-1"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -185,14 +193,16 @@ module "ap-southeast-1" {
   name                      = var.name
   settings                  = local.deployment.regions["ap-southeast-1"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -219,14 +229,16 @@ module "ap-southeast-2" {
   name                      = var.name
   settings                  = local.deployment.regions["ap-southeast-2"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -253,14 +265,16 @@ module "ca-central-1" {
   name                      = var.name
   settings                  = local.deployment.regions["ca-central-1"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -287,14 +301,16 @@ module "eu-central-1" {
   name                      = var.name
   settings                  = local.deployment.regions["eu-central-1"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -321,14 +337,16 @@ module "eu-north-1" {
   name                      = var.name
   settings                  = local.deployment.regions["eu-north-1"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -355,14 +373,16 @@ module "eu-west-1" {
   name                      = var.name
   settings                  = local.deployment.regions["eu-west-1"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -389,14 +409,16 @@ module "eu-west-2" {
   name                      = var.name
   settings                  = local.deployment.regions["eu-west-2"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -423,14 +445,16 @@ module "eu-west-3" {
   name                      = var.name
   settings                  = local.deployment.regions["eu-west-3"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -457,14 +481,16 @@ module "sa-east-1" {
   name                      = var.name
   settings                  = local.deployment.regions["sa-east-1"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -491,14 +517,16 @@ module "us-east-1" {
   name                      = var.name
   settings                  = local.deployment.regions["us-east-1"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -525,14 +553,16 @@ module "us-east-2" {
   name                      = var.name
   settings                  = local.deployment.regions["us-east-2"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -559,14 +589,16 @@ module "us-west-1" {
   name                      = var.name
   settings                  = local.deployment.regions["us-west-1"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -593,14 +625,16 @@ module "us-west-2" {
   name                      = var.name
   settings                  = local.deployment.regions["us-west-2"]
   slack                     = local.deployment.slack
-  opsgenie                  = local.deployment.opsgenie
+  pagers                    = local.deployment.pagers
   function                  = local.deployment.function
   brake                     = local.deployment.brake
   sweep                     = local.deployment.sweep
+  all_clear                 = local.deployment.all_clear
   execution_timeout_seconds = var.execution_timeout_seconds
   subscribers               = var.subscribers
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 

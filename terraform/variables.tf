@@ -27,12 +27,30 @@ variable "defaults" {
 }
 
 variable "slack" {
-  description = "Where Slack messages go: { channel_id, api_url }; api_url is for another base than Slack's own, such as GovSlack's."
+  description = "Where Slack messages go: { channel_id, api_url, pages }; api_url is for another base than Slack's own, such as GovSlack's; pages = false keeps pages out of Slack."
   type        = any
 }
 
+variable "pagers" {
+  description = "Who wakes people, in order of fallback: one to three of \"opsgenie\" (the default), \"jsm\" (Jira Service Management) and \"sns\" (an SNS topic). Each has a block of its name."
+  type        = any
+  default     = ["opsgenie"]
+}
+
 variable "opsgenie" {
-  description = "Where pages go: { team_id, endpoint, priority }; endpoint is \"us\" (default), \"eu\", \"jsm\" (Jira Service Management) or an https address, priority P1 to P5 (default P3)."
+  description = "OpsGenie: { endpoint, team_id, responders, priority, priority_unknown, tags, details, entity, source }; endpoint is \"us\" (default), \"eu\" or an https address, priorities are P1 to P5 (default P3). priority_unknown is for \"could not tell\"."
+  type        = any
+  default     = {}
+}
+
+variable "jsm" {
+  description = "Jira Service Management: the same as opsgenie; endpoint is an https address other than Atlassian's own."
+  type        = any
+  default     = {}
+}
+
+variable "sns" {
+  description = "The SNS topic of pages: { topic_arn }, of any region and account; without it the deployment's own, which subscribers hear."
   type        = any
   default     = {}
 }
@@ -51,6 +69,12 @@ variable "brake" {
 
 variable "sweep" {
   description = "How often alarms are looked for that stay on without an incident: { every_minutes }, 1 to 60, default 5."
+  type        = any
+  default     = {}
+}
+
+variable "all_clear" {
+  description = "After a page it is looked whether the instance is well again: { every_minutes, for_minutes }, 1 to 60 (default 5) and 0 to 1440 (default 120; 0 is only when the alarm returns to OK)."
   type        = any
   default     = {}
 }
@@ -127,7 +151,7 @@ variable "slack_token" {
 }
 
 variable "opsgenie_api_key" {
-  description = "OpsGenie (or Jira Service Management) API key, as TF_VAR_opsgenie_api_key. Never in the state or a plan. Without it the stored one stays."
+  description = "OpsGenie API key, as TF_VAR_opsgenie_api_key. Never in the state or a plan. Without it the stored one stays."
   type        = string
   default     = null
   ephemeral   = true
@@ -139,8 +163,21 @@ variable "opsgenie_api_key" {
   }
 }
 
+variable "jsm_api_key" {
+  description = "Jira Service Management API key, as TF_VAR_jsm_api_key. Never in the state or a plan. Without it the stored one stays."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+
+  validation {
+    condition     = var.jsm_api_key == null || can(regex("^[!-~]*$", var.jsm_api_key))
+    error_message = "jsm_api_key: holds white space or characters beyond ASCII; give the key alone, without a line break."
+  }
+}
+
 variable "secrets_version" {
-  description = "Raise it, with both secrets at hand, to write them again."
+  description = "Raise it, with the Slack token and the chosen pagers' keys at hand, to write them again."
   type        = number
   default     = 1
 }

@@ -35,7 +35,7 @@ func dryStories() []story {
 		{
 			name: "a dry incident whose URL is refused", dry: true, settings: patience,
 			set: func(s *scene) { _ = s.i.SetHTTP(stage.Refuse) },
-			end: "Paged", suppressed: []string{"reboot", "page"},
+			end: "Paged", suppressed: []string{"reboot", "page", "slack"},
 			says: []string{"would have been rebooted", "is down after a suppressed reboot", "refused"},
 		},
 		{
@@ -57,7 +57,7 @@ func dryStories() []story {
 				_ = s.i.SetHTTP(stage.Refuse)
 				s.breakCalls(localaws.Fault{Service: "ec2", Action: "RebootInstances", Contains: s.i.ID, Status: 403, Code: "UnauthorizedOperation", Message: "You are not authorized to perform this operation."})
 			},
-			end: "Paged", suppressed: []string{"page"},
+			end: "Paged", suppressed: []string{"page", "slack"},
 			says: []string{"Denied", "could not be rebooted", "No reboot was made"},
 		},
 	}
@@ -90,7 +90,7 @@ func (s story) checkDry(t *testing.T, sc *scene, e ending) {
 		t.Errorf("it took %s", e.took)
 	}
 	lines := 0
-	for line := range strings.Lines(sc.AWS.Logs("arn:aws:lambda:" + sc.i.Region + ":" + localaws.AccountID + ":function:firstline-responder")) {
+	for line := range strings.Lines(sc.AWS.Logs(functionARN(sc.name(), sc.i.Region))) {
 		if strings.Contains(line, e.name) {
 			lines++
 			if !strings.Contains(line, `"dry":true`) {
@@ -118,12 +118,12 @@ func dryIncident(t *testing.T, e ending) incident.Incident {
 
 // rehearse sends a canary's event for an instance to the default bus, and
 // waits for the end of the one execution whose input it is.
-func rehearse(t *testing.T, w *stage.World, region, id string, executions *started) ending {
+func rehearse(t *testing.T, w *stage.World, deployment, region, id string, executions *started) ending {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), longEnough)
 	defer cancel()
-	alarm := "firstline-cpu-" + id
-	detail, err := json.Marshal(alarmDetail(id, time.Now()))
+	alarm := deployment + "-cpu-" + id
+	detail, err := json.Marshal(alarmDetail(alarm, id, time.Now()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,14 +134,14 @@ func rehearse(t *testing.T, w *stage.World, region, id string, executions *start
 	if err != nil || out.FailedEntryCount != 0 {
 		t.Fatalf("%+v, %v", out, err)
 	}
-	return follow(ctx, t, w, region, startedBy(ctx, t, w, region, aws.ToString(out.Entries[0].EventId)), executions)
+	return follow(ctx, t, w, region, startedBy(ctx, t, w, deployment, region, aws.ToString(out.Entries[0].EventId)), executions)
 }
 
 // startedBy waits for the execution whose input is the event.
-func startedBy(ctx context.Context, t *testing.T, w *stage.World, region, event string) string {
+func startedBy(ctx context.Context, t *testing.T, w *stage.World, deployment, region, event string) string {
 	t.Helper()
 	client := sfn.NewFromConfig(w.AWS.Config(region))
-	machine := "arn:aws:states:" + region + ":" + localaws.AccountID + ":stateMachine:firstline"
+	machine := "arn:aws:states:" + region + ":" + localaws.AccountID + ":stateMachine:" + deployment
 	var found []string
 	for {
 		pages := sfn.NewListExecutionsPaginator(client, &sfn.ListExecutionsInput{StateMachineArn: &machine})
@@ -178,9 +178,9 @@ func startedBy(ctx context.Context, t *testing.T, w *stage.World, region, event 
 // no incident can be opened, and still nobody is woken.
 func rehearseUnknownInstance(t *testing.T, w *stage.World, executions *started) {
 	const id = "i-0fffffffffffffffe"
-	e := rehearse(t, w, home, id, executions)
+	e := rehearse(t, w, plain, home, id, executions)
 	inc := dryIncident(t, e)
-	if e.last != "Paged" || len(inc.Suppressed) != 1 || inc.Suppressed[0].Action != "page" || !strings.Contains(inc.Suppressed[0].Text, "[dry run] ") ||
+	if e.last != "Paged" || len(inc.Suppressed) != 2 || inc.Suppressed[0].Action != "page" || !strings.Contains(inc.Suppressed[0].Text, "[dry run] ") ||
 		!strings.Contains(inc.Suppressed[0].Text, "regions.tfvars") {
 		t.Errorf("ended in %q (%s), suppressed %+v\n%s", e.last, e.status, inc.Suppressed, strings.Join(e.lines, "\n"))
 	}
@@ -189,24 +189,34 @@ func rehearseUnknownInstance(t *testing.T, w *stage.World, executions *started) 
 	}
 }
 
-// rehearseWithoutKey plays a canary in a region whose pager has lost its key: no
-// page would arrive, and that shows.
-func rehearseWithoutKey(t *testing.T, w *stage.World, i *stage.Instance, executions *started) {
-	put := func(value string) {
+// withoutSecret leaves a secret as it is where it was never given, until it is put
+// back.
+func withoutSecret(t *testing.T, w *stage.World, region, name string) (putBack func()) {
+	t.Helper()
+	client := ssm.NewFromConfig(w.AWS.Config(region))
+	out, err := client.GetParameter(t.Context(), &ssm.GetParameterInput{Name: &name, WithDecryption: aws.Bool(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(value *string) {
 		t.Helper()
-		_, err := ssm.NewFromConfig(w.AWS.Config(i.Region)).PutParameter(context.WithoutCancel(t.Context()), &ssm.PutParameterInput{
-			Name: aws.String("/firstline/secrets/opsgenie-api-key"), Value: &value, Type: ssmtypes.ParameterTypeSecureString, Overwrite: aws.Bool(true),
-		})
+		_, err := client.PutParameter(context.WithoutCancel(t.Context()), &ssm.PutParameterInput{Name: &name, Value: value, Type: ssmtypes.ParameterTypeSecureString, Overwrite: aws.Bool(true)})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	put(handler.Unset)
-	defer put(stage.OpsGenieKey)
+	put(aws.String(handler.Unset))
+	return func() { put(out.Parameter.Value) }
+}
+
+// rehearseWithoutKey plays a canary in a region whose pager has lost its key: no
+// page would arrive, and that shows.
+func rehearseWithoutKey(t *testing.T, w *stage.World, i *stage.Instance, executions *started) {
+	defer withoutSecret(t, w, i.Region, "/firstline/secrets/opsgenie-api-key")()
 	if err := i.SetSSH(stage.Refuse); err != nil {
 		t.Fatal(err)
 	}
-	e := rehearse(t, w, i.Region, i.ID, executions)
+	e := rehearse(t, w, plain, i.Region, i.ID, executions)
 	inc := dryIncident(t, e)
 	if e.last != "Page failed" || inc.PageError == nil || inc.PageError.Error != "InvalidInput" || !strings.Contains(inc.PageError.Cause, "never given a value") {
 		t.Errorf("ended in %q (%s), page error %+v\n%s", e.last, e.status, inc.PageError, strings.Join(e.lines, "\n"))

@@ -57,6 +57,8 @@ type verdict struct {
 	buried bool
 	// handled is how many further executions end as handled already.
 	handled int
+	// thread says that Slack hears of the page too, if there is one.
+	thread bool
 }
 
 // course is what comes of an incident where nothing is broken.
@@ -65,7 +67,7 @@ func (c condition) course() verdict {
 	case curable:
 		return verdict{reboots: 1, told: slack, ends: []string{"Recovered"}}
 	case dead:
-		return verdict{reboots: 1, told: page, ends: []string{"Paged"}}
+		return verdict{reboots: 1, told: page, ends: []string{"Paged"}, thread: true}
 	default:
 		return verdict{ends: []string{"All good"}}
 	}
@@ -129,6 +131,9 @@ type cell struct {
 	// repeats says that an answer of Slack's gets lost, so that it hears the same
 	// twice: it has no way to be asked for one message only once.
 	repeats bool
+	// clears is what must come of the alarm's return to OK after the page; nil: it
+	// stays in ALARM.
+	clears *clearing
 	// slow cells wait for minutes and do little.
 	slow bool
 }
@@ -176,7 +181,7 @@ const (
 )
 
 // secrets may be nowhere but where they belong.
-var secrets = []string{stage.SlackToken, stage.OpsGenieKey, leakedPassword, leakedKey, leakedLine}
+var secrets = []string{stage.SlackToken, stage.OpsGenieKey, stage.JSMKey, leakedPassword, leakedKey, leakedLine}
 
 // denied, throttled and internal are the errors with which services refuse.
 func denied(service string) (status int, code string) {
@@ -230,6 +235,10 @@ type call struct {
 	arrange                func(*shot, mode) error // what has to be so that it is made
 	lossOf                 map[string]loss         // of single modes
 	decides, rebootedAfter bool                    // see kills
+	// modes are the only ways in which it breaks; nil: all.
+	modes []string
+	// repeats is as a cell's, where the function is killed.
+	repeats bool
 }
 
 // calls are those that incidents make of AWS, in the order of the steps.
@@ -272,7 +281,12 @@ var calls = []call{
 		refused.Body = `{"message":"Key ` + stage.OpsGenieKey + ` is not valid"}`
 		return s.mayTrouble(s.w.Pager, oneOrAll(refused, m.heals))
 	}},
-	{what: "the page, remembered", step: "opsgenie", service: "dynamodb", action: "UpdateItem", condition: dead, loss: spared, decides: true},
+	// Without the table a page gets an alert of its own.
+	{what: "the alert", step: "opsgenie", service: "dynamodb", action: "BatchGetItem", condition: dead, loss: spared},
+	{what: "the alert, claimed", step: "opsgenie", service: "dynamodb", action: "UpdateItem", condition: dead, loss: spared, decides: true},
+	{what: "the alert, sent", step: "opsgenie", service: "dynamodb", action: "UpdateItem", skip: 1, condition: dead, loss: spared, decides: true},
+	{what: "the page, remembered", step: "opsgenie", service: "dynamodb", action: "UpdateItem", skip: 2, condition: dead, loss: spared, decides: true},
+	{what: "the page's thread, remembered", step: "slack", service: "dynamodb", action: "UpdateItem", condition: dead, loss: spared, decides: true, repeats: true, modes: []string{"denied", "throttled twice", "hangs", "garbage"}},
 
 	{what: "the lease", step: "close", service: "dynamodb", action: "BatchGetItem", condition: well, loss: unclosed},
 	{what: "the lease's end", step: "close", service: "dynamodb", action: "UpdateItem", condition: well, loss: unclosed, decides: true},
@@ -309,6 +323,9 @@ func callCells() []cell {
 	var all []cell
 	for _, c := range calls {
 		for _, m := range modes {
+			if c.modes != nil && !slices.Contains(c.modes, m.name) {
+				continue
+			}
 			t := cell{
 				kind: "a call " + m.name, name: c.String() + ": " + m.name, condition: c.condition, healthCheck: c.healthCheck, slow: m.slow,
 				want: c.condition.course(),
@@ -441,7 +458,7 @@ func killCells() []cell {
 		}
 		for kill, name := range map[localaws.Kill]string{localaws.KillBefore: "before", localaws.KillAfter: "after"} {
 			t := cell{
-				kind: "killed " + name, name: c.String() + ": killed " + name + " it", condition: c.condition, healthCheck: c.healthCheck, want: c.condition.course(),
+				kind: "killed " + name, name: c.String() + ": killed " + name + " it", condition: c.condition, healthCheck: c.healthCheck, want: c.condition.course(), repeats: c.repeats,
 				arrange: func(s *shot) error {
 					f := c.fault(s.i.ID)
 					f.Kill, f.Times, f.Code = kill, 1, "Runtime.ExitError"
@@ -522,8 +539,9 @@ func messageCells() []cell {
 					repeats: k.late,
 					arrange: func(sh *shot) error { return sh.trouble(s.of(sh.w), oneOrAll(k.trouble, once)) },
 				}
-				// After a 401 the secret is read again, and may be another one.
-				if !once || k.permanent && k.trouble.Status != 401 {
+				// After a 401 the secret is read again, and may be another one. A pager is
+				// asked once more where it is the only one.
+				if !once || k.permanent && k.trouble.Status != 401 && s.name == "Slack" {
 					t.want = s.loss.then(t.want)
 				}
 				all = append(all, t)
@@ -616,7 +634,7 @@ func eventCells() []cell {
 			all = append(all, cell{
 				kind: "an event at the same moment", name: fmt.Sprintf("an event %d times at the same moment: %s", n, c.course().ends[0]), condition: c, want: want,
 				ring: func(ctx context.Context, s *shot) ([]string, error) {
-					return s.atOnce(ctx, slices.Repeat([][]byte{alarmEvent("aws.cloudwatch", s.i, time.Now())}, n)...)
+					return s.atOnce(ctx, slices.Repeat([][]byte{eventOf("aws.cloudwatch", plain, s.i, time.Now())}, n)...)
 				},
 			})
 		}
@@ -625,14 +643,14 @@ func eventCells() []cell {
 		again := func(first, second time.Duration) func(context.Context, *shot) ([]string, error) {
 			return func(ctx context.Context, s *shot) ([]string, error) {
 				now := time.Now()
-				arns, err := s.atOnce(ctx, alarmEvent("aws.cloudwatch", s.i, now.Add(first)))
+				arns, err := s.atOnce(ctx, eventOf("aws.cloudwatch", plain, s.i, now.Add(first)))
 				if err != nil {
 					return nil, err
 				}
 				if err := s.m.until(ctx, s.i.Region, arns[0]); err != nil {
 					return nil, err
 				}
-				later, err := s.atOnce(ctx, alarmEvent("aws.cloudwatch", s.i, now.Add(second)))
+				later, err := s.atOnce(ctx, eventOf("aws.cloudwatch", plain, s.i, now.Add(second)))
 				return append(arns, later...), err
 			}
 		}
@@ -655,7 +673,7 @@ func eventCells() []cell {
 				return nil
 			},
 			ring: func(ctx context.Context, s *shot) ([]string, error) {
-				return s.atOnce(ctx, slices.Repeat([][]byte{alarmEvent("aws.cloudwatch", s.i, time.Now())}, 2)...)
+				return s.atOnce(ctx, slices.Repeat([][]byte{eventOf("aws.cloudwatch", plain, s.i, time.Now())}, 2)...)
 			},
 		})
 	}
@@ -683,17 +701,18 @@ func eventCells() []cell {
 
 // cells is the whole matrix, but for the storm and the sweeps.
 func cells() []cell {
-	return slices.Concat(callCells(), lambdaCells(), killCells(), messageCells(), instanceCells(), eventCells())
+	return slices.Concat(callCells(), lambdaCells(), killCells(), messageCells(), instanceCells(), eventCells(), watchCells(), allClearCells())
 }
 
 // sample picks one cell of each kind: among those that are not slow, where there
 // are such, always the same one, and of different kinds different ones. A Lambda
-// that hangs is left out, since it takes a Task's whole time-out.
+// that hangs is left out, since it takes a Task's whole time-out, and so is one that
+// is throttled for good, since it takes all of its retries: two minutes.
 func sample(all []cell) []cell {
 	kinds := map[string][]cell{}
 	var order []string
 	for _, t := range all {
-		if t.kind == "Lambda hangs" {
+		if t.kind == "Lambda hangs" || t.kind == "Lambda throttled for good" {
 			continue
 		}
 		if kinds[t.kind] == nil {
@@ -707,7 +726,7 @@ func sample(all []cell) []cell {
 		if quick := slices.DeleteFunc(slices.Clone(of), func(t cell) bool { return t.slow }); len(quick) > 0 {
 			of = quick
 		}
-		some = append(some, of[(7*n+3)%len(of)])
+		some = append(some, of[(7*n+6)%len(of)])
 	}
 	return some
 }

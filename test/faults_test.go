@@ -61,7 +61,8 @@ var calm = []string{"eu-west-1", "eu-central-1", "ap-southeast-2"}
 // message or the instance itself does not do what it should. Whatever it is, there
 // is no reboot without a reason that a reboot can cure, and no second one; the
 // execution ends; one person is told once, or an alarm on firstline itself rings;
-// and no secret is anywhere.
+// no alert is closed of an instance that is down, and none stays open without an
+// alarm of one that is well; and no secret is anywhere.
 func TestFaults(t *testing.T) {
 	all := cells()
 	names := map[string]bool{}
@@ -126,12 +127,14 @@ type shot struct {
 	i        *stage.Instance
 	faults   []*localaws.Injected
 	troubles []*stage.InTrouble
+	// flaps has the instance answer every other look once it is to be well.
+	flaps bool
 }
 
 // newMatrix deploys what the cells need.
 func newMatrix(t *testing.T, chosen []cell, storm int, regions []string) *matrix {
 	start := time.Now()
-	w, err := stage.New(t.Context(), stage.Options{Root: root(t), Log: testLog{t}, RetryPace: pace})
+	w, err := stage.New(t.Context(), stage.Options{Root: root(t), Log: testLog{t}, RetryPace: pace, WaitPace: waitPace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +192,10 @@ func newMatrix(t *testing.T, chosen []cell, storm int, regions []string) *matrix
 			"ssh":  map[string]any{"port": stage.SSHPort, "timeout_seconds": 10, "attempts": 2, "interval_seconds": 0},
 			"boot": map[string]any{"first_look_seconds": 1, "interval_seconds": 1, "window_seconds": 4},
 		}
+		v["all_clear"] = map[string]any{"every_minutes": 1, "for_minutes": 0}
 		if brake {
+			// Nobody waits for an all-clear there.
+			v["all_clear"] = map[string]any{"every_minutes": 60, "for_minutes": 0}
 			delete(v, "brake")
 			// A reboot is in flight until its incident is closed, and not until its
 			// window is.
@@ -212,7 +218,7 @@ func newMatrix(t *testing.T, chosen []cell, storm int, regions []string) *matrix
 			t.Fatalf("copy what is deployed for %s to %s: %v", c[0].ID, c[1].ID, err)
 		}
 	}
-	learn(t, m.w, slices.Concat(instances, m.stormy)...)
+	learn(t, m.w, plain, slices.Concat(instances, m.stormy)...)
 	for _, i := range slices.Concat(instances, m.stormy) {
 		if m.watches[i.Region] == nil {
 			m.watches[i.Region] = newWatch(t, m.w, i.Region)
@@ -349,7 +355,10 @@ func (s *shot) play(ctx context.Context) (wrong []string) {
 		}
 		ends = append(ends, e)
 	}
-	wrong = s.judge(ends)
+	if wrong = s.judge(ends); s.clears != nil && len(wrong) == 0 {
+		cleared, bad := s.allClear(ctx)
+		ends, wrong = append(ends, cleared...), append(wrong, bad...)
+	}
 	for _, f := range s.faults {
 		if f.Hits() == 0 {
 			wrong = append(wrong, "its fault never struck")
@@ -370,9 +379,9 @@ func (s *shot) play(ctx context.Context) (wrong []string) {
 			}
 		}
 		for _, msg := range slices.Concat(s.w.Slack.Received(s.i.ID), s.w.Pager.Received(s.i.ID)) {
-			wrong = append(wrong, fmt.Sprintf("told (alias %q, note %t): %.200s", msg.Alias, msg.Note, msg.Text))
+			wrong = append(wrong, fmt.Sprintf("told at %s (alias %q, note %t): %.200s", msg.At.UTC().Format("15:04:05.000"), msg.Alias, msg.Note, msg.Text))
 		}
-		for _, i := range s.w.AWS.Invocations(functionARN(s.i.Region)) {
+		for _, i := range s.w.AWS.Invocations(functionARN(plain, s.i.Region)) {
 			if strings.Contains(string(i.Event), s.i.ID) && !strings.Contains(i.Log, `"dry":true`) {
 				wrong = append(wrong, fmt.Sprintf("invoked %s: %.1000s", i.Time.UTC().Format("15:04:05.000"), said(i.Log)))
 			}
@@ -424,16 +433,32 @@ func (s *shot) judge(ends []end) (wrong []string) {
 		say("a reboot, and no check had failed")
 	}
 
-	// (c) Who was told: once, or an alarm of the monitor rings.
-	posts := s.w.Slack.Received(s.i.ID)
-	if s.repeats {
-		posts = slices.CompactFunc(posts, func(a, b stage.Received) bool { return firstLine(a.Text) == firstLine(b.Text) })
-	}
+	// (c) Who was told: once, or an alarm of the monitor rings. What Slack hears
+	// after somebody was paged is the page's thread.
 	aliases := map[string]bool{}
+	var paged time.Time
 	for _, p := range s.w.Pager.Received(s.i.ID) {
 		if !p.Note {
 			aliases[p.Alias] = true
+			if paged.IsZero() {
+				paged = p.At
+			}
 		}
+	}
+	var posts, threads []stage.Received
+	for _, p := range s.w.Slack.Received(s.i.ID) {
+		if paged.IsZero() || p.At.Before(paged) {
+			posts = append(posts, p)
+		} else {
+			threads = append(threads, p)
+		}
+	}
+	if s.repeats {
+		same := func(a, b stage.Received) bool { return firstLine(a.Text) == firstLine(b.Text) }
+		posts, threads = slices.CompactFunc(posts, same), slices.CompactFunc(threads, same)
+	}
+	if len(threads) > 1 {
+		say("%d messages to Slack about one page", len(threads))
 	}
 	if n := len(posts) + len(aliases); n > 1 {
 		say("told %d times: %d messages to Slack, pages %v", n, len(posts), slices.Sorted(maps.Keys(aliases)))
@@ -467,6 +492,9 @@ func (s *shot) judge(ends []end) (wrong []string) {
 		got = slack
 	case len(aliases) > 0:
 		got = page
+		if want.thread && len(threads) == 0 {
+			say("Slack did not hear of the page")
+		}
 	}
 	if got != want.told {
 		say("%s was told, want %s", got, want.told)
@@ -556,8 +584,8 @@ func (m *matrix) end(ctx context.Context, region, arn string) (e end, err error)
 	return e, nil
 }
 
-// watch tells when executions of a state machine have ended: one that asks for all
-// of them, in place of each cell for its own.
+// watch tells when executions of the state machines have ended: one that asks for
+// all of them, in place of each cell for its own.
 type watch struct {
 	mu   sync.Mutex
 	over map[string]chan struct{} // by ARN; closed at its end
@@ -567,18 +595,20 @@ type watch struct {
 func newWatch(t *testing.T, w *stage.World, region string) *watch {
 	watch := &watch{over: map[string]chan struct{}{}}
 	client := sfn.NewFromConfig(w.AWS.Config(region))
-	machine := "arn:aws:states:" + region + ":" + localaws.AccountID + ":stateMachine:firstline"
+	machines := machinesOf(region)
 	go func() {
 		for t.Context().Err() == nil {
-			pages := sfn.NewListExecutionsPaginator(client, &sfn.ListExecutionsInput{StateMachineArn: &machine, MaxResults: 1000})
-			for pages.HasMorePages() {
-				page, err := pages.NextPage(t.Context())
-				if err != nil {
-					break // asked again
-				}
-				for _, x := range page.Executions {
-					if x.Status != sfntypes.ExecutionStatusRunning {
-						watch.end(*x.ExecutionArn)
+			for _, machine := range machines {
+				pages := sfn.NewListExecutionsPaginator(client, &sfn.ListExecutionsInput{StateMachineArn: &machine, MaxResults: 1000})
+				for pages.HasMorePages() {
+					page, err := pages.NextPage(t.Context())
+					if err != nil {
+						break // asked again
+					}
+					for _, x := range page.Executions {
+						if x.Status != sfntypes.ExecutionStatusRunning {
+							watch.end(*x.ExecutionArn)
+						}
 					}
 				}
 			}
@@ -589,6 +619,13 @@ func newWatch(t *testing.T, w *stage.World, region string) *watch {
 		}
 	}()
 	return watch
+}
+
+// machinesOf are the state machines of a region: that of incidents, and that of
+// all-clears.
+func machinesOf(region string) []string {
+	machine := "arn:aws:states:" + region + ":" + localaws.AccountID + ":stateMachine:" + plain
+	return []string{machine, machine + "-all-clear"}
 }
 
 // ended is closed when an execution has ended.
@@ -652,20 +689,20 @@ func (m *matrix) secretless() {
 	m.note(noSecret)
 	evidence, invocations := 0, 0
 	for region := range m.watches {
-		for _, i := range m.w.AWS.Invocations(functionARN(region)) {
+		for _, i := range m.w.AWS.Invocations(functionARN(plain, region)) {
 			invocations++
 			about := fmt.Sprintf("of the invocation %s in %s with %.60s", i.RequestID, region, i.Event)
 			m.look("the log", about, i.Log)
 			m.look("the answer", about, string(i.Answer))
 		}
-		for key, text := range tableTexts(m.t, m.w, region) {
+		for key, text := range tableTexts(m.t, m.w, plain, region) {
 			m.look("the item", key+" in "+region, text)
 			if strings.HasPrefix(key, "evidence/") && strings.Contains(text, "Out of memory") {
 				evidence++
 			}
 		}
 	}
-	for _, msg := range slices.Concat(m.w.Slack.Received(), m.w.Pager.Received()) {
+	for _, msg := range slices.Concat(m.w.Slack.Received(), m.w.Slack.Updates(), m.w.Pager.Received(), m.w.Pager.Closings("")) {
 		m.look("a message", firstLine(msg.Text), msg.Body)
 	}
 	if invocations == 0 || len(m.w.AWS.Reboots()) > 0 && evidence == 0 {
@@ -716,9 +753,10 @@ func (m *matrix) alarms() (wrong []string) {
 				watched[aws.ToString(a.Namespace)+" "+aws.ToString(a.MetricName)+of] = true
 			}
 		}
-		machine := "arn:aws:states:" + region + ":" + localaws.AccountID + ":stateMachine:firstline"
+		machines := machinesOf(region)
 		for _, metric := range []string{
-			"AWS/States ExecutionsFailed " + machine, "AWS/States ExecutionsTimedOut " + machine, "AWS/States ExecutionsAborted " + machine,
+			"AWS/States ExecutionsFailed " + machines[0], "AWS/States ExecutionsTimedOut " + machines[0], "AWS/States ExecutionsAborted " + machines[0],
+			"AWS/States ExecutionsFailed " + machines[1], "AWS/States ExecutionsTimedOut " + machines[1],
 			"AWS/SQS NumberOfMessagesSent firstline-dead-letter", "AWS/SQS ApproximateNumberOfMessagesVisible firstline-dead-letter",
 			"AWS/Lambda Errors firstline-responder", "firstline Sweeps firstline",
 		} {
@@ -764,8 +802,17 @@ func (m *matrix) deadLetters() (wrong []string) {
 // apply applies a root, whose Terraform does not share this process's environment
 // with others.
 func apply(ctx context.Context, w *stage.World, dir string) error {
+	return runTerraform(ctx, w, dir, []string{"init", "-input=false", "-no-color"}, []string{"apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=40"})
+}
+
+// destroy destroys what apply has applied.
+func destroy(ctx context.Context, w *stage.World, dir string) error {
+	return runTerraform(ctx, w, dir, []string{"destroy", "-auto-approve", "-input=false", "-no-color", "-parallelism=40"})
+}
+
+func runTerraform(ctx context.Context, w *stage.World, dir string, commands ...[]string) error {
 	env := environ(w.Environment())
-	for _, args := range [][]string{{"init", "-input=false", "-no-color"}, {"apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=40"}} {
+	for _, args := range commands {
 		c := exec.CommandContext(ctx, w.Terraform, args...) //nolint:gosec // Terraform
 		c.Dir, c.Env = dir, env
 		if out, err := c.CombinedOutput(); err != nil {

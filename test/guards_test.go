@@ -156,9 +156,9 @@ func guardStories() []story {
 			s.stop(t, arns[0])
 			// Its lease silences nothing, nor has it handled its event; its reboot counts.
 			s.expect(t, s.send(t, x, e)[0], paged, tally{reboots: 1, pages: 1}, "cool-down")
-			s.expect(t, s.ring(t, x), paged, tally{reboots: 1, pages: 2}, "cool-down")
+			s.expect(t, s.ring(t, x), paged, tally{reboots: 1, pages: 1, repeats: 1}, "cool-down")
 			late := s.send(t, x, e)[0]
-			s.expect(t, late, "Already handled", tally{reboots: 1, pages: 2})
+			s.expect(t, late, "Already handled", tally{reboots: 1, pages: 1, repeats: 1})
 		}},
 	}
 }
@@ -180,7 +180,7 @@ func (s *scene) handled(t *testing.T, e, by ending) {
 func (s *scene) rung(t *testing.T) (arn string) {
 	t.Helper()
 	s.nextSecond()
-	return rung(t.Context(), t, s.World, s.i.Region, "firstline-cpu-"+s.i.ID)
+	return rung(t.Context(), t, s.World, s.i.Region, s.alarm())
 }
 
 // follow waits for the end of an execution.
@@ -255,7 +255,7 @@ func tag(t *testing.T, w *stage.World, i *stage.Instance, name, value string) {
 func (s *scene) change(t *testing.T, how func(settings map[string]any)) {
 	t.Helper()
 	client := ssm.NewFromConfig(s.AWS.Config(s.i.Region))
-	name := "/firstline/instances/" + s.i.ID
+	name := "/" + s.name() + "/instances/" + s.i.ID
 	out, err := client.GetParameter(t.Context(), &ssm.GetParameterInput{Name: &name})
 	if err != nil {
 		t.Fatal(err)
@@ -275,17 +275,19 @@ func (s *scene) change(t *testing.T, how func(settings map[string]any)) {
 }
 
 // event is the event with which the instance's alarm rings at a time.
-func (s *scene) event(at time.Time) []byte { return alarmEvent(incident.SourceAlarm, s.i, at) }
+func (s *scene) event(at time.Time) []byte {
+	return eventOf(incident.SourceAlarm, s.name(), s.i, at)
+}
 
-// alarmEvent is the event with which an instance's alarm rings at a time. Of the
+// eventOf is the event with which an instance's alarm rings at a time. Of the
 // source aws.cloudwatch it is meant, and of firstline.canary it is a rehearsal.
-func alarmEvent(source string, i *stage.Instance, at time.Time) []byte {
-	name := "firstline-cpu-" + i.ID
+func eventOf(source, deployment string, i *stage.Instance, at time.Time) []byte {
+	name := deployment + "-cpu-" + i.ID
 	text, err := json.Marshal(map[string]any{
 		"version": "0", "id": fmt.Sprintf("%s-%d", i.ID, at.UnixNano()), "detail-type": "CloudWatch Alarm State Change", "source": source,
 		"account": localaws.AccountID, "time": at.UTC().Format(time.RFC3339), "region": i.Region,
 		"resources": []string{"arn:aws:cloudwatch:" + i.Region + ":" + localaws.AccountID + ":alarm:" + name},
-		"detail":    alarmDetail(i.ID, at),
+		"detail":    alarmDetail(name, i.ID, at),
 	})
 	if err != nil {
 		panic(err) // strings and numbers only
@@ -294,9 +296,9 @@ func alarmEvent(source string, i *stage.Instance, at time.Time) []byte {
 }
 
 // alarmDetail is the detail of such an event.
-func alarmDetail(id string, at time.Time) map[string]any {
+func alarmDetail(alarm, id string, at time.Time) map[string]any {
 	return map[string]any{
-		"alarmName": "firstline-cpu-" + id,
+		"alarmName": alarm,
 		"configuration": map[string]any{"metrics": []any{map[string]any{
 			"id": "m1", "returnData": true,
 			"metricStat": map[string]any{
@@ -331,16 +333,16 @@ func (s *scene) send(t *testing.T, executions *started, events ...[]byte) []endi
 	return ends
 }
 
-// learn has the deployed function keep which checks of the instances pass, as
+// learn has a deployment's function keep which checks of the instances pass, as
 // `firstline verify` does, but without its pace.
-func learn(t *testing.T, w *stage.World, instances ...*stage.Instance) {
+func learn(t *testing.T, w *stage.World, deployment string, instances ...*stage.Instance) {
 	t.Helper()
 	next := make(chan *stage.Instance)
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for i := range next {
-				if err := learnOne(t.Context(), w, i); err != nil {
+				if err := learnOne(t.Context(), w, deployment, i); err != nil {
 					t.Errorf("the baseline of %s: %v", i.ID, err)
 				}
 			}
@@ -356,11 +358,11 @@ func learn(t *testing.T, w *stage.World, instances ...*stage.Instance) {
 	}
 }
 
-func learnOne(ctx context.Context, w *stage.World, i *stage.Instance) error {
+func learnOne(ctx context.Context, w *stage.World, deployment string, i *stage.Instance) error {
 	now := time.Now()
 	name := fmt.Sprintf("learn-%s-%d", i.ID, now.UnixNano())
-	raw, err := invoke(ctx, w, i.Region, map[string]any{
-		"step": "open", "event": json.RawMessage(alarmEvent(incident.SourceCanary, i, now)),
+	raw, err := invokeOn(ctx, w, deployment, i.Region, map[string]any{
+		"step": "open", "event": json.RawMessage(eventOf(incident.SourceCanary, deployment, i, now)),
 		"execution": incident.Execution{ID: name, Name: name, StartedAt: now.UTC()},
 	})
 	if err != nil {
@@ -368,21 +370,21 @@ func learnOne(ctx context.Context, w *stage.World, i *stage.Instance) error {
 	}
 	for _, step := range []string{"url", "route53", "ssh"} {
 		// A check that cannot tell leaves nothing to keep.
-		if after, err := invoke(ctx, w, i.Region, map[string]any{"step": step, "incident": raw}); err == nil {
+		if after, err := invokeOn(ctx, w, deployment, i.Region, map[string]any{"step": step, "incident": raw}); err == nil {
 			raw = after
 		}
 	}
-	_, err = invoke(ctx, w, i.Region, map[string]any{"step": "baseline", "incident": raw})
+	_, err = invokeOn(ctx, w, deployment, i.Region, map[string]any{"step": "baseline", "incident": raw})
 	return err
 }
 
-// invoke runs one step of the deployed function.
-func invoke(ctx context.Context, w *stage.World, region string, payload any) (json.RawMessage, error) {
+// invokeOn runs one step of a deployment's function.
+func invokeOn(ctx context.Context, w *stage.World, deployment, region string, payload any) (json.RawMessage, error) {
 	raw, err := json.Marshal(payload)
 	if err != nil {
 		return nil, err
 	}
-	out, err := lambda.NewFromConfig(w.AWS.Config(region)).Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("firstline-responder"), Payload: raw})
+	out, err := lambda.NewFromConfig(w.AWS.Config(region)).Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String(deployment + "-responder"), Payload: raw})
 	if err != nil {
 		return nil, err
 	}
@@ -392,9 +394,9 @@ func invoke(ctx context.Context, w *stage.World, region string, payload any) (js
 	return out.Payload, nil
 }
 
-// tableOf is the table of a region.
-func tableOf(w *stage.World, region string) *guard.Table {
-	return &guard.Table{Name: "firstline-incidents", Client: func(context.Context) (guard.API, error) {
+// tableOf is a deployment's table in a region.
+func tableOf(w *stage.World, deployment, region string) *guard.Table {
+	return &guard.Table{Name: deployment + "-incidents", Client: func(context.Context) (guard.API, error) {
 		return dynamodb.NewFromConfig(w.AWS.Config(region)), nil
 	}}
 }
@@ -546,7 +548,7 @@ func playStandingAlarms(t *testing.T, w *stage.World, standing, watched *stage.I
 		}
 	}
 	// Somebody closes the page, and the alarm is still on.
-	if !w.Pager.CloseAlert(aliasOf(standing)) {
+	if !w.Pager.CloseAlert(s.alias(1)) {
 		t.Fatal("there is no alert to close")
 	}
 	quiet(t, w, other, standing.ID)
@@ -581,7 +583,7 @@ func playCommands(t *testing.T, w *stage.World, dir string, i *stage.Instance) {
 	if out.code != 0 {
 		t.Fatalf("incidents: exit code %d:\n%s%s", out.code, out.stdout, out.stderr)
 	}
-	records, err := tableOf(w, other).Incidents(t.Context(), time.Now().Add(-time.Hour), i.ID, 0)
+	records, err := tableOf(w, plain, other).Incidents(t.Context(), time.Now().Add(-time.Hour), i.ID, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

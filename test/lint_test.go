@@ -11,15 +11,16 @@ import (
 	"firstline/internal/definition"
 )
 
-// rendered is the definition as modules/workflow deploys it.
-func rendered(t *testing.T) map[string]any {
+// rendered is a definition as modules/workflow deploys it.
+func rendered(t *testing.T, file string) map[string]any {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root(t), definition.File))
+	text, err := os.ReadFile(filepath.Join(root(t), file)) //nolint:gosec // the project's own file
 	if err != nil {
 		t.Fatal(err)
 	}
 	filled := strings.NewReplacer(
 		"${partition}", "aws",
+		"${all_clear_arn}", "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear",
 		"${function_arn}", "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:1",
 	).Replace(string(text))
 	var d map[string]any
@@ -54,10 +55,12 @@ func TestDefinitionPassesCfnLint(t *testing.T) {
 		out, err := exec.CommandContext(t.Context(), program, "--regions", "us-east-1", "--template", path).CombinedOutput() //nolint:gosec // a linter found on PATH
 		return string(out), err
 	}
-	d := rendered(t)
-	if out, err := lint(d); err != nil {
-		t.Errorf("cfn-lint: %v\n%s", err, out)
+	for _, file := range []string{definition.File, definition.AllClearFile} {
+		if out, err := lint(rendered(t, file)); err != nil {
+			t.Errorf("cfn-lint of %s: %v\n%s", file, err, out)
+		}
 	}
+	d := rendered(t, definition.File)
 	// It must be able to find something.
 	delete(d["States"].(map[string]any)["Check URL"].(map[string]any), "Resource")
 	if out, err := lint(d); err == nil || !strings.Contains(out, "'Resource' is a required property") {

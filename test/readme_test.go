@@ -28,7 +28,7 @@ func TestREADMENames(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^    ([a-z-]+) = \{$`).FindAllStringSubmatch(monitor, -1) {
 		want[m[1]]++
 	}
-	for _, kind := range []string{"rule-alarm-failed", "rule-canary-failed", "rule-sweep-failed", "sweep-missing"} {
+	for _, kind := range []string{"rule-alarm-failed", "rule-ok-failed", "rule-canary-failed", "rule-sweep-failed", "sweep-missing"} {
 		want[kind]++
 	}
 	alarms := len(want) - metrics
@@ -38,11 +38,11 @@ func TestREADMENames(t *testing.T) {
 			section = m[1]
 		}
 		m := regexp.MustCompile(`^      (\w+) += \{ kind`).FindStringSubmatch(line)
-		if m != nil && section != "slack" && section != "opsgenie" && section != "function" {
+		if m != nil && section != "slack" && section != "function" {
 			want[section+"."+m[1]]++
 		}
 	}
-	if settings := len(want) - metrics - alarms; metrics < 9 || alarms != 12 || settings < 40 {
+	if settings := len(want) - metrics - alarms; metrics < 9 || alarms != 16 || settings < 40 {
 		t.Errorf("%d metrics, %d alarms, %d settings: they are written otherwise than this test reads them", metrics, alarms, settings)
 	}
 	for name := range want {

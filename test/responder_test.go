@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,7 +52,7 @@ func bootstrap(t *testing.T) string {
 	return out
 }
 
-// sourceOf is the project's Go code.
+// sourceOf is the project's Go code, with the texts that are embedded in it.
 func sourceOf(t *testing.T) fs.FS {
 	t.Helper()
 	source := fstest.MapFS{}
@@ -62,7 +63,7 @@ func sourceOf(t *testing.T) fs.FS {
 			return err
 		case d.IsDir() && (path == "build" || path == ".git" || path == "terraform"):
 			return fs.SkipDir
-		case d.IsDir() || !strings.HasSuffix(path, ".go") && path != "go.mod" && path != "go.sum":
+		case d.IsDir() || !slices.Contains([]string{".go", ".mod", ".sum", ".txt"}, filepath.Ext(path)):
 			return nil
 		}
 		text, err := fs.ReadFile(dir, path)
@@ -130,8 +131,13 @@ func TestErrorNamesLeaveTheBinary(t *testing.T) {
 		`{"step":"open","event":` + event + execution,
 		`{"step":"open","event":` + strings.ReplaceAll(event, "i-0c1cbf2e7abdedf75", "i-0a1b2c3d") + execution,
 		`{"step":"open"} trailing`,
+		`{"step":"find-alert"}`,
+		`{"step":"look-alert","incident":{"run":1}}`,
+		`{"step":"all-clear","incident":{"run":3}}`,
+		`{"step":"notify-test","incident":{}}`,
+		`{"step":"opsgenie","incident":{"instanceId":"i-0c1cbf2e7abdedf75"}}`,
 	})
-	want := []string{"InvalidInput", "Denied", "Unavailable", "InvalidInput"}
+	want := []string{"InvalidInput", "Denied", "Unavailable", "InvalidInput", "InvalidInput", "InvalidInput", "InvalidInput", "InvalidInput", "InvalidInput"}
 	for n := range want {
 		if got[n].ErrorType != want[n] {
 			t.Errorf("invocation %d: %s (%s), want %s", n, got[n].ErrorType, got[n].ErrorMessage, want[n])

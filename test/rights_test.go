@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
+	"firstline/internal/localaws"
 	"firstline/internal/stage"
 )
 
@@ -103,8 +104,17 @@ func auditRights(t *testing.T, w *stage.World) {
 		}
 		used[c.Role+" "+action] = true
 	}
-	if len(byRole) < 6 {
-		t.Errorf("%d roles called AWS, want the function's, the machine's and the rule's of two regions: %v", len(byRole), byRole)
+	if len(byRole) < 9 {
+		t.Errorf("%d roles called AWS, want the function's, the machines' and the rules' of three deployments: %v", len(byRole), byRole)
+	}
+	// What only some deployments or a few stories do.
+	for _, want := range []string{
+		"firstline-workflow-" + home + " states:StartExecution", "chain-responder-" + home + " sns:Publish",
+		"firstline-trigger-" + home + " states:StartExecution",
+	} {
+		if !used["arn:aws:iam::"+localaws.AccountID+":role/"+want] {
+			t.Errorf("nothing shows that %s is allowed", want)
+		}
 	}
 	for role, all := range policies {
 		for _, s := range all {
@@ -112,7 +122,7 @@ func auditRights(t *testing.T, w *stage.World) {
 				if strings.Contains(action, "*") {
 					t.Errorf("%s is granted %s", role, action)
 				}
-				// What one region does not play, the other does.
+				// What one deployment does not play, another does.
 				name := role[strings.LastIndex(role, "/")+1:]
 				played := used[role+" "+action]
 				for other := range byRole {
@@ -128,10 +138,14 @@ func auditRights(t *testing.T, w *stage.World) {
 	}
 }
 
-// sameKind reports whether two roles are the same but for their region.
+// sameKind reports whether two roles are the same but for their region and their
+// deployment.
 func sameKind(a, b string) bool {
 	for _, r := range []string{home, other} {
 		a, b = strings.ReplaceAll(a, r, "REGION"), strings.ReplaceAll(b, r, "REGION")
+	}
+	for _, name := range []string{plain, chain} {
+		a, b = strings.TrimPrefix(a, name+"-"), strings.TrimPrefix(b, name+"-")
 	}
 	return a == b
 }

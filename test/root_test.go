@@ -80,11 +80,17 @@ func TestRootRefuses(t *testing.T) {
 					"i-00000008": map[string]any{"ssh": map[string]any{"address_family": "ipv6"}},
 					"i-00000009": map[string]any{"url": map[string]any{"headers": map[string]any{"Authorization": "Bearer x"}}},
 				}}},
+				"pagers":    []any{"opsgenie", "jms"},
+				"opsgenie":  map[string]any{"responders": []any{map[string]any{"type": "team"}}},
+				"jsm":       map[string]any{"endpoint": "eu"},
+				"sns":       map[string]any{"topic": "x"},
+				"all_clear": map[string]any{"every_minutes": 0},
 			},
 			[]string{
 				"prot is not known", "i-1", "i-00000001: urls is not known", "i-00000002: url.pth is not known", "i-00000003: url.address",
 				"i-00000004: url.body_pattern", "i-00000005: ssh.port = 70000", "i-00000006: ssh", "i-00000007: url.private",
 				"i-00000008: ssh.address_family", "url.secret_headers",
+				`pagers: "jms" is not known`, "opsgenie.responders: number 1", "jsm.endpoint", "sns.topic is not known", "all_clear.every_minutes = 0",
 			},
 		},
 	} {

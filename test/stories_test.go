@@ -1,9 +1,12 @@
 package test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,12 +31,15 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/gruntwork-io/terratest/modules/logger"
 	"github.com/gruntwork-io/terratest/modules/terraform"
 
+	"firstline/internal/deployed"
 	"firstline/internal/localaws"
 	"firstline/internal/stage"
 	"firstline/internal/timeline"
@@ -42,6 +48,10 @@ import (
 const (
 	home  = "eu-west-1"
 	other = "us-east-1"
+	// plain is the deployment of most stories: one pager, and no watch after a page.
+	// chain is one with all pagers, and with a watch.
+	plain = "firstline"
+	chain = "chain"
 	// longEnough bounds a story: the longest goes through every retry of the
 	// pager and then of Slack.
 	longEnough = 15 * time.Minute
@@ -52,15 +62,25 @@ type scene struct {
 	*stage.World
 	t *testing.T
 	i *stage.Instance
+	// deployment is the name of the one that watches the instance; empty: plain.
+	deployment string
 	// healthCheck is the id of the instance's health check, if it has one.
 	healthCheck string
 	// rang is when the instance's alarm rang last.
 	rang time.Time
 	// faults are those that the story asked for: each must have struck.
 	faults []*localaws.Injected
-	// slackDown and pagerDown break a service for this instance alone.
-	slackDown, pagerDown func()
+	// slackDown, pagerDown and jsmDown break a service for this instance alone.
+	slackDown, pagerDown, jsmDown func()
+	// topic is the ARN of the deployment's topic, if it has one.
+	topic string
 }
+
+// name is the name of the deployment that watches the instance.
+func (s *scene) name() string { return cmp.Or(s.deployment, plain) }
+
+// alarm is the name of the instance's alarm.
+func (s *scene) alarm() string { return s.name() + "-cpu-" + s.i.ID }
 
 // breakCalls adds a fault that must strike before the story ends.
 func (s *scene) breakCalls(f localaws.Fault) { s.faults = append(s.faults, s.AWS.AddFault(f)) }
@@ -81,6 +101,8 @@ type story struct {
 	dry bool
 	// unlearned leaves the instance without a baseline.
 	unlearned bool
+	// chained stories are of the deployment with all pagers.
+	chained bool
 	// act plays a story of more than one incident, in place of set and of all
 	// that must come of it.
 	act func(*testing.T, *scene, *started)
@@ -91,6 +113,8 @@ type story struct {
 	// asked to reboot, and how many messages speak of this instance.
 	end                   string
 	reboots, slack, pages int
+	// silent are those of the pages that Slack does not hear of.
+	silent int
 	// suppressed are the actions that a dry incident left undone.
 	suppressed []string
 	// says must stand in the message.
@@ -114,7 +138,7 @@ func reports(n int) []localaws.Observation {
 }
 
 func stories() []story {
-	return slices.Concat(realStories(), dryStories(), guardStories())
+	return slices.Concat(realStories(), dryStories(), guardStories(), alertStories(), chainStories())
 }
 
 func realStories() []story {
@@ -236,7 +260,7 @@ func realStories() []story {
 			_ = s.i.SetHTTP(stage.Refuse)
 			s.i.OnReboot(stage.CuredBy(time.Second))
 			s.slackDown()
-		}, end: paged, reboots: 1, pages: 1, says: []string{"recovered", "Slack"}},
+		}, end: paged, reboots: 1, pages: 1, silent: 1, says: []string{"recovered", "Slack"}},
 		{
 			name: "OpsGenie is down", slow: true, set: func(s *scene) { _ = s.i.SetSSH(stage.Refuse); s.pagerDown() },
 			end: "Page failed", reboots: 1, slack: 1, says: []string{"Nobody was paged"},
@@ -270,14 +294,15 @@ func (d *down) picks(body string) bool {
 // many at the same time, then looks at what the deployment left behind.
 func TestStories(t *testing.T) {
 	w := world(t)
-	var slackDown, pagerDown down
+	var slackDown, pagerDown, jsmDown down
 	w.Slack.FailWhen(slackDown.picks)
 	w.Pager.FailWhen(pagerDown.picks)
+	w.JSM.FailWhen(jsmDown.picks)
 
 	all := stories()
 	scenes := make([]*scene, len(all))
 	overrides := map[string]map[string]any{}
-	var instances, learned []*stage.Instance
+	instances, learned := map[string][]*stage.Instance{}, map[string][]*stage.Instance{}
 	for n, s := range all {
 		region := s.region
 		if region == "" {
@@ -287,7 +312,13 @@ func TestStories(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		scenes[n] = &scene{World: w, i: i, slackDown: func() { slackDown.add(i.ID) }, pagerDown: func() { pagerDown.add(i.ID) }}
+		scenes[n] = &scene{
+			World: w, i: i, deployment: plain,
+			slackDown: func() { slackDown.add(i.ID) }, pagerDown: func() { pagerDown.add(i.ID) }, jsmDown: func() { jsmDown.add(i.ID) },
+		}
+		if s.chained {
+			scenes[n].deployment = chain
+		}
 		overrides[i.ID] = s.settings
 		if s.healthCheck {
 			id := fmt.Sprintf("%08x-0000-4000-8000-000000000000", n+1)
@@ -298,33 +329,70 @@ func TestStories(t *testing.T) {
 		if s.address {
 			overrides[i.ID] = map[string]any{"url": map[string]any{"address": fmt.Sprintf("http://%s:%d/healthz", i.Address, stage.HTTPPort)}}
 		}
-		instances = append(instances, i)
+		of := scenes[n].deployment
+		instances[of] = append(instances[of], i)
 		if !s.unlearned {
-			learned = append(learned, i)
+			learned[of] = append(learned[of], i)
 		}
 	}
 	// What they do concerns a whole region, so their stories are played alone.
-	var keyless, standing, watched *stage.Instance
-	for _, i := range []**stage.Instance{&keyless, &standing, &watched} {
+	var keyless, standing, watched, spare *stage.Instance
+	for _, i := range []**stage.Instance{&keyless, &standing, &watched, &spare} {
+		region, of := other, plain
+		if i == &spare {
+			region, of = home, chain
+		}
 		var err error
-		if *i, err = w.AddInstance(t.Context(), other); err != nil {
+		if *i, err = w.AddInstance(t.Context(), region); err != nil {
 			t.Fatal(err)
 		}
-		instances, learned = append(instances, *i), append(learned, *i)
+		instances[of], learned[of] = append(instances[of], *i), append(learned[of], *i)
 	}
-	dir, err := w.CopyRoot(w.Variables(overrides, instances...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := terraformOptions(w, dir)
-	terraform.InitAndApplyContext(t, t.Context(), options)
-
-	t.Run("the plan after it is empty", func(t *testing.T) {
-		if code := terraform.PlanExitCodeContext(t, t.Context(), options); code != 0 {
-			t.Errorf("terraform plan -detailed-exitcode: %d, want 0", code)
+	variables := map[string]map[string]any{plain: w.Variables(overrides, instances[plain]...), chain: w.Variables(overrides, instances[chain]...)}
+	variables[chain]["name"] = chain
+	w.UsePagers(variables[chain], "opsgenie", "jsm", "sns")
+	w.WatchAfterPages(variables[chain], watchEvery, watchFor)
+	dirs := map[string]string{}
+	for name, v := range variables {
+		dir, err := w.CopyRoot(v)
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	learn(t, w, learned...)
+		dirs[name] = dir
+	}
+	each := func(do func(dir string) error) {
+		t.Helper()
+		errs := make(chan error)
+		for _, dir := range dirs {
+			go func() { errs <- do(dir) }()
+		}
+		if err := errors.Join(<-errs, <-errs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each(func(dir string) error { return apply(t.Context(), w, dir) })
+	dir := dirs[plain]
+
+	for name, dir := range dirs {
+		t.Run("the plan after it is empty: "+name, func(t *testing.T) {
+			if code := terraform.PlanExitCodeContext(t, t.Context(), terraformOptions(w, dir)); code != 0 {
+				t.Errorf("terraform plan -detailed-exitcode: %d, want 0", code)
+			}
+		})
+	}
+	regions, err := deployed.Decode(map[string]json.RawMessage{home: json.RawMessage(terraform.OutputJSONContext(t, t.Context(), terraformOptions(w, dirs[chain]), home))})
+	if err != nil || regions[home].AlarmTopicARN == nil {
+		t.Fatalf("what is deployed with all pagers: %+v, %v", regions, err)
+	}
+	topic := *regions[home].AlarmTopicARN
+	for name, of := range learned {
+		learn(t, w, name, of...)
+	}
+	for _, s := range scenes {
+		if s.deployment == chain {
+			s.topic = topic
+		}
+	}
 	executions := &started{}
 	t.Run("story", func(t *testing.T) {
 		for n, s := range all {
@@ -348,6 +416,11 @@ func TestStories(t *testing.T) {
 	t.Run("a region that is paused", func(t *testing.T) { playPausedRegion(t, w, dir, keyless, executions) })
 	t.Run("alarms that stay", func(t *testing.T) { playStandingAlarms(t, w, standing, watched, executions) })
 	t.Run("incidents", func(t *testing.T) { playCommands(t, w, dir, standing) })
+	t.Run("a test of all channels", func(t *testing.T) { playNotifyTest(t, w, dirs[chain], topic) })
+	t.Run("a fallback pager without its key", func(t *testing.T) {
+		playWithoutFallbackKey(t, &scene{World: w, t: t, i: spare, deployment: chain, topic: topic}, dirs[chain], regions[home], executions)
+	})
+	t.Run("the alarms of what went wrong", func(t *testing.T) { alarmsOfFailures(t, w) })
 	// From here on the machine has little to do, and the tests of the root may
 	// go on meanwhile.
 	t.Parallel()
@@ -362,9 +435,9 @@ func TestStories(t *testing.T) {
 		}
 	})
 	t.Run("every call was allowed and every right was used", func(t *testing.T) { auditRights(t, w) })
-	t.Run("no secret is anywhere", func(t *testing.T) { auditSecrets(t, w, dir, executions) })
+	t.Run("no secret is anywhere", func(t *testing.T) { auditSecrets(t, w, slices.Collect(maps.Values(dirs)), topic, executions) })
 	t.Run("destroy leaves nothing", func(t *testing.T) {
-		terraform.DestroyContext(t, t.Context(), options)
+		each(func(dir string) error { return destroy(t.Context(), w, dir) })
 		auditEmpty(t, w, home, other)
 	})
 }
@@ -372,7 +445,7 @@ func TestStories(t *testing.T) {
 // world starts a local AWS of the test's own.
 func world(t *testing.T) *stage.World {
 	t.Helper()
-	w, err := stage.New(t.Context(), stage.Options{Root: root(t), Log: testLog{t}})
+	w, err := stage.New(t.Context(), stage.Options{Root: root(t), Log: testLog{t}, WaitPace: waitPace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -383,6 +456,9 @@ func world(t *testing.T) *stage.World {
 	})
 	return w
 }
+
+// waitPace makes seconds of the minutes that the all-clear's machine waits.
+const waitPace = 60
 
 func terraformOptions(w *stage.World, dir string) *terraform.Options {
 	return &terraform.Options{
@@ -425,7 +501,7 @@ func (s story) play(t *testing.T, sc *scene, executions *started) {
 	s.set(sc)
 	var e ending
 	if s.dry {
-		e = rehearse(t, sc.World, sc.i.Region, sc.i.ID, executions)
+		e = rehearse(t, sc.World, sc.name(), sc.i.Region, sc.i.ID, executions)
 		s.checkDry(t, sc, e)
 	} else {
 		e = sc.ring(t, executions)
@@ -435,14 +511,14 @@ func (s story) play(t *testing.T, sc *scene, executions *started) {
 	if s.dry {
 		says = nil // there is no message
 	}
-	sc.expect(t, e, s.end, tally{s.reboots, s.slack, s.pages}, says...)
+	sc.expect(t, e, s.end, tally{reboots: s.reboots, slack: s.slack, pages: s.pages, silent: s.silent}, says...)
 }
 
 // ring rings the instance's alarm.
 func (s *scene) ring(t *testing.T, executions *started) ending {
 	t.Helper()
 	s.nextSecond()
-	return ring(t, s.World, s.i.Region, "firstline-cpu-"+s.i.ID, executions)
+	return ring(t, s.World, s.i.Region, s.alarm(), executions)
 }
 
 // nextSecond waits until this second is not that of the instance's last ring: an
@@ -466,8 +542,20 @@ func (s *scene) struck(t *testing.T) {
 }
 
 // tally is what has come of an instance so far: how often EC2 was asked to
-// reboot it, and how many messages and pages speak of it.
-type tally struct{ reboots, slack, pages int }
+// reboot it, and who was told what of it.
+type tally struct {
+	reboots int
+	// slack are messages of incidents of which nobody was paged. A page has one too,
+	// the first of its thread, but for those that are silent.
+	slack, silent int
+	// pages are alerts of their own.
+	pages int
+	// repeats were added to an alert that was open, and clears are all-clears: each
+	// is a reply in the page's thread.
+	repeats, clears int
+	// replaced are alerts that firstline closed since another one took their place.
+	replaced int
+}
 
 // expect asserts how an incident ended, what has come of its instance up to now,
 // and what the latest message says.
@@ -476,28 +564,23 @@ func (s *scene) expect(t *testing.T, e ending, end string, want tally, says ...s
 	if e.last != end {
 		t.Errorf("ended in %q (%s), want %q", e.last, e.status, end)
 	}
-	asked := 0
-	for _, r := range s.AWS.Reboots() {
-		if r.InstanceID == s.i.ID {
-			asked++
-		}
-	}
-	slack, pages := s.Slack.Received(s.i.ID), s.Pager.Received(s.i.ID)
-	if got := (tally{asked, len(slack), len(pages)}); got != want {
-		t.Errorf("%+v, want %+v", got, want)
-	}
+	s.tally(t, want)
+	pages, slack := s.alerts(), s.Slack.Received(s.i.ID)
+	generation, notes := 0, slices.Concat(s.Pager.Received(s.i.ID), s.JSM.Received(s.i.ID))
 	for _, m := range pages {
-		if want := aliasOf(s.i); m.Alias != want || m.Note {
-			t.Errorf("alias %q (note %t), want %q", m.Alias, m.Note, want)
+		// Good news has an alias of its own, whatever is open.
+		if generation++; m.Alias != s.alias(generation) && (want.silent == 0 || m.Alias != s.alias(1)+"/"+e.name) {
+			t.Errorf("alias %q, want %q", m.Alias, s.alias(generation))
 		}
 	}
+	notes = slices.DeleteFunc(notes, func(m stage.Received) bool { return !m.Note })
 	about := 0
-	for _, m := range slices.Concat(slack, pages) {
+	for _, m := range slices.Concat(slack, pages, notes) {
 		if !strings.Contains(m.Body, e.name) {
 			continue // an earlier incident's
 		}
 		about++
-		for _, want := range append([]string{s.i.Region, localaws.AccountID, "firstline-cpu-" + s.i.ID, "executions/details", "firstline incident " + e.name}, says...) {
+		for _, want := range append([]string{s.i.Region, localaws.AccountID, s.alarm(), "executions/details", "firstline incident " + e.name}, says...) {
 			if !strings.Contains(m.Text+m.Body, want) {
 				t.Errorf("the message does not say %q:\n%s", want, m.Text)
 			}
@@ -511,9 +594,86 @@ func (s *scene) expect(t *testing.T, e ending, end string, want tally, says ...s
 	}
 }
 
-// aliasOf is the alias of the pages about an instance.
-func aliasOf(i *stage.Instance) string {
-	return "firstline/" + localaws.AccountID + "/" + i.Region + "/" + i.ID
+// tally asserts what has come of the instance up to now.
+func (s *scene) tally(t *testing.T, want tally) {
+	t.Helper()
+	roots, replies := 0, 0
+	for _, m := range s.Slack.Received(s.i.ID) {
+		if m.ThreadTS == "" {
+			roots++
+		} else {
+			replies++
+		}
+	}
+	got := tally{pages: len(s.alerts()), clears: want.clears, silent: want.silent}
+	got.slack = roots - (got.pages - want.silent)
+	for _, r := range s.AWS.Reboots() {
+		if r.InstanceID == s.i.ID {
+			got.reboots++
+		}
+	}
+	closed := len(s.published(true))
+	for _, p := range []*stage.Service{s.Pager, s.JSM} {
+		for _, m := range p.Received(s.i.ID) {
+			if m.Note {
+				got.repeats++
+			}
+		}
+		for _, m := range p.Closings("") {
+			if m.User != stage.Person && strings.Contains(m.Body, s.i.ID) {
+				closed++
+			}
+		}
+	}
+	got.replaced = closed - want.clears
+	if got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if replies != want.repeats+want.clears {
+		t.Errorf("%d replies in Slack, want %d", replies, want.repeats+want.clears)
+	}
+}
+
+// alerts are the pages about the instance, without the notes on them: at Jira
+// Service Management one for each alias, since it is told twice where it does not
+// tell whether an alert is open.
+func (s *scene) alerts() []stage.Received {
+	var all []stage.Received
+	for _, m := range s.Pager.Received(s.i.ID) {
+		if !m.Note {
+			all = append(all, m)
+		}
+	}
+	for _, m := range s.JSM.Received(s.i.ID) {
+		if !m.Note && !slices.ContainsFunc(all, func(o stage.Received) bool { return o.Alias == m.Alias }) {
+			all = append(all, m)
+		}
+	}
+	for _, n := range s.published(false) {
+		// A topic knows no aliases.
+		all = append(all, stage.Received{At: n.At, Text: n.Subject + "\n" + n.Message, Body: n.Message, Alias: s.alias(len(all) + 1)})
+	}
+	return all
+}
+
+// published are the messages about the instance that went to the deployment's
+// topic: pages, or all-clears.
+func (s *scene) published(clears bool) []localaws.Notification {
+	if s.topic == "" {
+		return nil
+	}
+	return slices.DeleteFunc(s.Published(s.topic), func(n localaws.Notification) bool {
+		return !strings.Contains(n.Message, s.i.ID) || strings.Contains(n.Message, allClear) != clears
+	})
+}
+
+// alias is the alias of the nth page about the instance.
+func (s *scene) alias(n int) string {
+	alias := s.name() + "/" + localaws.AccountID + "/" + s.i.Region + "/" + s.i.ID
+	if n > 1 {
+		alias += fmt.Sprintf("/%d", n)
+	}
+	return alias
 }
 
 // ending is how an execution ended.
@@ -522,8 +682,11 @@ type ending struct {
 	status sfntypes.ExecutionStatus
 	// last is the name of the last state, state what it was entered with.
 	last, state string
-	took        time.Duration
-	lines       []string
+	// path are the states that it went through, entered when it first came to each.
+	path    []string
+	entered map[string]time.Time
+	took    time.Duration
+	lines   []string
 }
 
 // ring rings an alarm and waits for the end of the one execution it starts.
@@ -551,6 +714,7 @@ func rung(ctx context.Context, t *testing.T, w *stage.World, region, alarm strin
 func follow(ctx context.Context, t *testing.T, w *stage.World, region, arn string, executions *started) (e ending) {
 	t.Helper()
 	executions.add(arn, region)
+	e.entered = map[string]time.Time{}
 	client := sfn.NewFromConfig(w.AWS.Config(region))
 	end, err := timeline.Follow(ctx, client, arn, func(l timeline.Line) {
 		e.lines = append(e.lines, fmt.Sprintf("%7.1fs %-24s %s", l.After.Seconds(), l.State, l.Text))
@@ -559,16 +723,25 @@ func follow(ctx context.Context, t *testing.T, w *stage.World, region, arn strin
 		t.Fatalf("%v\n%s", err, strings.Join(e.lines, "\n"))
 	}
 	e.name, e.status, e.took = aws.ToString(end.Name), end.Status, aws.ToTime(end.StopDate).Sub(aws.ToTime(end.StartDate))
-	history, err := client.GetExecutionHistory(ctx, &sfn.GetExecutionHistoryInput{ExecutionArn: &arn, MaxResults: 1000})
-	if err != nil {
-		t.Fatal(err)
+	history := sfn.NewGetExecutionHistoryPaginator(client, &sfn.GetExecutionHistoryInput{ExecutionArn: &arn, MaxResults: 1000})
+	var events []sfntypes.HistoryEvent
+	for history.HasMorePages() {
+		page, err := history.NextPage(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, page.Events...)
 	}
-	for _, h := range history.Events {
+	for _, h := range events {
 		if entered := h.StateEnteredEventDetails; entered != nil {
 			e.last, e.state = aws.ToString(entered.Name), aws.ToString(entered.Input)
+			e.path = append(e.path, e.last)
+			if e.entered[e.last].IsZero() {
+				e.entered[e.last] = aws.ToTime(h.Timestamp)
+			}
 		}
 	}
-	if want := slices.Contains([]string{"Page failed", "Nobody was told", "Not closed"}, e.last); want != (e.status == sfntypes.ExecutionStatusFailed) {
+	if want := slices.Contains([]string{"Page failed", "Paged another way", "Nobody was told", "Not closed", "Alert unknown", "All-clear not given"}, e.last); want != (e.status == sfntypes.ExecutionStatusFailed) {
 		t.Errorf("an execution that ends in %q is %s", e.last, e.status)
 	}
 	return e
@@ -578,7 +751,7 @@ func follow(ctx context.Context, t *testing.T, w *stage.World, region, arn strin
 // settings: no incident can be opened, and somebody must hear of it.
 func playUnknownInstance(t *testing.T, w *stage.World, executions *started) {
 	const id = "i-0ffffffffffffffff"
-	name := "firstline-cpu-" + id
+	name := plain + "-cpu-" + id
 	_, err := cloudwatch.NewFromConfig(w.AWS.Config(home)).PutMetricAlarm(t.Context(), &cloudwatch.PutMetricAlarmInput{
 		AlarmName: &name, Namespace: aws.String("AWS/EC2"), MetricName: aws.String("CPUUtilization"),
 		Dimensions: []cwtypes.Dimension{{Name: aws.String("InstanceId"), Value: aws.String(id)}},
@@ -604,35 +777,38 @@ func playUnknownInstance(t *testing.T, w *stage.World, executions *started) {
 }
 
 // auditSecrets looks for the secrets in all that may not hold them.
-func auditSecrets(t *testing.T, w *stage.World, dir string, executions *started) {
+func auditSecrets(t *testing.T, w *stage.World, dirs []string, topic string, executions *started) {
 	looked := 0
 	look := func(where, text string) {
 		looked++
-		for _, secret := range []string{stage.SlackToken, stage.OpsGenieKey} {
+		for _, secret := range []string{stage.SlackToken, stage.OpsGenieKey, stage.JSMKey} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s holds a secret", where)
 			}
 		}
 	}
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.Contains(path, ".terraform"+string(filepath.Separator)) {
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() || strings.Contains(path, ".terraform"+string(filepath.Separator)) {
+				return err
+			}
+			text, err := os.ReadFile(path) //nolint:gosec // below a folder of our own
+			look(path, string(text))
 			return err
+		})
+		if err != nil {
+			t.Error(err)
 		}
-		text, err := os.ReadFile(path) //nolint:gosec // below a folder of our own
-		look(path, string(text))
-		return err
-	})
-	if err != nil {
-		t.Error(err)
 	}
-	for _, region := range []string{home, other} {
-		logs := w.AWS.Logs(functionARN(region))
+	for _, of := range [][2]string{{plain, home}, {plain, other}, {chain, home}} {
+		name, region := of[0], of[1]
+		logs := w.AWS.Logs(functionARN(name, region))
 		if logs == "" {
-			t.Errorf("%s: the function logged nothing", region)
+			t.Errorf("%s in %s: the function logged nothing", name, region)
 		}
-		look("the log of the function in "+region, logs)
-		for key, text := range tableTexts(t, w, region) {
-			look("the item "+key+" of the table in "+region, text)
+		look("the log of the function "+name+" in "+region, logs)
+		for key, text := range tableTexts(t, w, name, region) {
+			look("the item "+key+" of the table "+name+" in "+region, text)
 		}
 	}
 	for arn, region := range executions.all {
@@ -640,17 +816,24 @@ func auditSecrets(t *testing.T, w *stage.World, dir string, executions *started)
 			look("the history of "+arn, text)
 		}
 	}
-	for _, m := range slices.Concat(w.Slack.Received(), w.Pager.Received()) {
+	for _, m := range slices.Concat(w.Slack.Received(), w.Slack.Updates(), w.Pager.Received(), w.Pager.Closings(""), w.JSM.Received(), w.JSM.Closings("")) {
 		look("a message", m.Body)
+	}
+	published := w.Published(topic)
+	for _, n := range published {
+		look("a notification", n.Subject+n.Message)
+	}
+	if len(published) == 0 {
+		t.Error("nothing was published")
 	}
 	if looked < 100 {
 		t.Errorf("looked at %d texts only", looked)
 	}
 }
 
-// functionARN is the ARN of the function of a region, without a version.
-func functionARN(region string) string {
-	return "arn:aws:lambda:" + region + ":" + localaws.AccountID + ":function:firstline-responder"
+// functionARN is the ARN of a deployment's function in a region, without a version.
+func functionARN(deployment, region string) string {
+	return "arn:aws:lambda:" + region + ":" + localaws.AccountID + ":function:" + deployment + "-responder"
 }
 
 // historyTexts are the events of an execution, each as text.
@@ -674,11 +857,12 @@ func historyTexts(t *testing.T, w *stage.World, region, arn string) []string {
 	return texts
 }
 
-// tableTexts are the items of a region's table, each as text, by their keys.
-func tableTexts(t *testing.T, w *stage.World, region string) map[string]string {
+// tableTexts are the items of a deployment's table in a region, each as text, by
+// their keys.
+func tableTexts(t *testing.T, w *stage.World, deployment, region string) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
-	pages := dynamodb.NewScanPaginator(dynamodb.NewFromConfig(w.AWS.Config(region)), &dynamodb.ScanInput{TableName: aws.String("firstline-incidents")})
+	pages := dynamodb.NewScanPaginator(dynamodb.NewFromConfig(w.AWS.Config(region)), &dynamodb.ScanInput{TableName: aws.String(deployment + "-incidents")})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(t.Context())
 		if err != nil {
@@ -721,8 +905,12 @@ func auditEmpty(t *testing.T, w *stage.World, regions ...string) {
 		left("alarms", named(alarms.MetricAlarms, func(a cwtypes.MetricAlarm) *string { return a.AlarmName }), err)
 		functions, err := lambda.NewFromConfig(config).ListFunctions(ctx, &lambda.ListFunctionsInput{})
 		left("functions", named(functions.Functions, func(f lambdatypes.FunctionConfiguration) *string { return f.FunctionName }), err)
-		parameters, err := ssm.NewFromConfig(config).GetParametersByPath(ctx, &ssm.GetParametersByPathInput{Path: aws.String("/firstline"), Recursive: aws.Bool(true)})
-		left("parameters", named(parameters.Parameters, func(p ssmtypes.Parameter) *string { return p.Name }), err)
+		for _, deployment := range []string{plain, chain} {
+			parameters, err := ssm.NewFromConfig(config).GetParametersByPath(ctx, &ssm.GetParametersByPathInput{Path: aws.String("/" + deployment), Recursive: aws.Bool(true)})
+			left("parameters", named(parameters.Parameters, func(p ssmtypes.Parameter) *string { return p.Name }), err)
+		}
+		topics, err := sns.NewFromConfig(config).ListTopics(ctx, &sns.ListTopicsInput{})
+		left("topics", named(topics.Topics, func(t snstypes.Topic) *string { return t.TopicArn }), err)
 		queues, err := sqs.NewFromConfig(config).ListQueues(ctx, &sqs.ListQueuesInput{})
 		left("queues", queues.QueueUrls, err)
 		tables, err := dynamodb.NewFromConfig(config).ListTables(ctx, &dynamodb.ListTablesInput{})

@@ -42,7 +42,7 @@ func (m *matrix) storm() {
 	var wg sync.WaitGroup
 	for n, i := range m.stormy {
 		wg.Go(func() {
-			arns, err := m.w.AWS.PutEvent(ctx, i.Region, alarmEvent("aws.cloudwatch", i, time.Now()))
+			arns, err := m.w.AWS.PutEvent(ctx, i.Region, eventOf("aws.cloudwatch", plain, i, time.Now()))
 			if err == nil && len(arns) == 1 {
 				ends[n], err = m.end(ctx, i.Region, arns[0])
 			}
@@ -54,7 +54,7 @@ func (m *matrix) storm() {
 	wg.Wait()
 
 	brake := "firstline/brake/" + localaws.AccountID + ":" + stormy
-	notes, rebooted := 0, 0
+	notes, rebooted, own, threads := 0, 0, 0, 0
 	type flight struct{ from, to time.Time }
 	var flights []flight
 	for n, i := range m.stormy {
@@ -64,9 +64,16 @@ func (m *matrix) storm() {
 		}
 		// Told once, whichever way. Whoever sends the brake's page may add itself to
 		// it, since several may send it at the same moment.
+		// Slack's thread of a page is no second telling.
 		ways := map[string]int{}
-		if n := len(m.w.Slack.Received(i.ID)); n > 0 {
-			ways["Slack"] = n
+		posts := len(m.w.Slack.Received(e.name))
+		if paged := len(m.w.Pager.Received(e.name)) > 0; posts > 0 && !paged {
+			ways["Slack"] = posts
+		} else {
+			threads += posts
+		}
+		if posts > 1 {
+			wrong("%s has %d messages in Slack", i.ID, posts)
 		}
 		for _, p := range m.w.Pager.Received(e.name) {
 			switch {
@@ -76,6 +83,7 @@ func (m *matrix) storm() {
 				ways["the brake's page"] = 1
 			default:
 				ways["a page of its own"]++
+				own++
 			}
 		}
 		if len(ways) != 1 || ways["Slack"] > 1 || ways["a page of its own"] > 1 {
@@ -108,6 +116,10 @@ func (m *matrix) storm() {
 	pages := slices.DeleteFunc(m.w.Pager.Received(), func(r stage.Received) bool { return r.Alias != brake || r.Note })
 	if status, count := m.w.Pager.Alert(brake); len(pages) == 0 || status != "open" || count != len(pages) {
 		wrong("the brake's page: %d requests, %s, counted %d", len(pages), status, count)
+	}
+	// Slack hears of a page, and not of each note on it.
+	if threads == 0 || threads > len(pages)+own {
+		wrong("%d messages in Slack about %d pages", threads, len(pages)+own)
 	}
 	m.t.Logf("storm: %d instances, %d rebooted, %d notes on the brake's page (sent %d times), in %.0f s", len(m.stormy), rebooted, notes, len(pages), time.Since(began).Seconds())
 }
@@ -197,7 +209,7 @@ func idle(ctx context.Context, w *stage.World, region string) error {
 // counted is how often the functions of the storm's region have written a metric.
 func (m *matrix) counted(metric string) int {
 	n := 0
-	for _, i := range m.w.AWS.Invocations(functionARN(stormy)) {
+	for _, i := range m.w.AWS.Invocations(functionARN(plain, stormy)) {
 		n += strings.Count(i.Log, `"`+metric+`":1`)
 	}
 	return n

@@ -99,19 +99,21 @@ func TestREADMENamesEverySetting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
+	names := []string{"pagers"} // the only setting that is no section
 	section := ""
 	for line := range strings.SplitSeq(string(schema), "\n") {
 		if m := regexp.MustCompile(`^    (\w+) = \{$`).FindStringSubmatch(line); m != nil {
 			section = m[1]
 		}
-		m := regexp.MustCompile(`^      (\w+) += \{ kind`).FindStringSubmatch(line)
+		m := regexp.MustCompile(`^    (  )?(\w+) += \{ kind`).FindStringSubmatch(line)
 		if m == nil {
 			continue
 		}
-		name := section + "." + m[1]
-		if slices.Contains([]string{"slack", "opsgenie", "function"}, section) {
-			name = m[1]
+		name := section + "." + m[2]
+		// Four spaces in are the settings of an alert, which OpsGenie and Jira
+		// Service Management share.
+		if m[1] == "" || slices.Contains([]string{"slack", "opsgenie", "jsm", "function"}, section) {
+			name = m[2]
 		}
 		names = append(names, name)
 	}

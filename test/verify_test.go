@@ -108,7 +108,7 @@ func TestVerify(t *testing.T) {
 		for _, s := range r.Suppressed {
 			left = append(left, s.Action)
 		}
-		if diff := cmp.Diff([]string{incident.ActionReboot, incident.ActionPage}, left); diff != "" {
+		if diff := cmp.Diff([]string{incident.ActionReboot, incident.ActionPage, incident.ActionSlack}, left); diff != "" {
 			t.Errorf("suppressed (-want +got):\n%s", diff)
 		}
 	})

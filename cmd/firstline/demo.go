@@ -22,9 +22,14 @@ import (
 type story struct {
 	Name   string
 	Region string
+	// settings are the instance's own, beside those of all.
+	settings map[string]any
 	// set makes the instance what the story needs; the func that it returns
 	// is called afterwards.
 	set func(*stage.World, *stage.Instance) func()
+	// recovers has the instance come back after the incident, and its alarm return
+	// to OK. Nil is never.
+	recovers func(*stage.Instance)
 	// What must come of it.
 	want outcome
 }
@@ -35,10 +40,16 @@ type outcome struct {
 	Reboots int    `json:"reboots"`
 	Slack   int    `json:"slackMessages"`
 	Pages   int    `json:"pages"`
+	// Closed is how many alerts the all-clear has closed.
+	Closed int `json:"closedAlerts"`
 }
 
 func (o outcome) String() string {
-	return fmt.Sprintf("%s, %s, %d Slack, %s", strings.ToLower(o.Status), count(o.Reboots, "reboot"), o.Slack, count(o.Pages, "page"))
+	text := fmt.Sprintf("%s, %s, %d Slack, %s", strings.ToLower(o.Status), count(o.Reboots, "reboot"), o.Slack, count(o.Pages, "page"))
+	if o.Closed > 0 {
+		text += fmt.Sprintf(", %d closed", o.Closed)
+	}
+	return text
 }
 
 // count says how many there are of something.
@@ -74,7 +85,7 @@ func stories() []story {
 				_ = i.SetSSH(stage.Hang)
 				return nil
 			},
-			want: outcome{Status: "SUCCEEDED", Reboots: 1, Pages: 1},
+			want: outcome{Status: "SUCCEEDED", Reboots: 1, Slack: 1, Pages: 1},
 		},
 		{
 			Name: "AWS denies access: OpsGenie at once, no reboot", Region: "us-east-1",
@@ -85,7 +96,17 @@ func stories() []story {
 					Status: 403, Code: "UnauthorizedOperation", Message: "You are not authorized to perform this operation.",
 				}).Remove
 			},
-			want: outcome{Status: "SUCCEEDED", Pages: 1},
+			want: outcome{Status: "SUCCEEDED", Slack: 1, Pages: 1},
+		},
+		{
+			Name: "URL down, no reboot allowed: OpsGenie; it comes back: the all-clear", Region: "eu-west-1",
+			settings: map[string]any{"reboot": map[string]any{"per_day": 0}},
+			set: func(_ *stage.World, i *stage.Instance) func() {
+				_ = i.SetHTTP(stage.Refuse)
+				return nil
+			},
+			recovers: func(i *stage.Instance) { _ = i.SetHTTP(stage.Healthy) },
+			want:     outcome{Status: "SUCCEEDED", Slack: 2, Pages: 1, Closed: 1},
 		},
 	}
 }
@@ -112,16 +133,16 @@ func newDemo() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Play four incidents on a local AWS, from the ringing alarm to the message",
-		Long: `Play four incidents on a local AWS, from the ringing alarm to the message.
+		Short: "Play five stories on a local AWS, from the ringing alarm to the all-clear",
+		Long: `Play five stories on a local AWS, from the ringing alarm to the message, and one of
+them to the all-clear.
 
 It starts a local AWS, deploys two regions with the real Terraform and AWS
 provider, plays instances with real HTTP and SSH servers on loopback addresses,
 verifies them while they are well, rings their alarms, and shows each incident as
-it happens. Nothing leaves this
-machine but the installation of what is missing.
+it happens. Nothing leaves this machine but the installation of what is missing.
 
-Exit code 0 only if all four incidents ended as they should.`,
+Exit code 0 only if all five stories ended as they should.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			out := c.OutOrStdout()
@@ -160,12 +181,16 @@ func demo(ctx context.Context, out io.Writer) (results []result, err error) {
 	}()
 	all := stories()
 	instances := make([]*stage.Instance, len(all))
+	own := map[string]map[string]any{}
 	for n, s := range all {
 		if instances[n], err = w.AddInstance(ctx, s.Region); err != nil {
 			return nil, err
 		}
+		if s.settings != nil {
+			own[instances[n].ID] = s.settings
+		}
 	}
-	if _, err := deploy(ctx, p, w, w.Variables(nil, instances...)); err != nil {
+	if _, err := deploy(ctx, p, w, w.Variables(own, instances...)); err != nil {
 		return nil, err
 	}
 	for n, s := range all {
@@ -178,7 +203,8 @@ func demo(ctx context.Context, out io.Writer) (results []result, err error) {
 	return results, report(out, results)
 }
 
-// play rings the instance's alarm and follows the incident to its end.
+// play rings the instance's alarm and follows the incident to its end, and the
+// all-clear where the story has one.
 func (s story) play(ctx context.Context, p *progress, w *stage.World, i *stage.Instance, number int) (result, error) {
 	_, _ = fmt.Fprintf(p.w, "\n(%d) %s\n", number, s.Name)
 	start := time.Now()
@@ -186,27 +212,52 @@ func (s story) play(ctx context.Context, p *progress, w *stage.World, i *stage.I
 	if undo := s.set(w, i); undo != nil {
 		defer undo()
 	}
-	executions, err := w.AWS.Ring(ctx, s.Region, "firstline-cpu-"+i.ID, "Threshold Crossed: 1 datapoint [100.0] was greater than or equal to the threshold (100.0).")
+	// follow follows what a change of the alarm has started to its end.
+	follow := func(started []string, err error) (status string, _ error) {
+		if err != nil {
+			return "", err
+		}
+		if len(started) != 1 {
+			return "", fmt.Errorf("the alarm of %s started %d executions, want 1", i.ID, len(started))
+		}
+		end, err := timeline.Follow(ctx, sfn.NewFromConfig(w.AWS.Config(s.Region)), started[0], func(l timeline.Line) {
+			_, _ = fmt.Fprintf(p.w, "    %6.1fs  %-22s %s\n", l.After.Seconds(), l.State, l.Text)
+		})
+		if err != nil {
+			return "", err
+		}
+		return string(end.Status), nil
+	}
+	alarm := "firstline-cpu-" + i.ID
+	status, err := follow(w.AWS.Ring(ctx, s.Region, alarm, "Threshold Crossed: 1 datapoint [100.0] was greater than or equal to the threshold (100.0)."))
 	if err != nil {
 		return r, err
 	}
-	if len(executions) != 1 {
-		return r, fmt.Errorf("the alarm of %s started %d executions, want 1", i.ID, len(executions))
-	}
-	end, err := timeline.Follow(ctx, sfn.NewFromConfig(w.AWS.Config(s.Region)), executions[0], func(l timeline.Line) {
-		_, _ = fmt.Fprintf(p.w, "    %6.1fs  %-22s %s\n", l.After.Seconds(), l.State, l.Text)
-	})
-	if err != nil {
-		return r, err
+	if s.recovers != nil {
+		s.recovers(i)
+		_, _ = fmt.Fprintln(p.w, "    it has come back, and its alarm returns to OK")
+		status, err = follow(w.AWS.Recover(ctx, s.Region, alarm, "Threshold Crossed: 1 datapoint [7.0] was not greater than or equal to the threshold (100.0)."))
+		if err != nil {
+			return r, err
+		}
 	}
 	slack, pages := w.Slack.Received(i.ID), w.Pager.Received(i.ID)
+	var closings []stage.Received
+	for _, m := range pages {
+		if !m.Note {
+			closings = append(closings, w.Pager.Closings(m.Alias)...)
+		}
+	}
 	for _, m := range slack {
 		r.Messages = append(r.Messages, told{To: "Slack", Text: m.Text})
 	}
 	for _, m := range pages {
 		r.Messages = append(r.Messages, told{To: "OpsGenie", Text: m.Text})
 	}
-	r.Got = outcome{Status: string(end.Status), Reboots: i.Reboots(), Slack: len(slack), Pages: len(pages)}
+	for _, m := range closings {
+		r.Messages = append(r.Messages, told{To: "OpsGenie, closing the alert,", Text: m.Text})
+	}
+	r.Got = outcome{Status: status, Reboots: i.Reboots(), Slack: len(slack), Pages: len(pages), Closed: len(closings)}
 	r.OK = r.Got == r.Want
 	r.Seconds = time.Since(start).Seconds()
 	return r, nil

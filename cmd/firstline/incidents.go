@@ -28,6 +28,7 @@ import (
 type records interface {
 	Incidents(ctx context.Context, since time.Time, instanceID string, limit int) ([]guard.Record, error)
 	Incident(ctx context.Context, id string) (*guard.Record, *guard.Evidence, error)
+	AlertOf(ctx context.Context, instanceID string) (*guard.Alert, error)
 }
 
 // reader reads records in many regions.
@@ -64,6 +65,12 @@ type listed struct {
 	// one; both are empty where none was due.
 	Reboot  string `json:"reboot,omitempty"`
 	Refusal string `json:"refusal,omitempty"`
+	// Pager is the pager that took the page. Repeats counts the notes on its alert
+	// up to this one; 0 where the page opened the alert.
+	Pager   string `json:"pager,omitempty"`
+	Repeats int64  `json:"repeats,omitempty"`
+	// Fallback says that another pager took the page, since the first one failed.
+	Fallback bool `json:"fallback,omitempty"`
 	// TookSeconds is 0 for one that has not ended.
 	TookSeconds float64 `json:"tookSeconds,omitempty"`
 }
@@ -81,6 +88,10 @@ func list(rec guard.Record, r deployed.Region) listed {
 		if i.Refusal != nil {
 			l.Refusal = i.Refusal.Guard
 		}
+		if i.Alert != nil {
+			l.Pager, l.Repeats = i.Alert.Pager, i.Alert.Repeats
+		}
+		l.Fallback = i.PageError != nil && i.Told != nil && i.Told.Page != nil
 	}
 	return l
 }
@@ -103,6 +114,21 @@ func (l listed) reboots() string {
 	return "0"
 }
 
+// ended says how an incident ended.
+func (l listed) ended() string {
+	end := l.End
+	if l.Repeats > 0 {
+		end += fmt.Sprintf(" (repeat %d)", l.Repeats)
+	}
+	if l.Fallback {
+		end += " (another way)"
+	}
+	if l.Dry {
+		end += " (dry)"
+	}
+	return end
+}
+
 // newest is how many incidents are listed unless said otherwise.
 const newest = 100
 
@@ -118,7 +144,9 @@ func newIncidents() *cobra.Command {
 		Short: "List incidents of all regions, the newest first",
 		Long: `List incidents of all regions, the newest first: when it began, where, how it ended,
 how many reboots it made (with "?", when the outcome is not known; in brackets, why
-none), how long it took, and its id. Records are kept for 90 days. One whose
+none), how long it took, and its id. "repeat 2" is an incident of an instance whose
+alert was open: it is the second note on it, and paged nobody anew. "another way" is
+a page that another pager took, since the first one failed. Records are kept for 90 days. One whose
 execution ended without its last step is "unconcluded": look at the execution and at
 the instance.
 
@@ -233,14 +261,11 @@ func printIncidents(w io.Writer, result incidentsResult, d deployment, instances
 		t := newTable(w)
 		_, _ = fmt.Fprintln(t, "TIME\tREGION\tINSTANCE\tEND\tREBOOTS\tTOOK\tID")
 		for _, l := range result.Incidents {
-			end, took := l.End, "-"
-			if l.Dry {
-				end += " (dry)"
-			}
+			took := "-"
 			if !l.EndedAt.IsZero() {
 				took = brief(l.EndedAt.Sub(l.StartedAt))
 			}
-			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", stamp(l.StartedAt), l.Region, cmp.Or(clean(l.InstanceID), "-"), end, l.reboots(), took, clean(l.ID))
+			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", stamp(l.StartedAt), l.Region, cmp.Or(clean(l.InstanceID), "-"), l.ended(), l.reboots(), took, clean(l.ID))
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -278,8 +303,10 @@ type incidentResult struct {
 	Record   listed             `json:"record"`
 	Incident *incident.Incident `json:"incident,omitempty"`
 	Evidence *evidence          `json:"evidence,omitempty"`
-	// Errors are of regions that could not be searched, or of evidence that
-	// cannot be read.
+	// Alert is what has become of the incident's alert by now.
+	Alert *alertNow `json:"alert,omitempty"`
+	// Errors are of regions that could not be searched, or of evidence or an alert
+	// that cannot be read.
 	Errors []regionError `json:"errors"`
 
 	region deployed.Region
@@ -295,6 +322,60 @@ type evidence struct {
 	ConsoleAt time.Time `json:"consoleAt,omitzero"`
 }
 
+// alertNow is an alert as it is now, as far as firstline knows: what a person does
+// at the pager it learns when it looks next.
+type alertNow struct {
+	Alias    string    `json:"alias"`
+	Pager    string    `json:"pager"`
+	Open     bool      `json:"open"`
+	OpenedAt time.Time `json:"openedAt"`
+	Repeats  int64     `json:"repeats"`
+	// WatchUntil is until when it is looked whether the instance is well again.
+	WatchUntil time.Time `json:"watchUntil,omitzero"`
+	// ClosedHow is all-clear, person or replaced.
+	ClosedAt  time.Time `json:"closedAt,omitzero"`
+	ClosedHow string    `json:"closedHow,omitempty"`
+}
+
+// becameOf is what has become of an incident's alert. latest is its instance's,
+// nil where the table has none.
+func becameOf(a *incident.Alert, latest *guard.Alert) *alertNow {
+	now := &alertNow{Alias: a.Alias, Pager: a.Pager, OpenedAt: a.OpenedAt.UTC(), Repeats: a.Repeats, ClosedHow: guard.ClosedReplaced}
+	switch {
+	case latest == nil || a.Generation == 0 || latest.Generation < a.Generation:
+		// It was sent without the table, which knows nothing of it.
+		return nil
+	case latest.Generation > a.Generation:
+		return now
+	}
+	return &alertNow{
+		Alias: cmp.Or(latest.Alias, a.Alias), Pager: cmp.Or(latest.Pager, a.Pager), Open: latest.Open, OpenedAt: latest.OpenedAt.UTC(), Repeats: latest.Repeats,
+		WatchUntil: latest.WatchUntil, ClosedAt: latest.ClosedAt, ClosedHow: latest.ClosedHow,
+	}
+}
+
+// lines say it.
+func (a *alertNow) lines(now time.Time) []string {
+	if !a.Open && a.ClosedHow == guard.ClosedReplaced && a.ClosedAt.IsZero() {
+		return []string{fmt.Sprintf("%s at %s", clean(a.Alias), channel(a.Pager)), "a later alert of the instance has come since"}
+	}
+	state := "open since " + stamp(a.OpenedAt)
+	if !a.Open {
+		how := map[string]string{
+			guard.ClosedByAllClear: "by the all-clear", guard.ClosedByPerson: "by a person, as its pager told", guard.ClosedReplaced: "since another one took its place",
+		}[a.ClosedHow]
+		state = strings.TrimSpace(fmt.Sprintf("opened at %s, closed at %s %s", stamp(a.OpenedAt), stamp(a.ClosedAt), how))
+	}
+	all := []string{fmt.Sprintf("%s at %s", clean(a.Alias), channel(a.Pager)), state}
+	if a.Repeats > 0 {
+		all = append(all, count(int(a.Repeats), "further incident")+" of the instance added to it")
+	}
+	if a.Open && a.WatchUntil.After(now) {
+		all = append(all, "looks until "+stamp(a.WatchUntil)+" whether the instance is well again")
+	}
+	return all
+}
+
 func newIncident() *cobra.Command {
 	var (
 		flags      rootFlags
@@ -304,8 +385,9 @@ func newIncident() *cobra.Command {
 		Use:   "incident ID",
 		Short: "Show one incident as a timeline, with its evidence",
 		Long: `Show one incident as a timeline: when the alarm rang, what each check found, what a
-guard refused or what was rebooted, who was told, and how it ended; and under it the
-settings it worked with and the evidence that was kept before the reboot. ID is what
+guard refused or what was rebooted, who was told, and how it ended; and under it what
+has become of its alert, the settings it worked with and the evidence that was kept
+before the reboot. ID is what
 ` + "`firstline incidents`" + ` and the messages name, its beginning if that is enough, or the
 execution's ARN. All regions are searched.
 
@@ -390,6 +472,13 @@ func (q *reader) incident(ctx context.Context, all []deployed.Region, id string)
 	})
 	var result *incidentResult
 	var where, also []string
+	// complete returns a result with what has become of its alert.
+	complete := func(r *incidentResult) *incidentResult {
+		if err := q.alert(ctx, r); err != nil {
+			r.Errors = append(r.Errors, regionError{r.Record.Region, "what has become of the alert is not known: " + inWords(err)})
+		}
+		return r
+	}
 	for _, a := range answers {
 		rec := a.value.record
 		switch {
@@ -412,14 +501,14 @@ func (q *reader) incident(ctx context.Context, all []deployed.Region, id string)
 	if result != nil && result.Record.ID == id {
 		// What others would have said does not matter any more.
 		result.Errors = slices.DeleteFunc(errs, func(e regionError) bool { return e.Region != result.Record.Region })
-		return result, nil
+		return complete(result), nil
 	}
 	if len(also) > 0 || len(where) > 1 {
 		return nil, usagef("%s: several incidents begin so (in %s): give more of the id, as `firstline incidents` lists it", id, strings.Join(append(also, where...), ", "))
 	}
 	if result != nil {
 		result.Errors = errs
-		return result, nil
+		return complete(result), nil
 	}
 	if len(errs) > 0 {
 		var texts []string
@@ -429,6 +518,25 @@ func (q *reader) incident(ctx context.Context, all []deployed.Region, id string)
 		return nil, fmt.Errorf("%s was not found where a region answered; not all did: %s", id, strings.Join(texts, "; "))
 	}
 	return nil, usagef("%s: no incident of this id in %s (they are kept for 90 days): `firstline incidents` lists them", id, deployment{regions: all}.names())
+}
+
+// alert looks what has become of the incident's alert.
+func (q *reader) alert(ctx context.Context, r *incidentResult) error {
+	if r.Incident == nil || r.Incident.Alert == nil || r.Record.InstanceID == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	table, err := q.records(r.region)
+	if err != nil {
+		return err
+	}
+	latest, err := table.AlertOf(ctx, r.Record.InstanceID)
+	if err != nil {
+		return err
+	}
+	r.Alert = becameOf(r.Incident.Alert, latest)
+	return nil
 }
 
 // moment is one line of a timeline.
@@ -503,9 +611,13 @@ func moments(r *incidentResult) []moment {
 			say(*t.Slack, "slack", "message sent")
 		}
 		if t.Page != nil {
-			say(*t.Page, "page", "sent")
+			say(*t.Page, "page", "%s", paged(i))
+		}
+		if th := i.Thread; th != nil {
+			say(time.Time{}, "slack", "in the thread %s of channel %s", th.TS, th.Channel)
 		}
 	}
+	failed(say, "watch", i.WatchError)
 	failed(say, "close", i.CloseError)
 	switch r.Record.End {
 	case incident.EndOpen:
@@ -516,6 +628,29 @@ func moments(r *incidentResult) []moment {
 		say(r.Record.EndedAt, "end", "%s", r.Record.End)
 	}
 	return inOrder(all)
+}
+
+// paged says where a page went, and what became of it there.
+func paged(i *incident.Incident) string {
+	a := i.Alert
+	if a == nil {
+		return "sent"
+	}
+	text := "sent"
+	if a.Repeats > 0 {
+		text = fmt.Sprintf("added as repeat %d to the alert", a.Repeats)
+	}
+	if a.Pager != "" {
+		text += " through " + channel(a.Pager)
+	}
+	if i.PageError != nil {
+		text += ", since another pager failed"
+	}
+	text += ": " + a.Alias
+	if a.Repeats > 0 && !a.OpenedAt.IsZero() {
+		text += ", open since " + stamp(a.OpenedAt)
+	}
+	return text
 }
 
 // failed says with which error something ended; nil is none.
@@ -585,10 +720,11 @@ func seen(f checks.Finding) string {
 // printIncident prints an incident for people to read.
 func printIncident(w io.Writer, r *incidentResult, noEvidence bool) error {
 	l := r.Record
-	title := fmt.Sprintf("%s in %s: %s", cmp.Or(clean(l.InstanceID), "no instance"), l.Region, l.End)
-	if l.Dry {
-		title += " (dry)"
+	instance := cmp.Or(clean(l.InstanceID), "no instance")
+	if r.Incident != nil && r.Incident.Name != "" {
+		instance += " (" + clean(r.Incident.Name) + ")"
 	}
+	title := fmt.Sprintf("%s in %s: %s", instance, l.Region, l.ended())
 	if !l.EndedAt.IsZero() {
 		title += " after " + brief(l.EndedAt.Sub(l.StartedAt))
 	}
@@ -616,6 +752,12 @@ func printIncident(w io.Writer, r *incidentResult, noEvidence bool) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if r.Alert != nil {
+		_, _ = fmt.Fprintln(w, "\nalert")
+		for _, line := range r.Alert.lines(time.Now()) {
+			_, _ = fmt.Fprintln(w, "  "+line)
+		}
 	}
 	if r.Incident != nil && r.Incident.Settings != nil {
 		_, _ = fmt.Fprintln(w, "\nsettings")

@@ -66,6 +66,8 @@ func TestIncidentID(t *testing.T) {
 // kept are the records of a region.
 type kept struct {
 	all      []guard.Record
+	alert    *guard.Alert
+	alertErr error
 	evidence *guard.Evidence
 	err      error
 	hangs    bool
@@ -114,6 +116,8 @@ func (k *kept) Incident(ctx context.Context, id string) (*guard.Record, *guard.E
 	return found, k.evidence, k.err
 }
 
+func (k *kept) AlertOf(context.Context, string) (*guard.Alert, error) { return k.alert, k.alertErr }
+
 // readerOf reads the records of regions that are played.
 func readerOf(world map[string]*kept) *reader {
 	return &reader{
@@ -152,6 +156,7 @@ func TestIncidents(t *testing.T) {
 		record("u-unknown", "i-2a1b2c3d", 2*time.Hour, 11*time.Minute, incident.EndPaged, rebooted(incident.RebootUnknown)),
 		dry,
 		record("u-long", "i-2a1b2c3d", 4*time.Hour, 0, incident.EndPageFailed, nil),
+		record("u-repeat", "i-2a1b2c3d", 5*time.Hour, time.Minute, incident.EndPaged, &incident.Incident{Alert: &incident.Alert{Pager: "jsm", Repeats: 2}}),
 	}}
 	d := deployment{regions: two}
 	q := readerOf(map[string]*kept{"eu-west-1": europe, "us-east-1": america})
@@ -159,15 +164,16 @@ func TestIncidents(t *testing.T) {
 
 	result := q.incidents(t.Context(), d.regions, since, nil, 0)
 	text, err := printed(t, func(w *bytes.Buffer) error { return printIncidents(w, result, d, nil) })
-	if diff := cmp.Diff(`TIME                  REGION     INSTANCE    END          REBOOTS         TOOK   ID
-2026-11-23T11:55:00Z  eu-west-1  i-0a1b2c3d  open         -               -      e-open
-2026-11-23T11:00:00Z  us-east-1  i-2a1b2c3d  paged        0 (cool-down)   1m10s  u-refused
-2026-11-23T10:00:00Z  eu-west-1  i-1a1b2c3d  recovered    1               3m20s  e-recovered
-2026-11-23T10:00:00Z  us-east-1  i-2a1b2c3d  paged        1?              11m    u-unknown
-2026-11-23T09:58:00Z  eu-west-1  i-0a1b2c3d  unconcluded  -               -      e-lost
-2026-11-23T09:00:00Z  us-east-1  i-2a1b2c3d  paged (dry)  0 (suppressed)  40s    u-dry
-2026-11-23T08:00:00Z  us-east-1  i-2a1b2c3d  page-failed  -               -      u-long
-2026-11-22T06:00:00Z  eu-west-1  -           no-incident  0               1s     e-nothing
+	if diff := cmp.Diff(`TIME                  REGION     INSTANCE    END               REBOOTS         TOOK   ID
+2026-11-23T11:55:00Z  eu-west-1  i-0a1b2c3d  open              -               -      e-open
+2026-11-23T11:00:00Z  us-east-1  i-2a1b2c3d  paged             0 (cool-down)   1m10s  u-refused
+2026-11-23T10:00:00Z  eu-west-1  i-1a1b2c3d  recovered         1               3m20s  e-recovered
+2026-11-23T10:00:00Z  us-east-1  i-2a1b2c3d  paged             1?              11m    u-unknown
+2026-11-23T09:58:00Z  eu-west-1  i-0a1b2c3d  unconcluded       -               -      e-lost
+2026-11-23T09:00:00Z  us-east-1  i-2a1b2c3d  paged (dry)       0 (suppressed)  40s    u-dry
+2026-11-23T08:00:00Z  us-east-1  i-2a1b2c3d  page-failed       -               -      u-long
+2026-11-23T07:00:00Z  us-east-1  i-2a1b2c3d  paged (repeat 2)  0               1m     u-repeat
+2026-11-22T06:00:00Z  eu-west-1  -           no-incident       0               1s     e-nothing
 `, text); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
@@ -186,7 +192,7 @@ func TestIncidents(t *testing.T) {
 	if !strings.HasSuffix(text, "\nThere are more: the newest 3 are listed. --limit 0 lists all, --since fewer.\n") {
 		t.Errorf("it does not say that there are more:\n%s", text)
 	}
-	if result = q.incidents(t.Context(), d.regions, since, nil, 8); result.More || len(result.Incidents) != 8 {
+	if result = q.incidents(t.Context(), d.regions, since, nil, 9); result.More || len(result.Incidents) != 9 {
 		t.Errorf("more %v, %d incidents", result.More, len(result.Incidents))
 	}
 
@@ -354,6 +360,85 @@ func TestIncidentSearch(t *testing.T) {
 	}
 }
 
+func TestListFallback(t *testing.T) {
+	failed := &incident.Error{Error: "Denied"}
+	for _, tt := range []struct {
+		name string
+		inc  *incident.Incident
+		want string
+	}{
+		{"the first pager", &incident.Incident{Told: &incident.Told{Page: &noon}, Alert: &incident.Alert{Pager: "opsgenie"}}, "paged"},
+		{"another one", &incident.Incident{PageError: failed, Told: &incident.Told{Page: &noon}, Alert: &incident.Alert{Pager: "sns"}}, "paged (another way)"},
+		{"a repeat there", &incident.Incident{PageError: failed, Told: &incident.Told{Page: &noon}, Alert: &incident.Alert{Pager: "sns", Repeats: 1}}, "paged (repeat 1) (another way)"},
+		{"none", &incident.Incident{PageError: failed, Told: &incident.Told{Slack: &noon}}, "paged"},
+	} {
+		if got := list(record("a", "i-0a1b2c3d", time.Hour, time.Minute, incident.EndPaged, tt.inc), two[0]).ended(); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// What has become of an alert is asked for, and said.
+func TestAlertNow(t *testing.T) {
+	at := func(hours int) time.Time { return noon.Add(time.Duration(hours) * time.Hour) }
+	own := &incident.Alert{Alias: "firstline/i-0/2", Pager: "opsgenie", Generation: 2, OpenedAt: at(-1)}
+	if got := becameOf(&incident.Alert{Alias: "firstline/i-0/standing-1"}, &guard.Alert{Open: true, Generation: 3}); got != nil {
+		t.Errorf("of an alert that the table never had: %+v", got)
+	}
+	for _, tt := range []struct {
+		name   string
+		latest *guard.Alert
+		err    error
+		want   []string
+		errs   []regionError
+	}{
+		{
+			name: "open, watched", latest: &guard.Alert{Open: true, Generation: 2, Alias: "firstline/i-0/2", Pager: "opsgenie", OpenedAt: at(-1), Repeats: 2, WatchUntil: at(1)},
+			want: []string{"firstline/i-0/2 at OpsGenie", "open since 2026-11-23T11:00:00Z", "2 further incidents of the instance added to it", "looks until 2026-11-23T13:00:00Z whether the instance is well again"},
+		},
+		{
+			name: "open, nobody looks any more", latest: &guard.Alert{Open: true, Generation: 2, Alias: "firstline/i-0/2", Pager: "jsm", OpenedAt: at(-1), WatchUntil: at(0)},
+			want: []string{"firstline/i-0/2 at Jira Service Management", "open since 2026-11-23T11:00:00Z"},
+		},
+		{
+			name: "all clear", latest: &guard.Alert{Generation: 2, Alias: "firstline/i-0/2", Pager: "opsgenie", OpenedAt: at(-1), Repeats: 1, ClosedAt: at(0), ClosedHow: guard.ClosedByAllClear, WatchUntil: at(1)},
+			want: []string{"firstline/i-0/2 at OpsGenie", "opened at 2026-11-23T11:00:00Z, closed at 2026-11-23T12:00:00Z by the all-clear", "1 further incident of the instance added to it"},
+		},
+		{
+			name: "by a person", latest: &guard.Alert{Generation: 2, Alias: "firstline/i-0/2", Pager: "opsgenie", OpenedAt: at(-1), ClosedAt: at(0), ClosedHow: guard.ClosedByPerson},
+			want: []string{"firstline/i-0/2 at OpsGenie", "opened at 2026-11-23T11:00:00Z, closed at 2026-11-23T12:00:00Z by a person, as its pager told"},
+		},
+		{
+			name: "another one came", latest: &guard.Alert{Open: true, Generation: 3, Alias: "firstline/i-0/3", Pager: "opsgenie"},
+			want: []string{"firstline/i-0/2 at OpsGenie", "a later alert of the instance has come since"},
+		},
+		{name: "the table has none"},
+		{name: "the table has an earlier one", latest: &guard.Alert{Generation: 1}},
+		{name: "the table does not answer", err: denied, errs: []regionError{{"eu-west-1", "what has become of the alert is not known: AccessDeniedException: not you"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rec := record("abc", "i-0a1b2c3d", time.Hour, time.Minute, incident.EndPaged, &incident.Incident{Alert: own})
+			q := readerOf(map[string]*kept{"eu-west-1": {all: []guard.Record{rec}, alert: tt.latest, alertErr: tt.err}, "us-east-1": {}})
+			for _, id := range []string{"abc", "ab"} {
+				got, err := q.incident(t.Context(), two, id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var lines []string
+				if got.Alert != nil {
+					lines = got.Alert.lines(noon)
+				}
+				if diff := cmp.Diff(tt.want, lines); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", id, diff)
+				}
+				if diff := cmp.Diff(append([]regionError{}, tt.errs...), append([]regionError{}, got.Errors...)); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", id, diff)
+				}
+			}
+		})
+	}
+}
+
 // wholeIncident is one: down, rebooted, still down, paged.
 func wholeIncident() *incidentResult {
 	at := func(seconds int) time.Time { return noon.Add(time.Duration(seconds) * time.Second) }
@@ -496,6 +581,34 @@ func TestMoments(t *testing.T) {
 			want: []string{
 				"0 opened: the checks begin", "1 url: failed: refused (1 attempt, 1 ms)", "2 reboot: unknown", "- reboot: Sandbox.Timedout", "- error: Unavailable: throttled",
 				"- slack: Denied: no", "- page: no key", "- close: Unavailable", "9 end: nobody-told",
+			},
+		},
+		{
+			name: "another pager, and Slack",
+			rec:  listed{End: incident.EndPaged, EndedAt: at(4)},
+			inc: &incident.Incident{
+				PageError: &incident.Error{Error: "Denied", Cause: "opsgenie: the key is refused"},
+				Alert:     &incident.Alert{Alias: "firstline/1/eu-west-1/i-0/2", Pager: "jsm", Generation: 2, OpenedAt: at(2)},
+				Thread:    &incident.Thread{Channel: "C0123456789", TS: "1763899200.000100"},
+				Told:      &incident.Told{Page: after(2), Slack: after(3)},
+			},
+			want: []string{
+				"0 opened: the checks begin", "- page: Denied: opsgenie: the key is refused",
+				"2 page: sent through Jira Service Management, since another pager failed: firstline/1/eu-west-1/i-0/2",
+				"3 slack: message sent", "- slack: in the thread 1763899200.000100 of channel C0123456789", "4 end: paged",
+			},
+		},
+		{
+			name: "a repeat, and no watch",
+			rec:  listed{End: incident.EndPaged, EndedAt: at(4)},
+			inc: &incident.Incident{
+				Alert:      &incident.Alert{Alias: "firstline/1/eu-west-1/i-0", Pager: "sns", Repeats: 3, OpenedAt: at(-90)},
+				Told:       &incident.Told{Page: after(2)},
+				WatchError: &incident.Error{Error: "StepFunctions.AccessDeniedException", Cause: "not authorized"},
+			},
+			want: []string{
+				"0 opened: the checks begin", "2 page: added as repeat 3 to the alert through SNS: firstline/1/eu-west-1/i-0, open since 2026-11-23T10:30:00Z",
+				"- watch: StepFunctions.AccessDeniedException: not authorized", "4 end: paged",
 			},
 		},
 		{

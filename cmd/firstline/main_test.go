@@ -21,10 +21,11 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 
 func TestHelp(t *testing.T) {
 	for name, want := range map[string]string{
-		"": "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 drift, 130", "demo": "four incidents", "up": "Exit code 0 when it is ended",
+		"": "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 drift, 130", "demo": "five stories", "up": "Exit code 0 when it is ended",
 		"regions": "--only", "package": "--arch", "setup": "moto",
 		"pause": "at most seven days ahead", "resume": "--instance", "paused": "not rebooted either",
 		"incidents": "--since", "incident": "--no-evidence", "redrive": "Nothing is rebooted for an old event",
+		"notify": "notify test", "notify test": "\"confirmed\" means that the service itself says",
 	} {
 		args := append(strings.Fields(name), "--help")
 		code, stdout, stderr := command(t, args...)

@@ -36,7 +36,10 @@ func newRedriver(cfg aws.Config) *redriver {
 			return nil, errors.New("only a part of the region is deployed, without the queue or the state machine: deploy it again")
 		}
 		cfg := inRegion(cfg, r.Region)
-		return &deadletter.Queue{SQS: sqs.NewFromConfig(cfg), URL: r.DeadLetterQueueURL, States: sfn.NewFromConfig(cfg), StateMachine: r.StateMachineARN}, nil
+		return &deadletter.Queue{
+			SQS: sqs.NewFromConfig(cfg), URL: r.DeadLetterQueueURL,
+			States: sfn.NewFromConfig(cfg), StateMachine: r.StateMachineARN, AllClear: r.AllClearMachineARN,
+		}, nil
 	}}
 }
 
@@ -56,6 +59,8 @@ type letter struct {
 	Alarm      string    `json:"alarm,omitempty"`
 	InstanceID string    `json:"instanceId,omitempty"`
 	At         time.Time `json:"at,omitzero"`
+	// State is what the alarm went to: ALARM or OK.
+	State string `json:"state,omitempty"`
 	// SentAt is when EventBridge gave up, and Code and Reason why.
 	SentAt time.Time `json:"sentAt,omitzero"`
 	Code   string    `json:"errorCode,omitempty"`
@@ -76,16 +81,18 @@ func newRedrive() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "redrive",
-		Short: "Start the incidents of the alarms that lie in the dead-letter queues",
-		Long: `Start the incidents of the alarms that lie in the dead-letter queues, where
-EventBridge puts an event with which it could not start one. It shows what lies there
-and why, asks once, starts the state machine once for each event, whoever tries and
-however often, and takes an event out of the queue only when its incident was
-started. What is no alarm's event stays there and is named: delete it yourself.
+		Short: "Start what the events in the dead-letter queues were to start",
+		Long: `Start what the events in the dead-letter queues were to start: incidents of alarms
+that rang, and the all-clear of those that are over. EventBridge puts an event there
+with which it could not start its state machine. It shows what lies there and why,
+asks once, starts that state machine once for each event, whoever tries and however
+often, and takes an event out of the queue only when that was done. What is no alarm's
+event stays there and is named: delete it yourself.
 
 Nothing is rebooted for an old event: one older than its instance's fresh_seconds
 (15 minutes unless set otherwise) leads to checks and messages only. One that is
-older than the last one handled of its instance ends at once.
+older than the last one handled of its instance ends at once. Nothing is closed for
+one either: an alert gets its all-clear only when the checks pass now, twice.
 
 Exit codes: 0 nothing is left, 1 something is, or a region did not answer, 2 wrong
 usage or nothing deployed, 130 interrupted.`,
@@ -137,15 +144,21 @@ func (r *redriver) redrive(ctx context.Context, d deployment, w io.Writer, ask f
 		return got, err
 	})
 	result.Errors = troubles(answers)
-	sound := 0
+	rang, over := 0, 0
 	for _, a := range answers {
 		for _, m := range a.value.all {
 			l := letter{
 				Region: a.region.Region, ID: m.ID, Alarm: m.Alarm, InstanceID: m.InstanceID, At: m.At, SentAt: m.SentAt, Code: m.Code, Reason: m.Reason,
-				Result: deadletter.Kept, Error: m.Malformed, message: m,
+				State: "ALARM", Result: deadletter.Kept, Error: m.Malformed, message: m,
 			}
-			if m.Malformed == "" {
-				sound++
+			switch {
+			case m.Malformed != "":
+				l.State = ""
+			case m.Over:
+				l.State = "OK"
+				over++
+			default:
+				rang++
 			}
 			result.Messages = append(result.Messages, l)
 		}
@@ -166,9 +179,17 @@ func (r *redriver) redrive(ctx context.Context, d deployment, w io.Writer, ask f
 	if err := printLetters(w, result, d); err != nil {
 		return result, err
 	}
-	if sound > 0 {
-		_, _ = fmt.Fprintln(w, "\nNo reboot follows from an event that is older than its instance's fresh_seconds (15 minutes\nunless set otherwise): it leads to checks and messages only.")
-		if err := ask(ctx, fmt.Sprintf("\nStart %s?", count(sound, "incident"))); err != nil {
+	if rang+over > 0 {
+		var what []string
+		if rang > 0 {
+			what = append(what, count(rang, "incident"))
+			_, _ = fmt.Fprintln(w, "\nNo reboot follows from an event that is older than its instance's fresh_seconds (15 minutes\nunless set otherwise): it leads to checks and messages only.")
+		}
+		if over > 0 {
+			what = append(what, count(over, "all-clear"))
+			_, _ = fmt.Fprintln(w, "\nAn alarm that went to OK leads to checks; only when they pass twice is an open alert closed.")
+		}
+		if err := ask(ctx, fmt.Sprintf("\nStart %s?", strings.Join(what, " and "))); err != nil {
 			return result, err
 		}
 		replay(ctx, answers, result)
@@ -265,13 +286,13 @@ func printLetters(w io.Writer, result redriveResult, d deployment) error {
 			continue
 		}
 		if rows++; rows == 1 {
-			_, _ = fmt.Fprintln(t, "REGION\tRANG\tINSTANCE\tALARM\tGIVEN UP\tWHY")
+			_, _ = fmt.Fprintln(t, "REGION\tTIME\tINSTANCE\tALARM\tWENT TO\tGIVEN UP\tWHY")
 		}
 		why := clean(l.Code)
 		if l.Reason != "" {
 			why += ": " + clean(l.Reason)
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Region, stamp(l.At), cmp.Or(clean(l.InstanceID), "-"), clean(l.Alarm), stamp(l.SentAt), cmp.Or(strings.TrimPrefix(why, ": "), "-"))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Region, stamp(l.At), cmp.Or(clean(l.InstanceID), "-"), clean(l.Alarm), l.State, stamp(l.SentAt), cmp.Or(strings.TrimPrefix(why, ": "), "-"))
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -72,6 +72,13 @@ func letterOf(id, instance string) deadletter.Message {
 // junk is a message that is no alarm's event.
 var junk = deadletter.Message{ID: "junk", SentAt: noon, Malformed: "its body is no alarm's event: \x1b[2J"}
 
+// over is a message of an alarm that returned to OK.
+var over = func() deadletter.Message {
+	m := letterOf("over", "i-0a1b2c3d")
+	m.Over = true
+	return m
+}()
+
 const freshness = `
 No reboot follows from an event that is older than its instance's fresh_seconds (15 minutes
 unless set otherwise): it leads to checks and messages only.
@@ -88,14 +95,15 @@ func TestRedrive(t *testing.T) {
 		text, err       string
 		replayed        string // of Europe
 		released        string // of Europe
+		asks            string // "" where it does not matter
 	}{
 		{
 			name:   "all are started",
 			europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d"), letterOf("m2", "i-1a1b2c3d")}}, america: &lying{all: []deadletter.Message{{ID: "m3", Alarm: "other"}}},
-			text: `REGION     RANG                  INSTANCE    ALARM                     GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  firstline-cpu-i-1a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-us-east-1  -                     -           other                     -                     -
+			text: `REGION     TIME                  INSTANCE    ALARM                     WENT TO  GIVEN UP              WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  firstline-cpu-i-1a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+us-east-1  -                     -           other                     ALARM    -                     -
 ` + freshness + `
 REGION     INSTANCE    RESULT   EXECUTION
 eu-west-1  i-0a1b2c3d  started  redrive-m1
@@ -103,6 +111,22 @@ eu-west-1  i-1a1b2c3d  started  redrive-m2
 us-east-1  -           started  redrive-m3
 `,
 			replayed: "m1 m2",
+			asks:     "\nStart 3 incidents?",
+		},
+		{
+			name: "one is over", europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d"), over}}, america: &lying{},
+			text: `REGION     TIME                  INSTANCE    ALARM                     WENT TO  GIVEN UP              WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  OK       2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+` + freshness + `
+An alarm that went to OK leads to checks; only when they pass twice is an open alert closed.
+
+REGION     INSTANCE    RESULT   EXECUTION
+eu-west-1  i-0a1b2c3d  started  redrive-m1
+eu-west-1  i-0a1b2c3d  started  redrive-over
+`,
+			replayed: "m1 over",
+			asks:     "\nStart 1 incident and 1 all-clear?",
 		},
 		{
 			name: "nothing there", europe: &lying{}, america: &lying{},
@@ -118,10 +142,10 @@ us-east-1  -           started  redrive-m3
 			name: "one cannot be started", europe: &lying{
 				all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d"), junk, letterOf("m2", "i-1a1b2c3d"), letterOf("m3", "i-0a1b2c3d")}, replays: map[string]error{"m2": denied},
 			}, america: &lying{},
-			text: `REGION     RANG                  INSTANCE    ALARM                     GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  firstline-cpu-i-1a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+			text: `REGION     TIME                  INSTANCE    ALARM                     WENT TO  GIVEN UP              WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  firstline-cpu-i-1a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
 eu-west-1: the message junk of 2026-11-23T12:00:00Z stays in the queue: its body is no alarm's event: [2J
 ` + freshness + `
 REGION     INSTANCE    RESULT   EXECUTION
@@ -139,8 +163,8 @@ eu-west-1: not tried, since another one failed: AccessDeniedException: not you
 		{
 			name:   "one cannot be deleted",
 			europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d")}, replays: map[string]error{"delete m1": denied}}, america: &lying{},
-			text: `REGION     RANG                  INSTANCE    ALARM                     GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+			text: `REGION     TIME                  INSTANCE    ALARM                     WENT TO  GIVEN UP              WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
 ` + freshness + `
 REGION     INSTANCE    RESULT                EXECUTION
 eu-west-1  i-0a1b2c3d  started, not deleted  redrive-m1
@@ -154,16 +178,16 @@ eu-west-1: AccessDeniedException: not you
 		{
 			name: "not agreed to", europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d")}}, america: &lying{},
 			ask: func(context.Context, string) error { return errors.New("not confirmed: nothing was changed") },
-			text: `REGION     RANG                  INSTANCE    ALARM                     GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+			text: `REGION     TIME                  INSTANCE    ALARM                     WENT TO  GIVEN UP              WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
 ` + freshness,
 			err:      "not confirmed: nothing was changed",
 			released: "m1",
 		},
 		{
 			name: "a region does not answer, and one has more", europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d")}, more: true}, america: &lying{receiveErr: denied},
-			text: `REGION     RANG                  INSTANCE    ALARM                     GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+			text: `REGION     TIME                  INSTANCE    ALARM                     WENT TO  GIVEN UP              WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
 eu-west-1: these are the first 1000, there may be more: run this again
 ` + freshness + `
 REGION     INSTANCE    RESULT   EXECUTION
@@ -212,8 +236,8 @@ us-east-1: AccessDeniedException: not you
 			if got := strings.Join(tt.europe.released, " "); got != tt.released {
 				t.Errorf("released %s, want %s", got, tt.released)
 			}
-			if tt.name == "all are started" && asked != "\nStart 3 incidents?" {
-				t.Errorf("asked %q", asked)
+			if tt.asks != "" && asked != tt.asks {
+				t.Errorf("asked %q, want %q", asked, tt.asks)
 			}
 			if tt.ask == nil && asked != "" && tt.replayed == "" {
 				t.Errorf("asked %q for nothing", asked)
@@ -282,6 +306,7 @@ func TestRedriveJSON(t *testing.T) {
       "alarm": "firstline-cpu-i-0a1b2c3d",
       "instanceId": "i-0a1b2c3d",
       "at": "2026-11-23T10:00:00Z",
+      "state": "ALARM",
       "sentAt": "2026-11-23T11:00:00Z",
       "errorCode": "AccessDeniedException",
       "errorMessage": "not authorized",
@@ -310,7 +335,7 @@ func TestNewRedriver(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	q, err := newRedriver(aws.Config{}).queue(two[0])
-	if real, ok := q.(*deadletter.Queue); err != nil || !ok || real.URL != two[0].DeadLetterQueueURL || real.StateMachine != two[0].StateMachineARN {
+	if real, ok := q.(*deadletter.Queue); err != nil || !ok || real.URL != two[0].DeadLetterQueueURL || real.StateMachine != two[0].StateMachineARN || real.AllClear != two[0].AllClearMachineARN {
 		t.Errorf("%+v, %v", q, err)
 	}
 }

@@ -52,7 +52,7 @@ func (f *rootFlags) open(c *cobra.Command, log io.Writer, o rollout.Options) (*r
 	}
 	o.Project, o.Dir = project, cmp.Or(f.dir, filepath.Join(project, "terraform"))
 	o.VarFiles, o.BackendConfig, o.Regions, o.Exclude = f.varFiles, f.backend, f.only, f.exclude
-	o.Command, o.Log = c.Name(), log
+	o.Command, o.Log = strings.ReplaceAll(strings.TrimPrefix(c.CommandPath(), "firstline "), " ", "-"), log
 	o.AWS = awsConfig
 	root, err := rollout.Open(c.Context(), o)
 	return root, usage(err)
@@ -223,6 +223,16 @@ func (r *rolloutRun) warn() {
 	for _, warning := range r.root.Warnings() {
 		r.say("warning: %s", warning)
 	}
+}
+
+// missingSecrets says which secrets a plan would leave without a value, and tells
+// where that cannot be seen.
+func (r *rolloutRun) missingSecrets(ctx context.Context, p *rollout.Plan) ([]string, error) {
+	missing, unclear, err := r.root.MissingSecrets(ctx, p)
+	for _, text := range unclear {
+		r.say("%s", text)
+	}
+	return missing, err
 }
 
 // show prints a plan as a table a region, with Terraform's own text if wanted.
@@ -414,8 +424,12 @@ func newPlan() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		for _, missing := range r.root.MissingSecrets(p) {
-			r.say("a deploy would be refused: %s", missing)
+		missing, err := r.missingSecrets(ctx, p)
+		if err != nil {
+			return err
+		}
+		for _, text := range missing {
+			r.say("a deploy would be refused: %s", text)
 		}
 		r.warn()
 		return r.show(ctx, p)
@@ -489,7 +503,9 @@ With --canary these regions come first. A dry incident then runs in each of them
 from the event bus to its end, with reboot and messages suppressed; only when all
 of them ended as they should do the other regions follow.
 
-Secrets travel in the environment: TF_VAR_slack_token, TF_VAR_opsgenie_api_key.` + rolloutExits,
+Secrets travel in the environment: TF_VAR_slack_token, TF_VAR_opsgenie_api_key,
+TF_VAR_jsm_api_key. What Slack or a chosen pager needs and is neither given nor
+stored already is refused before anything is changed.` + rolloutExits,
 		Example: "  firstline deploy --var-file terraform/regions.tfvars --canary eu-west-1",
 	}, deployRegions)
 	f := c.Flags()
@@ -509,7 +525,11 @@ func deployRegions(ctx context.Context, r *rolloutRun) error {
 	if err != nil {
 		return err
 	}
-	if missing := r.root.MissingSecrets(p); len(missing) > 0 {
+	missing, err := r.missingSecrets(ctx, p)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
 		return usagef("%s", strings.Join(missing, "; "))
 	}
 	r.warn()

@@ -18,7 +18,8 @@ func newUp() *cobra.Command {
 It deploys one region with three played instances: a healthy one, one that a
 reboot cures, and one that stays down. It prints the endpoint and how to ring an
 alarm with the AWS CLI, shows the messages that Slack and OpsGenie receive, and
-ends with Ctrl-C. firstline's other commands work on it with the --dir that it
+ends with Ctrl-C. An alarm that goes to OK starts the look whether an open alert can
+be closed. firstline's other commands work on it with the --dir that it
 prints.
 
 Exit code 0 when it is ended once it is ready; 130 when before.`,
@@ -70,8 +71,8 @@ Exit code 0 when it is ended once it is ready; 130 when before.`,
 					_, _ = fmt.Fprintf(out, "  aws cloudwatch set-alarm-state --alarm-name firstline-cpu-%s --state-value %s --state-reason trying\n", i.ID, state)
 				}
 			}
-			_, _ = fmt.Fprintln(out, "\nSee what came of it:\n  aws stepfunctions list-executions --state-machine-arn $(aws stepfunctions list-state-machines --query 'stateMachines[0].stateMachineArn' --output text)\n\nOr with firstline (also incident, pause, resume, paused, redrive, verify, drift, output):\n  build/firstline incidents --dir "+dir+"\n\nCtrl-C ends it.")
-			shown := map[string]int{}
+			_, _ = fmt.Fprintln(out, "\nSee what came of it:\n  aws stepfunctions list-executions --state-machine-arn $(aws stepfunctions list-state-machines --query \"stateMachines[?name=='firstline'].stateMachineArn | [0]\" --output text)\n\nOr with firstline (also incident, notify test, pause, resume, paused, redrive, verify, drift, output):\n  build/firstline incidents --dir "+dir+"\n\nCtrl-C ends it.")
+			shown, closed := map[string]int{}, 0
 			return every(ctx, func() {
 				for to, service := range map[string]*stage.Service{"Slack": w.Slack, "OpsGenie": w.Pager} {
 					all := service.Received()
@@ -80,6 +81,11 @@ Exit code 0 when it is ended once it is ready; 130 when before.`,
 					}
 					shown[to] = len(all)
 				}
+				closings := w.Pager.Closings("")
+				for _, m := range closings[closed:] {
+					_, _ = fmt.Fprintf(out, "\n--- OpsGenie closed the alert %s ---\n%s\n", m.Alias, m.Text)
+				}
+				closed = len(closings)
 			})
 		},
 	}

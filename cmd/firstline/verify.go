@@ -51,8 +51,9 @@ func newVerify() *cobra.Command {
 
 In each region it calls the deployed function as an incident would: the checks of
 URL, Route 53 and SSH once for each instance, then whether EC2 would reboot it,
-and whether the secrets for Slack and OpsGenie are stored. Nothing is rebooted and
-nobody is told. What fails here would have an alarm reboot the instance, if it has
+and whether the secrets of Slack and of every chosen pager are stored. It asks SNS
+whether anybody has confirmed a subscription of the topic that pages go to. Nothing is
+rebooted and nobody is told (` + "`firstline notify test`" + ` does tell). What fails here would have an alarm reboot the instance, if it has
 ever passed with these settings; what is an error would have an alarm page.
 
 What passes is kept as the instance's baseline: a check that has never passed with
@@ -322,7 +323,13 @@ func tally(v probe.Verification) string {
 		text = append(text, "all well")
 	}
 	for _, m := range v.Messages {
-		if m.Result == probe.Errored {
+		switch {
+		case m.Result == probe.Warned:
+			text = append(text, "a warning of "+column(m.Check))
+		case m.Result != probe.Errored:
+		case m.Check == probe.CheckSubscriptions:
+			text = append(text, "nobody gets a page by SNS")
+		default:
 			text = append(text, column(m.Check)+" does not work")
 		}
 	}
@@ -336,6 +343,8 @@ func column(check string) string {
 		return "Slack"
 	case probe.CheckOpsGenie:
 		return "the pager"
+	case probe.CheckSubscriptions:
+		return "SNS"
 	}
 	return cmp.Or(checks.Title(check), check)
 }
@@ -347,7 +356,7 @@ func cell(results []probe.CheckResult, check string) string {
 			continue
 		}
 		switch r.Result {
-		case probe.Failed, probe.Errored:
+		case probe.Failed, probe.Errored, probe.Warned:
 			return strings.ToUpper(string(r.Result))
 		case probe.Skipped:
 			return "-"
@@ -361,7 +370,7 @@ func cell(results []probe.CheckResult, check string) string {
 }
 
 // printVerification prints tables of what passed, and under them the reasons of
-// what did not, in full.
+// what did not, in full. What SNS says has a column only where a page goes there.
 func printVerification(w io.Writer, verified []probe.Verification) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "\nREGION\tINSTANCE\tURL\tROUTE53\tSSH\tREBOOT\tBASELINE")
@@ -377,15 +386,29 @@ func printVerification(w io.Writer, verified []probe.Verification) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintln(t, "\nREGION\tSLACK\tPAGER")
+	columns := []string{probe.CheckSlack, probe.CheckOpsGenie}
+	heading := "\nREGION\tSLACK\tPAGER"
+	if slices.ContainsFunc(verified, asksTopic) {
+		columns, heading = append(columns, probe.CheckSubscriptions), heading+"\tSUBSCRIBED"
+	}
+	_, _ = fmt.Fprintln(t, heading)
 	for _, v := range verified {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\n", v.Region, cell(v.Messages, probe.CheckSlack), cell(v.Messages, probe.CheckOpsGenie))
+		row := []string{v.Region}
+		for _, c := range columns {
+			row = append(row, cell(v.Messages, c))
+		}
+		_, _ = fmt.Fprintln(t, strings.Join(row, "\t"))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	_, err := io.WriteString(w, reasons(verified))
 	return err
+}
+
+// asksTopic reports whether a region's pages go to a topic.
+func asksTopic(v probe.Verification) bool {
+	return slices.ContainsFunc(v.Messages, func(c probe.CheckResult) bool { return c.Check == probe.CheckSubscriptions })
 }
 
 // reasons says of all that did not pass why, a line each.
@@ -427,7 +450,7 @@ type group struct {
 func grouped(results []probe.CheckResult) []group {
 	var groups []group
 	for _, r := range results {
-		if r.Result != probe.Failed && r.Result != probe.Errored {
+		if r.Result == probe.Passed || r.Result == probe.Skipped {
 			continue
 		}
 		name := column(r.Check)

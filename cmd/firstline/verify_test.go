@@ -93,6 +93,43 @@ us-east-1: given up: no incident can be opened: ServiceException: down
 	if err := verdict(verified[1:2]); err != nil {
 		t.Errorf("a region without instances: %v", err)
 	}
+	// What SNS says has a column where a page goes there.
+	topics := []probe.Verification{
+		{Region: "eu-west-1", Instances: []probe.InstanceResult{checked("i-0a1b2c3d")}, Messages: []probe.CheckResult{
+			{Check: "slack", Result: probe.Passed}, {Check: "opsgenie", Result: probe.Passed}, {Check: "subscriptions", Result: probe.Errored, Reason: "nobody has confirmed a subscription"},
+		}},
+		{Region: "eu-west-2", Instances: []probe.InstanceResult{checked("i-1a1b2c3d")}, Messages: []probe.CheckResult{
+			{Check: "slack", Result: probe.Passed}, {Check: "opsgenie", Result: probe.Passed}, {Check: "subscriptions", Result: probe.Warned, Reason: "one is pending"},
+		}},
+		verified[1],
+	}
+	out.Reset()
+	if err := printVerification(&out, topics); err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(out.String(), "\nREGION     SLACK")
+	if diff := cmp.Diff(`   PAGER   SUBSCRIBED
+eu-west-1  passed  passed  ERROR
+eu-west-2  passed  passed  WARNING
+eu-west-2  -       -       -
+
+eu-west-1: SNS: error: nobody has confirmed a subscription
+eu-west-2: SNS: warning: one is pending
+eu-west-2: no instance is watched here, so nothing was tried
+`, text); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for n, want := range []string{"1 instance, all well, nobody gets a page by SNS", "1 instance, all well, a warning of SNS"} {
+		if got := tally(topics[n]); got != want {
+			t.Errorf("%s: %q, want %q", topics[n].Region, got, want)
+		}
+	}
+	if err := verdict(topics); err == nil || !strings.Contains(err.Error(), "in eu-west-1:") {
+		t.Errorf("verdict: %v", err)
+	}
+	if err := verdict(topics[1:]); err != nil {
+		t.Errorf("a warning: %v", err)
+	}
 	if err := printVerification(brokenPipe{}, verified); err == nil {
 		t.Error("what cannot be written is no error")
 	}
@@ -141,10 +178,11 @@ func TestPrintRegions(t *testing.T) {
 		regions: []deployed.Region{
 			{
 				Region: "eu-west-1", AccountID: "123456789012", Name: "firstline", Version: "0.3.0",
-				StateMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline",
-				FunctionName:    "firstline-responder",
-				FunctionARN:     "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3",
-				RuleName:        "firstline-alarm", CanaryRuleName: "firstline-canary", SweepRuleName: "firstline-sweep",
+				StateMachineARN:    "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline",
+				FunctionName:       "firstline-responder",
+				FunctionARN:        "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3",
+				AllClearMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear",
+				RuleName:           "firstline-alarm", OKRuleName: "firstline-ok", CanaryRuleName: "firstline-canary", SweepRuleName: "firstline-sweep",
 				TableName: "firstline-incidents", DashboardName: "firstline-eu-west-1",
 				DeadLetterQueueURL: "https://sqs.eu-west-1.amazonaws.com/123456789012/firstline-dead-letter",
 				AlarmTopicARN:      &topic,
@@ -163,6 +201,8 @@ func TestPrintRegions(t *testing.T) {
 	const want = `eu-west-1  account 123456789012, 1 instance, version 0.3.0
   state machine, incidents  arn:aws:states:eu-west-1:123456789012:stateMachine:firstline
                             https://console.aws.amazon.com/states/home?region=eu-west-1#/statemachines/view/arn:aws:states:eu-west-1:123456789012:stateMachine:firstline
+  state machine, all-clears arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear
+                            https://console.aws.amazon.com/states/home?region=eu-west-1#/statemachines/view/arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear
   log of the incidents      /aws/vendedlogs/states/firstline
                             https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#logsV2:log-groups/log-group/$252Faws$252Fvendedlogs$252Fstates$252Ffirstline
   function                  arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3
@@ -175,6 +215,8 @@ func TestPrintRegions(t *testing.T) {
                             https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#alarmsV2:?~(search~'firstline-self-)
   rule                      firstline-alarm
                             https://console.aws.amazon.com/events/home?region=eu-west-1#/eventbus/default/rules/firstline-alarm
+  rule of recovered alarms  firstline-ok
+                            https://console.aws.amazon.com/events/home?region=eu-west-1#/eventbus/default/rules/firstline-ok
   rule of dry incidents     firstline-canary
                             https://console.aws.amazon.com/events/home?region=eu-west-1#/eventbus/default/rules/firstline-canary
   rule of standing alarms   firstline-sweep

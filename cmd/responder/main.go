@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"firstline/checks"
@@ -58,10 +59,13 @@ func newHandler(getenv func(string) string) *handler.Handler {
 
 	parameters := func(context.Context) (handler.ParameterGetter, error) { return ssmClient(), nil }
 	secrets := &handler.Secrets{SSM: parameters}
-	secret := func(variable string) notify.Secret {
+	secret := func(parameter string) notify.Secret {
 		return func(ctx context.Context, fresh bool) (string, error) {
-			return secrets.Get(ctx, getenv(variable), fresh)
+			return secrets.Get(ctx, parameter, fresh)
 		}
+	}
+	topics := func(region string) *sns.Client {
+		return sns.NewFromConfig(config(), func(o *sns.Options) { o.Region = cmp.Or(region, o.Region) })
 	}
 	describe := func(ctx context.Context, in *ec2.DescribeInstancesInput, o ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
 		return ec2Client().DescribeInstances(ctx, in, o...)
@@ -78,6 +82,8 @@ func newHandler(getenv func(string) string) *handler.Handler {
 		Brake:            brake(getenv),
 		StateMachineARN:  getenv("FIRSTLINE_STATE_MACHINE_ARN"),
 		AlarmPrefix:      getenv("FIRSTLINE_ALARM_PREFIX"),
+		SlackPages:       slackPages(getenv),
+		AllClear:         allClear(getenv),
 		Log:              log,
 		Metrics:          &handler.Metrics{Out: os.Stdout, Deployment: getenv("FIRSTLINE_NAME"), Level: logLevel},
 
@@ -101,12 +107,9 @@ func newHandler(getenv func(string) string) *handler.Handler {
 		Route53: &checks.Route53{GetHealthCheckStatus: func(ctx context.Context, in *route53.GetHealthCheckStatusInput, o ...func(*route53.Options)) (*route53.GetHealthCheckStatusOutput, error) {
 			return healthChecks().GetHealthCheckStatus(ctx, in, o...)
 		}},
-		SSH:   &checks.SSH{DescribeInstances: describe, Egress: egress, VPC: vpc},
-		Slack: &notify.Slack{Token: secret("FIRSTLINE_SLACK_TOKEN_PARAMETER"), ChannelID: getenv("FIRSTLINE_SLACK_CHANNEL_ID"), APIURL: getenv("FIRSTLINE_SLACK_API_URL")},
-		OpsGenie: &notify.OpsGenie{
-			Key: secret("FIRSTLINE_OPSGENIE_KEY_PARAMETER"), BaseURL: getenv("FIRSTLINE_OPSGENIE_ENDPOINT"),
-			TeamID: getenv("FIRSTLINE_OPSGENIE_TEAM_ID"), Priority: getenv("FIRSTLINE_OPSGENIE_PRIORITY"),
-		},
+		SSH:    &checks.SSH{DescribeInstances: describe, Egress: egress, VPC: vpc},
+		Slack:  &notify.Slack{Token: secret(getenv("FIRSTLINE_SLACK_TOKEN_PARAMETER")), ChannelID: getenv("FIRSTLINE_SLACK_CHANNEL_ID"), APIURL: getenv("FIRSTLINE_SLACK_API_URL")},
+		Pagers: newPagers(getenv, secret, topics),
 	}
 }
 
@@ -161,7 +164,7 @@ func awsConfig(getenv func(string) string, region string) aws.Config {
 	return c
 }
 
-// egressAddresses are what shows that our own way out works: the pager and
+// egressAddresses are what shows that our own way out works: the pagers and
 // Slack, which must be reachable for anything to be told, and EC2's dual-stack
 // endpoint, which has IPv6 too
 // (https://docs.aws.amazon.com/general/latest/gr/ec2-service.html). Several,
@@ -173,10 +176,9 @@ func egressAddresses(getenv func(string) string, region string) []string {
 		ec2 = endpoint
 	}
 	addresses := []string{}
-	// A pager that is set wrongly is an error of its own, when it is used.
-	pager, _ := notify.OpsGenieURL(getenv("FIRSTLINE_OPSGENIE_ENDPOINT"))
-	slack := cmp.Or(getenv("FIRSTLINE_SLACK_API_URL"), "https://slack.com/api/")
-	for _, base := range []string{ec2, pager, slack} {
+	bases := append([]string{ec2}, pagerURLs(getenv)...)
+	bases = append(bases, cmp.Or(getenv("FIRSTLINE_SLACK_API_URL"), "https://slack.com/api/"))
+	for _, base := range bases {
 		u, err := url.Parse(base)
 		if err != nil || u.Hostname() == "" {
 			continue

@@ -25,9 +25,11 @@ func TestEgressAddresses(t *testing.T) {
 		env  map[string]string
 		want []string
 	}{
-		{"a service's own names", map[string]string{"FIRSTLINE_OPSGENIE_ENDPOINT": "eu"}, []string{"ec2.eu-west-1.api.aws:443", "api.eu.opsgenie.com:443", "slack.com:443"}},
-		{"ports as given", map[string]string{"FIRSTLINE_OPSGENIE_ENDPOINT": "https://pager.example.com:8443", "AWS_ENDPOINT_URL": "http://127.0.0.1", "FIRSTLINE_SLACK_API_URL": "http://127.0.0.1:8080/"}, []string{"127.0.0.1:80", "pager.example.com:8443", "127.0.0.1:8080"}},
-		{"a pager set wrongly", nil, []string{"ec2.eu-west-1.api.aws:443", "slack.com:443"}},
+		{"a service's own names", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","url":"eu"}]`}, []string{"ec2.eu-west-1.api.aws:443", "api.eu.opsgenie.com:443", "slack.com:443"}},
+		{"ports as given", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","url":"https://pager.example.com:8443"}]`, "AWS_ENDPOINT_URL": "http://127.0.0.1", "FIRSTLINE_SLACK_API_URL": "http://127.0.0.1:8080/"}, []string{"127.0.0.1:80", "pager.example.com:8443", "127.0.0.1:8080"}},
+		{"several pagers", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","url":"us"},{"type":"jsm"},{"type":"sns","topicArn":"arn:aws:sns:eu-west-1:123456789012:x"}]`}, []string{"ec2.eu-west-1.api.aws:443", "api.opsgenie.com:443", "api.atlassian.com:443", "slack.com:443"}},
+		{"one set wrongly", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","url":"jsm"},{"type":"jsm","url":"https://jsm.example.com"}]`}, []string{"ec2.eu-west-1.api.aws:443", "jsm.example.com:443", "slack.com:443"}},
+		{"pagers set wrongly", nil, []string{"ec2.eu-west-1.api.aws:443", "slack.com:443"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := egressAddresses(func(k string) string { return tt.env[k] }, "eu-west-1")

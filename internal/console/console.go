@@ -88,11 +88,18 @@ func (c Console) Table(name string) string {
 	return c.page("dynamodbv2", "table?name="+escape(name))
 }
 
-// LogGroup is the page of a log group. Its name is escaped twice, and then the
-// console wants $ for %.
+// LogGroup is the page of a log group.
 func (c Console) LogGroup(name string) string {
-	return c.page("cloudwatch", "logsV2:log-groups/log-group/"+strings.ReplaceAll(escape(escape(name)), "%", "$"))
+	return c.page("cloudwatch", "logsV2:log-groups/log-group/"+twice(name))
 }
+
+// LogEvents are the events of a log group in which a text occurs, of all times.
+func (c Console) LogEvents(name, text string) string {
+	return c.LogGroup(name) + "/log-events$3FfilterPattern$3D" + twice(`"`+strings.ReplaceAll(text, `"`, "")+`"`)
+}
+
+// twice escapes twice, as the pages of logs want it, which also have $ for %.
+func twice(text string) string { return strings.ReplaceAll(escape(escape(text)), "%", "$") }
 
 // Rule is the page of a rule of the default event bus.
 func (c Console) Rule(name string) string {

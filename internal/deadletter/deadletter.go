@@ -39,8 +39,10 @@ type Queue struct {
 	// URL is the queue's.
 	URL    string
 	States starter
-	// StateMachine is the ARN of the state machine that the events were for.
-	StateMachine string
+	// StateMachine and AllClear are the ARNs of the state machines that the events
+	// were for: of alarms that ring, and of those that are over. AllClear is ""
+	// where there is none.
+	StateMachine, AllClear string
 }
 
 // Message is an event in the queue.
@@ -51,12 +53,17 @@ type Message struct {
 	// is empty where the alarm speaks of none, and At zero where there is no time.
 	Alarm, InstanceID string
 	At                time.Time
+	// Over says that the alarm returned to OK: then it is not an incident that
+	// starts, but the look whether an open alert can be closed.
+	Over bool
 	// SentAt is when EventBridge gave up, and Code and Reason why.
 	SentAt       time.Time
 	Code, Reason string
 	// Malformed says why the body is no alarm's event; empty when it is one.
 	Malformed string
 
+	// target is the ARN of the state machine that EventBridge could not start.
+	target  string
 	receipt string
 }
 
@@ -124,6 +131,7 @@ func read(m sqstypes.Message) Message {
 	letter := Message{ID: aws.ToString(m.MessageId), Body: aws.ToString(m.Body), receipt: aws.ToString(m.ReceiptHandle)}
 	letter.Code = aws.ToString(m.MessageAttributes["ERROR_CODE"].StringValue)
 	letter.Reason = aws.ToString(m.MessageAttributes["ERROR_MESSAGE"].StringValue)
+	letter.target = aws.ToString(m.MessageAttributes["TARGET_ARN"].StringValue)
 	if ms, err := strconv.ParseInt(m.Attributes[string(sqstypes.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
 		letter.SentAt = time.UnixMilli(ms).UTC()
 	}
@@ -139,7 +147,10 @@ func (m *Message) decode() error {
 	var e struct {
 		Time   string `json:"time"`
 		Detail struct {
-			AlarmName     string `json:"alarmName"`
+			AlarmName string `json:"alarmName"`
+			State     struct {
+				Value string `json:"value"`
+			} `json:"state"`
 			Configuration struct {
 				Metrics []struct {
 					MetricStat struct {
@@ -155,6 +166,7 @@ func (m *Message) decode() error {
 		return fmt.Errorf("its body is no alarm's event: %w", err)
 	}
 	m.Alarm = e.Detail.AlarmName
+	m.Over = e.Detail.State.Value == "OK"
 	if at, err := time.Parse(time.RFC3339, e.Time); err == nil {
 		m.At = at.UTC()
 	}
@@ -190,15 +202,35 @@ const (
 	Kept Outcome = "kept"
 )
 
-// Replay starts the incident of a message, once, whoever tries and however
+// errNoAllClear says that an alarm's end has nobody to go to.
+var errNoAllClear = errors.New("no state machine that gives the all-clear is deployed here: deploy this version first, or delete the message yourself")
+
+// machine returns the state machine of a message: the one that EventBridge could
+// not start, which its attributes name. Where that is none of today's, and where
+// somebody moved the message and lost them, what happened to the alarm decides.
+func (q *Queue) machine(m Message) string {
+	switch {
+	case m.target == q.StateMachine, m.target == q.AllClear && m.target != "":
+		return m.target
+	case m.Over:
+		return q.AllClear
+	}
+	return q.StateMachine
+}
+
+// Replay starts the state machine of a message, once, whoever tries and however
 // often, and deletes the message then.
 func (q *Queue) Replay(ctx context.Context, m Message) (Outcome, error) {
 	if m.Malformed != "" {
 		return Kept, errors.New(m.Malformed)
 	}
+	machine := q.machine(m)
+	if machine == "" {
+		return Kept, errNoAllClear
+	}
 	outcome := Started
 	_, err := q.States.StartExecution(ctx, &sfn.StartExecutionInput{
-		StateMachineArn: &q.StateMachine, Name: aws.String(m.Name()), Input: &m.Body,
+		StateMachineArn: &machine, Name: aws.String(m.Name()), Input: &m.Body,
 	})
 	if _, exists := errors.AsType[*sfntypes.ExecutionAlreadyExists](err); exists {
 		outcome = StartedBefore
@@ -216,7 +248,7 @@ func (q *Queue) Replay(ctx context.Context, m Message) (Outcome, error) {
 func Peculiar(err error) bool {
 	_, input := errors.AsType[*sfntypes.InvalidExecutionInput](err)
 	_, name := errors.AsType[*sfntypes.InvalidName](err)
-	return input || name
+	return input || name || errors.Is(err, errNoAllClear)
 }
 
 // Release hands messages back to whoever reads the queue. It tries all of them.

@@ -33,6 +33,16 @@ func queued(id, body string, sent time.Time) sqstypes.Message {
 	}
 }
 
+// over is the event of an alarm that returned to OK.
+var over = strings.Replace(event, `"alarmName"`, `"state": {"value": "OK"}, "alarmName"`, 1)
+
+// aimed is a message that EventBridge could not bring to a target.
+func aimed(body, target string) sqstypes.Message {
+	m := queued("m", body, sent)
+	m.MessageAttributes["TARGET_ARN"] = sqstypes.MessageAttributeValue{DataType: aws.String("String"), StringValue: &target}
+	return m
+}
+
 // played is SQS and Step Functions.
 type played struct {
 	messages []sqstypes.Message
@@ -87,8 +97,10 @@ func (p *played) StartExecution(_ context.Context, in *sfn.StartExecutionInput, 
 }
 
 func queue(p *played) *Queue {
-	return &Queue{SQS: p, URL: "https://sqs/firstline-dead-letter", States: p, StateMachine: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"}
+	return &Queue{SQS: p, URL: "https://sqs/firstline-dead-letter", States: p, StateMachine: machine, AllClear: machine + "-all-clear"}
 }
+
+const machine = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
 
 var sent = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
@@ -154,6 +166,7 @@ func TestRead(t *testing.T) {
 		{"not JSON", `<event/>`, Message{Malformed: "its body is no alarm's event: invalid character '<' looking for beginning of value"}},
 		{"empty", ``, Message{Malformed: "its body is no alarm's event: unexpected end of JSON input"}},
 		{"no object", `"event"`, Message{Malformed: "its body is no alarm's event: json: cannot unmarshal string into Go value of type"}},
+		{"an alarm that is over", over, Message{Alarm: "firstline-cpu-i-0a1b2c3d", InstanceID: "i-0a1b2c3d", At: sent.Add(-time.Hour), Over: true}},
 		{"of a rehearsal", strings.Replace(event, "aws.cloudwatch", "firstline.canary", 1), Message{
 			Alarm: "firstline-cpu-i-0a1b2c3d", InstanceID: "i-0a1b2c3d", At: sent.Add(-time.Hour),
 			Malformed: `its body is no alarm's event: source "firstline.canary", want "aws.cloudwatch"`,
@@ -209,6 +222,47 @@ func TestReplay(t *testing.T) {
 			}
 			if tt.deleted > 0 && tt.p.deleted[0] != "https://sqs/firstline-dead-letter: receipt of m" {
 				t.Errorf("deleted %v", tt.p.deleted)
+			}
+		})
+	}
+}
+
+// Each event goes to the state machine that it was for.
+func TestReplayMachine(t *testing.T) {
+	const allClear = machine + "-all-clear"
+	ringing := strings.Replace(event, `"alarmName"`, `"state": {"value": "ALARM"}, "alarmName"`, 1)
+	for _, tt := range []struct {
+		name    string
+		message sqstypes.Message
+		without bool // a version that has no machine for the all-clear
+		want    string
+	}{
+		{name: "rang", message: aimed(ringing, machine), want: machine},
+		{name: "is over", message: aimed(over, allClear), want: allClear},
+		{name: "rang, and the attributes are lost", message: queued("m", ringing, sent), want: machine},
+		{name: "is over, and the attributes are lost", message: queued("m", over, sent), want: allClear},
+		{name: "rang, for a machine of another name", message: aimed(ringing, machine+"-old"), want: machine},
+		{name: "is over, for a machine of another name", message: aimed(over, machine+"-old"), want: allClear},
+		{name: "does not say which, for the machine of the all-clear", message: aimed(event, allClear), want: allClear},
+		{name: "is over, and there is nobody to tell", message: queued("m", over, sent), without: true},
+		{name: "rang, in an older version", message: aimed(ringing, machine), without: true, want: machine},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &played{}
+			q := queue(p)
+			if tt.without {
+				q.AllClear = ""
+			}
+			got, err := q.Replay(t.Context(), read(tt.message))
+			if tt.want == "" {
+				if got != Kept || !Peculiar(err) || len(p.started)+len(p.deleted) != 0 {
+					t.Errorf("got %q, %v; started %v, deleted %v", got, err, p.started, p.deleted)
+				}
+				return
+			}
+			on, _, _ := strings.Cut(p.started["redrive-m"], " ")
+			if got != Started || err != nil || on != tt.want {
+				t.Errorf("got %q, %v; started %v, want %s", got, err, p.started, tt.want)
 			}
 		})
 	}

@@ -1,5 +1,5 @@
-// Package definition reads the Amazon States Language definition, to test it
-// and to draw it.
+// Package definition reads the Amazon States Language definitions, to test them
+// and to draw them.
 package definition
 
 import (
@@ -12,8 +12,13 @@ import (
 	"strings"
 )
 
-// File is the definition's place in the project.
-const File = "terraform/modules/workflow/responder.asl.json"
+// Places of the definitions in the project.
+const (
+	// File is that of the state machine that handles an incident.
+	File = "terraform/modules/workflow/responder.asl.json"
+	// AllClearFile is that of the state machine that gives the all-clear.
+	AllClearFile = "terraform/modules/workflow/all-clear.asl.json"
+)
 
 // Definition is a state machine.
 type Definition struct {
@@ -24,6 +29,7 @@ type Definition struct {
 // State is one state, with the fields that the definition uses.
 type State struct {
 	Type           string
+	Resource       string
 	Next           string
 	Default        string
 	TimeoutSeconds int
@@ -43,6 +49,7 @@ type Choice struct {
 	And                            []Choice
 	IsPresent                      *bool
 	BooleanEquals                  *bool
+	StringEquals                   *string
 	NumericEquals                  *float64
 	NumericGreaterThanEquals       *float64
 	TimestampGreaterThanEqualsPath string
@@ -65,9 +72,9 @@ type Catcher struct {
 	Next        string
 }
 
-// Read reads the definition of the project in root.
-func Read(root string) (*Definition, error) {
-	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(File))) //nolint:gosec // the project's own file
+// Read reads a definition, such as File, of the project in root.
+func Read(root, file string) (*Definition, error) {
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file))) //nolint:gosec // the project's own file
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +90,8 @@ func Parse(text []byte) (*Definition, error) {
 	return d, nil
 }
 
-// Step returns the step that a Task invokes the function with, "" for none.
+// Step returns the step that a Task invokes the function with, "" for none: it
+// calls another service then.
 func (s State) Step() string {
 	var payload struct {
 		Step string `json:"step"`
@@ -137,8 +145,9 @@ func (d *Definition) Names() []string {
 	return names
 }
 
-// Mermaid draws the definition as a Mermaid flowchart.
-func (d *Definition) Mermaid() string {
+// Mermaid draws the definition as a Mermaid flowchart that begins with what starts
+// it.
+func (d *Definition) Mermaid(starters ...string) string {
 	names := d.Names()
 	id := map[string]string{}
 	for n, name := range names {
@@ -148,7 +157,14 @@ func (d *Definition) Mermaid() string {
 		"Task": `["%s"]`, "Choice": `{"%s"}`, "Wait": `[/"%s"/]`, "Pass": `("%s")`, "Succeed": `(["%s"])`, "Fail": `[["%s"]]`,
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "flowchart TD\n    start((alarm)) --> %s\n", id[d.StartAt])
+	b.WriteString("flowchart TD\n")
+	for n, starter := range starters {
+		node := "start"
+		if n > 0 {
+			node += fmt.Sprint(n + 1)
+		}
+		fmt.Fprintf(&b, "    %s((%s)) --> %s\n", node, starter, id[d.StartAt])
+	}
 	for _, name := range names {
 		fmt.Fprintf(&b, "    %s"+cmp.Or(shape[d.States[name].Type], `["%s"]`)+"\n", id[name], name)
 	}

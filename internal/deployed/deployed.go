@@ -21,11 +21,15 @@ type Region struct {
 	// Version is that of the Terraform code that was applied here last.
 	Version         string `json:"version"`
 	StateMachineARN string `json:"state_machine_arn"`
-	FunctionName    string `json:"function_name"`
+	// AllClearMachineARN is the state machine that closes alerts; "" where the
+	// version that was applied has none.
+	AllClearMachineARN string `json:"all_clear_state_machine_arn"`
+	FunctionName       string `json:"function_name"`
 	// FunctionARN names the published version that incidents call.
 	FunctionARN        string `json:"function_arn"`
 	SettingsPath       string `json:"settings_path"`
 	RuleName           string `json:"rule_name"`
+	OKRuleName         string `json:"ok_rule_name"`
 	CanaryRuleName     string `json:"canary_rule_name"`
 	SweepRuleName      string `json:"sweep_rule_name"`
 	DeadLetterQueueURL string `json:"dead_letter_queue_url"`
@@ -36,11 +40,18 @@ type Region struct {
 	AlarmTopicARN *string `json:"alarm_topic_arn"`
 	// AlarmNames are the alarms on instances, SelfAlarmNames those on the
 	// deployment itself.
-	AlarmNames        []string `json:"alarm_names"`
-	SelfAlarmNames    []string `json:"self_alarm_names"`
-	InstanceIDs       []string `json:"instance_ids"`
-	FunctionLogGroup  string   `json:"function_log_group"`
-	ExecutionLogGroup string   `json:"execution_log_group"`
+	AlarmNames     []string `json:"alarm_names"`
+	SelfAlarmNames []string `json:"self_alarm_names"`
+	InstanceIDs    []string `json:"instance_ids"`
+	// Pagers are the types of the pagers, in their order.
+	Pagers []string `json:"pagers"`
+	// PagerTopicARN is the topic of the pager sns, which may be of another region
+	// and account; "" without that pager, and where the version that was applied
+	// does not tell.
+	PagerTopicARN    string `json:"pager_topic_arn"`
+	FunctionLogGroup string `json:"function_log_group"`
+	// ExecutionLogGroup is that of both state machines.
+	ExecutionLogGroup string `json:"execution_log_group"`
 }
 
 // Decode picks the regions out of the values of `terraform output -json`. What

@@ -13,15 +13,17 @@ import (
 const ireland = `{
 	"region": "eu-west-1", "account_id": "123456789012", "name": "firstline", "version": "0.3.0",
 	"state_machine_arn": "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline",
+	"all_clear_state_machine_arn": "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear",
 	"function_name": "firstline-responder",
 	"function_arn": "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3",
-	"settings_path": "/firstline/instances/", "rule_name": "firstline-alarm", "canary_rule_name": "firstline-canary",
+	"settings_path": "/firstline/instances/", "rule_name": "firstline-alarm", "ok_rule_name": "firstline-ok", "canary_rule_name": "firstline-canary",
 	"sweep_rule_name": "firstline-sweep", "table_name": "firstline-incidents", "dashboard_name": "firstline-eu-west-1",
 	"dead_letter_queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/firstline-dead-letter",
 	"alarm_topic_arn": null,
 	"alarm_names": ["firstline-cpu-i-0a1b2c3d", "firstline-cpu-i-1a1b2c3d"],
 	"self_alarm_names": ["firstline-self-dead-letter"],
 	"instance_ids": ["i-0a1b2c3d", "i-1a1b2c3d"],
+	"pagers": ["jsm", "sns"], "pager_topic_arn": "arn:aws:sns:us-east-1:210987654321:oncall",
 	"function_log_group": "/aws/lambda/firstline-responder", "execution_log_group": "/aws/vendedlogs/states/firstline",
 	"added_later": {"a": 1}
 }`
@@ -42,15 +44,18 @@ func TestDecode(t *testing.T) {
 	}
 	want := Region{
 		Region: "eu-west-1", AccountID: "123456789012", Name: "firstline", Version: "0.3.0",
-		StateMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline",
-		FunctionName:    "firstline-responder",
-		FunctionARN:     "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3",
-		SettingsPath:    "/firstline/instances/", RuleName: "firstline-alarm", CanaryRuleName: "firstline-canary",
+		StateMachineARN:    "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline",
+		AllClearMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear",
+		FunctionName:       "firstline-responder",
+		FunctionARN:        "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3",
+		SettingsPath:       "/firstline/instances/", RuleName: "firstline-alarm", OKRuleName: "firstline-ok", CanaryRuleName: "firstline-canary",
 		SweepRuleName: "firstline-sweep", TableName: "firstline-incidents", DashboardName: "firstline-eu-west-1",
 		DeadLetterQueueURL: "https://sqs.eu-west-1.amazonaws.com/123456789012/firstline-dead-letter",
 		AlarmNames:         []string{"firstline-cpu-i-0a1b2c3d", "firstline-cpu-i-1a1b2c3d"},
 		SelfAlarmNames:     []string{"firstline-self-dead-letter"},
 		InstanceIDs:        []string{"i-0a1b2c3d", "i-1a1b2c3d"},
+		Pagers:             []string{"jsm", "sns"},
+		PagerTopicARN:      "arn:aws:sns:us-east-1:210987654321:oncall",
 		FunctionLogGroup:   "/aws/lambda/firstline-responder", ExecutionLogGroup: "/aws/vendedlogs/states/firstline",
 	}
 	if diff := cmp.Diff(map[string]Region{"eu-west-1": want}, got); diff != "" {

@@ -473,6 +473,12 @@ func TestIncidentsThatLackSomething(t *testing.T) {
 		"KeepEvidence":   func(i *incident.Incident) error { return d.KeepEvidence(ctx, i, Evidence{}) },
 		"ClaimBrakePage": func(i *incident.Incident) error { _, err := d.ClaimBrakePage(ctx, i); return err },
 		"Close":          func(i *incident.Incident) error { return d.Close(ctx, i, incident.EndPaged) },
+		"ClaimAlert":     func(i *incident.Incident) error { _, _, err := d.ClaimAlert(ctx, i, incident.AlertDown); return err },
+		"ReclaimAlert": func(i *incident.Incident) error {
+			_, _, err := d.ReclaimAlert(ctx, i, incident.AlertDown, Alert{}, ClosedByPerson)
+			return err
+		},
+		"AlertSent": func(i *incident.Incident) error { return d.AlertSent(ctx, i, Alert{}, "opsgenie") },
 	} {
 		want(t, call(noExecution), fault.InvalidInput, "incident.execution.id: missing")
 		if name != "Close" && name != "ClaimBrakePage" {

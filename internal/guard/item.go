@@ -251,6 +251,7 @@ type instance struct {
 	baseline  map[string]pass
 	pagedAt   time.Time
 	pageAlias string
+	pagePager string
 	// version counts the changes that decisions depend on.
 	version int64
 }
@@ -291,6 +292,7 @@ func decodeInstance(k key, in item) (instance, error) {
 		reboots:   d.reboots(false),
 		pagedAt:   d.millis("pagedAt"),
 		pageAlias: d.text("pageAlias"),
+		pagePager: d.text("pagePager"),
 		version:   d.count("version"),
 	}
 	// Half of a pair decides nothing.

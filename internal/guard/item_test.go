@@ -98,7 +98,7 @@ const (
 		"handledAt": {"N": "1795341600000"}, "handledBy": {"S": "arn:1"}, "handledByName": {"S": "one"}, "handledByStartedAt": {"N": "1795341600000"},
 		"reboots": {"L": [{"M": {"at": {"N": "1795341600000"}, "by": {"S": "arn:0"}, "claim": {"S": "X"}, "more": {"BOOL": true}}}]},
 		"baseline": {"M": {"url": {"M": {"hash": {"S": "h"}, "at": {"N": "1795341600000"}}}}},
-		"pagedAt": {"N": "1795341600000"}, "pageAlias": {"S": "alias"}, "of another version": {"NULL": true}
+		"pagedAt": {"N": "1795341600000"}, "pageAlias": {"S": "alias"}, "pagePager": {"S": "jsm"}, "of another version": {"NULL": true}
 	}`
 	wholeBrake = `{"pk": {"S": "region"}, "sk": {"S": "brake"}, "version": {"N": "3"},
 		"reboots": {"L": [{"M": {"at": {"N": "1795341600000"}, "by": {"S": "arn:0"}, "instance": {"S": "i-1"}, "until": {"N": "1795342200000"}}}]},
@@ -114,7 +114,7 @@ func TestDecode(t *testing.T) {
 	same(t, i, instance{
 		holder: one, heldUntil: at.Add(3 * time.Hour), handledAt: at, handledBy: one,
 		reboots:  []reboot{{at: at, by: "arn:0", claim: "X"}},
-		baseline: map[string]pass{"url": {"h", at}}, pagedAt: at, pageAlias: "alias", version: 7,
+		baseline: map[string]pass{"url": {"h", at}}, pagedAt: at, pageAlias: "alias", pagePager: "jsm", version: 7,
 	})
 	b, err := decodeBrake(attributes([]byte(wholeBrake)))
 	if err != nil {

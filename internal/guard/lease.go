@@ -229,8 +229,9 @@ type State struct {
 	Holder incident.Execution
 	// PagedAt is when somebody was last paged about it; the zero time is never.
 	PagedAt time.Time
-	// Alias is the pager's alias of that page.
-	Alias string
+	// Alias is the pager's alias of that page, and Pager the pager that took it; ""
+	// where an older version of the function sent it.
+	Alias, Pager string
 	// Err is why the instance's item cannot be read; the rest is then what could
 	// be. An incident that is started for it pages, since it cannot be opened.
 	Err error
@@ -264,7 +265,7 @@ func (t *Table) Standing(ctx context.Context, instanceIDs []string) (map[string]
 		if err != nil {
 			err = unreadable(op, err)
 		}
-		states[id] = State{Open: i.leased(now), PagedAt: i.pagedAt, Alias: i.pageAlias, Err: err}
+		states[id] = State{Open: i.leased(now), PagedAt: i.pagedAt, Alias: i.pageAlias, Pager: i.pagePager, Err: err}
 		if s := states[id]; s.Open {
 			s.Holder = i.holder
 			states[id] = s
@@ -274,9 +275,9 @@ func (t *Table) Standing(ctx context.Context, instanceIDs []string) (map[string]
 }
 
 // Paged remembers that somebody was paged about the incident's instance now,
-// under an alias of the pager's. Of an incident without an instance there is
-// nothing to remember.
-func (t *Table) Paged(ctx context.Context, inc *incident.Incident, alias string) error {
+// under an alias of a pager. Of an incident without an instance there is nothing
+// to remember.
+func (t *Table) Paged(ctx context.Context, inc *incident.Incident, alias, pager string) error {
 	if !incident.ValidInstanceID(inc.InstanceID) {
 		return nil
 	}
@@ -285,7 +286,7 @@ func (t *Table) Paged(ctx context.Context, inc *incident.Incident, alias string)
 		now := t.now()
 		// Nothing is decided on it, so it has no part in the version.
 		c := &change{key: guardKey(inc.InstanceID)}
-		return t.update(ctx, op, c.set("pagedAt", millis(now)).set("pageAlias", text(alias)).
+		return t.update(ctx, op, c.set("pagedAt", millis(now)).set("pageAlias", text(alias)).set("pagePager", text(pager)).
 			set("expiresAt", seconds(now.Add(keepInstance))))
 	})
 }

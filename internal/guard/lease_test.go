@@ -554,7 +554,7 @@ func TestStanding(t *testing.T) {
 	d := newDB(t)
 	d.opened("i-00000001", "a")
 	closed := d.opened("i-00000002", "b")
-	if err := d.Paged(t.Context(), closed, "alias-2"); err != nil {
+	if err := d.Paged(t.Context(), closed, "alias-2", "jsm"); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Close(t.Context(), closed, incident.EndPaged); err != nil {
@@ -590,7 +590,7 @@ func TestStanding(t *testing.T) {
 	}
 	delete(states, "i-00000003")
 	for id, s := range states {
-		wanted := map[string]State{"i-00000001": {Open: true, Holder: newIncident("i-00000001", "a").Execution}, "i-00000002": {PagedAt: at, Alias: "alias-2"}}[id]
+		wanted := map[string]State{"i-00000001": {Open: true, Holder: newIncident("i-00000001", "a").Execution}, "i-00000002": {PagedAt: at, Alias: "alias-2", Pager: "jsm"}}[id]
 		if s != wanted {
 			t.Errorf("%s: got %+v, want %+v", id, s, wanted)
 		}
@@ -638,23 +638,23 @@ func TestPaged(t *testing.T) {
 	version := d.instance(instanceID).version
 	for n, alias := range []string{"first", "second"} {
 		d.pass(time.Duration(n) * time.Minute)
-		if err := d.Paged(t.Context(), inc, alias); err != nil {
+		if err := d.Paged(t.Context(), inc, alias, "pager of the "+alias); err != nil {
 			t.Fatal(err)
 		}
 	}
 	i := d.instance(instanceID)
-	if i.pageAlias != "second" || !i.pagedAt.Equal(at.Add(time.Minute)) || i.version != version || i.holder != inc.Execution {
+	if i.pageAlias != "second" || i.pagePager != "pager of the second" || !i.pagedAt.Equal(at.Add(time.Minute)) || i.version != version || i.holder != inc.Execution {
 		t.Errorf("%+v", i)
 	}
 	// An instance of which nothing else is known.
-	if err := d.Paged(t.Context(), newIncident("i-0a1b2c3d", "b"), "third"); err != nil {
+	if err := d.Paged(t.Context(), newIncident("i-0a1b2c3d", "b"), "third", "sns"); err != nil {
 		t.Fatal(err)
 	}
-	if i := d.instance("i-0a1b2c3d"); i.pageAlias != "third" {
+	if i := d.instance("i-0a1b2c3d"); i.pageAlias != "third" || i.pagePager != "sns" {
 		t.Errorf("%+v", i)
 	}
 	// And one that is none.
-	if err := d.Paged(t.Context(), &incident.Incident{}, "fourth"); err != nil {
+	if err := d.Paged(t.Context(), &incident.Incident{}, "fourth", "sns"); err != nil {
 		t.Fatal(err)
 	}
 	// It is no change to those who decide, and can be opened.

@@ -21,8 +21,10 @@ const (
 // Incident is the state machine's state. Every step takes it and returns it.
 type Incident struct {
 	InstanceID string `json:"instanceId,omitempty"`
-	Region     string `json:"region,omitempty"`
-	AccountID  string `json:"accountId,omitempty"`
+	// Name is the instance's tag Name, where it has one.
+	Name      string `json:"name,omitempty"`
+	Region    string `json:"region,omitempty"`
+	AccountID string `json:"accountId,omitempty"`
 	// Dry says that this is a rehearsal: the checks run, and what would be done
 	// to the instance or told to people is recorded in Suppressed instead. The
 	// source of the event decides it, and nothing else; see SourceCanary.
@@ -30,7 +32,7 @@ type Incident struct {
 	Alarm     *Alarm    `json:"alarm,omitempty"`
 	Execution Execution `json:"execution"`
 	Settings  *Settings `json:"settings,omitempty"`
-	// Run is 1 before the reboot and 2 after it.
+	// Run is 1 before the reboot, 2 after it, and RunAllClear after a page.
 	Run int `json:"run,omitempty"`
 	// Passed is the answer of the last check.
 	Passed bool `json:"passed"`
@@ -64,6 +66,14 @@ type Incident struct {
 	Told *Told `json:"told,omitempty"`
 	// CloseError is the error of the last step, which ends the lease.
 	CloseError *Error `json:"closeError,omitempty"`
+	// WatchError is the error that kept the all-clear's machine from being started.
+	WatchError *Error `json:"watchError,omitempty"`
+	// Alert is the pager's alert about the instance, once there is one.
+	Alert *Alert `json:"alert,omitempty"`
+	// Thread is where Slack was told.
+	Thread *Thread `json:"thread,omitempty"`
+	// Watch is the state of the machine that gives the all-clear.
+	Watch *Watch `json:"watch,omitempty"`
 	// Event is the event that started the execution, where no incident could
 	// be made of it.
 	Event json.RawMessage `json:"event,omitempty"`
@@ -80,7 +90,72 @@ type Alarm struct {
 	ARN    string    `json:"arn"`
 	Reason string    `json:"reason,omitempty"`
 	At     time.Time `json:"at"`
+	// Value is the newest datapoint that made it ring, in the metric's unit.
+	Value *float64 `json:"value,omitempty"`
 }
+
+// RunAllClear is the run of the checks that come after a page.
+const RunAllClear = 3
+
+// Alert is what a pager keeps open until somebody closes it.
+type Alert struct {
+	// Alias is its name at the pager, and Pager the pager's.
+	Alias string `json:"alias"`
+	Pager string `json:"pager,omitempty"`
+	// Generation counts the alerts of an instance, from 1.
+	Generation int64     `json:"generation,omitempty"`
+	OpenedAt   time.Time `json:"openedAt,omitzero"`
+	// Outcome is AlertUnknown or AlertDown.
+	Outcome string `json:"outcome,omitempty"`
+	// Repeats is how many further incidents were added to it as notes.
+	Repeats int64 `json:"repeats,omitempty"`
+	// Version is the table's, which changes with every repeat.
+	Version int64 `json:"version,omitempty"`
+}
+
+// Outcomes that an alert is about, the lesser first.
+const (
+	// AlertUnknown: it could not be told whether the instance is well.
+	AlertUnknown = "unknown"
+	// AlertDown: a check failed.
+	AlertDown = "down"
+)
+
+// Thread is a thread in a channel of Slack.
+type Thread struct {
+	Channel string `json:"channel"`
+	// TS is the timestamp of its first message, which is its name.
+	TS string `json:"ts"`
+}
+
+// Watch is the state of the machine that gives the all-clear.
+type Watch struct {
+	// Trigger is WatchPage or WatchAlarm.
+	Trigger string `json:"trigger"`
+	// Until ends it, in whole seconds.
+	Until time.Time `json:"until"`
+	// EverySeconds is the wait between two looks, and WaitSeconds the next one.
+	EverySeconds int `json:"everySeconds"`
+	WaitSeconds  int `json:"waitSeconds"`
+	// Ended is why it ends: one of the Watch constants below; empty while it goes on.
+	Ended string `json:"ended,omitempty"`
+}
+
+// What starts a watch.
+const (
+	WatchPage  = "page"  // somebody was paged
+	WatchAlarm = "alarm" // the alarm returned to OK
+)
+
+// Ends of a watch.
+const (
+	WatchCleared   = "cleared"    // the all-clear was given
+	WatchClosed    = "closed"     // a person closed the alert
+	WatchReplaced  = "replaced"   // another alert took its place
+	WatchTakenOver = "taken-over" // a later watch looks after it
+	WatchTimeOver  = "time-over"  // not well, and the time is over
+	WatchNoAlert   = "no-alert"   // there is nothing to close
+)
 
 // Execution is the execution of the state machine that handles the incident.
 type Execution struct {
@@ -148,6 +223,9 @@ const BrakeNever = "the region's brake (brake.in_flight, brake.per_hour) is set 
 type Told struct {
 	Slack *time.Time `json:"slack,omitempty"`
 	Page  *time.Time `json:"page,omitempty"`
+	// Noted says that the page was a note on the one that the brake has for its
+	// region.
+	Noted bool `json:"noted,omitempty"`
 }
 
 // Ends of an incident, as its record names them.

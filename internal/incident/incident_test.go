@@ -2,6 +2,7 @@ package incident
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +151,74 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// The looks of a watch go on for hours.
+func TestRecordOfAWatch(t *testing.T) {
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	i := &Incident{Run: RunAllClear}
+	for n := range 24 {
+		for _, check := range []string{"url", "ssh"} {
+			i.Record(checks.Finding{Check: check, Passed: check == "url", At: at.Add(time.Duration(n) * 5 * time.Minute)})
+		}
+	}
+	if len(i.Findings) != 2 || i.Findings[0].Looks != 24 || i.Findings[1].Looks != 24 || i.Findings[1].Run != RunAllClear || !i.Findings[1].Since.Equal(at) {
+		t.Errorf("%+v", i.Findings)
+	}
+	for n := range 3 * maxFindings {
+		i.Record(checks.Finding{Check: "url", Passed: n%2 == 1, At: at})
+	}
+	if len(i.Findings) > maxFindings {
+		t.Errorf("%d findings", len(i.Findings))
+	}
+}
+
+func TestRuns(t *testing.T) {
+	s := DefaultSettings()
+	for run, ok := range map[int]bool{-1: false, 0: false, 1: true, 2: true, RunAllClear: true, 4: false} {
+		err := (&Incident{InstanceID: "i-0a1b2c3d", Region: "eu-west-1", AccountID: "123456789012", Settings: &s, Run: run}).Validate()
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), fmt.Sprintf("incident.run: %d is none of 1", run)) {
+			t.Errorf("run %d: %v", run, err)
+		}
+	}
+}
+
+// What the steps of a page and of an all-clear put into it, as a state machine reads it.
+func TestAlertInAnIncident(t *testing.T) {
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	value := 99.5
+	i := &Incident{
+		InstanceID: "i-0a1b2c3d", Name: "web-1", Alarm: &Alarm{Value: &value},
+		Alert:  &Alert{Alias: "a/2", Pager: "jsm", Generation: 2, OpenedAt: at, Outcome: AlertDown, Repeats: 1, Version: 4},
+		Thread: &Thread{Channel: "C0123456789", TS: "1.2"},
+		Watch:  &Watch{Trigger: WatchPage, Until: at, EverySeconds: 300, WaitSeconds: 20, Ended: WatchCleared},
+	}
+	raw, err := json.Marshal(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"name":"web-1"`, `"value":99.5`,
+		`"alert":{"alias":"a/2","pager":"jsm","generation":2,"openedAt":"2026-11-22T10:00:00Z","outcome":"down","repeats":1,"version":4}`,
+		`"thread":{"channel":"C0123456789","ts":"1.2"}`,
+		`"watch":{"trigger":"page","until":"2026-11-22T10:00:00Z","everySeconds":300,"waitSeconds":20,"ended":"cleared"}`,
+	} {
+		if !strings.Contains(string(raw), want) {
+			t.Errorf("%s lacks %s", raw, want)
+		}
+	}
+	var again Incident
+	if err := json.Unmarshal(raw, &again); err != nil || again.Alert == nil || *again.Alert != *i.Alert || *again.Thread != *i.Thread || *again.Watch != *i.Watch {
+		t.Errorf("%+v, %v", again, err)
+	}
+	// One that goes on has no end, which the state machine asks for.
+	i.Watch.Ended = ""
+	if raw, err = json.Marshal(i); err != nil || strings.Contains(string(raw), "ended") {
+		t.Errorf("%s, %v", raw, err)
+	}
+	if raw, err = json.Marshal(&Incident{Alarm: &Alarm{}}); err != nil || strings.Contains(string(raw), "alert") || strings.Contains(string(raw), "watch") || strings.Contains(string(raw), "value") {
+		t.Errorf("%s, %v", raw, err)
+	}
+}
+
 // However an instance flaps, its incident stays small and keeps what led to
 // the reboot.
 func TestRecordIsBounded(t *testing.T) {
@@ -164,7 +233,7 @@ func TestRecordIsBounded(t *testing.T) {
 	cause := &Error{Error: "Lambda.Unknown", Cause: strings.Repeat("<", 32<<10)}
 	i.Error, i.SlackError, i.PageError, i.RebootError, i.CloseError = cause, cause, cause, cause, cause
 	i.Refusal = &Refusal{Guard: GuardBrake, Reason: reason}
-	for _, action := range []string{ActionReboot, ActionPage} {
+	for _, action := range []string{ActionReboot, ActionPage, ActionSlack} {
 		i.Suppress(action, strings.Repeat("<", 32<<10), time.Now())
 	}
 	raw, err := json.Marshal(i)

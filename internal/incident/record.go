@@ -15,13 +15,13 @@ import (
 // however often an instance flaps in its boot window.
 const maxFindings = 40
 
-// Record adds what a check saw. In run 2 the same answer of the same check,
+// Record adds what a check saw. From run 2 on the same answer of the same check,
 // look after look, becomes one finding that counts its looks.
 func (i *Incident) Record(f checks.Finding) {
 	f.Run = i.Run
 	i.Passed = f.Passed
 	i.LookedAt = f.At.UTC().Truncate(time.Second)
-	if last := i.lastOf(f.Check); last != nil && i.Run == 2 && last.Passed == f.Passed && last.Skipped == f.Skipped {
+	if last := i.lastOf(f.Check); last != nil && i.Run >= 2 && last.Passed == f.Passed && last.Skipped == f.Skipped {
 		since := last.At
 		if last.Since != nil {
 			since = *last.Since
@@ -33,15 +33,15 @@ func (i *Incident) Record(f checks.Finding) {
 	i.Findings = append(i.Findings, f)
 	if len(i.Findings) > maxFindings {
 		// What run 1 saw led to the reboot and stays.
-		if first := slices.IndexFunc(i.Findings, func(f checks.Finding) bool { return f.Run == 2 }); first >= 0 {
+		if first := slices.IndexFunc(i.Findings, func(f checks.Finding) bool { return f.Run >= 2 }); first >= 0 {
 			i.Findings = slices.Delete(i.Findings, first, first+1)
 		}
 	}
 }
 
 // maxSuppressed bounds the text of a suppressed action, in bytes. The definition
-// leads through two of them at most: the reboot, and the message that ends it.
-const maxSuppressed = 2000
+// leads through three of them at most: the reboot, the page, and the message to Slack.
+const maxSuppressed = 1500
 
 // Suppress records what a dry incident leaves undone.
 func (i *Incident) Suppress(action, text string, at time.Time) {
@@ -104,8 +104,8 @@ func (i *Incident) Validate() error {
 	if !ValidAccountID(i.AccountID) {
 		missing("accountId", i.AccountID, "an account id of 12 digits")
 	}
-	if i.Run != 1 && i.Run != 2 {
-		errs = append(errs, fmt.Errorf("incident.run: %d is neither 1 (before the reboot) nor 2 (after it)", i.Run))
+	if i.Run < 1 || i.Run > RunAllClear {
+		errs = append(errs, fmt.Errorf("incident.run: %d is none of 1 (before the reboot), 2 (after it) and %d (after a page)", i.Run, RunAllClear))
 	}
 	if i.Settings == nil {
 		errs = append(errs, errors.New("incident.settings: missing; the step open reads them"))

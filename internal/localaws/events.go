@@ -1,12 +1,14 @@
 package localaws
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,31 +25,118 @@ const (
 	deliveryPause    = 200 * time.Millisecond
 )
 
-// Ring has an alarm go to OK and then to ALARM, as CloudWatch's SetAlarmState
-// does, and returns the ARNs of the executions that the deployed rules started.
+// Ring has an alarm go from OK to ALARM, as CloudWatch does when a datapoint
+// crosses its threshold, and returns the ARNs of the executions that the deployed
+// rules started. An alarm that is not OK is made so first, of which nobody hears:
+// Recover has it return to OK.
 func (a *AWS) Ring(ctx context.Context, region, alarmName, reason string) ([]string, error) {
-	var started []string
-	for _, state := range []string{"OK", "ALARM"} {
-		why := reason
-		if state == "OK" {
-			why = "Set to OK before the alarm is rung."
-		}
-		do := func(req *http.Request) (*response, error) {
-			resp, err := a.moto.do(req)
-			if err == nil {
-				if arns := resp.header.Get(executionsHeader); arns != "" {
-					started = append(started, strings.Split(arns, ",")...)
-				}
-			}
-			return resp, err
-		}
-		err := callJSON(ctx, do, a.endpoint, outsideKey, "monitoring", "SetAlarmState", region,
-			map[string]string{"AlarmName": alarmName, "StateValue": state, "StateReason": why}, nil)
-		if err != nil {
-			return started, fmt.Errorf("ring %s in %s: %w", alarmName, region, err)
-		}
+	failed := func(err error) error { return fmt.Errorf("ring %s in %s: %w", alarmName, region, err) }
+	al, err := a.alarmNamed(ctx, region, alarmName)
+	if err != nil {
+		return nil, failed(err)
+	}
+	unlock := a.alarms.lock(region)
+	err = a.moto.call(ctx, "monitoring", "SetAlarmState", region, al.change("OK", "Set to OK before the alarm is rung."), nil)
+	unlock()
+	if err != nil {
+		return nil, failed(err)
+	}
+	started, err := a.change(ctx, region, al.change("ALARM", reason))
+	if err != nil {
+		return started, failed(err)
 	}
 	return started, nil
+}
+
+// Recover has an alarm return to OK, as CloudWatch does when its datapoints are
+// on the good side of the threshold again, and returns the ARNs of the executions
+// that the deployed rules started. An alarm that is OK already is an error: nothing
+// would change.
+func (a *AWS) Recover(ctx context.Context, region, alarmName, reason string) ([]string, error) {
+	al, err := a.alarmNamed(ctx, region, alarmName)
+	if err == nil && al.StateValue == "OK" {
+		err = errors.New("it is OK already, so that nothing changes: ring it first")
+	}
+	var started []string
+	if err == nil {
+		started, err = a.change(ctx, region, al.change("OK", reason))
+	}
+	if err != nil {
+		return started, fmt.Errorf("return %s in %s to OK: %w", alarmName, region, err)
+	}
+	return started, nil
+}
+
+// change sets an alarm's state and returns the executions that this started.
+func (a *AWS) change(ctx context.Context, region string, in stateRequest) ([]string, error) {
+	var started []string
+	do := func(req *http.Request) (*response, error) {
+		resp, err := a.moto.do(req)
+		if err == nil {
+			if arns := resp.header.Get(executionsHeader); arns != "" {
+				started = append(started, strings.Split(arns, ",")...)
+			}
+		}
+		return resp, err
+	}
+	err := callJSON(ctx, do, a.endpoint, outsideKey, "monitoring", "SetAlarmState", region, in, nil)
+	return started, err
+}
+
+// stateRequest is what SetAlarmState takes.
+type stateRequest struct{ AlarmName, StateValue, StateReason, StateReasonData string }
+
+// change is the request that sets the alarm's state as if CloudWatch itself had
+// looked at datapoints: they are what it says in the reason's data.
+func (al alarm) change(state, reason string) stateRequest {
+	now := time.Now().UTC()
+	const form = "2006-01-02T15:04:05.000"
+	data := struct {
+		Version          string    `json:"version"`
+		QueryDate        string    `json:"queryDate"`
+		StartDate        string    `json:"startDate"`
+		Statistic        string    `json:"statistic,omitempty"`
+		Period           int       `json:"period,omitempty"`
+		RecentDatapoints []float64 `json:"recentDatapoints"`
+		Threshold        float64   `json:"threshold"`
+	}{
+		Version: "1.0", QueryDate: now.Format(form) + "+0000", Statistic: cmp.Or(al.Statistic, al.ExtendedStatistic), Period: al.Period, Threshold: al.Threshold,
+	}
+	looked := max(1, al.EvaluationPeriods)
+	data.StartDate = now.Add(-time.Duration(looked*al.Period)*time.Second).Truncate(time.Minute).Format(form) + "+0000"
+	data.RecentDatapoints = slices.Repeat([]float64{al.datapoint(state == "ALARM")}, looked)
+	raw, err := json.Marshal(data)
+	if err != nil {
+		raw = []byte("{}") // a threshold that is no number
+	}
+	return stateRequest{AlarmName: al.AlarmName, StateValue: state, StateReason: reason, StateReasonData: string(raw)}
+}
+
+// datapoint is one that crosses the alarm's threshold, or one that does not.
+func (al alarm) datapoint(crosses bool) float64 {
+	beyond, within := 1.0, -1.0
+	if strings.HasPrefix(al.ComparisonOperator, "Less") {
+		beyond, within = within, beyond
+	}
+	switch {
+	case !crosses:
+		return al.Threshold + within
+	case strings.Contains(al.ComparisonOperator, "OrEqual"):
+		return al.Threshold
+	}
+	return al.Threshold + beyond
+}
+
+// alarmNamed reads one alarm.
+func (a *AWS) alarmNamed(ctx context.Context, region, name string) (alarm, error) {
+	found, err := a.describeAlarms(ctx, region, name)
+	if err != nil {
+		return alarm{}, err
+	}
+	for _, al := range found {
+		return al, nil
+	}
+	return alarm{}, &apiError{http.StatusNotFound, "ResourceNotFound", "there is no such alarm"}
 }
 
 // PutEvent delivers an event, in the JSON form that targets see, as if a
@@ -70,7 +159,9 @@ type alarm struct {
 	MetricName, Namespace, Unit              string
 	Statistic, ExtendedStatistic             string
 	Dimensions                               []dimension
-	Period                                   int
+	Period, EvaluationPeriods                int
+	Threshold                                float64
+	ComparisonOperator                       string
 	Metrics                                  []struct {
 		ID         string `json:"Id"`
 		Expression string

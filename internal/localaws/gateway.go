@@ -49,8 +49,8 @@ func (a *AWS) keyOf(role string) string {
 
 // caller is the role or service that made a call, or empty.
 func (a *AWS) caller(q *request) string {
-	if q.key == "ak" {
-		return a.machines.caller(q)
+	if q.key == engineKey {
+		return q.token
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -204,8 +204,8 @@ func (a *AWS) answer(ctx context.Context, q *request, role string, fault *Fault)
 		a.rebooted(q, role)
 	case q.signed == "lambda":
 		a.functions.watch(ctx, q, resp)
-	case q.signed == "states":
-		a.machines.watch(q, resp)
+	case q.is("sns", "Publish"):
+		a.keepPublished(q, role)
 	}
 	return resp
 }

@@ -53,6 +53,10 @@ type Options struct {
 	// RetryPace divides the time that state machines wait before they try a
 	// task again: 10 is ten times as fast. 0 is 1. Everything else takes its time.
 	RetryPace float64
+	// WaitPaces divide, by the ending of a state machine's name, the time that its
+	// Wait states take: {"-all-clear": 60} makes seconds of its minutes. What is
+	// deployed stays as it is, and the other machines take their time.
+	WaitPaces map[string]float64
 }
 
 // AWS is a running local AWS. Its methods may be called concurrently.
@@ -79,7 +83,6 @@ type AWS struct {
 
 	faults    faults
 	functions functions
-	machines  machines
 	alarms    regionLocks
 	starts    regionLocks
 	tables    tables
@@ -94,6 +97,7 @@ type AWS struct {
 	healthChecks map[string]func() []Observation
 	onReboot     []func(region, instanceID string)
 	reboots      []Reboot
+	published    map[string][]Notification // by topic
 }
 
 // Start starts a local AWS, which is ready when Start returns. It ends with
@@ -104,6 +108,11 @@ func Start(ctx context.Context, o Options) (_ *AWS, err error) {
 	}
 	if o.RetryPace < 0 {
 		return nil, fmt.Errorf("local AWS: the pace of retries is %g: want a number above 0, or 0 for real time", o.RetryPace)
+	}
+	for ending, pace := range o.WaitPaces {
+		if ending == "" || pace <= 0 {
+			return nil, fmt.Errorf("local AWS: the pace of waits in machines whose name ends in %q is %g: want an ending, and a number above 0", ending, pace)
+		}
 	}
 	if o.Log == nil {
 		o.Log = io.Discard
@@ -125,6 +134,7 @@ func Start(ctx context.Context, o Options) (_ *AWS, err error) {
 		statuses:     map[string]InstanceStatus{},
 		consoles:     map[string]string{},
 		healthChecks: map[string]func() []Observation{},
+		published:    map[string][]Notification{},
 	}
 	a.ctx, a.cancel = context.WithCancel(ctx)
 	a.spawn = newSpawner()

@@ -34,7 +34,7 @@ const motoStart = 90 * time.Second
 var startHook []byte
 
 // mends is how many modules of moto's the start hook mends.
-const mends = 13
+const mends = 16
 
 // moto is a running moto server.
 type moto struct {
@@ -105,11 +105,15 @@ func tryMoto(a *AWS, path, hooks string) (*moto, error) {
 		name, _, _ := strings.Cut(strings.ToUpper(v), "=")
 		return strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "MOTO_") || strings.HasSuffix(name, "_PROXY") || name == "PYTHONPATH"
 	})
+	paces, err := json.Marshal(a.opts.WaitPaces)
+	if err != nil {
+		return nil, fmt.Errorf("local AWS: %w", err)
+	}
 	cmd.Env = append(cmd.Env,
 		// Where its States Language engine finds the other services: at ours.
 		"MOTO_PORT="+strconv.Itoa(a.port),
 		"PYTHONWARNINGS=ignore", "PYTHONUNBUFFERED=1", "PYTHONPATH="+hooks, "PYTHONDONTWRITEBYTECODE=1",
-		"FIRSTLINE_MOTO=1", fmt.Sprintf("FIRSTLINE_RETRY_PACE=%g", cmp.Or(a.opts.RetryPace, 1)),
+		"FIRSTLINE_MOTO=1", fmt.Sprintf("FIRSTLINE_RETRY_PACE=%g", cmp.Or(a.opts.RetryPace, 1)), "FIRSTLINE_WAIT_PACES="+string(paces),
 		"NO_PROXY=*",
 		"AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull, "AWS_EC2_METADATA_DISABLED=true",
 	)
@@ -184,6 +188,9 @@ func (m *moto) ready() error {
 		if err := m.call(ctx, service, action, "us-east-1", map[string]any{}, nil); err != nil {
 			return err
 		}
+	}
+	if _, err := m.form(ctx, "sns", "us-east-1", url.Values{"Action": {"ListTopics"}, "Version": {"2010-03-31"}}); err != nil {
+		return err
 	}
 	for range mends {
 		select {

@@ -35,6 +35,8 @@ func (q *request) refused() *response {
 		case nested.MatchString(value):
 			return bad("ValidationException", `Parameter value can't nest another parameter. Do not use "{{}}" in the value.`)
 		}
+	case "sns:Publish":
+		return q.refusedPublish()
 	case "iam:CreatePolicy", "iam:CreatePolicyVersion":
 		if size := policySize(q.form.Get("PolicyDocument")); size > 6144 {
 			return q.refuse(http.StatusConflict, "LimitExceeded", fmt.Sprintf("Cannot exceed quota for PolicySize: 6144 (it is %d)", size))

@@ -2,6 +2,7 @@ package localaws
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"mime"
@@ -38,7 +39,7 @@ type request struct {
 	http   *http.Request
 	body   []byte
 	key    string // access key
-	token  string // session token, which tells the processes of a function apart
+	token  string // session token: tells the processes of a function apart, or names a machine's role
 	signed string // the service's signing name
 	region string
 	// action is the API's name of it, which is not always the policy's.
@@ -53,7 +54,11 @@ type request struct {
 	process *process
 }
 
-// credential finds who signed for what. The key "ak" is moto's engine.
+// engineKey is the access key of moto's States Language engine, which puts the
+// role of the calling machine in the place of a session token.
+const engineKey = "ak"
+
+// credential finds who signed for what.
 var credential = regexp.MustCompile(`Credential=([^/,\s]+)/\d+/([^/,\s]+)/([^/,\s]+)/aws4_request`)
 
 // rpcPath is the path of Smithy's RPC protocol.
@@ -285,7 +290,7 @@ func (q *request) resources() []string {
 		// Dashboards belong to no region.
 		found = append(found, fmt.Sprintf("arn:%s:cloudwatch::%s:dashboard/%s", partition(q.region), AccountID, q.field("DashboardName")))
 	case "sns:Publish":
-		found = append(found, q.form.Get("TopicArn"))
+		found = append(found, cmp.Or(q.form.Get("TopicArn"), q.form.Get("TargetArn"), "*"))
 	case "s3:GetObject", "s3:HeadObject", "s3:PutObject", "s3:DeleteObject":
 		found = append(found, "arn:"+partition(q.region)+":s3:::"+strings.Join(q.path, "/"))
 	case "events:PutEvents":

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import threading
+import time
 import types
 
 
@@ -28,8 +29,9 @@ def mend_execution(module):
 
 def mend_boto_client(module):
     # Every task of every execution makes a client, and boto3's session is not
-    # made for several threads. Its clients are.
-    make, config = module.boto_client_for, module.Config
+    # made for several threads. Its clients are. And whoever gets a call learns in
+    # whose name it is made: the role is in the place of a session's token.
+    make, config, boto3 = module.boto_client_for, module.Config, module.boto3
     lock, clients = threading.Lock(), {}
     module.Config = functools.partial(config, max_pool_connections=1000)
 
@@ -37,6 +39,8 @@ def mend_boto_client(module):
         kind = region, service, str(state_credentials)
         with lock:
             if kind not in clients:
+                role = getattr(state_credentials, "role_arn", None)
+                module.boto3 = types.SimpleNamespace(client=functools.partial(boto3.client, aws_session_token=role))
                 clients[kind] = make(region=region, service=service, state_credentials=state_credentials)
             return clients[kind]
 
@@ -217,6 +221,63 @@ def mend_retries(module):
     module.time = types.SimpleNamespace(sleep=lambda seconds: sleep(seconds / pace))
 
 
+def mend_waits(module):
+    # No fault either: a machine that waits for minutes is tested in seconds. Which
+    # machines, an ending of their names says.
+    paces = json.loads(os.environ.get("FIRSTLINE_WAIT_PACES") or "{}") or {}
+    wait = module.WaitFunction._wait_interval
+
+    def wait_less(self, env, wait_seconds):
+        name = env.states.context_object.context_object_data["StateMachine"]["Name"]
+        pace = next((pace for ending, pace in paces.items() if name.endswith(ending)), None)
+        if pace is None:
+            return wait(self, env, wait_seconds)
+        end = time.monotonic() + wait_seconds / pace
+        while env.is_running() and time.monotonic() < end:
+            env.program_state_event.wait(max(0, end - time.monotonic()))
+
+    module.WaitFunction._wait_interval = wait_less
+
+
+def mend_start_execution(module):
+    # States Language writes StateMachineArn where boto3 wants stateMachineArn, both
+    # ways, and nothing translates.
+    service = module.StateTaskServiceSfn
+    normalise, evaluate = service._normalise_parameters, service._eval_service_task
+
+    def as_boto3_writes(self, parameters, **rest):
+        normalise(self, parameters, **rest)
+        for name in list(parameters):
+            parameters[name[0].lower() + name[1:]] = parameters.pop(name)
+
+    def as_states_language_writes(self, env, **rest):
+        evaluate(self, env, **rest)
+        answer = env.stack.pop()
+        if "startDate" in answer:
+            answer["startDate"] = int(answer["startDate"].timestamp() * 1000)
+        env.stack.append({name[0].upper() + name[1:]: value for name, value in answer.items()})
+
+    service._normalise_parameters = as_boto3_writes
+    service._eval_service_task = as_states_language_writes
+
+
+def mend_topics(module):
+    # Every topic says that nobody is subscribed to it. SNS counts the subscriptions,
+    # those apart that wait for somebody to confirm them: nobody here can.
+    waiting = "email", "email-json", "http", "https"
+
+    def counted(pending):
+        def count(self):
+            its = [s for s in list(self.sns_backend.subscriptions.values()) if s.topic == self]
+            return sum((s.protocol in waiting) == pending for s in its)
+
+        # A new topic sets it to nought.
+        return property(count, lambda self, value: None)
+
+    module.Topic.subscriptions_confimed = counted(False)
+    module.Topic.subscriptions_pending = counted(True)
+
+
 def mend_modules(module):
     # Every request goes through the folders of all services, and the others wait
     # for it meanwhile.
@@ -248,11 +309,14 @@ mends = {
     "moto.dynamodb.models": mend_tables,
     "moto.dynamodb.responses": mend_expressions,
     "moto.iam.access_control": mend_bucket_policies,
+    "moto.sns.models": mend_topics,
     "moto.stepfunctions.parser.backend.execution": mend_execution,
     "moto.stepfunctions.parser.backend.execution_worker": mend_parsing,
     "moto.stepfunctions.parser.asl.component.common.path.result_path": mend_paths,
     "moto.stepfunctions.parser.asl.component.eval_component": mend_complaints,
     "moto.stepfunctions.parser.asl.component.common.retry.retrier_decl": mend_retries,
+    "moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn": mend_start_execution,
+    "moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function": mend_waits,
     "moto.stepfunctions.parser.asl.utils.boto_client": mend_boto_client,
     "moto.stepfunctions.parser.asl.utils.json_path": mend_paths,
     "werkzeug.serving": mend_access_log,

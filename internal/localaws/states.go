@@ -7,74 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 )
-
-// machines are the deployed state machines, which make the calls of moto's
-// engine.
-type machines struct {
-	mu  sync.Mutex
-	all map[string]*machine // by ARN
-}
-
-type machine struct{ region, role, definition string }
-
-// watch learns of state machines from the calls that deploy them.
-func (ms *machines) watch(q *request, resp *response) {
-	var answer struct{ StateMachineArn string }
-	_ = json.Unmarshal(resp.body, &answer)
-	arn := q.text("stateMachineArn")
-	if arn == "" {
-		arn = answer.StateMachineArn
-	}
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	if ms.all == nil {
-		ms.all = map[string]*machine{}
-	}
-	switch q.action {
-	case "CreateStateMachine", "UpdateStateMachine":
-		m := ms.all[arn]
-		if m == nil {
-			m = &machine{region: q.region}
-			ms.all[arn] = m
-		}
-		if role := q.text("roleArn"); role != "" {
-			m.role = role
-		}
-		if definition := q.text("definition"); definition != "" {
-			m.definition = definition
-		}
-	case "DeleteStateMachine":
-		delete(ms.all, arn)
-	}
-}
-
-// caller is the role behind a call of the engine, which says no more of itself
-// than its region: that of the machine there which names the function it
-// invokes, or of the only machine there.
-func (ms *machines) caller(q *request) string {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	var roles []string
-	for _, arn := range slices.Sorted(maps.Keys(ms.all)) {
-		m := ms.all[arn]
-		if m.region != q.region {
-			continue
-		}
-		if q.is("lambda", "Invoke") {
-			name := parseFunctionName(q.path[2], "", q.region).name
-			if strings.Contains(m.definition, ":"+name+":") || strings.Contains(m.definition, ":"+name+`"`) || strings.Contains(m.definition, `"`+name+`"`) {
-				return m.role
-			}
-		}
-		roles = append(roles, m.role)
-	}
-	if slices.Sort(roles); len(slices.Compact(roles)) == 1 {
-		return roles[0]
-	}
-	return ""
-}
 
 // diagnostic is one finding of a validation, as AWS answers it.
 type diagnostic struct {

@@ -131,15 +131,29 @@ func (f *function) call(ctx context.Context, payload any) (*opened, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	raw, err := f.tried(ctx, payload, transient)
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{raw: raw}
+	if err := json.Unmarshal(raw, &o.view); err != nil {
+		return nil, fmt.Errorf("the function answered with something else than an incident: %w", err)
+	}
+	return o, nil
+}
+
+// tried runs one step and returns its answer. It tries again after an error that
+// again picks.
+func (f *function) tried(ctx context.Context, payload any, again func(error) bool) ([]byte, error) {
 	raw, err := json.Marshal(payload)
 	if err != nil {
 		return nil, err
 	}
 	pause := f.pause
 	for n := 1; ; n++ {
-		o, err := f.once(ctx, raw)
-		if err == nil || ctx.Err() != nil || n == attempts || !transient(err) {
-			return o, err
+		answer, err := f.once(ctx, raw)
+		if err == nil || ctx.Err() != nil || n == attempts || !again(err) {
+			return answer, err
 		}
 		// Jitter, since many instances meet the same trouble at once.
 		if err := sleep(ctx, pause+rand.N(pause)); err != nil { //nolint:gosec // no secret depends on it
@@ -149,11 +163,11 @@ func (f *function) call(ctx context.Context, payload any) (*opened, error) {
 	}
 }
 
-func (f *function) once(ctx context.Context, payload []byte) (*opened, error) {
+func (f *function) once(ctx context.Context, payload []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, invokeTime)
 	defer cancel()
 	out, err := f.client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &f.arn, Payload: payload}, func(o *lambda.Options) {
-		// call does it, with more patience.
+		// tried does it, with more patience.
 		o.RetryMaxAttempts = 1
 	})
 	if err != nil {
@@ -166,11 +180,15 @@ func (f *function) once(ctx context.Context, payload []byte) (*opened, error) {
 		}
 		return nil, e
 	}
-	o := &opened{raw: out.Payload}
-	if err := json.Unmarshal(out.Payload, &o.view); err != nil {
-		return nil, fmt.Errorf("the function answered with something else than an incident: %w", err)
-	}
-	return o, nil
+	return out.Payload, nil
+}
+
+// notRun reports whether an invocation has surely not run the function, and may
+// do so in a moment.
+func notRun(err error) bool {
+	api, ok := errors.AsType[smithy.APIError](err)
+	// A function that was deployed just now may not be ready.
+	return ok && (fault.Throttled(err) || api.ErrorCode() == "ResourceConflictException")
 }
 
 // transient reports whether an invocation may do better in a moment.
@@ -178,9 +196,8 @@ func transient(err error) bool {
 	if e, ok := errors.AsType[*functionError](err); ok {
 		return e.Kind == string(fault.Unavailable)
 	}
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		// A function that was deployed just now may not be ready.
-		return fault.Throttled(err) || fault.ServerFault(err) || api.ErrorCode() == "ResourceConflictException"
+	if _, ok := errors.AsType[smithy.APIError](err); ok {
+		return notRun(err) || fault.ServerFault(err)
 	}
 	_, lost := errors.AsType[*url.Error](err)
 	return lost

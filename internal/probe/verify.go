@@ -33,6 +33,9 @@ const (
 	Errored Result = "error"
 	// Skipped says that the settings turn it off, or that nothing was asked.
 	Skipped Result = "skipped"
+	// Warned says that nothing keeps the first line from its work, as far as could
+	// be told, and that somebody should look.
+	Warned Result = "warning"
 )
 
 // What is tried beside the checks of package checks. The names are also those of
@@ -41,6 +44,7 @@ const (
 	CheckReboot   = "reboot"
 	CheckBaseline = "baseline"
 	CheckSlack    = "slack"
+	// CheckOpsGenie is all pagers, whatever their types: the step has kept its name.
 	CheckOpsGenie = "opsgenie"
 )
 
@@ -48,7 +52,8 @@ const (
 type Verification struct {
 	Region    string           `json:"region"`
 	Instances []InstanceResult `json:"instances"`
-	// Messages are Slack and OpsGenie.
+	// Messages are Slack and the pagers, which are one, and the subscriptions of a
+	// topic that is among them.
 	Messages []CheckResult `json:"messages,omitempty"`
 	// Error is why the region was given up; what had not been tried by then is
 	// Skipped.
@@ -64,7 +69,7 @@ type InstanceResult struct {
 
 // CheckResult is what came of one check.
 type CheckResult struct {
-	// Check is url, route53, ssh, reboot, baseline, slack or opsgenie.
+	// Check is url, route53, ssh, reboot, baseline, slack, opsgenie or subscriptions.
 	Check  string `json:"check"`
 	Result Result `json:"result"`
 	// Reason says in words what was seen.
@@ -116,6 +121,7 @@ const (
 // be called concurrently.
 type Verifier struct {
 	client func(region string) invoker
+	topics func(region string) topicReader
 	// route53 is of all regions together, reboots the interval of each.
 	route53 *pacer
 	reboots time.Duration
@@ -127,6 +133,7 @@ type Verifier struct {
 func NewVerifier(cfg aws.Config) *Verifier {
 	return &Verifier{
 		client:  func(region string) invoker { return lambda.NewFromConfig(clientConfig(cfg, region)) },
+		topics:  topicsOf(cfg),
 		route53: &pacer{interval: route53Interval},
 		reboots: rebootInterval,
 		pause:   firstPause,
@@ -135,7 +142,7 @@ func NewVerifier(cfg aws.Config) *Verifier {
 
 // Verify tries, through the deployed function, each check of each instance of
 // r.InstanceIDs and whether it may be rebooted, and the way to Slack and
-// OpsGenie. It reboots nothing and sends nothing. What has passed it has the
+// the pagers; and it asks SNS for the subscriptions of a pager's topic. It reboots nothing and sends nothing. What has passed it has the
 // function keep: a check that never passed cannot cause a reboot. It tells how
 // many instances are done.
 //
@@ -332,6 +339,9 @@ func (v *verification) check(ctx context.Context, check string, o *opened) (c Ch
 	c = CheckResult{Check: check, Result: Errored, ElapsedMs: time.Since(start).Milliseconds()}
 	if err != nil {
 		c.Reason = Said(err)
+		if check == CheckSlack || check == CheckOpsGenie {
+			c.Reason += whatToSet(c.Reason)
+		}
 		return c, nil, true
 	}
 	switch check {
@@ -340,7 +350,7 @@ func (v *verification) check(ctx context.Context, check string, o *opened) (c Ch
 	case CheckSlack:
 		c.suppressed(after, incident.ActionSlack, "the token is stored; nothing was sent")
 	case CheckOpsGenie:
-		c.suppressed(after, incident.ActionPage, "the key is stored; nothing was sent")
+		c.suppressed(after, incident.ActionPage, pagersReady(v.region.Pagers))
 	default:
 		c.found(after)
 		if asks && len(after.Findings) > 0 {
@@ -377,6 +387,23 @@ func (v *verification) baseline(ctx context.Context, o *opened, seen []json.RawM
 	return c, true
 }
 
+// pagersReady says what it means that a page could be rehearsed.
+func pagersReady(pagers []string) string {
+	keys := 0
+	for _, p := range pagers {
+		if p != pagerSNS {
+			keys++
+		}
+	}
+	switch {
+	case keys == 0 && len(pagers) > 0:
+		return "no key is needed; nothing was sent"
+	case keys > 1:
+		return "the keys are stored; nothing was sent"
+	}
+	return "the key is stored; nothing was sent"
+}
+
 // found takes a check's result from its finding.
 func (c *CheckResult) found(o *opened) {
 	for _, f := range slices.Backward(o.Findings) {
@@ -406,9 +433,15 @@ func (c *CheckResult) suppressed(o *opened, action, reason string) {
 	c.Result, c.Reason = Passed, reason
 }
 
-// messages tries Slack and OpsGenie on one of the incidents.
+// messages tries Slack and the pagers on one of the incidents, and asks who is
+// subscribed to a pager's topic.
 func (v *verification) messages(ctx context.Context) {
-	var wg sync.WaitGroup
+	var (
+		wg    sync.WaitGroup
+		topic CheckResult
+		asked bool
+	)
+	wg.Go(func() { topic, asked = subscriptions(ctx, v.topics, v.region) })
 	v.result.Messages = []CheckResult{{Check: CheckSlack, Result: Skipped}, {Check: CheckOpsGenie, Result: Skipped}}
 	for n := range v.result.Messages {
 		m := &v.result.Messages[n]
@@ -427,4 +460,7 @@ func (v *verification) messages(ctx context.Context) {
 		}
 	}
 	wg.Wait()
+	if asked {
+		v.result.Messages = append(v.result.Messages, topic)
+	}
 }

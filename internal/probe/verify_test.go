@@ -3,6 +3,7 @@ package probe
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-lambda-go/lambda/messages"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
@@ -31,6 +33,7 @@ import (
 
 	"firstline/checks"
 	"firstline/handler"
+	"firstline/internal/fault"
 	"firstline/internal/guard"
 	"firstline/internal/incident"
 	"firstline/notify"
@@ -40,7 +43,6 @@ import (
 // it is to be called.
 type around struct {
 	handler.Guards
-	handler.Pager
 	reboots []bool // whether each was a dry run
 	sent    int
 	learnt  []checks.Finding
@@ -82,10 +84,43 @@ func (a *around) DescribeAlarms(context.Context, *cloudwatch.DescribeAlarmsInput
 	return &cloudwatch.DescribeAlarmsOutput{}, nil
 }
 
-func (a *around) Send(context.Context, notify.Message) error { a.sent++; return nil }
+// pagerAround is a pager, and slackAround Slack.
+type (
+	pagerAround struct {
+		notify.Pager
+		a    *around
+		name string
+		err  error
+	}
+	slackAround struct {
+		handler.Slack
+		a *around
+	}
+)
 
-func (a *around) Rehearse(context.Context, notify.Message) (string, error) {
+func (p pagerAround) Name() string { return p.name }
+
+func (p pagerAround) Send(context.Context, notify.Message) error { p.a.sent++; return nil }
+
+func (p pagerAround) Rehearse(context.Context, notify.Message) (string, error) {
+	return "what it says", p.err
+}
+
+func (p pagerAround) Test(context.Context, notify.Message) (notify.Delivery, error) {
+	return notify.Delivery{Confirmed: true, Detail: "made and closed"}, p.err
+}
+
+func (s slackAround) Post(context.Context, notify.Message) (incident.Thread, error) {
+	s.a.sent++
+	return incident.Thread{}, nil
+}
+
+func (s slackAround) Rehearse(context.Context, notify.Message) (string, error) {
 	return "what it says", nil
+}
+
+func (s slackAround) Test(context.Context, notify.Message) (notify.Delivery, error) {
+	return notify.Delivery{Detail: "posted"}, nil
 }
 
 type urlCheck struct{ f checks.Finding }
@@ -116,16 +151,19 @@ func (h *handled) Invoke(ctx context.Context, in *lambda.InvokeInput, _ ...func(
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	out, err := h.h.Invoke(ctx, in.Payload)
-	if err != nil {
+	if e, ok := errors.AsType[messages.InvokeResponse_Error](err); ok {
+		// As Lambda answers it.
+		raw, err := json.Marshal(e)
+		return &lambda.InvokeOutput{Payload: raw, FunctionError: aws.String("Unhandled")}, err
+	} else if err != nil {
 		return nil, err
 	}
 	return &lambda.InvokeOutput{Payload: out}, nil
 }
 
-// The real handler takes the event, and what it answers is understood.
-func TestVerifyRealHandler(t *testing.T) {
-	a := &around{}
-	h := &handled{h: &handler.Handler{
+// handlerAround is a real handler.
+func handlerAround(a *around, pagers ...notify.Pager) *handled {
+	return &handled{h: &handler.Handler{
 		Deployment: "firstline", Region: "eu-west-1", SettingsPath: "/firstline/instances/",
 		Log:              slog.New(slog.DiscardHandler),
 		SSM:              func(context.Context) (handler.ParameterGetter, error) { return a, nil },
@@ -136,8 +174,38 @@ func TestVerifyRealHandler(t *testing.T) {
 		URL:     urlCheck{checks.Finding{Check: "url", Reason: "GET http://203.0.113.7/: connection refused", ElapsedMs: 4012, At: time.Now()}},
 		Route53: route53Check{checks.Finding{Check: "route53", Passed: true, Skipped: true, Reason: "skipped: no health check"}},
 		SSH:     sshCheck{checks.Finding{Check: "ssh", Passed: true, Reason: "key exchange", ElapsedMs: 31}},
-		Slack:   a, OpsGenie: a,
+		Slack:   slackAround{a: a},
+		Pagers:  func() (*notify.Pagers, error) { return &notify.Pagers{All: pagers}, nil },
 	}}
+}
+
+// errUnset is the error of a pager whose key was never stored.
+var errUnset = fault.New(fault.InvalidInput, "page through Jira Service Management", "read secret /firstline/secrets/jsm-api-key: it was never given a value; see \"Secrets\" in the README")
+
+// A key that is missing is said with the pager's name and what to set, also where
+// that pager is not the first.
+func TestVerifyRealHandlerWithoutKey(t *testing.T) {
+	a := &around{}
+	v := NewVerifier(aws.Config{})
+	v.client = func(string) invoker {
+		return handlerAround(a, pagerAround{a: a, name: "opsgenie"}, pagerAround{a: a, name: "jsm", err: errUnset})
+	}
+	got := v.Verify(t.Context(), ireland(first), nil)
+	m := got.Messages[1]
+	for _, want := range []string{"InvalidInput: ", "jsm", "/firstline/secrets/jsm-api-key", "Jira Service Management cannot be told of anything: export TF_VAR_jsm_api_key with the other secrets"} {
+		if m.Result != Errored || !strings.Contains(m.Reason, want) {
+			t.Errorf("%s: it does not say %q: %q", m.Result, want, m.Reason)
+		}
+	}
+	if a.sent != 0 || !got.Broken() {
+		t.Errorf("%d messages sent, broken %v", a.sent, got.Broken())
+	}
+}
+
+// The real handler takes the event, and what it answers is understood.
+func TestVerifyRealHandler(t *testing.T) {
+	a := &around{}
+	h := handlerAround(a, pagerAround{a: a, name: "opsgenie"})
 	v := NewVerifier(aws.Config{})
 	v.client = func(string) invoker { return h }
 	var told []int
@@ -626,7 +694,7 @@ func TestVerifyMessages(t *testing.T) {
 	v := verifier(func(ctx context.Context, c call) (any, error) {
 		switch c.Step {
 		case "slack":
-			return functionError{"Denied", "the SSM parameter /firstline/secrets/slack-token is not set"}, nil
+			return functionError{"InvalidInput", "Slack: read secret /firstline/secrets/slack-token: it was never given a value"}, nil
 		case "opsgenie":
 			return c.Incident, nil
 		}
@@ -635,11 +703,23 @@ func TestVerifyMessages(t *testing.T) {
 	got := v.Verify(t.Context(), ireland(first), nil)
 	untimed(&got)
 	want := []CheckResult{
-		{Check: "slack", Result: Errored, Reason: "Denied: the SSM parameter /firstline/secrets/slack-token is not set"},
+		{Check: "slack", Result: Errored, Reason: "InvalidInput: Slack: read secret /firstline/secrets/slack-token: it was never given a value. " +
+			"Slack cannot be told of anything: export TF_VAR_slack_token with the other secrets, raise secrets_version and deploy"},
 		{Check: "opsgenie", Result: Errored, Reason: "the function did not say what it would have done"},
 	}
 	if diff := cmp.Diff(want, got.Messages); diff != "" || !got.Broken() {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestPagersReady(t *testing.T) {
+	for pagers, want := range map[string]string{
+		"": "the key is stored; nothing was sent", "jsm": "the key is stored; nothing was sent",
+		"opsgenie jsm sns": "the keys are stored; nothing was sent", "sns": "no key is needed; nothing was sent",
+	} {
+		if got := pagersReady(strings.Fields(pagers)); got != want {
+			t.Errorf("%s: got %q, want %q", pagers, got, want)
+		}
 	}
 }
 

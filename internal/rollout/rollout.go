@@ -102,6 +102,9 @@ type Root struct {
 	state tfstate.State
 	all   []string // regions of the var files and of the state
 
+	// storedSecret stands in for readSecret in tests.
+	storedSecret func(ctx context.Context, region, name string) (stored bool, err error)
+
 	mu     sync.Mutex
 	status map[string]*Status
 	errors map[string][]string

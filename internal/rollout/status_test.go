@@ -201,21 +201,3 @@ func TestChoose(t *testing.T) {
 		})
 	}
 }
-
-func TestMissingSecrets(t *testing.T) {
-	r := held(t, "eu-west-1", "us-east-1")
-	t.Setenv("TF_VAR_slack_token", "")
-	t.Setenv("TF_VAR_opsgenie_api_key", "given")
-	p := &Plan{Changes: map[string][]string{
-		"us-east-1": {`create module.us-east-1[0].module.function.aws_ssm_parameter.secret["slack-token"]`, `create module.us-east-1[0].module.function.aws_ssm_parameter.secret["opsgenie-api-key"]`},
-		"eu-west-1": {`create module.eu-west-1[0].module.function.aws_ssm_parameter.secret["slack-token"]`, `update module.eu-west-1[0].module.function.aws_ssm_parameter.secret["opsgenie-api-key"]`},
-	}}
-	want := []string{"TF_VAR_slack_token is not set, and no value is stored in eu-west-1, us-east-1: export it and run this again"}
-	if diff := cmp.Diff(want, r.MissingSecrets(p)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	t.Setenv("TF_VAR_slack_token", "given")
-	if got := r.MissingSecrets(p); len(got) != 0 {
-		t.Errorf("got %q", got)
-	}
-}

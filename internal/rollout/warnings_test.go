@@ -3,7 +3,9 @@ package rollout
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -26,8 +28,29 @@ func TestWarnings(t *testing.T) {
 		if r.vars, err = tfvars.Load(t.TempDir(), []string{file}, nil); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, r.Warnings()); diff != "" {
+		if diff := cmp.Diff(want, r.warnings(time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", brake, diff)
+		}
+	}
+}
+
+// TestWarnsOfOpsGenie: its API ends, and then nobody is paged any more.
+func TestWarnsOfOpsGenie(t *testing.T) {
+	for _, tt := range []struct{ pagers, now, want string }{
+		{"", "2026-11-23", ""},
+		{"", "2027-01-10", "OpsGenie's API ends on 2027-04-05: choose jsm instead"},
+		{`["jsm", "opsgenie"]`, "2027-05-01", "OpsGenie's API has ended on 2027-04-05: choose jsm instead"},
+		{`["jsm", "sns"]`, "2027-05-01", ""},
+	} {
+		r := held(t, "eu-west-1")
+		r.vars = vars(t, "eu-west-1", tt.pagers)
+		now, err := time.Parse(time.DateOnly, tt.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(r.warnings(now), "\n")
+		if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
+			t.Errorf("%s at %s: got %q, want %q", tt.pagers, tt.now, got, tt.want)
 		}
 	}
 }

@@ -1,30 +1,46 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"mime"
 	"net/http"
-	"net/url"
-	"unicode/utf8"
+	"slices"
+	"strings"
+	"time"
 )
 
 // statusPath is where the pager tells what became of a request.
 const statusPath = "/v2/alerts/requests/"
 
+// jsmPath is below what host Jira Service Management has the alerts' calls.
+const jsmPath = "/jsm/ops/integration"
+
 // accepted is a request that the pager carries out after its answer.
 type accepted struct {
-	body string
-	// failed is why it could not be carried out; "" where it could.
-	failed string
+	body, action string
+	// due is when it is carried out, and do how.
+	due  time.Time
+	do   func() (status string, about *alert)
+	done bool
+	// What became of it: status, and the alert, nil where that failed.
+	status string
+	alert  *alert
 	asked  bool
+	// mute keeps the answer to what became of it back, for ever.
+	mute bool
 }
 
 // alert is one of the pager's.
 type alert struct {
-	id     string
-	status string // "open" or "closed"
-	count  int
+	id, alias    string
+	status       string // "open" or "closed"
+	count        int
+	acknowledged bool
+	created      time.Time
 }
 
 // CloseAlert closes the alert of an alias, as a person does. The next alert of
@@ -32,132 +48,490 @@ type alert struct {
 func (s *Service) CloseAlert(alias string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.alerts[alias]
-	if a == nil || a.status != "open" {
+	s.catchUp()
+	a := s.openAlert(alias)
+	if a == nil {
 		return false
 	}
 	a.status = "closed"
+	s.closings = append(s.closings, Received{At: time.Now(), Alias: alias, User: Person})
 	return true
+}
+
+// AcknowledgeAlert acknowledges the alert of an alias, as a person does: somebody
+// is at work on it, and it stays open. It returns false if there is none.
+func (s *Service) AcknowledgeAlert(alias string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.catchUp()
+	a := s.openAlert(alias)
+	if a == nil {
+		return false
+	}
+	a.acknowledged = true
+	return true
+}
+
+// Person is the user of a closing that came by CloseAlert.
+const Person = "a person"
+
+// Closings returns who closed the alerts of an alias, or all where it is empty:
+// the note that came with it is the text, and a closing by hand has Person as its
+// user, and neither text nor body.
+func (s *Service) Closings(alias string) []Received {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.catchUp()
+	return slices.DeleteFunc(slices.Clone(s.closings), func(r Received) bool { return alias != "" && r.Alias != alias })
 }
 
 // DeleteAlert has the pager forget the alert of an alias.
 func (s *Service) DeleteAlert(alias string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.alerts, alias)
+	s.catchUp()
+	s.alerts = slices.DeleteFunc(s.alerts, func(a *alert) bool { return a.alias == alias })
 }
 
-// Alert returns the status, "open" or "closed", of the alert of an alias, and
-// how many requests were counted as this one alert; "" and 0 where there is none.
+// Alert returns the status, "open" or "closed", of the latest alert of an alias,
+// and how many requests were counted as this one alert; "" and 0 where there is
+// none.
 func (s *Service) Alert(alias string) (status string, count int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a := s.alerts[alias]; a != nil {
-		return a.status, a.count
+	s.catchUp()
+	for _, a := range slices.Backward(s.alerts) {
+		if a.alias == alias {
+			return a.status, a.count
+		}
 	}
 	return "", 0
 }
 
-// accept makes the answer to a request that was accepted; failed is why it could
-// not be carried out.
-func (s *Service) accept(body, failed string) map[string]any {
+// OpenAlerts returns the aliases of the alerts that are open, in the order in
+// which they were made.
+func (s *Service) OpenAlerts() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.catchUp()
+	var aliases []string
+	for _, a := range s.alerts {
+		if a.status == "open" {
+			aliases = append(aliases, a.alias)
+		}
+	}
+	return aliases
+}
+
+// SetLag has the pager carry requests out that long after it accepted them, in
+// the order in which they came, and say until then that it has not. Without a lag
+// they are carried out at once, and the first question what became of one is
+// answered that nothing has yet.
+func (s *Service) SetLag(lag time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lag = lag
+}
+
+// openAlert is the open alert of an alias, of which there is one at most.
+func (s *Service) openAlert(alias string) *alert {
+	for _, a := range s.alerts {
+		if a.alias == alias && a.status == "open" {
+			return a
+		}
+	}
+	return nil
+}
+
+// catchUp carries out what is due. s.mu is held.
+func (s *Service) catchUp() {
+	now := time.Now()
+	for len(s.queue) > 0 && !now.Before(s.queue[0].due) {
+		r := s.queue[0]
+		s.queue = s.queue[1:]
+		r.status, r.alert = r.do()
+		r.done = true
+	}
+}
+
+// accept answers a request, and carries it out when that is due, unless a trouble
+// is in the way.
+func (s *Service) accept(w http.ResponseWriter, q *http.Request, r *accepted) {
+	s.mu.Lock()
 	id := fmt.Sprintf("request-%d", len(s.requests)+1)
-	s.requests[id] = &accepted{body: body, failed: failed}
-	return map[string]any{"result": "Request will be processed", "took": 0.1, "requestId": id}
+	s.requests[id] = r
+	r.due = time.Now().Add(s.lag)
+	if t := troubleOf(q); t != nil {
+		do := r.do
+		r.mute = t.Unprocessed
+		r.do = func() (string, *alert) {
+			if t.Late {
+				do()
+			}
+			return t.Unsuccessful, nil
+		}
+	}
+	s.queue = append(s.queue, r)
+	s.catchUp()
+	s.mu.Unlock()
+	reply(w, http.StatusAccepted, map[string]any{"result": "Request will be processed", "took": 0.1, "requestId": id})
 }
 
 // raise makes an alert, or counts one more where its alias is open already.
-func (s *Service) raise(alias string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a := s.alerts[alias]; a != nil && a.status == "open" && alias != "" {
+func (s *Service) raise(alias string) *alert {
+	if a := s.openAlert(alias); a != nil && alias != "" {
 		a.count++
-		return
+		return a
 	}
-	s.alerts[alias] = &alert{id: fmt.Sprintf("alert-%d", len(s.received)), status: "open", count: 1}
+	s.made++
+	id := fmt.Sprintf("alert-%d", s.made)
+	// Without an alias its id is its alias.
+	a := &alert{id: id, alias: cmp.Or(alias, id), status: "open", count: 1, created: time.Now()}
+	s.alerts = append(s.alerts, a)
+	return a
 }
 
-// NewPager plays OpsGenie's Alert API: 202, then a request's status.
+// pager plays the Alert API, with the parts of it that a service has.
+type pager struct {
+	*Service
+	// tells says that it tells what became of a request, and of alerts.
+	tells bool
+	// unknown answers calls that it does not have, and forbidden those with a key
+	// that is not its own.
+	unknown, forbidden func(w http.ResponseWriter)
+}
+
+// NewPager plays OpsGenie's Alert API: it accepts requests with 202, says on the
+// second question what became of them, and tells of alerts. It refuses what the
+// API's reference does not allow, and names the field.
 func NewPager(ctx context.Context, key string) (*Service, error) {
-	s := &Service{}
+	p := pager{Service: &Service{}, tells: true}
+	p.unknown = func(w http.ResponseWriter) {
+		refuse(w, http.StatusNotFound, "No handler was found for the request.", nil)
+	}
+	p.forbidden = func(w http.ResponseWriter) { refuse(w, http.StatusUnauthorized, "Could not authenticate", nil) }
+	if err := p.begin(ctx, "", key); err != nil {
+		return nil, err
+	}
+	return p.Service, nil
+}
+
+// NewJSM plays the calls of Jira Service Management that take the place of
+// OpsGenie's: below a path of their own, for a key of their own, and without any
+// that would tell what became of a request. What it does not have it answers like
+// a server that has never heard of OpsGenie.
+func NewJSM(ctx context.Context, key string) (*Service, error) {
+	p := pager{Service: &Service{}}
+	p.unknown = func(w http.ResponseWriter) {
+		reply(w, http.StatusNotFound, map[string]any{"code": http.StatusNotFound, "message": "HTTP 404 Not Found"})
+	}
+	p.forbidden = func(w http.ResponseWriter) {
+		reply(w, http.StatusUnauthorized, map[string]any{"code": http.StatusUnauthorized, "message": "Unauthorized; scope does not match"})
+	}
+	if err := p.begin(ctx, jsmPath, key); err != nil {
+		return nil, err
+	}
+	p.URL += jsmPath
+	return p.Service, nil
+}
+
+func (p pager) begin(ctx context.Context, base, key string) error {
 	mux := http.NewServeMux()
-	handle := func(pattern string, h http.HandlerFunc) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	handle := func(method, path string, h http.HandlerFunc) {
+		mux.HandleFunc(method+" "+base+path, func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") != "GenieKey "+key {
-				reply(w, http.StatusForbidden, map[string]any{"message": "You are not authorized"})
+				p.forbidden(w)
 				return
 			}
 			h(w, r)
 		})
 	}
-	handle("POST /v2/alerts", func(w http.ResponseWriter, r *http.Request) {
-		body := text(r)
-		var a struct{ Message, Alias, Description string }
-		if err := json.Unmarshal([]byte(body), &a); err != nil || a.Message == "" || utf8.RuneCountInString(a.Message) > 130 {
-			reply(w, http.StatusUnprocessableEntity, map[string]any{"message": "message: 1 to 130 characters"})
-			return
-		}
-		s.keep(Received{Text: a.Message + "\n" + a.Description, Alias: a.Alias, Body: body})
-		s.raise(a.Alias)
-		reply(w, http.StatusAccepted, s.accept(body, ""))
-	})
-	handle("GET "+statusPath+"{id}", func(w http.ResponseWriter, r *http.Request) {
-		id := r.PathValue("id")
-		s.mu.Lock()
-		about, failed, asked := s.requests[id], "", false
-		if about != nil {
-			failed, asked = about.failed, about.asked
-			about.asked = true
-		}
-		s.mu.Unlock()
-		switch {
-		case !asked:
-			// The real one is not done at once either.
-			w.Header().Set("X-Opsgenie-Errortype", "RequestNotProcessed")
-			reply(w, http.StatusNotFound, map[string]any{"message": "Request not processed. Please try again later."})
-		case failed != "":
-			reply(w, http.StatusOK, map[string]any{"data": map[string]any{"isSuccess": false, "success": false, "status": failed, "alertId": ""}})
-		default:
-			reply(w, http.StatusOK, map[string]any{"data": map[string]any{
-				"isSuccess": true, "success": true, "action": "Create", "status": "Created alert", "alertId": "alert-" + id,
-			}})
-		}
-	})
-	handle("POST /v2/alerts/{alias}/notes", func(w http.ResponseWriter, r *http.Request) {
-		alias, body := r.PathValue("alias"), text(r)
-		var n struct{ Note string }
-		if err := json.Unmarshal([]byte(body), &n); err != nil || n.Note == "" || utf8.RuneCountInString(n.Note) > 25_000 || !byAlias(r.URL) {
-			reply(w, http.StatusUnprocessableEntity, map[string]any{"message": "note: 1 to 25000 characters, and the identifier an alias"})
-			return
-		}
-		failed := ""
-		if status, _ := s.Alert(alias); status == "open" {
-			s.keep(Received{Text: n.Note, Alias: alias, Note: true, Body: body})
-		} else {
-			// By an alias it finds open alerts only.
-			failed = "Alert does not exist"
-		}
-		reply(w, http.StatusAccepted, s.accept(body, failed))
-	})
-	handle("GET /v2/alerts/{alias}", func(w http.ResponseWriter, r *http.Request) {
-		alias := r.PathValue("alias")
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		a := s.alerts[alias]
-		if a == nil || !byAlias(r.URL) {
-			reply(w, http.StatusNotFound, map[string]any{"message": "Alert with id [" + alias + "] does not exist.", "took": 0.1, "requestId": "look-up"})
-			return
-		}
-		reply(w, http.StatusOK, map[string]any{"took": 0.1, "requestId": "look-up", "data": map[string]any{
-			"id": a.id, "alias": alias, "status": a.status, "count": a.count, "acknowledged": false,
-		}})
-	})
-	if err := s.start(ctx, mux); err != nil {
-		return nil, err
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { p.unknown(w) })
+	handle("POST", "/v2/alerts", p.create)
+	handle("POST", "/v2/alerts/{id}/{action}", p.act)
+	if p.tells {
+		handle("GET", statusPath+"{id}", p.outcome)
+		handle("GET", "/v2/alerts/{id}", p.tell)
 	}
-	return s, nil
+	return p.start(ctx, mux)
 }
 
-func byAlias(u *url.URL) bool { return u.Query().Get("identifierType") == "alias" }
+// create answers "Create Alert".
+func (p pager) create(w http.ResponseWriter, r *http.Request) {
+	body := text(r)
+	if !p.valid(w, r, body, createFields, "message") {
+		return
+	}
+	var a struct{ Message, Alias, Description, User, Source string }
+	_ = json.Unmarshal([]byte(body), &a) // the fields are strings
+	p.accept(w, r, &accepted{body: body, action: "Create", do: func() (string, *alert) {
+		p.received = append(p.received, Received{
+			At: time.Now(), Text: a.Message + "\n" + a.Description, Alias: a.Alias, User: a.User, Source: a.Source, Body: body,
+		})
+		return "Created alert", p.raise(a.Alias)
+	}})
+}
+
+// act answers the calls that do something to an alert.
+func (p pager) act(w http.ResponseWriter, r *http.Request) {
+	body := text(r)
+	id, kind := r.PathValue("id"), cmp.Or(r.URL.Query().Get("identifierType"), "id")
+	action := map[string]string{"notes": "AddNote", "close": "Close", "acknowledge": "Acknowledge"}[r.PathValue("action")]
+	var wanted []string
+	switch action {
+	case "":
+		p.unknown(w)
+		return
+	case "AddNote":
+		wanted = append(wanted, "note")
+	}
+	if !p.valid(w, r, body, actFields, wanted...) {
+		return
+	}
+	if kind != "id" && kind != "alias" {
+		refuse(w, http.StatusUnprocessableEntity, "", map[string]string{"identifierType": fmt.Sprintf("%q is neither id nor alias", kind)})
+		return
+	}
+	var n struct{ Note, User, Source string }
+	_ = json.Unmarshal([]byte(body), &n)
+	p.accept(w, r, &accepted{body: body, action: action, do: func() (string, *alert) {
+		// By an alias it finds open alerts only.
+		a := p.find(id, kind)
+		if a == nil {
+			return "Alert does not exist", nil
+		}
+		said := Received{At: time.Now(), Text: n.Note, Alias: a.alias, User: n.User, Source: n.Source, Body: body}
+		switch action {
+		case "Acknowledge":
+			a.acknowledged = true
+			return "Acknowledged alert", a
+		case "Close":
+			if a.status == "closed" {
+				return "Alert is already closed", nil
+			}
+			a.status = "closed"
+			p.closings = append(p.closings, said)
+			return "Closed alert", a
+		}
+		said.Note = true
+		p.received = append(p.received, said)
+		return "Added note to alert", a
+	}})
+}
+
+// find finds an alert by its id, or an open one by its alias.
+func (p pager) find(id, kind string) *alert {
+	if kind == "alias" {
+		return p.openAlert(id)
+	}
+	for _, a := range p.alerts {
+		if a.id == id {
+			return a
+		}
+	}
+	return nil
+}
+
+// outcome answers "Get Request Status".
+func (p pager) outcome(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.catchUp()
+	about := p.requests[r.PathValue("id")]
+	// The real one is not done at once either.
+	tells := about != nil && about.done && !about.mute && (about.asked || p.lag > 0)
+	if about != nil {
+		about.asked = true
+	}
+	if !tells {
+		w.Header().Set("X-Opsgenie-Errortype", "RequestNotProcessed")
+		refuse(w, http.StatusNotFound, "Request not processed. Please try again later.", nil)
+		return
+	}
+	data := map[string]any{
+		"success": about.alert != nil, "isSuccess": about.alert != nil, "action": about.action, "processedAt": about.due.UTC().Format(time.RFC3339Nano),
+		"integrationId": "integration-1", "status": about.status, "alertId": "", "alias": "",
+	}
+	if about.alert != nil {
+		data["alertId"], data["alias"] = about.alert.id, about.alert.alias
+	}
+	reply(w, http.StatusOK, map[string]any{"took": 0.1, "requestId": "look-up", "data": data})
+}
+
+// tell answers "Get Alert".
+func (p pager) tell(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.catchUp()
+	id := r.PathValue("id")
+	a := p.find(id, cmp.Or(r.URL.Query().Get("identifierType"), "id"))
+	if a == nil {
+		refuse(w, http.StatusNotFound, "Alert with id ["+id+"] does not exist.", nil)
+		return
+	}
+	reply(w, http.StatusOK, map[string]any{"took": 0.1, "requestId": "look-up", "data": map[string]any{
+		"id": a.id, "alias": a.alias, "status": a.status, "count": a.count, "acknowledged": a.acknowledged,
+		"createdAt": a.created.UTC().Format(time.RFC3339Nano),
+	}})
+}
+
+// refuse answers as OpsGenie does: errors by field, where there are any.
+func refuse(w http.ResponseWriter, status int, message string, fields map[string]string) {
+	answer := map[string]any{"message": cmp.Or(message, "Request body is not processable. Please check the errors."), "took": 0.1, "requestId": "refused"}
+	if len(fields) > 0 {
+		answer["errors"] = fields
+	}
+	reply(w, status, answer)
+}
+
+// rule says what is wrong with the value of a field; "" where nothing is.
+type rule func(value any) string
+
+// Fields of the requests, with their limits: OpsGenie's Alert API, "Create Alert",
+// "Add Note", "Close Alert" and "Acknowledge Alert".
+var (
+	createFields = map[string]rule{
+		"message": chars(130), "alias": chars(512), "description": chars(15_000), "entity": chars(512), "source": chars(100),
+		"user": chars(100), "note": chars(25_000), "tags": list(20, chars(50)), "actions": list(10, chars(50)), "details": details(8_000),
+		"responders": list(50, responder("team", "user", "escalation", "schedule")), "visibleTo": list(50, responder("team", "user")),
+		"priority": oneOf("P1", "P2", "P3", "P4", "P5"),
+	}
+	actFields = map[string]rule{"user": chars(100), "source": chars(100), "note": chars(25_000)}
+)
+
+// valid looks at a request's fields, of which some are wanted, or refuses it.
+func (s *Service) valid(w http.ResponseWriter, r *http.Request, body string, rules map[string]rule, wanted ...string) bool {
+	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media != "application/json" {
+		s.refused("Content-Type", r.Header.Get("Content-Type"))
+		refuse(w, http.StatusUnsupportedMediaType, fmt.Sprintf("Content-Type is %q, and application/json is wanted", r.Header.Get("Content-Type")), nil)
+		return false
+	}
+	var fields map[string]any
+	if err := json.Unmarshal([]byte(body), &fields); err != nil || fields == nil {
+		s.refused("no JSON object", body)
+		refuse(w, http.StatusBadRequest, "Could not parse the body: it is no JSON object", nil)
+		return false
+	}
+	wrong := map[string]string{}
+	for name, value := range fields {
+		check, known := rules[name]
+		if !known {
+			wrong[name] = fmt.Sprintf("is unknown, and one of %s is wanted", strings.Join(slices.Sorted(maps.Keys(rules)), ", "))
+		} else if what := check(value); what != "" {
+			wrong[name] = what
+		}
+	}
+	for _, name := range wanted {
+		if text, ok := fields[name].(string); fields[name] == nil || ok && strings.TrimSpace(text) == "" {
+			wrong[name] = "is mandatory, and missing or empty"
+		}
+	}
+	if len(wrong) > 0 {
+		for name, what := range wrong {
+			s.refused(name, what)
+		}
+		refuse(w, http.StatusUnprocessableEntity, "", wrong)
+		return false
+	}
+	return true
+}
+
+func chars(most int) rule {
+	return func(value any) string {
+		text, ok := value.(string)
+		if !ok {
+			return "is no string"
+		}
+		if n := len([]rune(text)); n > most {
+			return fmt.Sprintf("has %d characters, and at most %d are allowed", n, most)
+		}
+		return ""
+	}
+}
+
+func oneOf(values ...string) rule {
+	return func(value any) string {
+		if text, _ := value.(string); !slices.Contains(values, text) {
+			return fmt.Sprintf("is %v, and one of %s is wanted", value, strings.Join(values, ", "))
+		}
+		return ""
+	}
+}
+
+func list(most int, each rule) rule {
+	return func(value any) string {
+		items, ok := value.([]any)
+		if !ok {
+			return "is no list"
+		}
+		if len(items) > most {
+			return fmt.Sprintf("has %d items, and at most %d are allowed", len(items), most)
+		}
+		for n, item := range items {
+			if item == "" {
+				return fmt.Sprintf("item %d is empty", n)
+			}
+			if what := each(item); what != "" {
+				return fmt.Sprintf("item %d %s", n, what)
+			}
+		}
+		return ""
+	}
+}
+
+func details(most int) rule {
+	return func(value any) string {
+		pairs, ok := value.(map[string]any)
+		if !ok {
+			return "is no map"
+		}
+		n := 0
+		for key, value := range pairs {
+			text, ok := value.(string)
+			if !ok {
+				return fmt.Sprintf("the value of %q is no string", key)
+			}
+			n += len([]rune(key)) + len([]rune(text))
+		}
+		if n > most {
+			return fmt.Sprintf("has %d characters in all, and at most %d are allowed", n, most)
+		}
+		return ""
+	}
+}
+
+// responder is the form of who is told: a kind, and an id or a name; a user has
+// a username.
+func responder(kinds ...string) rule {
+	return func(value any) string {
+		who, ok := value.(map[string]any)
+		if !ok {
+			return "is no object"
+		}
+		kind, _ := who["type"].(string)
+		if !slices.Contains(kinds, kind) {
+			return fmt.Sprintf("has the type %v, and one of %s is wanted", who["type"], strings.Join(kinds, ", "))
+		}
+		name := "name"
+		if kind == "user" {
+			name = "username"
+		}
+		named := 0
+		for _, field := range slices.Sorted(maps.Keys(who)) {
+			text, _ := who[field].(string)
+			switch {
+			case field == "type":
+			case field != "id" && field != name:
+				return fmt.Sprintf("has the field %q, and a %s has id or %s", field, kind, name)
+			case text == "":
+				return fmt.Sprintf("has no text as its %s", field)
+			default:
+				named++
+			}
+		}
+		if named != 1 {
+			return fmt.Sprintf("has %d of id and %s, and exactly one is wanted", named, name)
+		}
+		return ""
+	}
+}

@@ -3,10 +3,9 @@ package stage
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +20,17 @@ type Received struct {
 	Alias string
 	// Note says that it came as a note on an alert, which wakes nobody up.
 	Note bool
-	// Body is the request's body.
+	// User and Source are who the pager was told it is from.
+	User, Source string
+	// Channel is Slack's, TS the message's name there, and ThreadTS the name of
+	// the message that it answers; "" where it answers none.
+	Channel, TS, ThreadTS string
+	// Blocks are the message's, as Slack got them.
+	Blocks json.RawMessage
+	// Warnings are what Slack took and warns of, such as a text that it advises
+	// to shorten.
+	Warnings []string
+	// Body is the request's body; of Slack's its text and blocks.
 	Body string
 }
 
@@ -34,9 +43,23 @@ type Service struct {
 	received []Received
 	fail     func(body string) bool
 	troubles []*InTrouble
-	requests map[string]*accepted
-	alerts   map[string]*alert // by alias, the latest of each
+	refusals []string
 	server   *http.Server
+
+	// Of a pager.
+	requests map[string]*accepted
+	queue    []*accepted // not yet carried out
+	lag      time.Duration
+	alerts   []*alert
+	made     int // alerts
+	closings []Received
+
+	// Of Slack.
+	channels []string
+	updates  []Received
+	interval time.Duration
+	last     map[string]time.Time // of a post, by channel
+	limited  int
 }
 
 // FailWhen makes the service answer 503 to requests whose body it picks; nil
@@ -47,19 +70,38 @@ func (s *Service) FailWhen(pick func(body string) bool) {
 	s.fail = pick
 }
 
-// Received returns the messages whose body contains all the given words.
+// Received returns the messages whose body contains all the given words: what
+// was posted to Slack, answers in threads too, and of a pager alerts and notes. See
+// Updates, Thread and Closings for the rest.
 func (s *Service) Received(words ...string) []Received {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.catchUp()
+	return containing(s.received, words)
+}
+
+// Refusals says which requests were refused for what is in them, and why: whoever
+// is refused may try in a simpler form, so that it would not show else.
+func (s *Service) Refusals() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.refusals)
+}
+
+// refused keeps a refusal.
+func (s *Service) refused(what string, why ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusals = append(s.refusals, strings.Join(append([]string{what}, why...), ": "))
+}
+
+// containing are those whose body contains all the words.
+func containing(all []Received, words []string) []Received {
 	var found []Received
-next:
-	for _, r := range s.received {
-		for _, w := range words {
-			if !strings.Contains(r.Body, w) {
-				continue next
-			}
+	for _, r := range all {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(r.Body, w) }) {
+			found = append(found, r)
 		}
-		found = append(found, r)
 	}
 	return found
 }
@@ -73,19 +115,10 @@ func (s *Service) start(ctx context.Context, h http.Handler) error {
 		return err
 	}
 	s.URL = "http://" + ln.Addr().String()
-	s.requests, s.alerts = map[string]*accepted{}, map[string]*alert{}
+	s.requests, s.last = map[string]*accepted{}, map[string]time.Time{}
 	s.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, h) }), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = s.server.Serve(ln) }()
 	return nil
-}
-
-// keep stores a message and returns its number.
-func (s *Service) keep(m Received) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m.At = time.Now()
-	s.received = append(s.received, m)
-	return len(s.received)
 }
 
 // reply writes a JSON answer.
@@ -93,53 +126,4 @@ func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v)
-}
-
-// NewSlack plays Slack's chat.postMessage for one token.
-func NewSlack(ctx context.Context, token string) (*Service, error) {
-	s := &Service{}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /api/chat.postMessage", func(w http.ResponseWriter, r *http.Request) {
-		body := text(r)
-		fields, err := slackFields(r, body)
-		if err != nil {
-			reply(w, http.StatusOK, map[string]any{"ok": false, "error": "invalid_form_data"})
-			return
-		}
-		if r.Header.Get("Authorization") != "Bearer "+token && fields["token"] != token {
-			reply(w, http.StatusOK, map[string]any{"ok": false, "error": "invalid_auth"})
-			return
-		}
-		delete(fields, "token")
-		n := s.keep(Received{Text: fields["text"], Body: fields["text"] + "\n" + fields["blocks"]})
-		reply(w, http.StatusOK, map[string]any{"ok": true, "channel": fields["channel"], "ts": fmt.Sprintf("1700000000.%06d", n)})
-	})
-	if err := s.start(ctx, mux); err != nil {
-		return nil, err
-	}
-	s.URL += "/api/"
-	return s, nil
-}
-
-// slackFields reads a form or a JSON body, as Slack does.
-func slackFields(r *http.Request, body string) (map[string]string, error) {
-	fields := map[string]string{}
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
-		var m map[string]any
-		if err := json.Unmarshal([]byte(body), &m); err != nil {
-			return nil, err
-		}
-		for k, v := range m {
-			fields[k] = fmt.Sprint(v)
-		}
-		return fields, nil
-	}
-	r.Body = io.NopCloser(strings.NewReader(body))
-	if err := r.ParseForm(); err != nil {
-		return nil, err
-	}
-	for k := range r.PostForm {
-		fields[k] = r.PostForm.Get(k)
-	}
-	return fields, nil
 }

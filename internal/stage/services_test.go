@@ -69,7 +69,7 @@ func do(t *testing.T, method, address, authorization, contentType, body string) 
 
 func post(t *testing.T, s *Service, text string) said {
 	t.Helper()
-	form := url.Values{"channel": {"C1"}, "text": {text}}
+	form := url.Values{"channel": {SlackChannel}, "text": {text}}
 	return do(t, http.MethodPost, s.URL+"chat.postMessage", "Bearer "+testToken, "application/x-www-form-urlencoded", form.Encode())
 }
 
@@ -254,8 +254,12 @@ func TestAlerts(t *testing.T) {
 	if !s.CloseAlert(alias) || s.CloseAlert(alias) || s.CloseAlert("unknown") {
 		t.Error("it can be closed once, and no other")
 	}
-	if got := status(); got != "closed" {
+	// By its alias only an open one is found.
+	if got := status(); got != "none" {
 		t.Errorf("got %s", got)
+	}
+	if status, _ := s.Alert(alias); status != "closed" {
+		t.Errorf("got %s", status)
 	}
 	if got := outcome(t, s, addNote(t, s, alias, "too late")); got != "Alert does not exist" {
 		t.Errorf("a note on a closed alert: %s", got)
@@ -274,7 +278,7 @@ func TestAlerts(t *testing.T) {
 	if notes := s.Received("another instance"); len(notes) != 1 || !notes[0].Note || notes[0].Alias != alias {
 		t.Errorf("got %+v", notes)
 	}
-	if got := do(t, http.MethodGet, s.URL+"/v2/alerts/x?identifierType=alias", "GenieKey other", "", ""); got.status != http.StatusForbidden {
+	if got := do(t, http.MethodGet, s.URL+"/v2/alerts/x?identifierType=alias", "GenieKey other", "", ""); got.status != http.StatusUnauthorized {
 		t.Errorf("with another key: %+v", got)
 	}
 }
@@ -310,5 +314,22 @@ func TestPagerFailsLater(t *testing.T) {
 	}
 	if diff := cmp.Diff([]int{500, 404}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What is refused for what is in it can be asked for: nobody may need to notice.
+func TestRefusals(t *testing.T) {
+	slack, pager := playedSlack(t), playedPager(t)
+	post(t, slack, "x")
+	page(t, pager, "a", "x")
+	if got := append(slack.Refusals(), pager.Refusals()...); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+	call(t, slack, "chat.postMessage", "text", "x", "blocks", `[{"type": "dividers"}]`)
+	call(t, slack, "chat.postMessage", "text", "x", "thread_ts", "1600000000.000001")
+	page(t, pager, "a", "")
+	got := append(slack.Refusals(), pager.Refusals()...)
+	if len(got) != 2 || !strings.HasPrefix(got[0], "invalid_blocks: ") || !strings.HasPrefix(got[1], "message: ") {
+		t.Errorf("%q", got)
 	}
 }

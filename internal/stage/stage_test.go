@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"firstline/internal/localaws"
 	"firstline/internal/toolchain"
 )
@@ -118,5 +120,33 @@ func TestCopyRootPinsTheProvider(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, VarFile)); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestVariables(t *testing.T) {
+	w := &World{Slack: &Service{URL: "slack"}, Pager: &Service{URL: "opsgenie"}, JSM: &Service{URL: "jsm"}}
+	variables := w.Variables(nil)
+	chosen := func() map[string]any {
+		got := map[string]any{}
+		for _, name := range []string{"pagers", "opsgenie", "jsm", "sns", "all_clear", "subscribers"} {
+			if v, ok := variables[name]; ok {
+				got[name] = v
+			}
+		}
+		return got
+	}
+	opsgenie := map[string]any{"endpoint": "opsgenie", "priority": "P2"}
+	if diff := cmp.Diff(map[string]any{
+		"pagers": []any{"opsgenie"}, "opsgenie": opsgenie, "all_clear": map[string]any{"every_minutes": 5, "for_minutes": 0}, "subscribers": []any{},
+	}, chosen()); diff != "" {
+		t.Error(diff)
+	}
+	w.UsePagers(variables, "jsm", "sns")
+	w.WatchAfterPages(variables, 1, 3)
+	if diff := cmp.Diff(map[string]any{
+		"pagers": []any{"jsm", "sns"}, "jsm": map[string]any{"endpoint": "jsm", "priority": "P2"}, "sns": map[string]any{},
+		"all_clear": map[string]any{"every_minutes": 1, "for_minutes": 3}, "subscribers": []any{map[string]any{"protocol": "sms", "endpoint": "+4930123456"}},
+	}, chosen()); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -15,7 +16,7 @@ import (
 // Request is what a played service is asked.
 type Request struct {
 	// Method and Path, unescaped and without a query, as in "POST" and
-	// "/v2/alerts".
+	// "/v2/alerts"; of Jira Service Management's, jsmPath comes before it.
 	Method, Path string
 	// Body is what came with it, a form without its escapes. Where it asks what
 	// became of an earlier request, it is that one's.
@@ -28,8 +29,8 @@ func (r Request) Has(words ...string) bool {
 }
 
 // Trouble is what a played service does with a request instead of carrying it
-// out. See RateLimited, Failing, Hanging, Resetting, NotOK, Unsuccessful and
-// WrongType.
+// out. See RateLimited, Failing, Hanging, Resetting, NotOK, Unsuccessful,
+// Unprocessed and WrongType.
 type Trouble struct {
 	// Pick picks the requests; nil picks all.
 	Pick func(Request) bool
@@ -48,6 +49,8 @@ type Trouble struct {
 	// Unsuccessful has the pager accept the request, and say later that it could
 	// not be carried out, for this reason.
 	Unsuccessful string
+	// Unprocessed has the pager accept the request, and never say, nor do, more.
+	Unprocessed bool
 	// Late carries the request out before the trouble, so that only the answer
 	// gets lost.
 	Late bool
@@ -81,6 +84,9 @@ func NotOK(code string) Trouble {
 
 // Unsuccessful has the pager accept requests and not carry them out.
 func Unsuccessful(reason string) Trouble { return Trouble{Unsuccessful: reason} }
+
+// Unprocessed has the pager accept requests that it is for ever about to process.
+func Unprocessed() Trouble { return Trouble{Unprocessed: true} }
 
 // WrongType answers 200 or 202 with a page that is none of the service's, as a
 // proxy does.
@@ -168,8 +174,9 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, h http.Handler) 
 	case t == nil:
 		h.ServeHTTP(w, r)
 		return
-	case t.Unsuccessful != "":
-		reply(w, http.StatusAccepted, s.accept(body, t.Unsuccessful))
+	case t.Unsuccessful != "" || t.Unprocessed:
+		// What is wrong with a request shows before that.
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), troubleKey{}, t)))
 		return
 	case t.Late:
 		h.ServeHTTP(&unanswered{header: http.Header{}}, r)
@@ -186,6 +193,16 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, h http.Handler) 
 		w.WriteHeader(t.Status)
 		_, _ = io.WriteString(w, strings.ReplaceAll(t.Body, "{authorization}", r.Header.Get("Authorization"))) //nolint:gosec // no browser reads it
 	}
+}
+
+// troubleKey is the key of a request's trouble in its context.
+type troubleKey struct{}
+
+// troubleOf is the trouble that a request meets after it was accepted, nil for
+// none.
+func troubleOf(r *http.Request) *Trouble {
+	t, _ := r.Context().Value(troubleKey{}).(*Trouble)
+	return t
 }
 
 // unanswered takes an answer that gets lost.

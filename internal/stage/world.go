@@ -26,12 +26,15 @@ import (
 const (
 	SlackToken  = "xoxb-played-slack-token" //nolint:gosec // the token of a Slack that is played
 	OpsGenieKey = "played-opsgenie-key"
+	JSMKey      = "played-jsm-key"
 )
 
-// World is a local AWS with instances, Slack and a pager.
+// World is a local AWS with instances, Slack and pagers.
 type World struct {
-	AWS          *localaws.AWS
-	Slack, Pager *Service
+	AWS *localaws.AWS
+	// Pager is OpsGenie, which Variables choose; JSM, Jira Service Management, is
+	// there for UsePagers.
+	Slack, Pager, JSM *Service
 	// Terraform is the program, CLIConfig its configuration ("" for none of
 	// ours).
 	Terraform, CLIConfig string
@@ -53,6 +56,10 @@ type Options struct {
 	Log io.Writer
 	// RetryPace is as in localaws.Options.
 	RetryPace float64
+	// WaitPace divides the time that the state machine of the all-clear waits
+	// between its looks: 60 makes seconds of its minutes. 0 is 1. The end of its
+	// watch is a time of day, and stays where it is.
+	WaitPace float64
 }
 
 // New starts a World. It has neither instances nor anything deployed. Once
@@ -99,11 +106,18 @@ func New(ctx context.Context, o Options) (_ *World, err error) {
 	if w.Pager, err = NewPager(ctx, OpsGenieKey); err != nil {
 		return nil, err
 	}
+	if w.JSM, err = NewJSM(ctx, JSMKey); err != nil {
+		return nil, err
+	}
+	paces := map[string]float64{}
+	if o.WaitPace != 0 {
+		paces["-all-clear"] = o.WaitPace
+	}
 	// An interrupt ends the start of it, but not what was started.
 	var life context.Context
 	life, w.end = context.WithCancel(context.WithoutCancel(ctx))
 	started := context.AfterFunc(ctx, w.end)
-	w.AWS, err = localaws.Start(life, localaws.Options{Log: o.Log, Moto: moto, RetryPace: o.RetryPace})
+	w.AWS, err = localaws.Start(life, localaws.Options{Log: o.Log, Moto: moto, RetryPace: o.RetryPace, WaitPaces: paces})
 	if started(); err != nil {
 		return nil, err
 	}
@@ -131,7 +145,7 @@ func (w *World) Close() error {
 	if w.AWS != nil {
 		errs = append(errs, w.AWS.Close())
 	}
-	for _, s := range []*Service{w.Slack, w.Pager} {
+	for _, s := range []*Service{w.Slack, w.Pager, w.JSM} {
 		if s != nil {
 			s.Close()
 		}
@@ -206,8 +220,11 @@ func (w *World) Variables(overrides map[string]map[string]any, instances ...*Ins
 			"ssh":  map[string]any{"port": SSHPort, "timeout_seconds": 2, "attempts": 2, "interval_seconds": 0.2},
 			"boot": map[string]any{"first_look_seconds": 2, "interval_seconds": 1, "window_seconds": 10},
 		},
-		"slack":       map[string]any{"channel_id": "C0123456789", "api_url": w.Slack.URL},
-		"opsgenie":    map[string]any{"endpoint": w.Pager.URL, "priority": "P2"},
+		"slack":    map[string]any{"channel_id": SlackChannel, "api_url": w.Slack.URL},
+		"pagers":   []any{"opsgenie"},
+		"opsgenie": map[string]any{"endpoint": w.Pager.URL, "priority": "P2"},
+		// No watch after a page: it would go on beside everything that follows.
+		"all_clear":   map[string]any{"every_minutes": 5, "for_minutes": 0},
 		"subscribers": []any{},
 		// As many reboot at once here as there are stories.
 		"brake":    map[string]any{"in_flight": 500, "per_hour": 500},
@@ -215,9 +232,45 @@ func (w *World) Variables(overrides map[string]map[string]any, instances ...*Ins
 	}
 }
 
+// UsePagers chooses a deployment's pagers, in order of fallback, in variables that
+// Variables made: "opsgenie", "jsm" and "sns". With "sns" there is a subscriber, so
+// that the deployment has a topic of its own; see Published. It is a telephone: SNS
+// takes it without a confirmation, which nobody could give to a mail here.
+func (w *World) UsePagers(variables map[string]any, names ...string) {
+	blocks := map[string]map[string]any{
+		"opsgenie": {"endpoint": w.Pager.URL, "priority": "P2"},
+		"jsm":      {"endpoint": w.JSM.URL, "priority": "P2"},
+		"sns":      {},
+	}
+	chosen := []any{}
+	for name, block := range blocks {
+		delete(variables, name)
+		if slices.Contains(names, name) {
+			variables[name] = block
+		}
+	}
+	for _, name := range names {
+		chosen = append(chosen, name)
+	}
+	variables["pagers"] = chosen
+	if slices.Contains(names, "sns") {
+		variables["subscribers"] = []any{map[string]any{"protocol": "sms", "endpoint": "+4930123456"}}
+	}
+}
+
+// WatchAfterPages turns the watch for recovery after a page on in variables that
+// Variables made: a look every so many minutes, which Options.WaitPace shortens,
+// for so many minutes of real time.
+func (w *World) WatchAfterPages(variables map[string]any, everyMinutes, forMinutes int) {
+	variables["all_clear"] = map[string]any{"every_minutes": everyMinutes, "for_minutes": forMinutes}
+}
+
+// Published lists what was published to a topic of the local AWS.
+func (w *World) Published(topicARN string) []localaws.Notification { return w.AWS.Published(topicARN) }
+
 // SecretVariables are the environment in which Terraform finds the secrets.
 func (w *World) SecretVariables() map[string]string {
-	return map[string]string{"TF_VAR_slack_token": SlackToken, "TF_VAR_opsgenie_api_key": OpsGenieKey}
+	return map[string]string{"TF_VAR_slack_token": SlackToken, "TF_VAR_opsgenie_api_key": OpsGenieKey, "TF_VAR_jsm_api_key": JSMKey}
 }
 
 // VarFile is the file that CopyRoot writes the variables to. Terraform reads a

@@ -34,7 +34,10 @@ const (
 const envPrefix = "TF_VAR_"
 
 // secretNames are the variables that belong into the environment only.
-var secretNames = []string{"slack_token", "opsgenie_api_key"}
+var secretNames = []string{"slack_token", "opsgenie_api_key", "jsm_api_key"}
+
+// defaultPagers are modules/settings' own.
+var defaultPagers = []string{"opsgenie"}
 
 // Vars are the root's variables.
 type Vars struct {
@@ -42,6 +45,7 @@ type Vars struct {
 	name    string
 	pkg     string
 	brake   []string
+	pagers  []string
 	secrets map[string]string
 }
 
@@ -73,6 +77,10 @@ func (v Vars) Package() string { return v.pkg }
 // Never returns which bounds of the brake are 0, so that nothing is ever
 // rebooted: in_flight, per_hour.
 func (v Vars) Never() []string { return slices.Clone(v.brake) }
+
+// Pagers returns the types of the chosen pagers, in their order. What is none is
+// left out.
+func (v Vars) Pagers() []string { return slices.Clone(v.pagers) }
 
 // Secrets returns where a secret stands in a file, which it should not: the
 // variable's name => file and line.
@@ -107,6 +115,9 @@ func Load(dir string, files []string, environ []string) (Vars, error) {
 		return Vars{}, err
 	}
 	if v.brake, err = l.never(); err != nil {
+		return Vars{}, err
+	}
+	if v.pagers, err = l.pagers(); err != nil {
 		return Vars{}, err
 	}
 	v.pkg, err = l.pkg(dir)
@@ -452,6 +463,28 @@ func (l *loader) never() ([]string, error) {
 	}
 	slices.Sort(zero)
 	return zero, nil
+}
+
+// pagers returns the types of the pagers. Whether they are right is not looked at.
+func (l *loader) pagers() ([]string, error) {
+	v, ok := l.vars["pagers"]
+	if !ok {
+		return slices.Clone(defaultPagers), nil
+	}
+	value, _, err := v.value()
+	switch {
+	case err == nil && value.IsNull():
+		return slices.Clone(defaultPagers), nil
+	case err != nil || !value.IsWhollyKnown() || !value.CanIterateElements():
+		return nil, err
+	}
+	var types []string
+	for _, pager := range value.AsValueSlice() {
+		if name := text(pager); name != "" {
+			types = append(types, name)
+		}
+	}
+	return types, nil
 }
 
 // pkg returns function.package as modules/settings completes it and Terraform

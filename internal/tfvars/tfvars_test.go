@@ -232,17 +232,46 @@ func TestNever(t *testing.T) {
 	}
 }
 
+func TestPagers(t *testing.T) {
+	for text, want := range map[string][]string{
+		"":                                   {"opsgenie"},
+		"pagers = null":                      {"opsgenie"},
+		`pagers = ["sns", "jsm"]`:            {"sns", "jsm"},
+		`pagers = ["jsm", null, {}, "jsm"]`:  {"jsm", "jsm"},
+		`pagers = "jsm"`:                     nil,
+		"pagers = []":                        nil,
+		`pagers = { first = "jsm", b = "x"}`: {"x", "jsm"},
+	} {
+		dir := folder(t, map[string]string{"r.tfvars": one + text})
+		v, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, nil)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if diff := cmp.Diff(want, v.Pagers()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
+	dir := folder(t, map[string]string{"r.tfvars": one})
+	v, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, []string{`TF_VAR_pagers=["jsm"]`})
+	if diff := cmp.Diff([]string{"jsm"}, v.Pagers()); diff != "" || err != nil {
+		t.Errorf("of the environment: %v (-want +got):\n%s", err, diff)
+	}
+	if _, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, []string{"TF_VAR_pagers=["}); err == nil || !strings.Contains(err.Error(), "TF_VAR_pagers") {
+		t.Errorf("got %v, want an error that names the variable", err)
+	}
+}
+
 func TestSecretsInFiles(t *testing.T) {
 	dir := folder(t, map[string]string{
 		"terraform.tfvars": one + "slack_token = \"xoxb-1\"\nopsgenie_api_key = null\n",
 		"a.auto.tfvars":    "opsgenie_api_key = not-even-quoted\n",
-		"last.tfvars":      "slack_token = null\n",
+		"last.tfvars":      "slack_token = null\njsm_api_key = \"k\"\n",
 	})
 	v, err := Load(dir, []string{filepath.Join(dir, "last.tfvars")}, []string{"TF_VAR_slack_token=xoxb-2"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"slack_token": filepath.Join(dir, "terraform.tfvars") + ":2", "opsgenie_api_key": filepath.Join(dir, "a.auto.tfvars") + ":1"}
+	want := map[string]string{"slack_token": filepath.Join(dir, "terraform.tfvars") + ":2", "opsgenie_api_key": filepath.Join(dir, "a.auto.tfvars") + ":1", "jsm_api_key": filepath.Join(dir, "last.tfvars") + ":2"}
 	if diff := cmp.Diff(want, v.Secrets()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

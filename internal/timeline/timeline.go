@@ -131,7 +131,12 @@ func waiting(state string, i *incident.Incident) string {
 		return "waiting"
 	}
 	seconds := i.Settings.Boot.IntervalSeconds
-	if strings.Contains(state, "boot") {
+	switch {
+	case i.Watch != nil && strings.Contains(state, "first"):
+		seconds = i.Watch.WaitSeconds
+	case i.Watch != nil && strings.Contains(state, "next"):
+		seconds = i.Watch.EverySeconds
+	case strings.Contains(state, "boot"):
 		seconds = i.Settings.Boot.FirstLookSeconds
 	}
 	return fmt.Sprintf("%d s", seconds)
@@ -140,6 +145,12 @@ func waiting(state string, i *incident.Incident) string {
 // done says what a Task changed in the incident.
 func done(before, after *incident.Incident) string {
 	switch {
+	case after.Run == incident.RunAllClear && after.Alert == nil:
+		return ended(incident.WatchNoAlert)
+	case before.Watch == nil && after.Watch != nil:
+		return watching(after)
+	case after.Watch != nil && after.Watch.Ended != "":
+		return ended(after.Watch.Ended)
 	case before.Settings == nil && after.Settings != nil:
 		return after.InstanceID + " in " + after.Region
 	case after.Reboot != nil && (before.Reboot == nil || after.Run != before.Run):
@@ -154,11 +165,58 @@ func done(before, after *incident.Incident) string {
 			word = "passed"
 		}
 		return fmt.Sprintf("%s: %s (%s, %d ms)", word, f.Reason, plural(f.Attempts, "attempt"), f.ElapsedMs)
+	case after.Refusal != nil && before.Refusal == nil:
+		return fmt.Sprintf("refused (%s): %s", after.Refusal.Guard, after.Refusal.Reason)
 	case len(after.Suppressed) > len(before.Suppressed):
 		return "suppressed: a dry run sends nothing"
+	case after.Alert != nil && (before.Alert == nil || *before.Alert != *after.Alert):
+		return paged(after.Alert)
+	case after.Thread != nil && (before.Thread == nil || *before.Thread != *after.Thread):
+		return "posted in " + after.Thread.Channel
+	case after.Watch != nil:
+		return "the alert is still open"
 	default:
 		return "done"
 	}
+}
+
+// watching says what the machine that gives the all-clear looks after.
+func watching(i *incident.Incident) string {
+	if i.Watch.Trigger == incident.WatchAlarm {
+		return fmt.Sprintf("the alarm of %s is OK again, and its alert is open", i.InstanceID)
+	}
+	return fmt.Sprintf("the alert of %s is open: a look every %d s until %s", i.InstanceID, i.Watch.EverySeconds, i.Watch.Until.UTC().Format(time.RFC3339))
+}
+
+// ended says why a watch ends.
+func ended(how string) string {
+	switch how {
+	case incident.WatchCleared:
+		return "the alert is closed"
+	case incident.WatchClosed:
+		return "somebody has closed the alert"
+	case incident.WatchReplaced:
+		return "another alert has taken its place"
+	case incident.WatchTakenOver:
+		return "a later watch looks after it"
+	case incident.WatchTimeOver:
+		return "not well, and the time is over"
+	case incident.WatchNoAlert:
+		return "no alert is open, so there is nothing to close"
+	}
+	return how
+}
+
+// paged says where a page went.
+func paged(a *incident.Alert) string {
+	through := ""
+	if a.Pager != "" {
+		through = " through " + a.Pager
+	}
+	if a.Repeats > 0 {
+		return fmt.Sprintf("added to the open alert%s, repeat %d", through, a.Repeats)
+	}
+	return "paged" + through
 }
 
 // seen tells incidents apart by how many looks their findings stand for.

@@ -92,3 +92,64 @@ func TestLinesOfADryIncident(t *testing.T) {
 		t.Errorf("a reboot: got %q, want %q", got, want)
 	}
 }
+
+// The machine that gives the all-clear is told as well.
+func TestLinesOfAnAllClear(t *testing.T) {
+	settings := incident.DefaultSettings()
+	until := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	page := incident.Incident{InstanceID: "i-0a1b2c3d", Region: "eu-west-1", Settings: &settings, Run: 2}
+	with := func(change func(*incident.Incident)) *incident.Incident {
+		i := page
+		change(&i)
+		return &i
+	}
+	alert := &incident.Alert{Alias: "firstline/i-0a1b2c3d", Pager: "jsm"}
+	watch := func(trigger, ended string) *incident.Watch {
+		return &incident.Watch{Trigger: trigger, Until: until, EverySeconds: 300, WaitSeconds: 120, Ended: ended}
+	}
+	open := with(func(i *incident.Incident) { i.Alert, i.Watch = alert, watch(incident.WatchPage, "") })
+	for _, tt := range []struct {
+		name          string
+		before, after *incident.Incident
+		want          string
+	}{
+		{"a page", &page, with(func(i *incident.Incident) { i.Alert = alert }), "paged through jsm"},
+		{
+			"a repeat", &page, with(func(i *incident.Incident) { i.Alert = &incident.Alert{Alias: "a", Pager: "jsm", Repeats: 2} }),
+			"added to the open alert through jsm, repeat 2",
+		},
+		{"Slack's thread", &page, with(func(i *incident.Incident) { i.Thread = &incident.Thread{Channel: "C0", TS: "1.2"} }), "posted in C0"},
+		{"found after a page", &page, open, "the alert of i-0a1b2c3d is open: a look every 300 s until 2026-11-22T12:00:00Z"},
+		{
+			"found after the alarm", &incident.Incident{}, with(func(i *incident.Incident) { i.Alert, i.Watch = alert, watch(incident.WatchAlarm, "") }),
+			"the alarm of i-0a1b2c3d is OK again, and its alert is open",
+		},
+		{
+			"none open", &incident.Incident{}, &incident.Incident{InstanceID: "i-0a1b2c3d", Run: incident.RunAllClear},
+			"no alert is open, so there is nothing to close",
+		},
+		{"looked", open, open, "the alert is still open"},
+		{
+			"a reboot that a guard refused", &page, with(func(i *incident.Incident) {
+				i.Refusal = &incident.Refusal{Guard: incident.GuardBudget, Reason: "per_day is 0"}
+			}),
+			"refused (budget): per_day is 0",
+		},
+		{"cleared", open, with(func(i *incident.Incident) { i.Alert, i.Watch = alert, watch(incident.WatchPage, incident.WatchCleared) }), "the alert is closed"},
+		{"closed", open, with(func(i *incident.Incident) { i.Alert, i.Watch = alert, watch(incident.WatchPage, incident.WatchClosed) }), "somebody has closed the alert"},
+	} {
+		if got := done(tt.before, tt.after); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	for state, want := range map[string]string{
+		"Wait for first look": "120 s", "Wait for second look": "20 s", "Wait for next look": "300 s",
+	} {
+		if got := waiting(state, open); got != want {
+			t.Errorf("%s: got %q, want %q", state, got, want)
+		}
+	}
+	if got := waiting("Wait for next look", &page); got != "20 s" {
+		t.Errorf("in the boot window: got %q", got)
+	}
+}

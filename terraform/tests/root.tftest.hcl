@@ -135,10 +135,11 @@ run "every_variable_wrong" {
     repository                = "https://user:password@git.example.com/firstline"
     slack_token               = "xoxb-test\n"
     opsgenie_api_key          = "a b"
+    jsm_api_key               = "a\tb"
     max_retries               = 0
   }
   expect_failures = [
-    var.regions, var.subscribers, var.execution_timeout_seconds, var.tags, var.repository, var.slack_token, var.opsgenie_api_key, var.max_retries,
+    var.regions, var.subscribers, var.execution_timeout_seconds, var.tags, var.repository, var.slack_token, var.opsgenie_api_key, var.jsm_api_key, var.max_retries,
   ]
 }
 

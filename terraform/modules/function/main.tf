@@ -14,7 +14,26 @@ locals {
   # By name, since it is made after the function, which its definition calls.
   state_machine_arn = "arn:${local.partition}:states:${local.region}:${local.account}:stateMachine:${var.state_machine_name}"
   execution_arns    = "arn:${local.partition}:states:${local.region}:${local.account}:execution:${var.state_machine_name}:*"
-  secrets           = toset(["slack-token", "opsgenie-api-key"])
+
+  # A pager's key is there if the pager is: parameter => variable.
+  keys    = { for pager, key in { opsgenie = "opsgenie-api-key", jsm = "jsm-api-key" } : pager => key if contains(var.pagers[*].type, pager) }
+  secrets = { for key in concat(["slack-token"], values(local.keys)) : key => "TF_VAR_${replace(key, "-", "_")}" }
+
+  # Where an SNS topic is a pager, and no other.
+  topic_arns = distinct([for p in var.pagers : p.topic_arn if p.type == "sns"])
+  # One that is not the deployment's own may have a customer key: which, is not
+  # known here.
+  foreign_topics = { for arn in local.topic_arns : arn => {
+    region  = split(":", arn)[3]
+    account = split(":", arn)[4]
+    service = "sns.${split(":", arn)[3]}.amazonaws.com${local.partition == "aws-cn" ? ".cn" : ""}"
+  } if arn != "arn:${local.partition}:sns:${local.region}:${local.account}:${var.name}-self" }
+
+  pagers = [for p in var.pagers : merge(
+    jsondecode(p.json),
+    { type = p.type },
+    { for k, v in { topicArn = p.topic_arn, keyParameter = try(aws_ssm_parameter.secret[local.keys[p.type]].name, "") } : k => v if v != "" },
+  )]
 }
 
 # The code: a package is stored under its hash, so an object never changes and
@@ -121,9 +140,9 @@ data "aws_ssm_parameters_by_path" "secrets_version" {
 
 locals {
   stored_version = try(tonumber(nonsensitive(one(data.aws_ssm_parameters_by_path.secrets_version.values))), null)
+  secret_values  = { slack-token = var.slack_token, opsgenie-api-key = var.opsgenie_api_key, jsm-api-key = var.jsm_api_key }
   missing_secrets = [
-    for variable, value in { TF_VAR_slack_token = var.slack_token, TF_VAR_opsgenie_api_key = var.opsgenie_api_key } : variable
-    if value == null || value == ""
+    for key, variable in local.secrets : variable if local.secret_values[key] == null || local.secret_values[key] == ""
   ]
 }
 
@@ -136,12 +155,12 @@ resource "aws_ssm_parameter" "secret" {
   value_wo_version = var.secrets_version
   # Never empty: at a change of tags the provider would read the stored value
   # into the state.
-  value_wo = coalesce(each.key == "slack-token" ? var.slack_token : var.opsgenie_api_key, "unset")
+  value_wo = coalesce(local.secret_values[each.key], "unset")
 
   lifecycle {
     precondition {
       condition     = var.secrets_version == coalesce(local.stored_version, 1) || length(local.missing_secrets) == 0
-      error_message = "secrets_version = ${var.secrets_version} writes the secrets of ${var.name} in ${local.region} again (${local.stored_version == null ? "none are" : "version ${local.stored_version} is"} stored), so it wants both: set TF_VAR_slack_token and TF_VAR_opsgenie_api_key. What is stored stays as it is."
+      error_message = "secrets_version = ${var.secrets_version} writes the secrets of ${var.name} in ${local.region} again (${local.stored_version == null ? "none are" : "version ${local.stored_version} is"} stored), so it wants all of them: set ${join(" and ", values(local.secrets))}. What is stored stays as it is."
     }
   }
 }
@@ -185,7 +204,7 @@ resource "aws_iam_role" "function" {
 locals {
   ssm_parameters = concat(
     ["${trimprefix(local.settings_path, "/")}*"],
-    [for key in local.secrets : "${var.name}/secrets/${key}"],
+    [for key in keys(local.secrets) : "${var.name}/secrets/${key}"],
     [for parameter in distinct(flatten([for i in values(var.instances) : i.secret_parameters])) : trimprefix(parameter, "/")],
   )
   ssm_arns = [for p in local.ssm_parameters : "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter/${p}"]
@@ -202,7 +221,7 @@ locals {
   # read them in the apply.)
   exact_arns     = concat(local.instance_arns, local.health_check_arns)
   arn_size       = max(1, [for a in local.exact_arns : length(a) + 3]...)
-  inline_size    = 10240 - 1850 - sum([for a in local.ssm_arns : length(a) + 3])
+  inline_size    = 10240 - 1850 - sum([for a in local.ssm_arns : length(a) + 3]) - sum(concat([0], [for a in local.topic_arns : length(a) + 80], [for a in keys(local.foreign_topics) : length(a) + 330]))
   inline_slots   = min(length(local.exact_arns), max(0, floor(local.inline_size / local.arn_size)))
   managed_slots  = floor((6144 - 250) / local.arn_size)
   managed_chunks = chunklist(slice(local.exact_arns, local.inline_slots, length(local.exact_arns)), local.managed_slots)
@@ -256,6 +275,40 @@ data "aws_iam_policy_document" "function" {
     sid       = "StartIncident"
     actions   = ["states:StartExecution"]
     resources = [local.state_machine_arn]
+  }
+
+  # The key of the deployment's own topic admits this role (modules/topic). Of
+  # another account the topic's policy must admit it, and its key's.
+  dynamic "statement" {
+    for_each = local.topic_arns
+
+    content {
+      sid       = "Page"
+      actions   = ["sns:Publish"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.foreign_topics
+
+    content {
+      sid       = "PageEncrypted"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = ["arn:${local.partition}:kms:${statement.value.region}:${statement.value.account}:key/*"] # for this one topic only:
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = [statement.value.service]
+      }
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:EncryptionContext:aws:sns:topicArn"
+        values   = [statement.key]
+      }
+    }
   }
 
   # Whether an execution that never ended its lease is over.
@@ -372,17 +425,18 @@ resource "aws_lambda_function" "responder" {
 
   environment {
     variables = {
-      FIRSTLINE_NAME                   = var.name
-      FIRSTLINE_SETTINGS_PATH          = local.settings_path
-      FIRSTLINE_LOG_LEVEL              = var.function.log_level
-      FIRSTLINE_VPC                    = tostring(var.vpc != null) # outside of one, a private address is a mistake
-      FIRSTLINE_SLACK_CHANNEL_ID       = var.slack.channel_id
-      FIRSTLINE_SLACK_API_URL          = var.slack.api_url
-      FIRSTLINE_SLACK_TOKEN_PARAMETER  = aws_ssm_parameter.secret["slack-token"].name
-      FIRSTLINE_OPSGENIE_ENDPOINT      = var.opsgenie.endpoint
-      FIRSTLINE_OPSGENIE_TEAM_ID       = var.opsgenie.team_id
-      FIRSTLINE_OPSGENIE_PRIORITY      = var.opsgenie.priority
-      FIRSTLINE_OPSGENIE_KEY_PARAMETER = aws_ssm_parameter.secret["opsgenie-api-key"].name
+      FIRSTLINE_NAME                  = var.name
+      FIRSTLINE_SETTINGS_PATH         = local.settings_path
+      FIRSTLINE_LOG_LEVEL             = var.function.log_level
+      FIRSTLINE_VPC                   = tostring(var.vpc != null) # outside of one, a private address is a mistake
+      FIRSTLINE_SLACK_CHANNEL_ID      = var.slack.channel_id
+      FIRSTLINE_SLACK_API_URL         = var.slack.api_url
+      FIRSTLINE_SLACK_TOKEN_PARAMETER = aws_ssm_parameter.secret["slack-token"].name
+      FIRSTLINE_SLACK_PAGES           = tostring(var.slack.pages)
+      FIRSTLINE_PAGERS                = jsonencode(local.pagers)
+
+      FIRSTLINE_ALL_CLEAR_EVERY_MINUTES = tostring(var.all_clear.every_minutes)
+      FIRSTLINE_ALL_CLEAR_FOR_MINUTES   = tostring(var.all_clear.for_minutes)
 
       FIRSTLINE_TABLE                     = var.table_name
       FIRSTLINE_STATE_MACHINE_ARN         = local.state_machine_arn

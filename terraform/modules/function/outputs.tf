@@ -13,6 +13,11 @@ output "name" {
   value       = aws_lambda_function.responder.function_name
 }
 
+output "role_arn" {
+  description = "ARN of the function's role."
+  value       = aws_iam_role.function.arn
+}
+
 output "settings_path" {
   description = "Path of the instances' settings in SSM; the instance id follows."
   value       = local.settings_path

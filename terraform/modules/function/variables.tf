@@ -26,19 +26,28 @@ variable "function" {
 }
 
 variable "slack" {
-  description = "Where Slack messages go; an empty api_url is Slack's own."
+  description = "Where Slack messages go; an empty api_url is Slack's own; pages says whether a page is told there too."
   type = object({
     channel_id = string
     api_url    = string
+    pages      = bool
   })
 }
 
-variable "opsgenie" {
-  description = "Where pages go: endpoint is us, eu, jsm or an address; an empty team_id leaves the choice to the integration."
+variable "pagers" {
+  description = "Who wakes people, in order of fallback: opsgenie, jsm or sns, its settings as the function reads them (JSON, modules/settings), and the topic of sns."
+  type = list(object({
+    type      = string
+    json      = string
+    topic_arn = string
+  }))
+}
+
+variable "all_clear" {
+  description = "How often, and for how long after a page, it is looked whether the instance is well again; 0 is only when its alarm returns to OK."
   type = object({
-    team_id  = string
-    endpoint = string
-    priority = string
+    every_minutes = number
+    for_minutes   = number
   })
 }
 
@@ -51,7 +60,7 @@ variable "instances" {
 }
 
 variable "table_name" {
-  description = "Name of the table of leases, reboots, pauses and incidents."
+  description = "Name of the table of leases, reboots, pauses, alerts and incidents."
   type        = string
 }
 
@@ -97,7 +106,15 @@ variable "slack_token" {
 }
 
 variable "opsgenie_api_key" {
-  description = "OpsGenie (or Jira Service Management) API key; null leaves the stored one alone."
+  description = "OpsGenie API key; null leaves the stored one alone."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+}
+
+variable "jsm_api_key" {
+  description = "Jira Service Management API key; null leaves the stored one alone."
   type        = string
   default     = null
   ephemeral   = true

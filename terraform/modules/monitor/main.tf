@@ -16,7 +16,7 @@ locals {
   alarms = merge({
     incident-failed = {
       metric      = "AWS/States/ExecutionsFailed", dimension = "StateMachineArn", of = var.state_machine_arn, period = 60, periods = 1
-      description = "An incident did not end as it should. Its execution says how: PageFailed (Slack was told), NobodyWasTold (look at the instance now) or NotClosed (${local.lease})."
+      description = "An incident did not end as it should. Its execution says how: PagedAnotherWay (the first pager is broken, another one took it), PageFailed (Slack was told), NobodyWasTold (look at the instance now) or NotClosed (${local.lease})."
     }
     incident-timed-out = {
       metric      = "AWS/States/ExecutionsTimedOut", dimension = "StateMachineArn", of = var.state_machine_arn, period = 60, periods = 1
@@ -29,6 +29,19 @@ locals {
     incident-throttled = {
       metric      = "AWS/States/ExecutionThrottled", dimension = "StateMachineArn", of = var.state_machine_arn, period = 300, periods = 1
       description = "Step Functions slows incidents down, which delays reboots and pages: look what else uses the account's state transitions, or have that quota raised."
+    }
+
+    all-clear-failed = {
+      metric      = "AWS/States/ExecutionsFailed", dimension = "StateMachineArn", of = var.all_clear_state_machine_arn, period = 60, periods = 1
+      description = "An alert that is open may stay so although its instance is well: close it by hand then. The execution says why: AlertUnknown (the table did not answer) or AllClearNotGiven (the pager did not close it)."
+    }
+    all-clear-timed-out = {
+      metric      = "AWS/States/ExecutionsTimedOut", dimension = "StateMachineArn", of = var.all_clear_state_machine_arn, period = 60, periods = 1
+      description = "The watch after a page was cut off, which its own end should have come before: look at the execution, and close the alert by hand once the instance is well."
+    }
+    all-clear-throttled = {
+      metric      = "AWS/States/ExecutionThrottled", dimension = "StateMachineArn", of = var.all_clear_state_machine_arn, period = 300, periods = 1
+      description = "Step Functions slows the watches after pages down, and incidents with them: look what else uses the account's state transitions, or have that quota raised."
     }
 
     # Single errors are what the state machine's retries are for.
@@ -49,11 +62,11 @@ locals {
     # queue is in use, and the count does.
     dead-letters = {
       metric      = "AWS/SQS/ApproximateNumberOfMessagesVisible", dimension = "QueueName", of = var.queue_name, period = 60, periods = 1
-      description = "An alarm could not start an incident: its event is in the queue ${var.queue_name}. Look at the instance that it names, then run `firstline redrive`."
+      description = "An alarm could not start an incident, or its return to OK an all-clear: its event is in the queue ${var.queue_name}. Look at the instance that it names, then run `firstline redrive`."
     }
     dead-letter-sent = {
       metric      = "AWS/SQS/NumberOfMessagesSent", dimension = "QueueName", of = var.queue_name, period = 60, periods = 1
-      description = "One more alarm could not start an incident: its event is in the queue ${var.queue_name}. Look at the instance that it names, then run `firstline redrive`."
+      description = "One more alarm could not start an incident, or its return to OK an all-clear: its event is in the queue ${var.queue_name}. Look at the instance that it names, then run `firstline redrive`."
     }
     }, {
     for kind, name in var.rules : "rule-${kind}-failed" => {
@@ -127,6 +140,9 @@ locals {
     ] },
     { title = "Who was told", stat = "Sum", metrics = [
       [local.namespace, "Pages", "Deployment", var.name],
+      [local.namespace, "Repeats", "Deployment", var.name],
+      [local.namespace, "PagerFallbacks", "Deployment", var.name],
+      [local.namespace, "AllClears", "Deployment", var.name],
       [local.namespace, "SlackMessages", "Deployment", var.name],
     ] },
     { title = "How long checks take (ms, 99 of 100)", stat = "p99", metrics = [

@@ -8,6 +8,11 @@ variable "state_machine_arn" {
   type        = string
 }
 
+variable "all_clear_state_machine_arn" {
+  description = "ARN of the state machine that gives the all-clear."
+  type        = string
+}
+
 variable "execution_timeout_seconds" {
   description = "How long an incident may take as a whole."
   type        = number
@@ -19,9 +24,10 @@ variable "function_name" {
 }
 
 variable "rules" {
-  description = "Names of the EventBridge rules: those that start incidents and dry incidents, and that of the sweep."
+  description = "Names of the EventBridge rules: those that start incidents, all-clears and dry incidents, and that of the sweep."
   type = object({
     alarm  = string
+    ok     = string
     canary = string
     sweep  = string
   })

@@ -1,11 +1,18 @@
 data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
 
 locals {
   # The rule matches alarms by this prefix. The deployment's own alarms begin
   # with NAME-self- and never start an incident.
   alarm_prefix  = "${var.name}-cpu-"
   alarm_actions = module.topic[*].arn
+
+  # Pages may go to the topic of the deployment's own alarms too. Its ARN is known
+  # by its name, so that the function's policy can be weighed in a plan.
+  topic_arn  = "arn:${data.aws_partition.current.partition}:sns:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:${var.name}-self"
+  pages_here = length([for p in local.pagers : p if p.topic_arn == local.topic_arn]) > 0
+  pagers     = [for p in var.pagers : merge(p, { topic_arn = p.type == "sns" && p.topic_arn == "" ? local.topic_arn : p.topic_arn })]
 }
 
 module "topic" {
@@ -14,6 +21,8 @@ module "topic" {
 
   name        = var.name
   subscribers = var.subscribers
+  # A list, since whether there is one has to be known before the role is.
+  publisher_role_arns = local.pages_here ? [module.function.role_arn] : []
 }
 
 module "table" {
@@ -29,7 +38,8 @@ module "function" {
   package                   = var.function.package
   function                  = var.function
   slack                     = var.slack
-  opsgenie                  = var.opsgenie
+  pagers                    = local.pagers
+  all_clear                 = var.all_clear
   instances                 = var.settings.instances
   table_name                = module.table.name
   state_machine_name        = var.name
@@ -39,6 +49,7 @@ module "function" {
   vpc                       = var.settings.vpc
   slack_token               = var.slack_token
   opsgenie_api_key          = var.opsgenie_api_key
+  jsm_api_key               = var.jsm_api_key
   secrets_version           = var.secrets_version
 }
 
@@ -49,33 +60,37 @@ module "workflow" {
   function_arn              = module.function.arn
   function_unqualified_arn  = module.function.unqualified_arn
   execution_timeout_seconds = var.execution_timeout_seconds
+  all_clear                 = var.all_clear
   log_retention_days        = var.function.log_retention_days
 }
 
 module "trigger" {
   source = "../trigger"
 
-  name              = var.name
-  alarm_prefix      = local.alarm_prefix
-  state_machine_arn = module.workflow.arn
-  function_name     = module.function.name
-  function_arn      = module.function.unqualified_arn
-  sweep             = var.sweep
+  name                        = var.name
+  alarm_prefix                = local.alarm_prefix
+  state_machine_arn           = module.workflow.arn
+  all_clear_state_machine_arn = module.workflow.all_clear_arn
+  function_name               = module.function.name
+  function_arn                = module.function.unqualified_arn
+  sweep                       = var.sweep
 }
 
 module "monitor" {
   source = "../monitor"
 
-  name                      = var.name
-  state_machine_arn         = module.workflow.arn
-  execution_timeout_seconds = var.execution_timeout_seconds
-  function_name             = module.function.name
-  queue_name                = module.trigger.dead_letter_queue_name
-  sweep                     = var.sweep
-  alarm_actions             = local.alarm_actions
+  name                        = var.name
+  state_machine_arn           = module.workflow.arn
+  all_clear_state_machine_arn = module.workflow.all_clear_arn
+  execution_timeout_seconds   = var.execution_timeout_seconds
+  function_name               = module.function.name
+  queue_name                  = module.trigger.dead_letter_queue_name
+  sweep                       = var.sweep
+  alarm_actions               = local.alarm_actions
 
   rules = {
     alarm  = module.trigger.rule_name
+    ok     = module.trigger.ok_rule_name
     canary = module.trigger.canary_rule_name
     sweep  = module.trigger.sweep_rule_name
   }

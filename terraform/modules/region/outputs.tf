@@ -18,6 +18,21 @@ output "state_machine_arn" {
   value       = module.workflow.arn
 }
 
+output "all_clear_state_machine_arn" {
+  description = "ARN of the state machine that gives the all-clear; one execution is the watch after one page, or one return of an alarm to OK."
+  value       = module.workflow.all_clear_arn
+}
+
+output "pagers" {
+  description = "Who wakes people, in order of fallback: opsgenie, jsm, sns."
+  value       = [for p in var.pagers : p.type]
+}
+
+output "pager_topic_arn" {
+  description = "ARN of the topic that pages go to by sns, which may be of another region and account; \"\" where sns is not among the pagers."
+  value       = join("", [for p in local.pagers : p.topic_arn if p.type == "sns"])
+}
+
 output "function_name" {
   description = "Name of the Lambda function."
   value       = module.function.name
@@ -38,6 +53,11 @@ output "rule_name" {
   value       = module.trigger.rule_name
 }
 
+output "ok_rule_name" {
+  description = "Name of the EventBridge rule that has an alarm's return to OK looked at."
+  value       = module.trigger.ok_rule_name
+}
+
 output "canary_rule_name" {
   description = "Name of the EventBridge rule that starts dry incidents."
   value       = module.trigger.canary_rule_name
@@ -49,17 +69,17 @@ output "sweep_rule_name" {
 }
 
 output "table_name" {
-  description = "Name of the DynamoDB table of leases, reboots, pauses and incidents."
+  description = "Name of the DynamoDB table of leases, reboots, pauses, alerts and incidents."
   value       = module.table.name
 }
 
 output "dead_letter_queue_url" {
-  description = "URL of the queue for events that could not start an incident."
+  description = "URL of the queue for events of alarms that started no execution."
   value       = module.trigger.dead_letter_queue_url
 }
 
 output "alarm_topic_arn" {
-  description = "ARN of the topic of the deployment's own alarms; null without subscribers."
+  description = "ARN of the topic of the deployment's own alarms, and of pages where sns names no other; null without subscribers."
   value       = one(module.topic[*].arn)
 }
 
@@ -89,6 +109,6 @@ output "function_log_group" {
 }
 
 output "execution_log_group" {
-  description = "Name of the log group of the state machine's executions."
+  description = "Name of the log group of both state machines' executions."
   value       = module.workflow.log_group
 }

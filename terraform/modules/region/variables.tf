@@ -5,9 +5,10 @@ variable "name" {
 
   # The longest name made of it is the code bucket's: NAME-code-ACCOUNT-REGION,
   # 63 characters at most. SSM keeps names that begin with aws or ssm to itself.
+  # NAME is a state machine, and NAME-all-clear another.
   validation {
-    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.name)) && length(var.name) <= 28 && !can(regex("^(aws|ssm)|-cpu(-|$)|-self(-|$)", var.name))
-    error_message = "name = \"${var.name}\": use up to 28 lower-case letters, digits and single hyphens, beginning with a letter, not with aws or ssm, and without -cpu or -self, which set this project's alarms apart."
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.name)) && length(var.name) <= 28 && !can(regex("^(aws|ssm)|-cpu(-|$)|-self(-|$)|-all-clear$", var.name))
+    error_message = "name = \"${var.name}\": use up to 28 lower-case letters, digits and single hyphens, beginning with a letter, not with aws or ssm, without -cpu or -self, which set this project's alarms apart, and not ending in -all-clear, which another deployment's state machine may be called."
   }
 }
 
@@ -42,16 +43,22 @@ variable "slack" {
   type = object({
     channel_id = string
     api_url    = string
+    pages      = bool
   })
 }
 
-variable "opsgenie" {
-  description = "module.settings.deployment.opsgenie"
-  type = object({
-    team_id  = string
-    endpoint = string
-    priority = string
-  })
+variable "pagers" {
+  description = "module.settings.deployment.pagers"
+  type = list(object({
+    type      = string
+    json      = string
+    topic_arn = string
+  }))
+
+  validation {
+    condition     = length(coalesce(var.subscribers, [])) > 0 || length([for p in var.pagers : p if p.type == "sns" && p.topic_arn == ""]) == 0
+    error_message = "pagers: sns without a topic_arn goes to the topic of subscribers, and there are none: name somebody in subscribers, or the ARN of a topic."
+  }
 }
 
 variable "function" {
@@ -82,6 +89,15 @@ variable "sweep" {
     every_minutes = number
   })
   default = { every_minutes = 5 }
+}
+
+variable "all_clear" {
+  description = "module.settings.deployment.all_clear"
+  type = object({
+    every_minutes = number
+    for_minutes   = number
+  })
+  default = { every_minutes = 5, for_minutes = 120 }
 }
 
 variable "execution_timeout_seconds" {
@@ -130,7 +146,15 @@ variable "slack_token" {
 }
 
 variable "opsgenie_api_key" {
-  description = "OpsGenie (or Jira Service Management) API key. Never in the state or a plan; null leaves the stored one alone."
+  description = "OpsGenie API key. Never in the state or a plan; null leaves the stored one alone."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+}
+
+variable "jsm_api_key" {
+  description = "Jira Service Management API key. Never in the state or a plan; null leaves the stored one alone."
   type        = string
   default     = null
   ephemeral   = true

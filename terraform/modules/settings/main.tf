@@ -10,12 +10,20 @@ locals {
         regex   = "an RE2 pattern (https://golang.org/s/re2syntax)"
         headers = "a map from header names to values of one line; a header that HTTP sets itself (Connection, Content-Length, ...) is left out, and one that carries a secret (Authorization, Cookie, X-Api-Key, ...) goes into url.secret_headers, with the name of an SSM parameter for a value"
         secrets = "a map from header names to names of SSM parameters, which begin with \"/\", such as \"/app/healthz/token\"; Host is no secret"
+
+        responders = "a list of up to 50, each with a type (team, user, escalation or schedule) and exactly one of id, name and, for a user, username, such as { type = \"team\", name = \"operations\" }"
+        tags       = "a list of up to 12 different tags of 1 to 50 characters (the service takes 20, of which firstline sets up to 8)"
+        details    = "a map from names to values of 4000 characters in all (the service takes 8000, of which firstline keeps 4000), without names that firstline sets itself, such as instanceId"
       }[spec.kind])
     }
   }
 
   instance_sections = ["url", "route53", "ssh", "boot", "reboot", "alarm"]
-  once_sections     = ["slack", "opsgenie", "function", "brake", "sweep"]
+  once_sections     = ["slack", "opsgenie", "jsm", "sns", "function", "brake", "sweep", "all_clear"]
+
+  pager_types = ["opsgenie", "jsm", "sns"]
+  # In order; what of it cannot be is left out, and is a problem.
+  pagers = distinct([for p in try([for p in var.pagers : tostring(p)], ["opsgenie"]) : p if try(contains(local.pager_types, p), false)])
 
   # Null, here and below, means: not said.
   regions = { for region, r in try({ for k, v in var.regions : k => v if can(keys(var.regions)) }, {}) : region => {
@@ -28,7 +36,7 @@ locals {
   }]...)
 
   subjects = merge(
-    { "" = { sections = local.once_sections, settings = { slack = var.slack, opsgenie = var.opsgenie, function = var.function, brake = var.brake, sweep = var.sweep } } },
+    { "" = { sections = local.once_sections, settings = { slack = var.slack, opsgenie = var.opsgenie, jsm = var.jsm, sns = var.sns, function = var.function, brake = var.brake, sweep = var.sweep, all_clear = var.all_clear } } },
     { "defaults: " = { sections = local.instance_sections, settings = var.defaults } },
     { for key, i in local.instances : "${key}: " => { sections = local.instance_sections, settings = i.settings } },
   )
@@ -43,6 +51,28 @@ locals {
       secret_headers = try([
         for k, v in s.settings.url.secret_headers : k
         if !can(regex(local.header_name, k)) || contains(local.own_headers, lower(k)) || lower(k) == "host" || !can(regex("^(/[A-Za-z0-9_.-]+)+$", v))
+      ], [])
+    }
+  }
+
+  # section => responders, tags or details => those that cannot be
+  bad_parts = {
+    for section in ["opsgenie", "jsm"] : section => {
+      responders = try([
+        for n, r in local.subjects[""].settings[section].responders : "number ${n + 1}"
+        if !try(
+          contains(["team", "user", "escalation", "schedule"], r.type)
+          && length([for k, v in r : k if v != null && (!contains(["type", "id", "name", "username"], k) || k == "username" && r.type != "user")]) == 0
+          && length([for k, v in r : k if contains(["id", "name", "username"], k) && can(regex("^${local.line}{1,250}$", v))]) == 1
+          && length([for k, v in r : k if contains(["id", "name", "username"], k) && v != null]) == 1
+        , false)
+      ], [])
+      tags = try([
+        for t in local.subjects[""].settings[section].tags : jsonencode(t) if !can(regex("^${local.line}{1,50}$", tostring(t)))
+      ], [])
+      details = try([
+        for k, v in local.subjects[""].settings[section].details : k
+        if k == "" || contains(local.own_details, k) || !can(length(tostring(v)))
       ], [])
     }
   }
@@ -75,6 +105,10 @@ locals {
             regex   = can(regexall(value, ""))
             headers = try(can(keys(value)) && length(local.bad_headers[subject][field]) == 0, false)
             secrets = try(can(keys(value)) && length(local.bad_headers[subject][field]) == 0, false)
+
+            responders = try(!can(keys(value)) && length([for v in value : v]) <= 50 && length(local.bad_parts[section][field]) == 0, false)
+            tags       = try(!can(keys(value)) && length([for v in value : v]) <= 12 && length(distinct([for v in value : tostring(v)])) == length(value) && length(local.bad_parts[section][field]) == 0, false)
+            details    = try(can(keys(value)) && length(local.bad_parts[section][field]) == 0 && sum(concat([0], [for k, v in value : length(k) + length(tostring(v))])) <= 4000, false)
           }[local.schema[section][field].kind], false)
         }
       }
@@ -102,6 +136,34 @@ locals {
       )
     }
   }
+
+  # What the function gets of a pager, beside its type and what this module does
+  # not know: the name of its key's parameter, and the deployment's own topic.
+  pager_settings = merge({
+    for type in ["opsgenie", "jsm"] : type => {
+      url = tostring(local.once[type].endpoint)
+      responders = concat(
+        local.once[type].team_id == "" ? [] : [{ type = "team", id = tostring(local.once[type].team_id) }],
+        [for r in local.once[type].responders : { for k, v in r : k => tostring(v) if v != null }],
+      )
+      priority        = tostring(local.once[type].priority)
+      priorityUnknown = tostring(local.once[type].priority_unknown == "" ? local.once[type].priority : local.once[type].priority_unknown)
+      tags            = [for v in local.once[type].tags : tostring(v)]
+      details         = { for k, v in local.once[type].details : k => tostring(v) }
+      entity          = tostring(local.once[type].entity)
+      source          = tostring(local.once[type].source)
+    }
+    }, {
+    sns = { topicArn = tostring(local.once.sns.topic_arn) }
+  })
+  pagers_json = { for type, s in local.pager_settings : type => jsonencode({ for k, v in s : k => v if length(v) > 0 }) }
+  # At most, whatever the deployment is called.
+  pagers_bytes = length(base64encode(jsonencode([
+    for type in local.pagers : merge(
+      { type = type, (type == "sns" ? "topicArn" : "keyParameter") = format("%-90s", "") },
+      jsondecode(local.pagers_json[type]),
+    )
+  ]))) / 4 * 3
 
   package = local.once.function.package != "" ? tostring(local.once.function.package) : "${path.root}/../build/responder-${local.once.function.architecture}.zip"
 

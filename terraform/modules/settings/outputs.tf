@@ -4,7 +4,7 @@ output "problems" {
 }
 
 output "deployment" {
-  description = "The settings, complete and typed: { regions = { region => { instances, vpc } }, slack, opsgenie, function, brake, sweep }. Fails while there are problems."
+  description = "The settings, complete and typed: { regions = { region => { instances, vpc } }, slack, pagers, function, brake, sweep, all_clear }. Fails while there are problems."
   value = {
     regions = {
       for region, r in local.regions : region => {
@@ -26,12 +26,15 @@ output "deployment" {
     slack = {
       channel_id = try(tostring(local.once.slack.channel_id), null)
       api_url    = tostring(local.once.slack.api_url)
+      pages      = tobool(local.once.slack.pages)
     }
-    opsgenie = {
-      team_id  = tostring(local.once.opsgenie.team_id)
-      endpoint = tostring(local.once.opsgenie.endpoint)
-      priority = tostring(local.once.opsgenie.priority)
-    }
+    # In the order in which they are asked. The JSON is what the function gets of
+    # each; a topic_arn of "" is the deployment's own topic.
+    pagers = [for type in local.pagers : {
+      type      = type
+      json      = local.pagers_json[type]
+      topic_arn = type == "sns" ? tostring(local.once.sns.topic_arn) : ""
+    }]
     function = {
       package            = local.package
       architecture       = tostring(local.once.function.architecture)
@@ -47,6 +50,10 @@ output "deployment" {
     }
     sweep = {
       every_minutes = tonumber(local.once.sweep.every_minutes)
+    }
+    all_clear = {
+      every_minutes = tonumber(local.once.all_clear.every_minutes)
+      for_minutes   = tonumber(local.once.all_clear.for_minutes)
     }
   }
 

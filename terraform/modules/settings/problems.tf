@@ -3,6 +3,14 @@
 # header's value.
 
 locals {
+  # In the order of the pagers.
+  pagers_want = "a list of one to three of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]"
+  pagers_problems = var.pagers == null ? [] : can(keys(var.pagers)) || !can([for p in var.pagers : tostring(p)]) ? ["pagers = ${jsonencode(var.pagers)}: must be ${local.pagers_want}"] : concat(
+    length(var.pagers) > 0 ? [] : ["pagers: is empty, so nobody would ever be woken; use ${local.pagers_want}"],
+    [for p in distinct([for p in var.pagers : p]) : "pagers: ${jsonencode(p)} is not known; use opsgenie, jsm (Jira Service Management) or sns (an SNS topic)" if !try(contains(local.pager_types, tostring(p)), false)],
+    [for type in local.pager_types : "pagers: ${type} is named twice" if length([for p in var.pagers : p if p == type]) > 1],
+  )
+
   # In the shape of the file: what is missing, misplaced or misspelt.
   shape_problems = concat(
     !can(keys(var.regions)) ? ["regions: must be a map from region names to { instances = { ... } }"] : [],
@@ -27,6 +35,12 @@ locals {
     flatten([for subject, s in local.subjects : [for section in s.sections :
       "${subject}${section}: must be a map; its settings are ${join(", ", keys(local.schema[section]))}" if try(s.settings[section], null) != null && !can(keys(s.settings[section]))
     ]]),
+    local.pagers_problems,
+    # Whoever sets up a pager means it to be used.
+    length(local.pagers_problems) > 0 ? [] : [
+      for type in local.pager_types : "${type}: is set, but pagers = ${jsonencode(local.pagers)} does not name it; add \"${type}\" to pagers, or leave the block out"
+      if !contains(local.pagers, type) && try(length(keys(local.subjects[""].settings[type])) > 0, false)
+    ],
     can(local.checked[""].slack.channel_id) ? [] : ["slack.channel_id: is missing; use ${local.wants.slack.channel_id}"],
   )
 
@@ -38,6 +52,8 @@ locals {
           ? "${subject}${section}.${field} is not known; use ${join(", ", keys(local.schema[section]))}"
           : contains(["headers", "secrets"], local.schema[section][field].kind)
           ? "${subject}${section}.${field}: ${try(join(", ", local.bad_headers[subject][field]), "")}: must be ${local.wants[section][field]}"
+          : contains(["responders", "tags", "details"], local.schema[section][field].kind)
+          ? join(": ", compact(["${section}.${field}", join(", ", local.bad_parts[section][field]), "must be ${local.wants[section][field]}"]))
           : "${subject}${section}.${field} = ${replace(replace(replace(replace(replace(jsonencode(c.value), "/\\/\\/[^@/]*@/", "//***@"), section == "url" && contains(["address", "path"], field) ? "/\\?[^\"]+/" : "/^$/", "?***"), "\\u003c", "<"), "\\u003e", ">"), "\\u0026", "&")}: must be ${local.wants[section][field]}"
         ) if !c.ok
       ]
@@ -69,6 +85,10 @@ locals {
 
   combination_problems = flatten(concat(
     fileexists(local.package) ? [] : ["function.package: there is no file ${local.package}; run `make build`, or name the zip"],
+    [for type in ["opsgenie", "jsm"] : "${type}.team_id: is short for one responder of the type team; put it into ${type}.responders too, or leave out one of the two" if local.once[type].team_id != "" && length(local.once[type].responders) > 0],
+    contains(local.pagers, "sns") && local.once.sns.topic_arn == "" && length(try([for s in var.subscribers : s], [])) == 0 ? ["sns.topic_arn: is left out, so that pages go to the topic of subscribers, and there are none; name somebody in subscribers, or the ARN of a topic"] : [],
+    local.once.all_clear.for_minutes / local.once.all_clear.every_minutes > 300 ? ["all_clear.every_minutes = ${local.once.all_clear.every_minutes}: gives more than 300 looks in ${local.once.all_clear.for_minutes} minutes; use at least ${ceil(local.once.all_clear.for_minutes / 300)}"] : [],
+    local.pagers_bytes > 2500 ? ["pagers: their settings take ${local.pagers_bytes} bytes of the function's environment, which has room for 2500; shorten details, tags or responders"] : [],
     [for target in [["url", "address", ["port", "private"]], ["ssh", "host", ["private"]]] : [
       for field in target[2] : "defaults: ${target[0]}.${field}: has no meaning with ${target[0]}.${target[1]}, which says whom to ask; leave out one of the two"
       if try(local.checked["defaults: "][target[0]][target[1]].value != "", false) && try(tobool(local.checked["defaults: "][target[0]][field].value), try(tonumber(local.checked["defaults: "][target[0]][field].value) != 0, false))

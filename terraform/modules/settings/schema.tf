@@ -12,6 +12,7 @@
 # regex    an RE2 pattern that compiles
 # headers  header name => value, no secrets
 # secrets  header name => name of an SSM parameter
+# responders, tags, details  of an alert: see main.tf
 
 locals {
   ipv4 = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}"
@@ -21,6 +22,27 @@ locals {
   port = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
   # https anywhere, http only to this machine (tests, the local AWS).
   endpoint = "(https://(${local.host}|\\[${local.ipv6}\\])|http://(localhost|127(\\.[0-9]{1,3}){3}|\\[::1\\]))(:${local.port})?(/[^\\s?#]*)?"
+
+  # One line of text.
+  line = "[^\\p{Cc}]"
+
+  # What an alert of OpsGenie and one of Jira Service Management may say; the
+  # bounds are the service's, less what firstline says itself.
+  alert = {
+    team_id          = { kind = "string", default = "", pattern = "^[0-9A-Za-z_-]{0,100}$", want = "a team's id, such as \"4513b7ea-3b91-438f-b7e4-e3e54af9147c\"; leave it out to let the integration's own team answer" }
+    responders       = { kind = "responders", default = [] }
+    priority         = { kind = "enum", default = "P3", values = ["P1", "P2", "P3", "P4", "P5"] }
+    priority_unknown = { kind = "enum", default = "", values = ["P1", "P2", "P3", "P4", "P5"] } # "": as priority
+    tags             = { kind = "tags", default = [] }
+    details          = { kind = "details", default = {} }
+    entity           = { kind = "string", default = "", pattern = "^${local.line}{0,512}$", want = "up to 512 characters on one line" }
+    source           = { kind = "string", default = "", pattern = "^${local.line}{0,100}$", want = "up to 100 characters on one line" }
+  }
+  own_details = [
+    "instanceId", "name", "region", "accountId", "deployment", "outcome", "run", "error", "errorReason", "failedCheck", "failedReason", "reboot", "guard",
+    "refusal", "pausedUntil", "pausedBy", "namedInstances", "alarm", "alarmArn", "alarmState", "alarmValue", "execution", "took", "slackError", "record",
+    "executionUrl", "alarmUrl", "instanceUrl", "logsUrl",
+  ]
 
   schema = {
     url = {
@@ -86,11 +108,16 @@ locals {
     slack = {
       channel_id = { kind = "string", default = null, pattern = "^[CGD][A-Z0-9]{6,20}$", want = "the id of a channel, such as \"C0123456789\" (Slack shows it at the end of the channel's details), not its name" }
       api_url    = { kind = "string", default = "", pattern = "^(${local.endpoint})?$", want = "an https:// address such as \"https://slack-gov.com/api/\"; leave it out for Slack's own" }
+      pages      = { kind = "bool", default = true }
     }
-    opsgenie = {
-      team_id  = { kind = "string", default = "", pattern = "^[0-9A-Za-z_-]{0,100}$", want = "a team's id, such as \"4513b7ea-3b91-438f-b7e4-e3e54af9147c\"; leave it out to let the integration's own team answer" }
-      endpoint = { kind = "string", default = "us", pattern = "^(us|eu|jsm|${local.endpoint})$", want = "\"us\", \"eu\", \"jsm\" (Jira Service Management) or an https:// address" }
-      priority = { kind = "enum", default = "P3", values = ["P1", "P2", "P3", "P4", "P5"] }
+    opsgenie = merge(local.alert, {
+      endpoint = { kind = "string", default = "us", pattern = "^(us|eu|${local.endpoint})$", want = "\"us\", \"eu\" or an https:// address; Jira Service Management has a block of its own, jsm, and is named in pagers" }
+    })
+    jsm = merge(local.alert, {
+      endpoint = { kind = "string", default = "", pattern = "^(${local.endpoint})?$", want = "an https:// address; leave it out for Atlassian's own" }
+    })
+    sns = {
+      topic_arn = { kind = "string", default = "", pattern = "^(arn:aws[a-z-]*:sns:[a-z]{2}(-[a-z]+){1,3}-[0-9]{1,2}:[0-9]{12}:[A-Za-z0-9_-]{1,256})?$", want = "the ARN of a topic, such as \"arn:aws:sns:eu-west-1:123456789012:oncall\", of any region and account (a FIFO topic reaches queues only); leave it out for the topic of subscribers" }
     }
     function = {
       package            = { kind = "string", default = "", pattern = ".", want = "the path of a zip file" }
@@ -109,6 +136,12 @@ locals {
     }
     sweep = {
       every_minutes = { kind = "integer", default = 5, min = 1, max = 60 }
+    }
+    # After a page: how often it is looked whether the instance is well, and for
+    # how long. 0: only when its alarm returns to OK.
+    all_clear = {
+      every_minutes = { kind = "integer", default = 5, min = 1, max = 60 }
+      for_minutes   = { kind = "integer", default = 120, min = 0, max = 1440 }
     }
   }
 

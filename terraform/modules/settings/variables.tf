@@ -14,12 +14,30 @@ variable "defaults" {
 }
 
 variable "slack" {
-  description = "Where Slack messages go: { channel_id, api_url }."
+  description = "Where Slack messages go: { channel_id, api_url, pages }."
   type        = any
 }
 
+variable "pagers" {
+  description = "Who wakes people, in order of fallback: one to three of \"opsgenie\", \"jsm\" and \"sns\"."
+  type        = any
+  default     = ["opsgenie"]
+}
+
 variable "opsgenie" {
-  description = "Where pages go: { team_id, endpoint, priority }."
+  description = "OpsGenie: { endpoint, team_id, responders, priority, priority_unknown, tags, details, entity, source }."
+  type        = any
+  default     = {}
+}
+
+variable "jsm" {
+  description = "Jira Service Management, as opsgenie."
+  type        = any
+  default     = {}
+}
+
+variable "sns" {
+  description = "An SNS topic: { topic_arn }; without one, the topic of subscribers."
   type        = any
   default     = {}
 }
@@ -40,6 +58,18 @@ variable "sweep" {
   description = "How often alarms are looked for that stay on: { every_minutes }."
   type        = any
   default     = {}
+}
+
+variable "all_clear" {
+  description = "How often, and for how long after a page, it is looked whether the instance is well again: { every_minutes, for_minutes }."
+  type        = any
+  default     = {}
+}
+
+variable "subscribers" {
+  description = "Who hears about the deployment's own alarms, as given to modules/region; only whether there is somebody is looked at."
+  type        = any
+  default     = null
 }
 
 variable "execution_timeout_seconds" {

@@ -31,6 +31,36 @@ data "aws_iam_policy_document" "key" {
       identifiers = ["cloudwatch.amazonaws.com"]
     }
   }
+
+  # Whoever publishes has the topic's key used in its own name. The role stands in a
+  # condition: as a principal it would be kept by its inner id, and a role that is
+  # made anew would be locked out.
+  dynamic "statement" {
+    for_each = var.publisher_role_arns
+
+    content {
+      sid       = "Pages"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+      resources = ["*"] # in a key's policy: this key
+
+      principals {
+        type        = "AWS"
+        identifiers = ["*"]
+      }
+
+      condition {
+        test     = "ArnEquals"
+        variable = "aws:PrincipalArn"
+        values   = [statement.value]
+      }
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:CallerAccount"
+        values   = [local.account]
+      }
+    }
+  }
 }
 
 resource "aws_kms_key" "topic" {

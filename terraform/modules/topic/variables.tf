@@ -10,3 +10,10 @@ variable "subscribers" {
     endpoint = string
   }))
 }
+
+variable "publisher_role_arns" {
+  description = "ARNs of the roles of this account that publish too, by rights of their own: the topic's key admits them. One at most."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}

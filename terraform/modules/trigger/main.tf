@@ -10,21 +10,31 @@ locals {
   queue_name = "${var.name}-dead-letter"
   queue_arn  = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.queue_name}"
 
-  # What both rules match; they differ in the source, and so no event matches
-  # both.
+  # What all rules match; they differ in the source or the state, and so no event
+  # matches two.
   pattern = {
     "detail-type" = ["CloudWatch Alarm State Change"]
     resources     = [{ prefix = "arn:${local.partition}:cloudwatch:${local.region}:${local.account}:alarm:${var.alarm_prefix}" }]
-    detail        = { state = { value = ["ALARM"] } }
   }
-  rule_arns = [aws_cloudwatch_event_rule.alarm.arn, aws_cloudwatch_event_rule.canary.arn]
+  rings     = { detail = { state = { value = ["ALARM"] } } }
+  rule_arns = [aws_cloudwatch_event_rule.alarm.arn, aws_cloudwatch_event_rule.ok.arn, aws_cloudwatch_event_rule.canary.arn]
 }
 
 resource "aws_cloudwatch_event_rule" "alarm" {
   name        = "${var.name}-alarm"
   description = "An alarm ${var.alarm_prefix}... rings: start an incident."
 
-  event_pattern = jsonencode(merge(local.pattern, { source = ["aws.cloudwatch"] }))
+  event_pattern = jsonencode(merge(local.pattern, local.rings, { source = ["aws.cloudwatch"] }))
+}
+
+# The second way to notice a recovery, beside the watch after a page. Whatever the
+# state was before: an alarm without data in between has recovered too. Without an
+# open alert the execution ends after one look at the table.
+resource "aws_cloudwatch_event_rule" "ok" {
+  name        = "${var.name}-ok"
+  description = "An alarm ${var.alarm_prefix}... is OK again: look whether an alert can be closed."
+
+  event_pattern = jsonencode(merge(local.pattern, { source = ["aws.cloudwatch"], detail = { state = { value = ["OK"] } } }))
 }
 
 # Rehearsals: EventBridge takes no event of an aws. source from an account, and
@@ -34,7 +44,7 @@ resource "aws_cloudwatch_event_rule" "canary" {
   name        = "${var.name}-canary"
   description = "A rehearsed alarm ${var.alarm_prefix}...: start a dry incident, which reboots nothing and tells nobody."
 
-  event_pattern = jsonencode(merge(local.pattern, { source = ["firstline.canary"], account = [local.account] }))
+  event_pattern = jsonencode(merge(local.pattern, local.rings, { source = ["firstline.canary"], account = [local.account] }))
 }
 
 data "aws_iam_policy_document" "assume" {
@@ -62,7 +72,7 @@ data "aws_iam_policy_document" "assume" {
 
 resource "aws_iam_role" "trigger" {
   name               = "${var.name}-trigger-${local.region}"
-  description        = "The rules ${var.name}-alarm and ${var.name}-canary in ${local.region}."
+  description        = "The rules ${var.name}-alarm, ${var.name}-ok and ${var.name}-canary in ${local.region}."
   assume_role_policy = data.aws_iam_policy_document.assume.json
 }
 
@@ -71,6 +81,12 @@ data "aws_iam_policy_document" "trigger" {
     sid       = "StartIncident"
     actions   = ["states:StartExecution"]
     resources = [var.state_machine_arn]
+  }
+
+  statement {
+    sid       = "StartAllClear"
+    actions   = ["states:StartExecution"]
+    resources = [var.all_clear_state_machine_arn]
   }
 }
 
@@ -86,6 +102,24 @@ resource "aws_iam_role_policy" "trigger" {
 resource "aws_cloudwatch_event_target" "incident" {
   rule     = aws_cloudwatch_event_rule.alarm.name
   arn      = var.state_machine_arn
+  role_arn = aws_iam_role.trigger.arn
+
+  retry_policy {
+    maximum_event_age_in_seconds = 3600
+    maximum_retry_attempts       = 185
+  }
+
+  dead_letter_config {
+    arn = aws_sqs_queue.dead_letter.arn
+  }
+
+  depends_on = [aws_iam_role_policy.trigger]
+}
+
+# Late is better than never here: nothing is closed unless all checks pass twice.
+resource "aws_cloudwatch_event_target" "all_clear" {
+  rule     = aws_cloudwatch_event_rule.ok.name
+  arn      = var.all_clear_state_machine_arn
   role_arn = aws_iam_role.trigger.arn
 
   retry_policy {
@@ -125,7 +159,7 @@ resource "aws_sqs_queue" "dead_letter" {
 
 data "aws_iam_policy_document" "dead_letter" {
   statement {
-    sid       = "FromRule"
+    sid       = "FromRules"
     actions   = ["sqs:SendMessage"]
     resources = [local.queue_arn]
 
@@ -137,7 +171,7 @@ data "aws_iam_policy_document" "dead_letter" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [aws_cloudwatch_event_rule.alarm.arn]
+      values   = [aws_cloudwatch_event_rule.alarm.arn, aws_cloudwatch_event_rule.ok.arn]
     }
   }
 

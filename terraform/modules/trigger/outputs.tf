@@ -3,6 +3,11 @@ output "rule_name" {
   value       = aws_cloudwatch_event_rule.alarm.name
 }
 
+output "ok_rule_name" {
+  description = "Name of the rule that has an alarm's return to OK looked at."
+  value       = aws_cloudwatch_event_rule.ok.name
+}
+
 output "canary_rule_name" {
   description = "Name of the rule that starts dry incidents."
   value       = aws_cloudwatch_event_rule.canary.name
@@ -14,11 +19,11 @@ output "sweep_rule_name" {
 }
 
 output "dead_letter_queue_url" {
-  description = "URL of the queue for events that could not start an incident."
+  description = "URL of the queue for events of alarms that started no execution."
   value       = aws_sqs_queue.dead_letter.url
 }
 
 output "dead_letter_queue_name" {
-  description = "Name of the queue for events that could not start an incident."
+  description = "Name of the queue for events of alarms that started no execution."
   value       = aws_sqs_queue.dead_letter.name
 }

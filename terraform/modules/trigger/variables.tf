@@ -13,6 +13,11 @@ variable "state_machine_arn" {
   type        = string
 }
 
+variable "all_clear_state_machine_arn" {
+  description = "ARN of the state machine to start when such an alarm returns to OK."
+  type        = string
+}
+
 variable "function_name" {
   description = "Name of the function that sweeps."
   type        = string

@@ -3,14 +3,31 @@ data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {
-  # The file's placeholders stand in quotes and so make strings; States
-  # Language wants a number here.
+  all_clear_name = "${var.name}-all-clear"
+  # By name, since the role comes before the machine.
+  all_clear_arn = "arn:${data.aws_partition.current.partition}:states:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:stateMachine:${local.all_clear_name}"
+
+  # The files' placeholders stand in quotes and so make strings; States Language
+  # wants a number here.
   definition = jsonencode(merge(
     jsondecode(templatefile("${path.module}/responder.asl.json", {
+      partition     = data.aws_partition.current.partition
+      function_arn  = var.function_arn
+      all_clear_arn = local.all_clear_arn
+    })),
+    { TimeoutSeconds = var.execution_timeout_seconds },
+  ))
+
+  # The function ends a watch at the first look after its time, which is a quarter
+  # of an hour at least once an alarm is OK again (handler/allclear.go); until then
+  # there is one more wait, and both looks with all their retries
+  # (test/contract_test.go).
+  all_clear_definition = jsonencode(merge(
+    jsondecode(templatefile("${path.module}/all-clear.asl.json", {
       partition    = data.aws_partition.current.partition
       function_arn = var.function_arn
     })),
-    { TimeoutSeconds = var.execution_timeout_seconds },
+    { TimeoutSeconds = 60 * (max(15, var.all_clear.for_minutes) + var.all_clear.every_minutes) + 7200 },
   ))
 }
 
@@ -38,9 +55,10 @@ data "aws_iam_policy_document" "assume" {
   }
 }
 
+# One role for both machines: all but one of their rights are the same.
 resource "aws_iam_role" "workflow" {
   name               = "${var.name}-workflow-${data.aws_region.current.id}"
-  description        = "The state machine ${var.name} in ${data.aws_region.current.id}."
+  description        = "The state machines ${var.name} and ${local.all_clear_name} in ${data.aws_region.current.id}."
   assume_role_policy = data.aws_iam_policy_document.assume.json
 }
 
@@ -51,6 +69,13 @@ data "aws_iam_policy_document" "workflow" {
     sid       = "CallFunction"
     actions   = ["lambda:InvokeFunction"]
     resources = ["${var.function_unqualified_arn}:*"]
+  }
+
+  # After a page. Nothing waits for its end, so that this is all it takes.
+  statement {
+    sid       = "WatchForRecovery"
+    actions   = ["states:StartExecution"]
+    resources = [local.all_clear_arn]
   }
 
   # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
@@ -96,6 +121,26 @@ resource "aws_sfn_state_machine" "responder" {
 
   # With execution data: an incident holds no secret, and without it a log says
   # little.
+  logging_configuration {
+    level                  = "ALL"
+    include_execution_data = true
+    log_destination        = "${aws_cloudwatch_log_group.executions.arn}:*"
+  }
+
+  tracing_configuration {
+    enabled = true
+  }
+
+  # It starts the other one.
+  depends_on = [aws_iam_role_policy.workflow, aws_sfn_state_machine.all_clear]
+}
+
+resource "aws_sfn_state_machine" "all_clear" {
+  name       = local.all_clear_name
+  type       = "STANDARD"
+  role_arn   = aws_iam_role.workflow.arn
+  definition = local.all_clear_definition
+
   logging_configuration {
     level                  = "ALL"
     include_execution_data = true

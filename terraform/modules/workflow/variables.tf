@@ -18,6 +18,14 @@ variable "execution_timeout_seconds" {
   type        = number
 }
 
+variable "all_clear" {
+  description = "How often, and for how long after a page, it is looked whether the instance is well again."
+  type = object({
+    every_minutes = number
+    for_minutes   = number
+  })
+}
+
 variable "log_retention_days" {
   description = "How long executions' logs are kept."
   type        = number

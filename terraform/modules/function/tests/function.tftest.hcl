@@ -6,8 +6,8 @@ variables {
   name     = "firstline"
   package  = "main.tf"
   function = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
-  slack    = { channel_id = "C0123456789", api_url = "" }
-  opsgenie = { team_id = "", endpoint = "eu", priority = "P2" }
+  slack    = { channel_id = "C0123456789", api_url = "", pages = true }
+  pagers   = [{ type = "opsgenie", json = "{\"url\":\"eu\",\"priority\":\"P2\"}", topic_arn = "" }]
   instances = {
     "i-0c1cbf2e7abdedf75" = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", secret_parameters = ["/app/token"] }
     "i-0a1b2c3d"          = { health_check_id = "", secret_parameters = ["/app/token"] }
@@ -17,6 +17,7 @@ variables {
   execution_timeout_seconds = 10800
   alarm_prefix              = "firstline-cpu-"
   brake                     = { in_flight = 2, per_hour = 6 }
+  all_clear                 = { every_minutes = 5, for_minutes = 120 }
 }
 
 run "shape" {
@@ -36,17 +37,18 @@ run "shape" {
   }
   assert {
     condition = aws_lambda_function.responder.environment[0].variables == tomap({
-      FIRSTLINE_NAME                   = "firstline"
-      FIRSTLINE_SETTINGS_PATH          = "/firstline/instances/"
-      FIRSTLINE_LOG_LEVEL              = "info"
-      FIRSTLINE_VPC                    = "false"
-      FIRSTLINE_SLACK_CHANNEL_ID       = "C0123456789"
-      FIRSTLINE_SLACK_API_URL          = ""
-      FIRSTLINE_SLACK_TOKEN_PARAMETER  = "/firstline/secrets/slack-token"
-      FIRSTLINE_OPSGENIE_ENDPOINT      = "eu"
-      FIRSTLINE_OPSGENIE_TEAM_ID       = ""
-      FIRSTLINE_OPSGENIE_PRIORITY      = "P2"
-      FIRSTLINE_OPSGENIE_KEY_PARAMETER = "/firstline/secrets/opsgenie-api-key"
+      FIRSTLINE_NAME                  = "firstline"
+      FIRSTLINE_SETTINGS_PATH         = "/firstline/instances/"
+      FIRSTLINE_LOG_LEVEL             = "info"
+      FIRSTLINE_VPC                   = "false"
+      FIRSTLINE_SLACK_CHANNEL_ID      = "C0123456789"
+      FIRSTLINE_SLACK_API_URL         = ""
+      FIRSTLINE_SLACK_TOKEN_PARAMETER = "/firstline/secrets/slack-token"
+      FIRSTLINE_SLACK_PAGES           = "true"
+      FIRSTLINE_PAGERS                = "[{\"keyParameter\":\"/firstline/secrets/opsgenie-api-key\",\"priority\":\"P2\",\"type\":\"opsgenie\",\"url\":\"eu\"}]"
+
+      FIRSTLINE_ALL_CLEAR_EVERY_MINUTES = "5"
+      FIRSTLINE_ALL_CLEAR_FOR_MINUTES   = "120"
 
       FIRSTLINE_TABLE                     = "firstline-incidents"
       FIRSTLINE_STATE_MACHINE_ARN         = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
@@ -109,6 +111,89 @@ run "policy" {
   }
 }
 
+# A key for each pager that has one, and a topic for the one that has none.
+run "pagers" {
+  command = plan
+  variables {
+    pagers = [
+      { type = "jsm", json = "{}", topic_arn = "" },
+      { type = "sns", json = "{}", topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall" },
+    ]
+    slack = { channel_id = "C0123456789", api_url = "", pages = false }
+  }
+  assert {
+    condition = jsondecode(aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"]) == [
+      { type = "jsm", keyParameter = "/firstline/secrets/jsm-api-key" },
+      { type = "sns", topicArn = "arn:aws:sns:us-east-1:210987654321:oncall" },
+    ]
+    error_message = aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"]
+  }
+  assert {
+    condition     = aws_lambda_function.responder.environment[0].variables["FIRSTLINE_SLACK_PAGES"] == "false"
+    error_message = "whether Slack is told of pages"
+  }
+  assert {
+    condition     = toset(keys(aws_ssm_parameter.secret)) == toset(["slack-token", "jsm-api-key"])
+    error_message = "no key of a pager that is not chosen"
+  }
+  assert {
+    condition = { for s in data.aws_iam_policy_document.function.statement : s.sid => { actions = s.actions, resources = sort(s.resources) } if contains(["Page", "ReadParameters"], s.sid) } == {
+      Page           = { actions = toset(["sns:Publish"]), resources = tolist(["arn:aws:sns:us-east-1:210987654321:oncall"]) }
+      ReadParameters = { actions = toset(["ssm:GetParameter"]), resources = tolist(["arn:aws:ssm:eu-west-1:123456789012:parameter/app/token", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/instances/*", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/jsm-api-key", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/slack-token"]) }
+    }
+    error_message = "what it may publish to and read"
+  }
+  # The topic may be encrypted with a key of its account: for this topic alone.
+  assert {
+    condition = [for s in data.aws_iam_policy_document.function.statement : {
+      actions    = s.actions
+      resources  = tolist(s.resources)
+      conditions = { for c in s.condition : c.variable => one(c.values) }
+      } if s.sid == "PageEncrypted"] == [{
+      actions   = toset(["kms:Decrypt", "kms:GenerateDataKey"])
+      resources = tolist(["arn:aws:kms:us-east-1:210987654321:key/*"])
+      conditions = {
+        "kms:ViaService"                         = "sns.us-east-1.amazonaws.com"
+        "kms:EncryptionContext:aws:sns:topicArn" = "arn:aws:sns:us-east-1:210987654321:oncall"
+      }
+    }]
+    error_message = "what it may do with the topic's key: ${jsonencode([for s in data.aws_iam_policy_document.function.statement : s if s.sid == "PageEncrypted"])}"
+  }
+}
+
+run "the_deployments_own_topic" {
+  command = plan
+  variables {
+    pagers = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:eu-west-1:123456789012:firstline-self" }]
+  }
+  assert {
+    condition     = length([for s in data.aws_iam_policy_document.function.statement : s if s.sid == "PageEncrypted"]) == 0
+    error_message = "its key admits the role itself"
+  }
+}
+
+# The environment of a function holds 4 KB
+# (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html). The
+# longest pagers that modules/settings lets pass must fit, with the longest names.
+run "environment_fits" {
+  command = plan
+  variables {
+    name                      = "a234567890123456789012345678"
+    alarm_prefix              = "a234567890123456789012345678-cpu-"
+    table_name                = "a234567890123456789012345678-incidents"
+    state_machine_name        = "a234567890123456789012345678"
+    execution_timeout_seconds = 86400
+    brake                     = { in_flight = 1000, per_hour = 1000 }
+    all_clear                 = { every_minutes = 60, for_minutes = 1440 }
+    slack                     = { channel_id = "C01234567890123456789", api_url = "https://${format("%-150s", "")}", pages = false }
+    pagers                    = [{ type = "opsgenie", json = jsonencode({ details = { long = format("%-2380s", "") } }), topic_arn = "" }]
+  }
+  assert {
+    condition     = length(aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"]) >= 2490 && sum([for k, v in aws_lambda_function.responder.environment[0].variables : length(k) + length(v)]) <= 3800
+    error_message = "${length(aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"])} of ${sum([for k, v in aws_lambda_function.responder.environment[0].variables : length(k) + length(v)])} characters"
+  }
+}
+
 run "no_health_check_no_statement" {
   command = plan
   variables {
@@ -154,6 +239,18 @@ run "many_instances_take_managed_policies" {
       alltrue([for d in data.aws_iam_policy_document.exact : sum([for s in d.statement : sum([for r in s.resources : length(r) + 3]) + 103]) + 39 <= 6144]),
     ])
     error_message = "every instance in a policy, none longer than it may be: ${length(aws_iam_policy.exact)}"
+  }
+}
+
+run "many_instances_and_a_topic" {
+  command = plan
+  variables {
+    pagers    = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:us-east-1:210987654321:${format("%0200d", 0)}" }]
+    instances = { for i in range(900) : format("i-%017x", i) => { health_check_id = "", secret_parameters = [] } }
+  }
+  assert {
+    condition     = local.inline_slots < 115 && local.inline_slots > 100
+    error_message = "the topic takes room of the role's own policy: ${local.inline_slots}"
   }
 }
 
@@ -230,6 +327,49 @@ run "secrets_rotation_with_values" {
     secrets_version  = 2
     slack_token      = "xoxb-test"
     opsgenie_api_key = "test"
+  }
+  override_data {
+    target = data.aws_ssm_parameters_by_path.secrets_version
+    values = { values = ["1"] }
+  }
+}
+
+# Those of the chosen pagers, and no other.
+run "secrets_rotation_of_another_pager" {
+  command = plan
+  variables {
+    pagers          = [{ type = "jsm", json = "{}", topic_arn = "" }]
+    secrets_version = 2
+    slack_token     = "xoxb-test"
+    jsm_api_key     = "test"
+  }
+  override_data {
+    target = data.aws_ssm_parameters_by_path.secrets_version
+    values = { values = ["1"] }
+  }
+}
+
+run "secrets_rotation_with_the_key_of_another_pager" {
+  command = plan
+  variables {
+    pagers           = [{ type = "jsm", json = "{}", topic_arn = "" }]
+    secrets_version  = 2
+    slack_token      = "xoxb-test"
+    opsgenie_api_key = "test"
+  }
+  override_data {
+    target = data.aws_ssm_parameters_by_path.secrets_version
+    values = { values = ["1"] }
+  }
+  expect_failures = [aws_ssm_parameter.secret]
+}
+
+run "secrets_rotation_without_a_pager_that_has_a_key" {
+  command = plan
+  variables {
+    pagers          = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:eu-west-1:123456789012:oncall" }]
+    secrets_version = 2
+    slack_token     = "xoxb-test"
   }
   override_data {
     target = data.aws_ssm_parameters_by_path.secrets_version

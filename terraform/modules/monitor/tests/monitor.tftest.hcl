@@ -8,24 +8,32 @@ variables {
   execution_timeout_seconds = 10800
   function_name             = "firstline-responder"
   queue_name                = "firstline-dead-letter"
-  rules                     = { alarm = "firstline-alarm", canary = "firstline-canary", sweep = "firstline-sweep" }
+  rules                     = { alarm = "firstline-alarm", ok = "firstline-ok", canary = "firstline-canary", sweep = "firstline-sweep" }
   sweep                     = { every_minutes = 5 }
-  alarm_actions             = ["arn:aws:sns:eu-west-1:123456789012:firstline-self"]
+
+  all_clear_state_machine_arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear"
+
+  alarm_actions = ["arn:aws:sns:eu-west-1:123456789012:firstline-self"]
 }
 
 run "alarms" {
   command = plan
   assert {
     condition = { for k, a in aws_cloudwatch_metric_alarm.self : a.alarm_name => "${a.namespace} ${a.metric_name} ${jsonencode(a.dimensions)} ${a.evaluation_periods}x${a.period}" } == {
-      "firstline-self-incident-failed"    = "AWS/States ExecutionsFailed {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x60"
-      "firstline-self-incident-timed-out" = "AWS/States ExecutionsTimedOut {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x60"
-      "firstline-self-incident-aborted"   = "AWS/States ExecutionsAborted {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x60"
-      "firstline-self-incident-throttled" = "AWS/States ExecutionThrottled {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x300"
+      "firstline-self-incident-failed"     = "AWS/States ExecutionsFailed {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x60"
+      "firstline-self-incident-timed-out"  = "AWS/States ExecutionsTimedOut {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x60"
+      "firstline-self-incident-aborted"    = "AWS/States ExecutionsAborted {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x60"
+      "firstline-self-incident-throttled"  = "AWS/States ExecutionThrottled {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x300"
+      "firstline-self-all-clear-failed"    = "AWS/States ExecutionsFailed {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear\"} 1x60"
+      "firstline-self-all-clear-timed-out" = "AWS/States ExecutionsTimedOut {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear\"} 1x60"
+      "firstline-self-all-clear-throttled" = "AWS/States ExecutionThrottled {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear\"} 1x300"
+
       "firstline-self-function-errors"    = "AWS/Lambda Errors {\"FunctionName\":\"firstline-responder\"} 3x300"
       "firstline-self-function-throttles" = "AWS/Lambda Throttles {\"FunctionName\":\"firstline-responder\"} 1x300"
       "firstline-self-dead-letters"       = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"firstline-dead-letter\"} 1x60"
       "firstline-self-dead-letter-sent"   = "AWS/SQS NumberOfMessagesSent {\"QueueName\":\"firstline-dead-letter\"} 1x60"
       "firstline-self-rule-alarm-failed"  = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-alarm\"} 1x300"
+      "firstline-self-rule-ok-failed"     = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-ok\"} 1x300"
       "firstline-self-rule-canary-failed" = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-canary\"} 1x300"
       "firstline-self-rule-sweep-failed"  = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-sweep\"} 1x300"
     }
@@ -111,7 +119,7 @@ run "dashboard" {
   }
   assert {
     condition = toset(distinct([for m in flatten([for w in jsondecode(aws_cloudwatch_dashboard.region.dashboard_body).widgets : [for m in w.properties.metrics : jsonencode(slice(m, 0, 4))] if w.type == "metric"]) : m])) == toset([
-      for name in ["Incidents", "AlreadyHandled", "Reboots", "Refusals", "Pages", "SlackMessages", "CheckLatency", "StandingAlarms", "Sweeps"] : jsonencode(["firstline", name, "Deployment", "firstline"])
+      for name in ["Incidents", "AlreadyHandled", "Reboots", "Refusals", "Pages", "Repeats", "PagerFallbacks", "AllClears", "SlackMessages", "CheckLatency", "StandingAlarms", "Sweeps"] : jsonencode(["firstline", name, "Deployment", "firstline"])
     ])
     error_message = aws_cloudwatch_dashboard.region.dashboard_body
   }

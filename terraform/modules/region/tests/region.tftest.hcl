@@ -26,8 +26,8 @@ variables {
       }
     }
   }
-  slack       = { channel_id = "C0123456789", api_url = "" }
-  opsgenie    = { team_id = "", endpoint = "us", priority = "P3" }
+  slack       = { channel_id = "C0123456789", api_url = "", pages = true }
+  pagers      = [{ type = "opsgenie", json = "{}", topic_arn = "" }]
   function    = { package = "main.tf", architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
   subscribers = []
 }
@@ -43,7 +43,7 @@ run "nobody_to_tell" {
     error_message = "the instances' alarms"
   }
   assert {
-    condition     = length(output.self_alarm_names) == 12 && alltrue([for name in output.self_alarm_names : startswith(name, "firstline-self-")])
+    condition     = length(output.self_alarm_names) == 16 && alltrue([for name in output.self_alarm_names : startswith(name, "firstline-self-")])
     error_message = "the deployment's own alarms share no prefix with the instances': ${join(", ", output.self_alarm_names)}"
   }
   assert {
@@ -51,7 +51,7 @@ run "nobody_to_tell" {
     error_message = "what is deployed where"
   }
   assert {
-    condition     = output.function_name == "firstline-responder" && output.settings_path == "/firstline/instances/" && output.rule_name == "firstline-alarm" && output.canary_rule_name == "firstline-canary"
+    condition     = output.function_name == "firstline-responder" && output.settings_path == "/firstline/instances/" && output.rule_name == "firstline-alarm" && output.canary_rule_name == "firstline-canary" && output.ok_rule_name == "firstline-ok" && output.pagers == ["opsgenie"] && output.pager_topic_arn == ""
     error_message = "names of what the operator's command asks for"
   }
   assert {
@@ -83,6 +83,15 @@ run "arns_of_what_is_deployed" {
     override_during = plan
     values          = { arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline" }
   }
+  override_resource {
+    target          = module.workflow.aws_sfn_state_machine.all_clear
+    override_during = plan
+    values          = { arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear" }
+  }
+  assert {
+    condition     = output.all_clear_state_machine_arn == "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear"
+    error_message = "the state machine that gives the all-clear"
+  }
   assert {
     condition     = output.function_arn == "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:1"
     error_message = "the version of the function that incidents call, not the function"
@@ -108,6 +117,50 @@ run "somebody_to_tell" {
     condition     = length(module.topic) == 1
     error_message = "a topic"
   }
+}
+
+# Pages may go where the deployment's own alarms go.
+run "pages_to_the_topic_of_subscribers" {
+  command = plan
+  variables {
+    pagers      = [{ type = "opsgenie", json = "{}", topic_arn = "" }, { type = "sns", json = "{}", topic_arn = "" }]
+    subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
+  }
+  assert {
+    condition     = output.pagers == ["opsgenie", "sns"]
+    error_message = "the pagers in their order"
+  }
+  assert {
+    condition     = local.pages_here && [for p in local.pagers : p.topic_arn] == ["", "arn:aws:sns:eu-west-1:123456789012:firstline-self"]
+    error_message = "the deployment's own topic, whose key admits the function"
+  }
+  assert {
+    condition     = output.pager_topic_arn == "arn:aws:sns:eu-west-1:123456789012:firstline-self"
+    error_message = "the topic of which the operator's command asks whether anybody is subscribed"
+  }
+}
+
+run "pages_to_another_topic" {
+  command = plan
+  variables {
+    pagers = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall" }]
+  }
+  assert {
+    condition     = !local.pages_here && [for p in local.pagers : p.topic_arn] == ["arn:aws:sns:us-east-1:210987654321:oncall"] && length(module.topic) == 0
+    error_message = "the topic of another account, and no own one"
+  }
+  assert {
+    condition     = output.pager_topic_arn == "arn:aws:sns:us-east-1:210987654321:oncall"
+    error_message = "the topic of which the operator's command asks whether anybody is subscribed"
+  }
+}
+
+run "pages_to_subscribers_of_whom_there_are_none" {
+  command = plan
+  variables {
+    pagers = [{ type = "sns", json = "{}", topic_arn = "" }]
+  }
+  expect_failures = [var.pagers]
 }
 
 run "subscribers_not_said" {
@@ -170,6 +223,14 @@ run "name_that_another_deployment_would_match" {
   command = plan
   variables {
     name = "firstline-cpu-two"
+  }
+  expect_failures = [var.name]
+}
+
+run "name_of_another_deployments_machine" {
+  command = plan
+  variables {
+    name = "firstline-all-clear"
   }
   expect_failures = [var.name]
 }

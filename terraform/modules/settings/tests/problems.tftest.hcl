@@ -179,13 +179,23 @@ run "unknown_fields" {
     function = { package = "main.tf", arch = "x86_64" }
     brake    = { in_flights = 1 }
     sweep    = { minutes = 5 }
+
+    all_clear = { every = 5 }
+    sns       = { topic = "x" }
+    jsm       = { key = "x" }
+    pagers    = ["opsgenie", "jsm", "sns"]
+
+    subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
+      "all_clear.every is not known; use every_minutes, for_minutes",
       "brake.in_flights is not known; use in_flight, per_hour",
       "function.arch is not known; use architecture, log_level, log_retention_days, managed_policies, memory_mb, package, timeout_seconds",
-      "opsgenie.team is not known; use endpoint, priority, team_id",
-      "slack.token is not known; use api_url, channel_id",
+      "jsm.key is not known; use details, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
+      "opsgenie.team is not known; use details, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
+      "slack.token is not known; use api_url, channel_id, pages",
+      "sns.topic is not known; use topic_arn",
       "sweep.minutes is not known; use every_minutes",
       "defaults: boot.window is not known; use first_look_seconds, interval_seconds, window_seconds",
       "defaults: reboot.cooldown_seconds is not known; use cool_down_seconds, dry_run, fresh_seconds, per_day",
@@ -232,13 +242,16 @@ run "one_of_a_few" {
   variables {
     regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { scheme = "ftp", method = "PUT", address_family = "ip", enabled = "yes" }, ssh = { address_family = 4 }, alarm = { statistic = "Max", comparison = ">=", treat_missing_data = "bad" } } } } }
     function = { package = "main.tf", architecture = "arm", log_level = "trace" }
-    opsgenie = { priority = "P6" }
+    opsgenie = { priority = "P6", priority_unknown = 4 }
+    slack    = { channel_id = "C0123456789", pages = "some" }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
       "function.architecture = \"arm\": must be one of arm64, x86_64",
       "function.log_level = \"trace\": must be one of debug, info, warn, error",
       "opsgenie.priority = \"P6\": must be one of P1, P2, P3, P4, P5",
+      "opsgenie.priority_unknown = 4: must be one of P1, P2, P3, P4, P5",
+      "slack.pages = \"some\": must be true or false",
       "eu-west-1/i-0c1cbf2e7abdedf75: alarm.comparison = \">=\": must be one of GreaterThanOrEqualToThreshold, GreaterThanThreshold, LessThanThreshold, LessThanOrEqualToThreshold",
       "eu-west-1/i-0c1cbf2e7abdedf75: alarm.statistic = \"Max\": must be one of Maximum, Minimum, Average, Sum, SampleCount",
       "eu-west-1/i-0c1cbf2e7abdedf75: alarm.treat_missing_data = \"bad\": must be one of missing, ignore, breaching, notBreaching",
@@ -317,7 +330,7 @@ run "slack_opsgenie_function" {
       "function.managed_policies = 30: must be a whole number from 10 to 20",
       "function.memory_mb = 64: must be a whole number from 128 to 10240",
       "function.timeout_seconds = 20: must be a whole number from 30 to 120",
-      "opsgenie.endpoint = \"europe\": must be \"us\", \"eu\", \"jsm\" (Jira Service Management) or an https:// address",
+      "opsgenie.endpoint = \"europe\": must be \"us\", \"eu\" or an https:// address; Jira Service Management has a block of its own, jsm, and is named in pagers",
       "opsgenie.team_id = \"the team\": must be a team's id, such as \"4513b7ea-3b91-438f-b7e4-e3e54af9147c\"; leave it out to let the integration's own team answer",
       "slack.api_url = \"http://slack-gov.com/api/\": must be an https:// address such as \"https://slack-gov.com/api/\"; leave it out for Slack's own",
       "slack.channel_id = \"#ops\": must be the id of a channel, such as \"C0123456789\" (Slack shows it at the end of the channel's details), not its name",
@@ -671,6 +684,338 @@ run "settings_too_long" {
   }
   assert {
     condition     = length(output.problems) == 1 && can(regex("the settings take [0-9]+ bytes, an SSM parameter holds 4096; shorten headers or url.body_pattern$", output.problems[0]))
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "pagers_not_a_list" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers  = "opsgenie"
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "pagers = \"opsgenie\": must be a list of one to three of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "pagers_a_map" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers  = { opsgenie = {} }
+    jsm     = { priority = "P1" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "pagers = {\"opsgenie\":{}}: must be a list of one to three of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "pagers_empty" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers  = []
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "pagers: is empty, so nobody would ever be woken; use a list of one to three of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "pagers_unknown_and_twice" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers  = ["pagerduty", "jsm", "jsm", "PagerDuty"]
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "pagers: \"pagerduty\" is not known; use opsgenie, jsm (Jira Service Management) or sns (an SNS topic)",
+      "pagers: \"PagerDuty\" is not known; use opsgenie, jsm (Jira Service Management) or sns (an SNS topic)",
+      "pagers: jsm is named twice",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "blocks_of_pagers_that_are_not_chosen" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers   = ["jsm"]
+    opsgenie = { endpoint = "eu" }
+    sns      = { topic_arn = "arn:aws:sns:eu-west-1:123456789012:oncall" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "opsgenie: is set, but pagers = [\"jsm\"] does not name it; add \"opsgenie\" to pagers, or leave the block out",
+      "sns: is set, but pagers = [\"jsm\"] does not name it; add \"sns\" to pagers, or leave the block out",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "pager_blocks_not_maps" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers   = ["opsgenie", "jsm", "sns"]
+    opsgenie = "eu"
+    jsm      = ["P1"]
+    sns      = "arn:aws:sns:eu-west-1:123456789012:oncall"
+
+    subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "opsgenie: must be a map; its settings are details, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
+      "jsm: must be a map; its settings are details, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
+      "sns: must be a map; its settings are topic_arn",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "jira_service_management_as_an_endpoint_of_opsgenie" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    opsgenie = { endpoint = "jsm" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "opsgenie.endpoint = \"jsm\": must be \"us\", \"eu\" or an https:// address; Jira Service Management has a block of its own, jsm, and is named in pagers",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "forms_of_an_alert" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers  = ["jsm"]
+    jsm     = { endpoint = "eu", entity = "one\ntwo", source = format("%-101s", "s"), team_id = "the team" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "jsm.endpoint = \"eu\": must be an https:// address; leave it out for Atlassian's own",
+      "jsm.entity = \"one\\ntwo\": must be up to 512 characters on one line",
+      "jsm.source = \"s                                                                                                    \": must be up to 100 characters on one line",
+      "jsm.team_id = \"the team\": must be a team's id, such as \"4513b7ea-3b91-438f-b7e4-e3e54af9147c\"; leave it out to let the integration's own team answer",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "responders" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    opsgenie = { responders = [{ type = "team", name = "operations" }, { type = "group", id = "1" }, { type = "team", id = "1", name = "x" }, { type = "team", username = "x" }, { type = "user" }, { id = "1" }, { type = "user", id = "1", nmae = "x" }, "operations", { type = "user", name = "" }] }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "opsgenie.responders: number 2, number 3, number 4, number 5, number 6, number 7, number 8, number 9: must be a list of up to 50, each with a type (team, user, escalation or schedule) and exactly one of id, name and, for a user, username, such as { type = \"team\", name = \"operations\" }",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "responders_not_a_list" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    opsgenie = { responders = { type = "team", name = "operations" } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "opsgenie.responders: must be a list of up to 50, each with a type (team, user, escalation or schedule) and exactly one of id, name and, for a user, username, such as { type = \"team\", name = \"operations\" }",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "team_and_responders" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    opsgenie = { team_id = "1", responders = [{ type = "user", username = "oncall@example.com" }] }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "opsgenie.team_id: is short for one responder of the type team; put it into opsgenie.responders too, or leave out one of the two",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "tags" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers   = ["opsgenie", "jsm"]
+    opsgenie = { tags = ["", format("%-51s", "t"), "fine", ["x"]] }
+    jsm      = { tags = ["a", "b", "a"] }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "jsm.tags: must be a list of up to 12 different tags of 1 to 50 characters (the service takes 20, of which firstline sets up to 8)",
+      "opsgenie.tags: \"\", \"t                                                  \", [\"x\"]: must be a list of up to 12 different tags of 1 to 50 characters (the service takes 20, of which firstline sets up to 8)",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "too_many_tags" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    opsgenie = { tags = [for i in range(13) : "tag ${i}"] }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "opsgenie.tags: must be a list of up to 12 different tags of 1 to 50 characters (the service takes 20, of which firstline sets up to 8)",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "details" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers   = ["opsgenie", "jsm"]
+    opsgenie = { details = { instanceId = "i-1", runbook = "x", list = ["x"] } }
+    jsm      = { details = { a = format("%-3990s", "x"), longer_name = "x" } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "jsm.details: must be a map from names to values of 4000 characters in all (the service takes 8000, of which firstline keeps 4000), without names that firstline sets itself, such as instanceId",
+      "opsgenie.details: instanceId, list: must be a map from names to values of 4000 characters in all (the service takes 8000, of which firstline keeps 4000), without names that firstline sets itself, such as instanceId",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "sns_without_anybody_to_hear" {
+  command = plan
+  variables {
+    regions     = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers      = ["sns"]
+    subscribers = []
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "sns.topic_arn: is left out, so that pages go to the topic of subscribers, and there are none; name somebody in subscribers, or the ARN of a topic",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "sns_fifo" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers  = ["sns"]
+    sns     = { topic_arn = "arn:aws:sns:eu-west-1:123456789012:oncall.fifo" }
+
+    subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "sns.topic_arn = \"arn:aws:sns:eu-west-1:123456789012:oncall.fifo\": must be the ARN of a topic, such as \"arn:aws:sns:eu-west-1:123456789012:oncall\", of any region and account (a FIFO topic reaches queues only); leave it out for the topic of subscribers",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "sns_of_another_service" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers  = ["sns"]
+    sns     = { topic_arn = "arn:aws:sqs:eu-west-1:123456789012:oncall" }
+
+    subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "sns.topic_arn = \"arn:aws:sqs:eu-west-1:123456789012:oncall\": must be the ARN of a topic, such as \"arn:aws:sns:eu-west-1:123456789012:oncall\", of any region and account (a FIFO topic reaches queues only); leave it out for the topic of subscribers",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "all_clear" {
+  command = plan
+  variables {
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    all_clear = { every_minutes = 0, for_minutes = 1441 }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "all_clear.every_minutes = 0: must be a whole number from 1 to 60",
+      "all_clear.for_minutes = 1441: must be a whole number from 0 to 1440",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "all_clear_too_often" {
+  command = plan
+  variables {
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    all_clear = { every_minutes = 1, for_minutes = 301 }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "all_clear.every_minutes = 1: gives more than 300 looks in 301 minutes; use at least 2",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "pagers_too_long" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers  = ["opsgenie", "jsm"]
+    # Together: each alone would do.
+    opsgenie = { details = { runbook = format("%-1200s", "x") } }
+    jsm      = { details = { runbook = format("%-1200s", "x") } }
+  }
+  assert {
+    condition     = length(output.problems) == 1 && can(regex("^pagers: their settings take 2[67][0-9]{2} bytes of the function's environment, which has room for 2500; shorten details, tags or responders$", output.problems[0]))
     error_message = join("\n", output.problems)
   }
   expect_failures = [output.deployment]

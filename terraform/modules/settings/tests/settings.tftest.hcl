@@ -44,8 +44,16 @@ run "an_instance_of_which_nothing_is_said" {
     error_message = "the function's defaults"
   }
   assert {
-    condition     = output.deployment.opsgenie == { team_id = "", endpoint = "us", priority = "P3" } && output.deployment.slack == { channel_id = "C0123456789", api_url = "" }
-    error_message = "the defaults of Slack and OpsGenie"
+    condition     = output.deployment.slack == { channel_id = "C0123456789", api_url = "", pages = true }
+    error_message = "the defaults of Slack"
+  }
+  assert {
+    condition     = [for p in output.deployment.pagers : [p.type, p.topic_arn]] == [["opsgenie", ""]] && jsondecode(output.deployment.pagers[0].json) == { url = "us", priority = "P3", priorityUnknown = "P3" }
+    error_message = jsonencode(output.deployment.pagers)
+  }
+  assert {
+    condition     = output.deployment.all_clear == { every_minutes = 5, for_minutes = 120 }
+    error_message = "the defaults of the all-clear"
   }
   assert {
     condition     = output.deployment.brake == { in_flight = 2, per_hour = 6 } && output.deployment.sweep == { every_minutes = 5 }
@@ -85,10 +93,18 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
       }
       "us-gov-west-1" = { instances = { "i-0123456789abcdef0" = { url = { enabled = false }, ssh = { host = "bastion.example.com" } } } }
     }
+    pagers   = ["jsm", "sns", "opsgenie"]
     opsgenie = { endpoint = "http://127.0.0.1:8080/og", priority = "P1", team_id = "4513b7ea-3b91-438f-b7e4-e3e54af9147c" }
-    slack    = { channel_id = "C0123456789", api_url = "https://slack-gov.com/api/" }
-    brake    = { in_flight = 0, per_hour = 1000 }
-    sweep    = { every_minutes = 60 }
+    jsm = {
+      endpoint   = "https://jsm.example.com/base", priority = "P2", priority_unknown = "P4"
+      responders = [{ type = "team", name = "Operations & co" }, { type = "user", username = "oncall@example.com", id = null }, { type = "schedule", id = "1" }, { type = "escalation", name = "night" }]
+      tags       = ["web", 7], details = { runbook = "https://wiki.example.com/web", tier = 1 }, entity = "web", source = "operations"
+    }
+    sns       = { topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall" }
+    slack     = { channel_id = "C0123456789", api_url = "https://slack-gov.com/api/", pages = false }
+    all_clear = { every_minutes = 60, for_minutes = 0 }
+    brake     = { in_flight = 0, per_hour = 1000 }
+    sweep     = { every_minutes = 60 }
   }
   assert {
     condition = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json) == {
@@ -121,6 +137,26 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
   assert {
     condition     = output.deployment.brake == { in_flight = 0, per_hour = 1000 } && output.deployment.sweep == { every_minutes = 60 }
     error_message = "the brake, of which 0 is allowed, and the sweep"
+  }
+  assert {
+    condition     = [for p in output.deployment.pagers : [p.type, p.topic_arn]] == [["jsm", ""], ["sns", "arn:aws:sns:us-east-1:210987654321:oncall"], ["opsgenie", ""]]
+    error_message = "the pagers in the order of the file: ${jsonencode(output.deployment.pagers)}"
+  }
+  assert {
+    condition = [for p in output.deployment.pagers : jsondecode(p.json)] == [
+      {
+        url        = "https://jsm.example.com/base", priority = "P2", priorityUnknown = "P4", entity = "web", source = "operations"
+        responders = [{ type = "team", name = "Operations & co" }, { type = "user", username = "oncall@example.com" }, { type = "schedule", id = "1" }, { type = "escalation", name = "night" }]
+        tags       = ["web", "7"], details = { runbook = "https://wiki.example.com/web", tier = "1" }
+      },
+      { topicArn = "arn:aws:sns:us-east-1:210987654321:oncall" },
+      { url = "http://127.0.0.1:8080/og", priority = "P1", priorityUnknown = "P1", responders = [{ type = "team", id = "4513b7ea-3b91-438f-b7e4-e3e54af9147c" }] },
+    ]
+    error_message = join("\n", output.deployment.pagers[*].json)
+  }
+  assert {
+    condition     = !output.deployment.slack.pages && output.deployment.all_clear == { every_minutes = 60, for_minutes = 0 }
+    error_message = "pages in Slack, and the all-clear"
   }
   assert {
     condition     = output.deployment.regions["us-gov-west-1"].vpc == null && output.deployment.regions["eu-west-1"].vpc.ipv6
@@ -187,5 +223,51 @@ run "an_instances_port_over_an_address_of_the_defaults" {
       "i-0a1b2c3e"          = ["http://app.example.com/", "0", "false", "app.example.com", "false"]
     }
     error_message = jsonencode(output.deployment.regions)
+  }
+}
+
+# Null is: not said.
+run "pagers_of_which_nothing_is_said" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers   = null
+    opsgenie = null
+    jsm      = {}
+    sns      = null
+  }
+  assert {
+    condition     = length(output.problems) == 0 && output.deployment.pagers[*].type == ["opsgenie"]
+    error_message = join("\n", output.problems)
+  }
+}
+
+run "the_topic_of_subscribers" {
+  command = plan
+  variables {
+    regions     = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers      = ["sns"]
+    subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
+  }
+  assert {
+    condition     = length(output.problems) == 0 && output.deployment.pagers == [{ type = "sns", json = "{}", topic_arn = "" }]
+    error_message = jsonencode(output.deployment.pagers)
+  }
+}
+
+# The most that the service takes.
+run "bounds_of_an_alert" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    opsgenie = {
+      tags   = [for i in range(12) : format("%-50s", "tag ${i}")]
+      entity = format("%-512s", "e")
+      source = format("%-100s", "s")
+    }
+  }
+  assert {
+    condition     = length(output.problems) == 0
+    error_message = join("\n", output.problems)
   }
 }

@@ -34,7 +34,30 @@ run "topic" {
     error_message = "alarms of this account only"
   }
   assert {
+    condition     = length([for s in data.aws_iam_policy_document.key.statement : s if s.sid == "Pages"]) == 0
+    error_message = "no role publishes unless one is named"
+  }
+  assert {
     condition     = toset(keys(aws_sns_topic_subscription.subscriber)) == toset(["email:oncall@example.com", "https:https://example.com/hook"])
     error_message = "everybody is subscribed"
+  }
+}
+
+run "publisher" {
+  command = apply # mocked: nothing is made
+  variables {
+    publisher_role_arns = ["arn:aws:iam::123456789012:role/firstline-responder-eu-west-1"]
+  }
+  assert {
+    condition = [for s in data.aws_iam_policy_document.key.statement : {
+      actions    = s.actions
+      identifier = flatten([for p in s.principals : p.identifiers])
+      conditions = toset([for c in s.condition : "${c.test} ${c.variable} ${join(",", c.values)}"])
+      } if s.sid == "Pages"] == [{
+      actions    = toset(["kms:Decrypt", "kms:GenerateDataKey*"])
+      identifier = ["*"]
+      conditions = toset(["ArnEquals aws:PrincipalArn arn:aws:iam::123456789012:role/firstline-responder-eu-west-1", "StringEquals kms:CallerAccount 123456789012"])
+    }]
+    error_message = "the key admits this role and no other"
   }
 }

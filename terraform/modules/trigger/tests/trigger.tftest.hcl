@@ -9,6 +9,8 @@ variables {
   function_name     = "firstline-responder"
   function_arn      = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder"
   sweep             = { every_minutes = 5 }
+
+  all_clear_state_machine_arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear"
 }
 
 run "rule" {
@@ -21,6 +23,51 @@ run "rule" {
       detail        = { state = { value = ["ALARM"] } }
     }
     error_message = aws_cloudwatch_event_rule.alarm.event_pattern
+  }
+}
+
+run "ok_rule" {
+  command = plan
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.ok.event_pattern) == {
+      source        = ["aws.cloudwatch"]
+      "detail-type" = ["CloudWatch Alarm State Change"]
+      resources     = [{ prefix = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-" }]
+      detail        = { state = { value = ["OK"] } }
+    }
+    error_message = aws_cloudwatch_event_rule.ok.event_pattern
+  }
+  assert {
+    condition     = aws_cloudwatch_event_rule.ok.name == "firstline-ok" && output.ok_rule_name == "firstline-ok"
+    error_message = "the name of the rule"
+  }
+}
+
+run "ok_target" {
+  command = plan
+  override_resource {
+    target          = aws_iam_role.trigger
+    override_during = plan
+    values          = { arn = "arn:aws:iam::123456789012:role/firstline-trigger-eu-west-1" }
+  }
+  override_resource {
+    target          = aws_sqs_queue.dead_letter
+    override_during = plan
+    values          = { arn = "arn:aws:sqs:eu-west-1:123456789012:firstline-dead-letter" }
+  }
+  assert {
+    condition = alltrue([
+      aws_cloudwatch_event_target.all_clear.rule == "firstline-ok",
+      aws_cloudwatch_event_target.all_clear.arn == var.all_clear_state_machine_arn,
+      aws_cloudwatch_event_target.all_clear.role_arn == "arn:aws:iam::123456789012:role/firstline-trigger-eu-west-1",
+      aws_cloudwatch_event_target.all_clear.retry_policy[0].maximum_event_age_in_seconds == 3600,
+      aws_cloudwatch_event_target.all_clear.retry_policy[0].maximum_retry_attempts == 185,
+      aws_cloudwatch_event_target.all_clear.dead_letter_config[0].arn == "arn:aws:sqs:eu-west-1:123456789012:firstline-dead-letter",
+      aws_cloudwatch_event_target.all_clear.input == null,
+      aws_cloudwatch_event_target.all_clear.input_path == null,
+      length(aws_cloudwatch_event_target.all_clear.input_transformer) == 0,
+    ])
+    error_message = "the event as it is starts the machine that gives the all-clear"
   }
 }
 
@@ -80,12 +127,17 @@ run "canary_target" {
   }
 }
 
-run "both_rules_are_admitted_and_no_other" {
+run "these_rules_are_admitted_and_no_other" {
   command = plan
   override_resource {
     target          = aws_cloudwatch_event_rule.alarm
     override_during = plan
     values          = { arn = "arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm" }
+  }
+  override_resource {
+    target          = aws_cloudwatch_event_rule.ok
+    override_during = plan
+    values          = { arn = "arn:aws:events:eu-west-1:123456789012:rule/firstline-ok" }
   }
   override_resource {
     target          = aws_cloudwatch_event_rule.canary
@@ -94,13 +146,13 @@ run "both_rules_are_admitted_and_no_other" {
   }
   assert {
     condition = [for c in data.aws_iam_policy_document.assume.statement[0].condition : [c.test, c.variable, toset(c.values)] if c.variable == "aws:SourceArn"] == [
-      ["ArnEquals", "aws:SourceArn", toset(["arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm", "arn:aws:events:eu-west-1:123456789012:rule/firstline-canary"])],
+      ["ArnEquals", "aws:SourceArn", toset(["arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm", "arn:aws:events:eu-west-1:123456789012:rule/firstline-ok", "arn:aws:events:eu-west-1:123456789012:rule/firstline-canary"])],
     ]
     error_message = "who may take the role"
   }
   assert {
     condition = [for c in data.aws_iam_policy_document.dead_letter.statement[0].condition : [c.test, c.variable, toset(c.values)]] == [
-      ["ArnEquals", "aws:SourceArn", toset(["arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm"])],
+      ["ArnEquals", "aws:SourceArn", toset(["arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm", "arn:aws:events:eu-west-1:123456789012:rule/firstline-ok"])],
     ]
     error_message = "who may write to the queue"
   }
@@ -113,8 +165,11 @@ run "target" {
     error_message = "the target, and how long it is tried"
   }
   assert {
-    condition     = [for s in data.aws_iam_policy_document.trigger.statement : { actions = s.actions, resources = s.resources }] == [{ actions = toset(["states:StartExecution"]), resources = toset([var.state_machine_arn]) }]
-    error_message = "the rule may start this state machine and nothing else"
+    condition = [for s in data.aws_iam_policy_document.trigger.statement : { actions = s.actions, resources = s.resources }] == [
+      { actions = toset(["states:StartExecution"]), resources = toset([var.state_machine_arn]) },
+      { actions = toset(["states:StartExecution"]), resources = toset([var.all_clear_state_machine_arn]) },
+    ]
+    error_message = "the rules may start these state machines and nothing else"
   }
 }
 

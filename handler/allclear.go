@@ -245,9 +245,7 @@ func (h *Handler) learnClosed(ctx context.Context, guards Guards, inc *incident.
 	if p == nil {
 		return nil
 	}
-	bounded, cancel := context.WithTimeout(ctx, askTime)
-	closed, err := p.Closed(bounded, inc.Alert.Alias)
-	cancel()
+	closed, err := isClosed(ctx, p, inc.Alert.Alias)
 	if err != nil && !errors.Is(err, notify.ErrCannotTell) {
 		h.Log.LogAttrs(ctx, slog.LevelInfo, "whether the alert is closed is not known", slog.String("instance", inc.InstanceID), slog.String("alias", inc.Alert.Alias), problem(err))
 	}

@@ -227,6 +227,13 @@ func openOf(a guard.Alert) *guard.Alert {
 	return &a
 }
 
+// isClosed asks a pager in bounded time whether an alert is closed.
+func isClosed(ctx context.Context, p notify.Pager, alias string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return p.Closed(ctx, alias)
+}
+
 // swallows reports whether a page under an alias may wake nobody, since an alert of
 // which the table knows nothing has it: versions that knew no generations paged
 // under the first one's, and nobody closed it; and where the instance's item was
@@ -235,9 +242,7 @@ func swallows(ctx context.Context, p notify.Pager, a guard.Alert) bool {
 	if p.Name() == snsName {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	closed, err := p.Closed(ctx, a.Alias)
+	closed, err := isClosed(ctx, p, a.Alias)
 	if err != nil {
 		// Whoever cannot tell, or may not (a key that creates and does not read), is
 		// spared the first one's alias. One that does not answer now is about to
@@ -336,9 +341,7 @@ func (h *Handler) repeat(ctx context.Context, m notify.Message, p notify.Pager, 
 		gone, err = note()
 		return got, gone, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, askTime)
-	closed, asked := p.Closed(bounded, a.Alias)
-	cancel()
+	closed, asked := isClosed(ctx, p, a.Alias)
 	switch {
 	case asked == nil && closed:
 		return got, guard.ClosedByPerson, nil
@@ -398,9 +401,7 @@ func (h *Handler) pageBrake(ctx context.Context, m notify.Message, pagers *notif
 		// Sent to one of an earlier hour that nobody has closed, it would raise a
 		// count and wake nobody. Where the pager does not tell, one page more is
 		// better than none.
-		bounded, cancel := context.WithTimeout(ctx, askTime)
-		closed, err := p.Closed(bounded, fleet.alias)
-		cancel()
+		closed, err := isClosed(ctx, p, fleet.alias)
 		if err != nil || !closed {
 			return alone()
 		}

@@ -294,9 +294,7 @@ func (h *Handler) closedAt(ctx context.Context, pager, alias string) (bool, erro
 	if p == nil {
 		return false, fmt.Errorf("the pager %q is not configured any more", pager)
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	return p.Closed(ctx, alias)
+	return isClosed(ctx, p, alias)
 }
 
 // pausedByTags asks EC2 which of the instances their tags pause. A tag that cannot

@@ -215,8 +215,12 @@ var hopHeaders = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", 
 
 // forward has moto answer.
 func (a *AWS) forward(q *request) *response {
+	m := a.moto
+	if q.signed == "states" {
+		m = a.engine
+	}
 	//nolint:gosec // the host is moto's
-	req, err := http.NewRequestWithContext(a.ctx, q.http.Method, a.moto.base+q.http.URL.RequestURI(), bytes.NewReader(q.body))
+	req, err := http.NewRequestWithContext(a.ctx, q.http.Method, m.base+q.http.URL.RequestURI(), bytes.NewReader(q.body))
 	if err != nil {
 		return q.refuse(http.StatusBadRequest, "InvalidRequest", err.Error())
 	}
@@ -231,7 +235,7 @@ func (a *AWS) forward(q *request) *response {
 			return q.refuse(http.StatusBadRequest, "SerializationException", err.Error())
 		}
 	}
-	resp, err := a.moto.do(req)
+	resp, err := m.do(req)
 	if err != nil {
 		return q.refuse(http.StatusServiceUnavailable, "ServiceUnavailable", "moto does not answer: "+err.Error())
 	}

@@ -74,7 +74,10 @@ type AWS struct {
 	listeners []net.Listener
 	server    *http.Server
 	spawn     *spawner
-	moto      *moto
+	// moto answers for every service but Step Functions: that is engine, in a
+	// process of its own, since a Python at work on many executions lets a call
+	// that a guard waits for wait for seconds.
+	moto, engine *moto
 	// work is the calls being answered and what they left to be done later.
 	work sync.WaitGroup
 
@@ -153,7 +156,7 @@ func Start(ctx context.Context, o Options) (_ *AWS, err error) {
 	if err := a.writeProfile(); err != nil {
 		return nil, fmt.Errorf("local AWS: %w", err)
 	}
-	if a.moto, err = startMoto(a, o.Moto); err != nil {
+	if err := a.startMotos(o.Moto); err != nil {
 		return nil, err
 	}
 	a.server = &http.Server{
@@ -186,8 +189,10 @@ func (a *AWS) Close() error {
 			_ = l.Close() // the server may have closed it
 		}
 		a.functions.close()
-		if a.moto != nil {
-			a.moto.stop()
+		for _, m := range []*moto{a.moto, a.engine} {
+			if m != nil {
+				m.stop()
+			}
 		}
 		// Whoever is still at work would write into the folder.
 		a.work.Wait()

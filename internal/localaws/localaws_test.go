@@ -281,7 +281,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	client, name, _ := makeFunction(t, a, nil)
-	pids := []int{a.moto.cmd.Process.Pid, invoke(t, client, name, `{}`).PID}
+	pids := []int{a.moto.cmd.Process.Pid, a.engine.cmd.Process.Pid, invoke(t, client, name, `{}`).PID}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
 		t.Errorf("%d entries in the temporary folder, want one", len(entries))
 	}
@@ -312,7 +312,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 			t.Errorf("process %d still runs", pid)
 		}
 	}
-	for _, address := range []string{a.endpoint, a.moto.base} {
+	for _, address := range []string{a.endpoint, a.moto.base, a.engine.base} {
 		if conn, err := net.Dial("tcp", strings.TrimPrefix(address, "http://")); err == nil { //nolint:noctx // refused at once
 			t.Errorf("%s is still open", address)
 			_ = conn.Close()
@@ -352,7 +352,7 @@ func child(dir string) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	fmt.Println(a.moto.cmd.Process.Pid, script.Process.Pid)
+	fmt.Println(a.moto.cmd.Process.Pid, a.engine.cmd.Process.Pid, script.Process.Pid)
 	select {}
 }
 
@@ -370,15 +370,15 @@ func TestHardDeathLeavesNoProcess(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var moto, script int
-	if _, err := fmt.Fscan(out, &moto, &script); err != nil {
+	var moto, engine, script int
+	if _, err := fmt.Fscan(out, &moto, &engine, &script); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	eventually(t, "moto and the function are gone", func() bool { return !running(moto) && !running(script) })
+	eventually(t, "both motos and the function are gone", func() bool { return !running(moto) && !running(engine) && !running(script) })
 }
 
 // running says whether a process exists and is no zombie.

@@ -57,15 +57,28 @@ type moto struct {
 	last   []string // its latest lines that are no access log
 }
 
-// startMoto starts moto on a free port and waits until it answers.
-func startMoto(a *AWS, path string) (*moto, error) {
+// startMotos starts both motos, at once, and waits until they answer.
+func (a *AWS) startMotos(path string) error {
 	hooks := filepath.Join(a.dir, "start")
 	if err := os.MkdirAll(hooks, 0o700); err != nil {
-		return nil, fmt.Errorf("local AWS: %w", err)
+		return fmt.Errorf("local AWS: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(hooks, "sitecustomize.py"), startHook, 0o600); err != nil {
-		return nil, fmt.Errorf("local AWS: %w", err)
+		return fmt.Errorf("local AWS: %w", err)
 	}
+	engine := make(chan error)
+	go func() {
+		var err error
+		a.engine, err = startMoto(a, path, hooks)
+		engine <- err
+	}()
+	var err error
+	a.moto, err = startMoto(a, path, hooks)
+	return cmp.Or(err, <-engine)
+}
+
+// startMoto starts moto on a free port and waits until it answers.
+func startMoto(a *AWS, path, hooks string) (*moto, error) {
 	var err error
 	// Between finding a free port and moto's taking it somebody else may.
 	for range 5 {

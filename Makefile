@@ -9,7 +9,7 @@ export GOFLAGS := -trimpath -buildvcs=false
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: go
 go:
@@ -78,11 +78,26 @@ fuzz: go ## Fuzz each target for 20 seconds
 	@go vet ./... && for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 		echo "fuzz: $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
 
-.PHONY: bench
-# BENCH is flags: BENCH="-regions 1,5 -repeat 3"; BENCH=-help lists them.
-bench: setup ## Measure time and memory beside plain Terraform (half an hour)
+.PHONY: bench-tool
+bench-tool: setup
 	@go build -o $(BUILD)/bench ./test/bench
+
+.PHONY: bench
+# BENCH is flags: BENCH="-only growth,rollout -regions 1,5"; BENCH=-help lists them.
+bench: bench-tool ## Measure everything and write the figures into README.md (an hour)
 	@$(BUILD)/bench $(BENCH)
+
+.PHONY: bench-check
+bench-check: bench-tool ## Compare ratios with the committed baseline in a quick run (minutes)
+	@$(BUILD)/bench -check $(BENCH)
+
+.PHONY: bench-baseline
+bench-baseline: bench-tool ## Write the baseline of bench-check anew: the median of three quick runs
+	@$(BUILD)/bench -check -update $(BENCH)
+
+.PHONY: profile
+profile: bench-tool ## Write CPU and memory profiles of a cold start and of a plan into build/profile
+	@$(BUILD)/bench -profile
 
 .PHONY: clean
 clean: ## Remove build/

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"firstline/internal/lazy"
 )
 
 // URLSettings says what to ask of an instance's web server. Terraform's
@@ -331,7 +333,7 @@ func (f *faults) query(field, address string) {
 
 // parameterName is what SSM allows in the name of a parameter, with the
 // leading "/" that our parameters all have.
-var parameterName = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
+var parameterName = lazy.Regexp(`^(/[A-Za-z0-9_.-]+)+$`)
 
 func (s URLSettings) validateHeaders(f *faults) {
 	seen := map[string]string{}
@@ -375,7 +377,7 @@ func (s URLSettings) validateHeaders(f *faults) {
 		}
 		// The value is not shown: who puts the secret itself here would else
 		// read it in the error.
-		if !parameterName.MatchString(s.SecretHeaders[header]) {
+		if !parameterName().MatchString(s.SecretHeaders[header]) {
 			f.add(path, `is not the name of an SSM parameter; use one that begins with "/", such as /firstline/app/token`)
 		}
 	}
@@ -385,7 +387,7 @@ func (s URLSettings) validateHeaders(f *faults) {
 // URLSettings.Validate does.
 func (s Route53Settings) Validate() error {
 	f := faults{check: NameRoute53}
-	if s.HealthCheckID != "" && !healthCheckID.MatchString(s.HealthCheckID) {
+	if s.HealthCheckID != "" && !healthCheckID().MatchString(s.HealthCheckID) {
 		f.add("healthCheckId", "%q is not the id of a health check; use the UUID that Route 53 shows, such as 4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", s.HealthCheckID)
 	}
 	f.within("quorumPercent", s.QuorumPercent, 0, 99, " percent")
@@ -393,7 +395,7 @@ func (s Route53Settings) Validate() error {
 	return f.err()
 }
 
-var healthCheckID = regexp.MustCompile(`^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$`)
+var healthCheckID = lazy.Regexp(`^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$`)
 
 // Validate returns every fault of the settings at once, or nil, as
 // URLSettings.Validate does.
@@ -427,7 +429,7 @@ func validFingerprint(s string) bool {
 	return err == nil
 }
 
-var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?$`)
+var hostName = lazy.Regexp(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?$`)
 
 // validHost reports whether s is a name or an address that can be dialled. A
 // zone ("fe80::1%eth0") means an interface of ours, which no setting knows.
@@ -435,13 +437,13 @@ func validHost(s string) bool {
 	if a, err := netip.ParseAddr(s); err == nil {
 		return a.Zone() == ""
 	}
-	return len(s) <= 253 && hostName.MatchString(s)
+	return len(s) <= 253 && hostName().MatchString(s)
 }
 
 // statusRange is an inclusive range of status codes.
 type statusRange struct{ first, last int }
 
-var statusForm = regexp.MustCompile(`^([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?$`)
+var statusForm = lazy.Regexp(`^([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?$`)
 
 func parseStatus(list []string) ([]statusRange, error) {
 	if len(list) == 0 {
@@ -449,7 +451,7 @@ func parseStatus(list []string) ([]statusRange, error) {
 	}
 	ranges := make([]statusRange, 0, len(list))
 	for _, s := range list {
-		m := statusForm.FindStringSubmatch(s)
+		m := statusForm().FindStringSubmatch(s)
 		if m == nil {
 			return nil, fmt.Errorf(`%q is neither a status code nor a range of them; use "200" or "200-299", 100 to 599`, s)
 		}

@@ -5,26 +5,27 @@ import (
 	"strings"
 
 	"firstline/internal/console"
+	"firstline/internal/lazy"
 )
 
 var (
-	instanceID   = regexp.MustCompile(`^i-([0-9a-f]{8}|[0-9a-f]{17})$`)
-	regionName   = regexp.MustCompile(`^[a-z]{2}(-[a-z]+){1,3}-[0-9]{1,2}$`)
-	executionARN = regexp.MustCompile(`^arn:(aws[a-z-]*):states:([a-z0-9-]+):([0-9]{12}):execution:[0-9A-Za-z._-]{1,80}:[0-9A-Za-z._-]{1,80}$`)
-	alarmARN     = regexp.MustCompile(`^arn:(aws[a-z-]*):cloudwatch:([a-z0-9-]+):([0-9]{12}):alarm:(.{1,255})$`)
+	instanceID   = lazy.Regexp(`^i-([0-9a-f]{8}|[0-9a-f]{17})$`)
+	regionName   = lazy.Regexp(`^[a-z]{2}(-[a-z]+){1,3}-[0-9]{1,2}$`)
+	executionARN = lazy.Regexp(`^arn:(aws[a-z-]*):states:([a-z0-9-]+):([0-9]{12}):execution:[0-9A-Za-z._-]{1,80}:[0-9A-Za-z._-]{1,80}$`)
+	alarmARN     = lazy.Regexp(`^arn:(aws[a-z-]*):cloudwatch:([a-z0-9-]+):([0-9]{12}):alarm:(.{1,255})$`)
 )
 
 // partitionOf returns the partition that the ARNs name, else the one that the
 // region belongs to; empty when neither tells.
 func partitionOf(region string, arns ...string) string {
 	for _, arn := range arns {
-		for _, form := range []*regexp.Regexp{executionARN, alarmARN} {
+		for _, form := range []*regexp.Regexp{executionARN(), alarmARN()} {
 			if parts := form.FindStringSubmatch(arn); parts != nil {
 				return parts[1]
 			}
 		}
 	}
-	if !regionName.MatchString(region) {
+	if !regionName().MatchString(region) {
 		return ""
 	}
 	return console.Partition(region)
@@ -40,7 +41,7 @@ func (l link) label() string { return say("label." + l.name) }
 type linked struct{ region, execution, instance, alarm, deployment string }
 
 // deploymentName is a deployment's name, as far as it is part of others' names.
-var deploymentName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,50}$`)
+var deploymentName = lazy.Regexp(`^[0-9A-Za-z_-]{1,50}$`)
 
 // consoleLinks returns the links whose ids are valid; none in a partition whose
 // console is not known.
@@ -50,23 +51,23 @@ func consoleLinks(partition string, to linked) []link {
 		return nil
 	}
 	var links []link
-	parts := executionARN.FindStringSubmatch(to.execution)
-	ran := parts != nil && regionName.MatchString(parts[2])
+	parts := executionARN().FindStringSubmatch(to.execution)
+	ran := parts != nil && regionName().MatchString(parts[2])
 	// It may be in another region than what it speaks of.
 	var there console.Console
 	if ran {
 		there, _ = console.In(partition, parts[2])
 		links = append(links, link{"execution", there.Execution(to.execution)})
 	}
-	if regionName.MatchString(to.region) {
-		if instanceID.MatchString(to.instance) {
+	if regionName().MatchString(to.region) {
+		if instanceID().MatchString(to.instance) {
 			links = append(links, link{"instance", pages.Instance(to.instance)})
 		}
 		if to.alarm != "" {
 			links = append(links, link{"alarm", pages.Alarm(to.alarm)})
 		}
 	}
-	if ran && deploymentName.MatchString(to.deployment) {
+	if ran && deploymentName().MatchString(to.deployment) {
 		// What the function has logged of this execution; its name is in every line.
 		name := to.execution[strings.LastIndex(to.execution, ":")+1:]
 		links = append(links, link{"logs", there.LogEvents("/aws/lambda/"+to.deployment+"-responder", name)})

@@ -1,12 +1,12 @@
 package notify
 
 import (
-	"regexp"
 	"strings"
 	"time"
 
 	"firstline/checks"
 	"firstline/internal/incident"
+	"firstline/internal/lazy"
 )
 
 // guarded are the guards of one instance that have words of their own; the brake
@@ -94,7 +94,7 @@ func (r *report) pauseSentence(p *incident.Pause) string {
 }
 
 // executionName is a name that Step Functions gives an execution, or takes for it.
-var executionName = regexp.MustCompile(`^[0-9A-Za-z_][0-9A-Za-z._-]{0,79}$`)
+var executionName = lazy.Regexp(`^[0-9A-Za-z_][0-9A-Za-z._-]{0,79}$`)
 
 // recordOf is the command that shows an incident's timeline and what was kept as
 // evidence; "" where there is no incident, or no name that fits a command.
@@ -103,7 +103,7 @@ func recordOf(inc *incident.Incident) string {
 	if name == "" {
 		name = inc.Execution.ID[strings.LastIndex(inc.Execution.ID, ":")+1:]
 	}
-	if inc.InstanceID == "" || !executionName.MatchString(name) {
+	if inc.InstanceID == "" || !executionName().MatchString(name) {
 		return ""
 	}
 	return "firstline incident " + name
@@ -144,10 +144,10 @@ func (r *report) resume(scope string) string {
 // a shell.
 func (r *report) flags(instance bool) string {
 	s := ""
-	if regionName.MatchString(r.region) {
+	if regionName().MatchString(r.region) {
 		s += " --region " + r.region
 	}
-	if instance && instanceID.MatchString(r.instance) {
+	if instance && instanceID().MatchString(r.instance) {
 		s += " --instance " + r.instance
 	}
 	return s

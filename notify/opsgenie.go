@@ -12,7 +12,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +20,7 @@ import (
 
 	"firstline/internal/fault"
 	"firstline/internal/incident"
+	"firstline/internal/lazy"
 )
 
 // Limits of an alert, in characters: the reference of OpsGenie's Alert API,
@@ -443,7 +443,7 @@ func (o *OpsGenie) ask(ctx context.Context, to asked, body []byte) (receipt, err
 		switch {
 		case !isJSON:
 			return refuse(fault.Unavailable, "the answer is not OpsGenie's: %s that is not its JSON", a.contentType())
-		case requestID.MatchString(said.RequestID):
+		case requestID().MatchString(said.RequestID):
 			return o.follow(ctx, c, to.base+"/v2/alerts/requests/"+said.RequestID, key, to, &got)
 		case a.status == http.StatusAccepted:
 			return to.unconfirmed() // Nothing to follow it by.
@@ -453,7 +453,7 @@ func (o *OpsGenie) ask(ctx context.Context, to asked, body []byte) (receipt, err
 	return got, err
 }
 
-var requestID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
+var requestID = lazy.Regexp(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
 
 // call makes one request of the Alert API.
 func call(ctx context.Context, c *caller, method, address, key string, body []byte) (*answer, *refusal) {
@@ -504,7 +504,7 @@ func (a *answer) opsgenie() (opsgenieAnswer, bool) {
 // unknownAlert reports whether OpsGenie says that it knows no such alert. An
 // answer without the request id that all of its own have says nothing.
 func (a *answer) unknownAlert(said opsgenieAnswer, isJSON bool) bool {
-	return a.status == http.StatusNotFound && isJSON && requestID.MatchString(said.RequestID)
+	return a.status == http.StatusNotFound && isJSON && requestID().MatchString(said.RequestID)
 }
 
 // opsgenieRefusal is the refusal of a request; right is what the key must be

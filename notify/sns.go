@@ -3,7 +3,6 @@ package notify
 import (
 	"context"
 	"errors"
-	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -11,6 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"firstline/internal/fault"
+	"firstline/internal/lazy"
 )
 
 // Limits of a message: the reference of SNS' Publish. A body may have 256 KiB; ours
@@ -37,7 +37,7 @@ type SNS struct {
 const opSNS = "page through SNS"
 
 // topicARN is that of a topic that is not FIFO: those end in .fifo.
-var topicARN = regexp.MustCompile(`^arn:(aws[a-z-]*):sns:([a-z0-9-]+):([0-9]{12}):[0-9A-Za-z_-]{1,256}$`)
+var topicARN = lazy.Regexp(`^arn:(aws[a-z-]*):sns:([a-z0-9-]+):([0-9]{12}):[0-9A-Za-z_-]{1,256}$`)
 
 // Name is NameSNS.
 func (s *SNS) Name() string { return NameSNS }
@@ -48,7 +48,7 @@ func (s *SNS) compose(m Message) (region string, in *sns.PublishInput, err error
 	if m.Incident == nil && m.Kind != KindTest {
 		return "", nil, fault.New(fault.Internal, opSNS, "there is no incident to page about")
 	}
-	parts := topicARN.FindStringSubmatch(s.TopicARN)
+	parts := topicARN().FindStringSubmatch(s.TopicARN)
 	if parts == nil {
 		return "", nil, fault.New(fault.InvalidInput, opSNS, "sns.topic_arn is %q: want the ARN of a topic that is not FIFO, such as arn:aws:sns:eu-west-1:123456789012:on-call", truncate(oneLine(s.TopicARN), 200))
 	}

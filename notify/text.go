@@ -152,13 +152,13 @@ func describe(m Message, to audience) report {
 	}
 	if r.instance == "" {
 		// An execution runs where its event came from.
-		if parts := executionARN.FindStringSubmatch(r.execution); parts != nil {
+		if parts := executionARN().FindStringSubmatch(r.execution); parts != nil {
 			r.region, r.account = orElse(r.region, parts[2]), orElse(r.account, parts[3])
 		}
 	}
 	r.alarmName, r.alarmARN = oneLine(rang.Name), oneLine(rang.ARN)
 	if r.alarmName == "" {
-		if parts := alarmARN.FindStringSubmatch(r.alarmARN); parts != nil {
+		if parts := alarmARN().FindStringSubmatch(r.alarmARN); parts != nil {
 			r.alarmName = parts[4]
 		}
 	}
@@ -1076,14 +1076,14 @@ func viewEvent(raw json.RawMessage) eventView {
 		v.problem = say("no-incident.no-object")
 		return v
 	}
-	if region := text(event["region"]); regionName.MatchString(region) {
+	if region := text(event["region"]); regionName().MatchString(region) {
 		v.region = region
 	}
 	if account := text(event["account"]); incident.ValidAccountID(account) {
 		v.account = account
 	}
 	for _, resource := range array(event["resources"]) {
-		if arn := text(resource); alarmARN.MatchString(arn) {
+		if arn := text(resource); alarmARN().MatchString(arn) {
 			v.alarmARN = arn
 			break
 		}
@@ -1094,7 +1094,7 @@ func viewEvent(raw json.RawMessage) eventView {
 	var ids []string
 	for _, metric := range array(object(detail["configuration"])["metrics"]) {
 		id := text(object(object(object(object(metric)["metricStat"])["metric"])["dimensions"])["InstanceId"])
-		if instanceID.MatchString(id) && !slices.Contains(ids, id) && len(ids) < 10 {
+		if instanceID().MatchString(id) && !slices.Contains(ids, id) && len(ids) < 10 {
 			ids = append(ids, id)
 		}
 	}

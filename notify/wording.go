@@ -3,6 +3,7 @@ package notify
 import (
 	_ "embed" // for the files of words
 	"strings"
+	"sync"
 )
 
 // The files of words: what all channels say, and each channel's form. text/template
@@ -18,19 +19,23 @@ var (
 	//go:embed wording/sns.txt
 	snsFile string
 
-	sentences     = parseWords(sentencesFile)
-	slackWords    = parseWords(slackFile)
-	opsgenieWords = parseWords(opsgenieFile)
-	snsWords      = parseWords(snsFile)
+	sentences     = wordsOf(sentencesFile)
+	slackWords    = wordsOf(slackFile)
+	opsgenieWords = wordsOf(opsgenieFile)
+	snsWords      = wordsOf(snsFile)
 )
 
-// wordlist holds texts by their keys.
-type wordlist map[string]string
+// wordlist returns texts by their keys, which are read when they are needed.
+type wordlist func() map[string]string
+
+func wordsOf(file string) wordlist {
+	return sync.OnceValue(func() map[string]string { return parseWords(file) })
+}
 
 // parseWords reads a file of words. What it does not understand it leaves out: a
 // page is worth more than a sentence of it. The tests are strict instead.
-func parseWords(file string) wordlist {
-	words := wordlist{}
+func parseWords(file string) map[string]string {
+	words := map[string]string{}
 	block := ""
 	for line := range strings.Lines(file) {
 		line = strings.TrimRight(line, "\r\n")
@@ -60,7 +65,7 @@ func parseWords(file string) wordlist {
 // say returns the text of a key with its placeholders filled: values are pairs of a
 // name and a value. Without a value nothing stands there, and no space too many.
 func (w wordlist) say(key string, values ...string) string {
-	text, _, _ := fill(w[key], values)
+	text, _, _ := fill(w()[key], values)
 	return strings.TrimSpace(text)
 }
 
@@ -113,7 +118,7 @@ func (w wordlist) lay(key string, values ...string) []string {
 		}
 		paragraph, placeholders, got = nil, 0, 0
 	}
-	for line := range strings.SplitSeq(w[key], "\n") {
+	for line := range strings.SplitSeq(w()[key], "\n") {
 		if line == "" {
 			flush()
 			continue

@@ -16,7 +16,7 @@ import (
 
 func TestSay(t *testing.T) {
 	t.Parallel()
-	words := parseWords(`# a comment
+	words := wordsOf(`# a comment
 plain = Some text = with signs.
 gap = ${a} and ${b}, ${c}
 alone = ${a}
@@ -33,10 +33,10 @@ block =
 after = here
 no key
 `)
-	if diff := cmp.Diff(wordlist{
+	if diff := cmp.Diff(map[string]string{
 		"plain": "Some text = with signs.", "gap": "${a} and ${b}, ${c}", "alone": "${a}",
 		"block": "first ${a}\n${b}\n\nHead:\n${c}\n\nend", "after": "here",
-	}, words); diff != "" {
+	}, words()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for _, tt := range []struct {
@@ -159,7 +159,7 @@ func keyOf(e ast.Expr) (key string, prefix bool) {
 // a value somewhere.
 func TestWordingFitsTheCode(t *testing.T) {
 	t.Parallel()
-	lists := map[string]wordlist{"sentences": sentences, "slackWords": slackWords, "opsgenieWords": opsgenieWords, "snsWords": snsWords}
+	lists := map[string]map[string]string{"sentences": sentences(), "slackWords": slackWords(), "opsgenieWords": opsgenieWords(), "snsWords": snsWords()}
 	// What goes by a variable: which key, and with which list of words.
 	variable := map[string][]string{
 		// slack.failed or slack.failed-first; what a test came to.
@@ -266,13 +266,13 @@ func TestEveryOutcomeHasATitle(t *testing.T) {
 	t.Parallel()
 	all := []outcome{recovered, down, unchecked, paused, refused, braked, notRebooted, rebootUnknown, noIncident, unclear, allClear, tested}
 	titles := 0
-	for key := range slackWords {
+	for key := range slackWords() {
 		if strings.HasPrefix(key, "title.") {
 			titles++
 		}
 	}
 	for _, o := range all {
-		if slackWords["title."+string(o)] == "" {
+		if slackWords()["title."+string(o)] == "" {
 			t.Errorf("%s has no title", o)
 		}
 	}
@@ -280,7 +280,7 @@ func TestEveryOutcomeHasATitle(t *testing.T) {
 		t.Errorf("%d titles, %d outcomes", titles, len(all))
 	}
 	for name := range guarded {
-		if sentences["why."+name] == "" || sentences["guard."+name] == "" {
+		if sentences()["why."+name] == "" || sentences()["guard."+name] == "" {
 			t.Errorf("the guard %s has no words", name)
 		}
 	}

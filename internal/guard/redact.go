@@ -2,6 +2,7 @@ package guard
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -21,11 +22,12 @@ const redacted = "[redacted]"
 func Redact(s string) string {
 	r := redactor()
 	// What hides in the middle of a secret comes out first.
-	s = r.escape.ReplaceAllString(strings.ToValidUTF8(s, ""), "")
-	s = strings.Map(printable, strings.ReplaceAll(s, "\r\n", "\n"))
-	s = r.keyBlock.ReplaceAllString(s, redacted)
-	s = r.cutKeys(s)
-	s = r.windows.ReplaceAllString(s, "${1}"+redacted+"${2}")
+	s = r.plain(s)
+	if lower := small(s); strings.Contains(lower, "private key") || strings.Contains(lower, "<password>") {
+		s = r.keyBlock.ReplaceAllString(s, redacted)
+		s = r.cutKeys(s)
+		s = r.windows.ReplaceAllString(s, "${1}"+redacted+"${2}")
+	}
 	lines := strings.Split(s, "\n")
 	for n, line := range lines {
 		lines[n] = r.line(line)
@@ -33,9 +35,19 @@ func Redact(s string) string {
 	return strings.Join(lines, "\n")
 }
 
+// plain takes out what does not print.
+func (r *patterns) plain(s string) string {
+	s = strings.ToValidUTF8(s, "")
+	// Only these bytes begin an escape: ESC, and the control characters beyond ASCII.
+	if strings.Contains(s, "\x1b") || strings.Contains(s, "\xc2") {
+		s = r.escape.ReplaceAllString(s, "")
+	}
+	return strings.Map(printable, strings.ReplaceAll(s, "\r\n", "\n"))
+}
+
 func printable(r rune) rune {
 	switch {
-	case r == '\n', r == '\t':
+	case r == '\n', r == '\t', ' ' <= r && r <= '~':
 		return r
 	case r == '\r':
 		return '\n'
@@ -53,7 +65,7 @@ type patterns struct {
 	keyBlock, keyEnd *regexp.Regexp
 	keyLine          *regexp.Regexp
 	windows          *regexp.Regexp
-	form, run        *regexp.Regexp
+	form             *regexp.Regexp
 	userInfo         *regexp.Regexp
 	value, option    *regexp.Regexp
 	scheme, prose    *regexp.Regexp
@@ -91,7 +103,6 @@ var redactor = sync.OnceValue(func() *patterns {
 			`gh[a-z]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{10,}|npm_[A-Za-z0-9]{20,}|` +
 			`xox[a-z]-[\w-]{10,}|xapp-[\w-]{10,}|[rs]k_(?:live|test)_\w{10,}|AIza[\w-]{30,}|` +
 			`\$(?:1|2[abxy]?|5|6|7|g?y|argon2id?)\$[^\s:"']+`), // password hashes
-		run:      regexp.MustCompile(`[A-Za-z0-9+/]+`),
 		userInfo: regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/:@]*:\S*@|[^\s/]*@)`),
 		value: regexp.MustCompile(`(?i)((?:` + strong + `|` + weak + `|` + header + `)` + assign + `)(?:(")` + double + `("?)|(')` + single + `('?))|` +
 			`((?:` + strong + `|` + weak + `)=)\S+|` +
@@ -102,28 +113,38 @@ var redactor = sync.OnceValue(func() *patterns {
 	}
 })
 
+// A regular expression takes its time with each line, and a console has a thousand.
+// So each is asked only of lines that have one of the words that it cannot match
+// without; scheme's and names' are in small letters.
+var (
+	formWords   = []string{"A3T", "AKIA", "ASIA", "ABIA", "ACCA", "IQoJ", "FwoG", "FQoG", "eyJ", "gh", "glpat-", "npm_", "xox", "xapp-", "k_live_", "k_test_", "AIza", "$"}
+	schemeWords = []string{"bearer", "basic", "digest", "negotiate", "geniekey", "token"}
+)
+
+// small is a text in small letters, as regular expressions compare them: the long s
+// is one of them.
+func small(s string) string { return strings.ReplaceAll(strings.ToLower(s), "ſ", "s") }
+
+func containsAny(s string, words []string) bool {
+	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(s, word) })
+}
+
 // names has what every name of a secret contains.
 var names = []string{"pass", "pwd", "secret", "token", "credential", "key", "signature", "authorization", "cookie"}
 
 // line redacts one line.
 func (r *patterns) line(s string) string {
-	s = r.form.ReplaceAllString(s, redacted)
-	s = r.run.ReplaceAllStringFunc(s, func(m string) string {
-		if secretKey(m) {
-			return redacted
-		}
-		return m
-	})
+	s = r.keys(s)
 	if strings.Contains(s, "://") {
 		s = r.userInfo.ReplaceAllString(s, "${1}"+redacted+"@")
 	}
-	lower := strings.ToLower(s)
-	for _, name := range names {
-		if strings.Contains(lower, name) {
-			s = r.value.ReplaceAllString(s, "${1}${2}${4}${6}${7}"+redacted+"${3}${5}")
-			s = r.option.ReplaceAllString(s, "${1}"+redacted)
-			break
-		}
+	lower := small(s)
+	if containsAny(lower, names) {
+		s = r.value.ReplaceAllString(s, "${1}${2}${4}${6}${7}"+redacted+"${3}${5}")
+		s = r.option.ReplaceAllString(s, "${1}"+redacted)
+	}
+	if !containsAny(lower, schemeWords) {
+		return s
 	}
 	return r.scheme.ReplaceAllStringFunc(s, func(m string) string {
 		n := strings.IndexAny(m, " \t")
@@ -132,6 +153,31 @@ func (r *patterns) line(s string) string {
 		}
 		return m[:n] + " " + redacted
 	})
+}
+
+// keys takes out what has the form of a key or a token.
+func (r *patterns) keys(s string) string {
+	if containsAny(s, formWords) {
+		s = r.form.ReplaceAllString(s, redacted)
+	}
+	var b strings.Builder
+	done, begin := 0, 0
+	for end := range len(s) + 1 {
+		if end < len(s) && inKey(s[end]) {
+			continue
+		}
+		if secretKey(s[begin:end]) {
+			b.WriteString(s[done:begin] + redacted)
+			done = end
+		}
+		begin = end + 1
+	}
+	return b.String() + s[done:]
+}
+
+// inKey reports whether a byte is one of AWS's secret keys' characters.
+func inKey(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '/'
 }
 
 // secretKey reports whether a run of letters, digits, slashes and pluses looks

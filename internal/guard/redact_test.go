@@ -1,6 +1,8 @@
 package guard
 
 import (
+	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode"
@@ -120,6 +122,58 @@ func TestRedact(t *testing.T) {
 	}
 }
 
+// redactSlowly asks every regular expression of everything.
+func redactSlowly(s string) string {
+	r := redactor()
+	s = r.escape.ReplaceAllString(strings.ToValidUTF8(s, ""), "")
+	s = strings.Map(printable, strings.ReplaceAll(s, "\r\n", "\n"))
+	s = r.windows.ReplaceAllString(r.cutKeys(r.keyBlock.ReplaceAllString(s, redacted)), "${1}"+redacted+"${2}")
+	run := regexp.MustCompile(`[A-Za-z0-9+/]+`)
+	lines := strings.Split(s, "\n")
+	for n, line := range lines {
+		line = run.ReplaceAllStringFunc(r.form.ReplaceAllString(line, redacted), func(m string) string {
+			if secretKey(m) {
+				return redacted
+			}
+			return m
+		})
+		line = r.userInfo.ReplaceAllString(line, "${1}"+redacted+"@")
+		line = r.value.ReplaceAllString(line, "${1}${2}${4}${6}${7}"+redacted+"${3}${5}")
+		line = r.option.ReplaceAllString(line, "${1}"+redacted)
+		lines[n] = r.scheme.ReplaceAllStringFunc(line, func(m string) string {
+			n := strings.IndexAny(m, " \t")
+			if r.prose.MatchString(strings.TrimLeft(m[n:], " \t")) {
+				return m
+			}
+			return m[:n] + " " + redacted
+		})
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Lines that no regular expression is asked of have nothing that one would find.
+func TestRedactIsAsThoroughAsItIsSlow(t *testing.T) {
+	t.Parallel()
+	parts := []string{
+		"A3TABCDEFGHIJKLMNOPQ", "ASIA0123456789ABCDEF", "IQoJ" + strings.Repeat("ab1/", 12), "eyJhbGciOi.eyJzdWIi", "ghx_0123456789abcdefghij",
+		"github_pat_0123456789abcdefghij", "glpat-0123456789", "npm_0123456789abcdefghij", "xoxz-0123456789", "xapp-0123456789", "rk_live_0123456789",
+		"sk_test_0123456789", "AIza0123456789abcdefghijABCDEFGHIJ", "$y$abc", "$argon2id$x", strings.Repeat("aB3/", 10), strings.Repeat("aB3+", 10) + "x",
+		"https://u:p@h", "PaſſWord: x", "To\u212aen = x", "--api-key x", "bearer abc123def", "Baſic dXNlcjpwYXNz", "negotiate a1b2c3d4", "token abc=def",
+		"pwd=", "signature=", "Cookie: ", "\"", "'", "=", ": ", " ", "\n", "\r\n", "\x1b[31m", "\u009b1m", "\u0090x\u009c", "\xff", "é", "\v",
+		"-----BEGIN PRIVATE \u212aEY-----", "-----END rsa private key-----", "<PASSWORD>", "<paſſword>", "</Password>", "x",
+	}
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same ones each time
+	for range 5000 {
+		var b strings.Builder
+		for range 1 + random.IntN(8) {
+			b.WriteString(parts[random.IntN(len(parts))])
+		}
+		if in := b.String(); Redact(in) != redactSlowly(in) {
+			t.Fatalf("%q:\ngot  %q\nwant %q", in, Redact(in), redactSlowly(in))
+		}
+	}
+}
+
 // Whatever stands around them, none of these gets through.
 func FuzzRedact(f *testing.F) {
 	const secret = "hunter2secret"
@@ -139,6 +193,9 @@ func FuzzRedact(f *testing.F) {
 			"-----BEGIN RSA PRIVATE KEY-----\n" + secret + "\n-----END RSA PRIVATE KEY-----",
 		} {
 			out := Redact(before + "\n" + form + "\n" + after)
+			if slow := redactSlowly(before + "\n" + form + "\n" + after); slow != out {
+				t.Fatalf("got %q, slowly it is %q", out, slow)
+			}
 			if strings.Contains(out, secret) {
 				t.Fatalf("%q gets through in %q", form, out)
 			}

@@ -17,7 +17,6 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +28,7 @@ import (
 
 	"firstline/internal/fault"
 	"firstline/internal/incident"
+	"firstline/internal/lazy"
 )
 
 // API is what is used of DynamoDB's client. The function makes only calls of
@@ -195,7 +195,7 @@ func settle(ctx context.Context, op string, try func(context.Context) error) err
 		}
 		switch {
 		case errors.Is(err, errAgain):
-			pause = minPause
+			continue
 		case errors.Is(err, errThrottled):
 			if throttled++; throttled == maxThrottled {
 				return err
@@ -319,7 +319,7 @@ func (c *change) when(condition string, values item) *change {
 	return c
 }
 
-var placeholder = regexp.MustCompile(`#\w+`)
+var placeholder = lazy.Regexp(`#\w+`)
 
 // use declares the names in an expression, since some are reserved words, and
 // its values.
@@ -327,7 +327,7 @@ func (c *change) use(expression string, values item) {
 	if c.names == nil {
 		c.names, c.values = map[string]string{}, item{}
 	}
-	for _, name := range placeholder.FindAllString(expression, -1) {
+	for _, name := range placeholder().FindAllString(expression, -1) {
 		c.names[name] = name[1:]
 	}
 	maps.Copy(c.values, values)

@@ -1,17 +1,15 @@
 package guard
 
 import (
-	"regexp"
 	"strings"
-	"sync"
 
 	"github.com/aws/smithy-go"
+
+	"firstline/internal/lazy"
 )
 
 // assigned is a secret's name with a value behind an equals sign.
-var assigned = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)([a-z0-9_.-]*(?:pass(?:word|wd|phrase)|secret|token|credential|signature|authorization|cookie|(?:api|access|private|auth)[_.-]?key)[a-z0-9_.-]*["']?[ \t]*=[ \t]*)(?:"[^"\n]*"?|'[^'\n]*'?|[^\s,;)]+)`)
-})
+var assigned = lazy.Regexp(`(?i)([a-z0-9_.-]*(?:pass(?:word|wd|phrase)|secret|token|credential|signature|authorization|cookie|(?:api|access|private|auth)[_.-]?key)[a-z0-9_.-]*["']?[ \t]*=[ \t]*)(?:"[^"\n]*"?|'[^'\n]*'?|[^\s,;)]+)`)
 
 // RedactWords takes what looks like a secret out of an error's words, which others
 // may have put there. It does so more gently than Redact, for which any line that
@@ -20,14 +18,7 @@ var assigned = sync.OnceValue(func() *regexp.Regexp {
 func RedactWords(s string) string {
 	r := redactor()
 	s = r.escape.ReplaceAllString(strings.ToValidUTF8(s, ""), "")
-	s = r.keyBlock.ReplaceAllString(strings.Map(printable, s), redacted)
-	s = r.form.ReplaceAllString(s, redacted)
-	s = r.run.ReplaceAllStringFunc(s, func(m string) string {
-		if secretKey(m) {
-			return redacted
-		}
-		return m
-	})
+	s = r.keys(r.keyBlock.ReplaceAllString(strings.Map(printable, s), redacted))
 	if strings.Contains(s, "://") {
 		s = r.userInfo.ReplaceAllString(s, "${1}"+redacted+"@")
 	}

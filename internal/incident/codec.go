@@ -9,6 +9,7 @@ import (
 	"maps"
 	"reflect"
 	"strings"
+	"sync"
 )
 
 // DecodeStrict decodes one JSON value into v and refuses unknown fields and
@@ -44,7 +45,7 @@ func explain(err error) error {
 }
 
 // known are the JSON names of the incident's own fields.
-var known = func() map[string]bool {
+var known = sync.OnceValue(func() map[string]bool {
 	names := map[string]bool{}
 	for f := range reflect.TypeFor[Incident]().Fields() {
 		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
@@ -52,7 +53,7 @@ var known = func() map[string]bool {
 		}
 	}
 	return names
-}()
+})
 
 // UnmarshalJSON decodes an incident. Fields that this version does not know
 // are kept and written again, since another version may have put them there;
@@ -67,7 +68,7 @@ func (i *Incident) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &all); err != nil {
 		return explain(err)
 	}
-	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return known[name] })
+	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return known()[name] })
 	if len(all) > 0 {
 		p.extra = all
 	}

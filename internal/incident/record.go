@@ -3,11 +3,12 @@ package incident
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
 	"firstline/checks"
+
+	"firstline/internal/lazy"
 )
 
 // maxFindings keeps an incident far below Step Functions' 256 KiB of state
@@ -74,19 +75,19 @@ func (i *Incident) LastFailure() *checks.Finding {
 var (
 	// instanceID has either length that EC2 gives out
 	// (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html).
-	instanceID = regexp.MustCompile(`^i-([0-9a-f]{8}|[0-9a-f]{17})$`)
-	region     = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
-	accountID  = regexp.MustCompile(`^[0-9]{12}$`)
+	instanceID = lazy.Regexp(`^i-([0-9a-f]{8}|[0-9a-f]{17})$`)
+	region     = lazy.Regexp(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
+	accountID  = lazy.Regexp(`^[0-9]{12}$`)
 )
 
 // ValidInstanceID reports whether id has the form of an EC2 instance id.
-func ValidInstanceID(id string) bool { return instanceID.MatchString(id) }
+func ValidInstanceID(id string) bool { return instanceID().MatchString(id) }
 
 // ValidRegion reports whether name has the form of a region's name.
-func ValidRegion(name string) bool { return region.MatchString(name) }
+func ValidRegion(name string) bool { return region().MatchString(name) }
 
 // ValidAccountID reports whether id has the form of an AWS account id.
-func ValidAccountID(id string) bool { return accountID.MatchString(id) }
+func ValidAccountID(id string) bool { return accountID().MatchString(id) }
 
 // Validate returns all that a step could not work with. The errors are plain:
 // the caller gives them a kind.

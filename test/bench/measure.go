@@ -18,6 +18,9 @@ import (
 // usage is what a command took.
 type usage struct {
 	Seconds float64 `json:"seconds"`
+	// CPUSeconds are of the command and of all that it waited for, providers
+	// included. What others do at the same time changes them less than Seconds.
+	CPUSeconds float64 `json:"cpuSeconds,omitempty"`
 	// PeakBytes is the largest sum of the proportional set sizes of all of its
 	// processes at one look, 0 for not measured.
 	PeakBytes int64 `json:"peakBytes,omitempty"`
@@ -25,7 +28,7 @@ type usage struct {
 
 // add puts a command behind another.
 func (u usage) add(v usage) usage {
-	return usage{Seconds: u.Seconds + v.Seconds, PeakBytes: max(u.PeakBytes, v.PeakBytes)}
+	return usage{Seconds: u.Seconds + v.Seconds, CPUSeconds: u.CPUSeconds + v.CPUSeconds, PeakBytes: max(u.PeakBytes, v.PeakBytes)}
 }
 
 // command is what is measured.
@@ -49,6 +52,12 @@ const mark = "FIRSTLINE_BENCH"
 
 // measure runs a command and tells what it took.
 func (f *frame) measure(ctx context.Context, c command) (usage, error) {
+	u, _, err := f.measureText(ctx, c)
+	return u, err
+}
+
+// measureText is measure, and returns what the command wrote.
+func (f *frame) measureText(ctx context.Context, c command) (usage, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.limit)
 	defer cancel()
 	marked := mark + "=" + rand.Text()
@@ -62,13 +71,16 @@ func (f *frame) measure(ctx context.Context, c command) (usage, error) {
 	end, peak := make(chan struct{}), make(chan int64, 1)
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
-		return usage{}, err
+		return usage{}, "", err
 	}
 	go func() { peak <- f.watch("/proc", marked, end) }()
 	err := cmd.Wait()
 	took := time.Since(began)
 	close(end)
 	u := usage{Seconds: took.Seconds(), PeakBytes: <-peak}
+	if p := cmd.ProcessState; p != nil {
+		u.CPUSeconds = (p.UserTime() + p.SystemTime()).Seconds()
+	}
 	f.measured += took
 	if err != nil {
 		err = fmt.Errorf("%s: %w: %s", strings.Join(append([]string{filepath.Base(c.Args[0])}, c.Args[1:]...), " "), err, lastLines(out.String(), 40))
@@ -76,7 +88,7 @@ func (f *frame) measure(ctx context.Context, c command) (usage, error) {
 			err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
 		}
 	}
-	return u, err
+	return u, out.String(), err
 }
 
 // lastLines returns the end of a text.

@@ -29,21 +29,22 @@ func TestReplaceBetween(t *testing.T) {
 }
 
 // shown is a section with everything in it.
-func shown() []section {
-	return []section{
-		{
-			Name:   "x",
-			Tables: []table{{Title: "Times:", Head: []string{"what", "s"}, Rows: [][]string{{"a|b", "1.5"}, {"longer", "2"}}}},
-			Targets: []target{
-				meets("fast", "0.9", true), meets("small", "300 MB", false), {Want: "cheap", Measured: "-"},
-			},
+func shown() section {
+	return section{
+		Name: "growth", Title: "Growth", Notes: []string{"On this.", "At night."},
+		Figures: map[string]int{"n": 1},
+		Tables:  []table{{Title: "Times:", Head: []string{"what", "s"}, Rows: [][]string{{"a|b", "1.5"}, {"longer", "2"}}}},
+		Targets: []target{
+			meets("fast", "0.9", true), meets("small", "300 MB", false), {Want: "cheap", Measured: "-"},
 		},
-		{Name: "without a table"},
+		Ratios: []compared{{"growth/x", 1.23456, 0.1}},
 	}
 }
 
 func TestMarkdown(t *testing.T) {
-	want := `On this. At night.
+	want := `### Growth
+
+On this. At night.
 
 Times:
 
@@ -60,13 +61,15 @@ What was to be reached:
 | small | 300 MB | **no** |
 | cheap | - | not measured |
 `
-	if diff := cmp.Diff(want, markdown([]string{"On this.", "At night."}, shown())); diff != "" {
+	if diff := cmp.Diff(want, markdown(shown())); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestPrintText(t *testing.T) {
-	want := `On this.
+	want := `== Growth
+
+On this.
 At night.
 
 Times:
@@ -81,9 +84,12 @@ What was to be reached:
   fast    0.9       yes
   small   300 MB    no
   cheap   -         not measured
+
+== Nothing
+
 `
 	var b strings.Builder
-	if err := printText(&b, []string{"On this.", "At night."}, shown()); err != nil {
+	if err := printText(&b, []section{shown(), {Name: "nothing", Title: "Nothing"}}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, b.String()); diff != "" {
@@ -91,8 +97,51 @@ What was to be reached:
 	}
 }
 
+// A run of some leaves what is known of the others.
+func TestMergeMarkdown(t *testing.T) {
+	all := []benchmark{&growth{}, &rollout{}}
+	text := "before\n" + startMarker + "\n<!-- bench:rollout -->\n### Old\n\nkept\n\n<!-- bench:gone -->\n### Gone\n\n<!-- bench:growth -->\n### Old\n" + endMarker + "\nafter\n"
+	want := "before\n" + startMarker + "\n<!-- bench:growth -->\n### Growth\n\nnew\n\n<!-- bench:rollout -->\n### Old\n\nkept\n" + endMarker + "\nafter\n"
+	got, err := mergeMarkdown(text, all, []section{{Name: "growth", Title: "Growth", Notes: []string{"new"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if again, err := mergeMarkdown(got, all, nil); err != nil || again != got {
+		t.Errorf("nothing new changes it: %v\n%s", err, cmp.Diff(got, again))
+	}
+	if _, err := mergeMarkdown("no markers", all, nil); err == nil {
+		t.Error("a README without markers is no error")
+	}
+}
+
+func TestMergeFigures(t *testing.T) {
+	all := []benchmark{&growth{}, &rollout{}}
+	old := `{"benchmarks": {"rollout": {"figures": {"kept": 1}}, "gone": {"figures": {}}, "growth": {"figures": {"old": 1}}}}`
+	got, err := mergeFigures([]byte(old), all, []section{shown()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read struct{ Benchmarks map[string]written }
+	if err := json.Unmarshal(got, &read); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]written{
+		"rollout": {Figures: map[string]any{"kept": 1.0}},
+		"growth":  {Figures: map[string]any{"n": 1.0}, Ratios: map[string]float64{"growth/x": 1.235}, Targets: shown().Targets},
+	}
+	if diff := cmp.Diff(want, read.Benchmarks); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := mergeFigures([]byte("{"), all, nil); err == nil {
+		t.Error("a broken file is no error")
+	}
+}
+
 func TestTargetInJSON(t *testing.T) {
-	raw, err := json.Marshal(shown()[0].Targets)
+	raw, err := json.Marshal(shown().Targets)
 	if err != nil {
 		t.Fatal(err)
 	}

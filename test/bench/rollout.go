@@ -27,6 +27,10 @@ const (
 	tenRegionsRatio = 2.0
 )
 
+// quickRegions is the size of a quick run: enough for a plan that is more than
+// the start of processes.
+const quickRegions = 5
+
 // rollout measures plan, deploy and destroy of firstline beside plain Terraform,
 // on a local AWS of its own for each.
 type rollout struct {
@@ -53,6 +57,8 @@ func (c *counts) Set(text string) error {
 	}
 	return nil
 }
+
+func (*rollout) name() string { return "rollout" }
 
 func (b *rollout) flags(f *flag.FlagSet) {
 	b.sizes, b.sweep = counts{1, 5, 10, 17}, counts{10, 20, 40, 80}
@@ -144,9 +150,13 @@ func (b *rollout) run(ctx context.Context, f *frame) (section, error) {
 	if b.repeat < 1 || b.same < 1 || b.sweepRegions < 0 {
 		return section{}, errors.New("-repeat and -same are 1 or more, -parallelism-regions 0 or more")
 	}
+	sizes, commands, repeat, sweepRegions := b.sizes, rolloutCommands, b.repeat, b.sweepRegions
+	if f.quick {
+		sizes, commands, repeat, sweepRegions = counts{quickRegions}, []string{plan}, 3, 0
+	}
 	// The provider is read from disk by the first to run it.
 	f.say("warming up")
-	all := rolloutFigures{Parallelism: b.same, Repeat: b.repeat, SweepRegions: b.sweepRegions}
+	all := rolloutFigures{Parallelism: b.same, Repeat: repeat, SweepRegions: sweepRegions}
 	if _, err := b.try(ctx, f, variant{name: "Terraform", parallelism: b.same}, known[:1], []string{plan}); err != nil {
 		return section{}, err
 	}
@@ -157,9 +167,9 @@ func (b *rollout) run(ctx context.Context, f *frame) (section, error) {
 	}
 	err := func() error {
 		turn := 0
-		for _, n := range b.sizes {
+		for _, n := range sizes {
 			trials := map[string][]trial{}
-			for range b.repeat {
+			for range repeat {
 				// Each time the others begin, so that nobody always finds the
 				// machine warm.
 				order := slices.Clone(variants)
@@ -167,7 +177,7 @@ func (b *rollout) run(ctx context.Context, f *frame) (section, error) {
 					slices.Reverse(order)
 				}
 				for _, v := range order {
-					t, err := b.try(ctx, f, v, known[:n], rolloutCommands)
+					t, err := b.try(ctx, f, v, known[:n], commands)
 					if err != nil {
 						return fmt.Errorf("%s, %s: %w", v.name, countRegions(n), err)
 					}
@@ -176,19 +186,19 @@ func (b *rollout) run(ctx context.Context, f *frame) (section, error) {
 					all.ProviderCopies += t.copies
 				}
 			}
-			size, err := compare(n, trials[variants[0].name], trials[variants[1].name], trials[variants[2].name])
+			size, err := compare(n, commands, trials[variants[0].name], trials[variants[1].name], trials[variants[2].name])
 			if err != nil {
 				return err
 			}
 			all.Sizes = append(all.Sizes, size)
 		}
-		if b.sweepRegions == 0 {
+		if sweepRegions == 0 {
 			return nil
 		}
 		for _, p := range b.sweep {
 			var deploys, applies []usage
-			for range b.repeat {
-				t, err := b.try(ctx, f, variant{name: "Terraform", parallelism: p}, known[:b.sweepRegions], []string{deploy})
+			for range repeat {
+				t, err := b.try(ctx, f, variant{name: "Terraform", parallelism: p}, known[:sweepRegions], []string{deploy})
 				if err != nil {
 					return fmt.Errorf("parallelism %d: %w", p, err)
 				}
@@ -207,7 +217,10 @@ func (b *rollout) run(ctx context.Context, f *frame) (section, error) {
 	if err != nil && len(all.Sizes) == 0 {
 		return section{}, err
 	}
-	return section{Name: "rollout", Figures: all, Tables: all.tables(), Targets: all.targets()}, err
+	return section{
+		Name: b.name(), Title: "Roll out: firstline beside plain Terraform",
+		Figures: all, Tables: all.tables(), Targets: all.targets(), Ratios: all.ratios(),
+	}, err
 }
 
 // try runs the commands of a variant on a root and a local AWS of its own.
@@ -395,7 +408,7 @@ func providerCopies(dir string) (int, error) {
 }
 
 // compare makes the figures of a number of regions.
-func compare(n int, terraform, firstline, byDefault []trial) (sizeFigures, error) {
+func compare(n int, commands []string, terraform, firstline, byDefault []trial) (sizeFigures, error) {
 	s := sizeFigures{Regions: n, Resources: terraform[0].resources}
 	for _, t := range slices.Concat(terraform, firstline, byDefault) {
 		if t.resources != s.Resources {
@@ -409,7 +422,7 @@ func compare(n int, terraform, firstline, byDefault []trial) (sizeFigures, error
 		}
 		return median(all)
 	}
-	for _, name := range rolloutCommands {
+	for _, name := range commands {
 		c := commandFigures{Command: name, Terraform: of(name, terraform), Firstline: of(name, firstline), Default: of(name, byDefault)}
 		c.Ratio, c.DefaultRatio = ratio(c.Firstline, c.Terraform), ratio(c.Default, c.Terraform)
 		if c.Firstline.PeakBytes > 0 && c.Terraform.PeakBytes > 0 {
@@ -420,22 +433,22 @@ func compare(n int, terraform, firstline, byDefault []trial) (sizeFigures, error
 	return s, nil
 }
 
-// median returns the middle time and the middle peak, each by itself; of an even
+// median returns the middle times and the middle peak, each by itself; of an even
 // number the mean of the two in the middle.
 func median(all []usage) usage {
 	if len(all) == 0 {
 		return usage{}
 	}
-	var seconds, peaks []float64
+	var seconds, cpu, peaks []float64
 	for _, u := range all {
-		seconds, peaks = append(seconds, u.Seconds), append(peaks, float64(u.PeakBytes))
+		seconds, cpu, peaks = append(seconds, u.Seconds), append(cpu, u.CPUSeconds), append(peaks, float64(u.PeakBytes))
 	}
 	middle := func(values []float64) float64 {
 		slices.Sort(values)
 		n := len(values)
 		return (values[(n-1)/2] + values[n/2]) / 2
 	}
-	return usage{Seconds: round(middle(seconds)), PeakBytes: int64(middle(peaks))}
+	return usage{Seconds: round(middle(seconds)), CPUSeconds: round(middle(cpu)), PeakBytes: int64(middle(peaks))}
 }
 
 // ratio is a time over another, 0 for not known.
@@ -450,6 +463,25 @@ func ratio(u, reference usage) float64 {
 func round(x float64) float64 { return math.Round(x*1000) / 1000 }
 
 func megabytes(n int64) float64 { return float64(n) / 1e6 }
+
+// ratios are the plans' only, which is where firstline does more than run
+// Terraform: CPU seconds, since what else the machine does changes the time of a
+// plan by a fifth, and an apply's time is mostly the local AWS'.
+func (r rolloutFigures) ratios() (all []compared) {
+	for _, s := range r.Sizes {
+		for _, c := range s.Commands {
+			if c.Command != plan || c.Terraform.CPUSeconds == 0 {
+				continue
+			}
+			key := fmt.Sprintf("rollout/plan/%d", s.Regions)
+			all = append(all, compared{Key: key + "/cpu", Value: c.Firstline.CPUSeconds / c.Terraform.CPUSeconds, Margin: cpuMargin})
+			if c.Terraform.PeakBytes > 0 {
+				all = append(all, compared{Key: key + "/memory", Value: float64(c.Firstline.PeakBytes) / float64(c.Terraform.PeakBytes), Margin: memoryMargin})
+			}
+		}
+	}
+	return all
+}
 
 func (r rolloutFigures) tables() []table {
 	seconds := func(u usage) string { return fmt.Sprintf("%.1f", u.Seconds) }

@@ -97,6 +97,11 @@ func TestCommandLines(t *testing.T) {
 	}
 }
 
+// used is a usage of so many seconds, half of them of the CPU.
+func used(seconds float64, bytes int64) usage {
+	return usage{Seconds: seconds, CPUSeconds: round(seconds / 2), PeakBytes: bytes}
+}
+
 func TestMedian(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -104,9 +109,9 @@ func TestMedian(t *testing.T) {
 		want usage
 	}{
 		{"none", nil, usage{}},
-		{"one", []usage{{1.2345, 5}}, usage{1.235, 5}},
-		{"each by itself", []usage{{3, 10}, {1, 30}, {2, 20}}, usage{2, 20}},
-		{"an even number", []usage{{4, 10}, {1, 30}, {2, 20}, {3, 40}}, usage{2.5, 25}},
+		{"one", []usage{{Seconds: 1.2345, CPUSeconds: 0.2344, PeakBytes: 5}}, usage{Seconds: 1.235, CPUSeconds: 0.234, PeakBytes: 5}},
+		{"each by itself", []usage{used(3, 10), used(1, 30), used(2, 20)}, used(2, 20)},
+		{"an even number", []usage{used(4, 10), used(1, 30), used(2, 20), used(3, 40)}, used(2.5, 25)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, median(tt.all)); diff != "" {
@@ -117,30 +122,30 @@ func TestMedian(t *testing.T) {
 }
 
 func TestUsageOfTwoCommandsInARow(t *testing.T) {
-	if got, want := (usage{1, 50}).add(usage{2, 40}), (usage{3, 50}); got != want {
+	if got, want := used(1, 50).add(used(2, 40)), used(3, 50); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
 // took is a trial whose three commands take as long, and as much, as told.
 func took(resources int, seconds float64, bytes int64) trial {
-	return trial{resources: resources, took: map[string]usage{plan: {seconds, bytes}, deploy: {10 * seconds, bytes}, destroy: {5 * seconds, bytes}}}
+	return trial{resources: resources, took: map[string]usage{plan: used(seconds, bytes), deploy: used(10*seconds, bytes), destroy: used(5*seconds, bytes)}}
 }
 
 func TestCompare(t *testing.T) {
-	got, err := compare(5, []trial{took(100, 2, 1000), took(100, 4, 3000)}, []trial{took(100, 3.3, 2500)}, []trial{took(100, 1.5, 1900)})
+	got, err := compare(5, rolloutCommands, []trial{took(100, 2, 1000), took(100, 4, 3000)}, []trial{took(100, 3.3, 2500)}, []trial{took(100, 1.5, 1900)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := sizeFigures{Regions: 5, Resources: 100, Commands: []commandFigures{
-		{plan, usage{3, 2000}, usage{3.3, 2500}, usage{1.5, 1900}, 1.1, 0.5, 500},
-		{deploy, usage{30, 2000}, usage{33, 2500}, usage{15, 1900}, 1.1, 0.5, 500},
-		{destroy, usage{15, 2000}, usage{16.5, 2500}, usage{7.5, 1900}, 1.1, 0.5, 500},
+		{plan, used(3, 2000), used(3.3, 2500), used(1.5, 1900), 1.1, 0.5, 500},
+		{deploy, used(30, 2000), used(33, 2500), used(15, 1900), 1.1, 0.5, 500},
+		{destroy, used(15, 2000), used(16.5, 2500), used(7.5, 1900), 1.1, 0.5, 500},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	_, err = compare(5, []trial{took(100, 2, 0)}, []trial{took(99, 2, 0)}, []trial{took(100, 2, 0)})
+	_, err = compare(5, rolloutCommands, []trial{took(100, 2, 0)}, []trial{took(99, 2, 0)}, []trial{took(100, 2, 0)})
 	if want := "5 regions: one deployed 100 resources, another 99: not the same was measured"; errorText(err) != want {
 		t.Errorf("got %v, want %q", err, want)
 	}
@@ -149,8 +154,8 @@ func TestCompare(t *testing.T) {
 func TestTargets(t *testing.T) {
 	size := func(regions int, ratio float64, more int64, seconds float64) sizeFigures {
 		return sizeFigures{Regions: regions, Commands: []commandFigures{
-			{Command: plan, Terraform: usage{1, 1}, Ratio: 1, MoreBytes: -5e6},
-			{Command: deploy, Terraform: usage{1, 1}, Ratio: ratio, MoreBytes: more, Default: usage{Seconds: seconds}},
+			{Command: plan, Terraform: used(1, 1), Ratio: 1, MoreBytes: -5e6},
+			{Command: deploy, Terraform: used(1, 1), Ratio: ratio, MoreBytes: more, Default: usage{Seconds: seconds}},
 		}}
 	}
 	for _, tt := range []struct {
@@ -197,10 +202,10 @@ func TestRolloutTables(t *testing.T) {
 	of := rolloutFigures{
 		Parallelism: 10, SweepRegions: 10,
 		Sizes: []sizeFigures{{Regions: 5, Resources: 100, Commands: []commandFigures{
-			{deploy, usage{30, 1000e6}, usage{31.54, 1050e6}, usage{25, 1060e6}, 1.05, 0.83, 50e6},
-			{destroy, usage{30, 0}, usage{31.54, 0}, usage{25, 0}, 1.05, 0.83, 0},
+			{deploy, used(30, 1000e6), used(31.54, 1050e6), used(25, 1060e6), 1.05, 0.83, 50e6},
+			{destroy, used(30, 0), used(31.54, 0), used(25, 0), 1.05, 0.83, 0},
 		}}},
-		Sweep: []sweepFigure{{40, usage{38, 1500e6}, usage{27.5, 1500e6}, 0.8}},
+		Sweep: []sweepFigure{{40, used(38, 1500e6), used(27.5, 1500e6), 0.8}},
 	}
 	var rows [][]string
 	for _, table := range of.tables() {
@@ -217,6 +222,20 @@ func TestRolloutTables(t *testing.T) {
 		{"40", "38.0", "0.80", "27.5", "1500"},
 	}
 	if diff := cmp.Diff(want, rows); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRolloutRatiosAreOfPlans(t *testing.T) {
+	of := rolloutFigures{Sizes: []sizeFigures{{Regions: 5, Commands: []commandFigures{
+		{Command: plan, Terraform: used(30, 1000), Firstline: used(33, 1100)},
+		{Command: deploy, Terraform: used(30, 1000), Firstline: used(60, 1100)},
+	}}}}
+	want := []compared{
+		{"rollout/plan/5/cpu", 1.1, cpuMargin},
+		{"rollout/plan/5/memory", 1.1, memoryMargin},
+	}
+	if diff := cmp.Diff(want, of.ratios()); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -27,7 +27,8 @@ locals {
 
   # Null, here and below, means: not said.
   regions = { for region, r in try({ for k, v in var.regions : k => v if can(keys(var.regions)) }, {}) : region => {
-    instances = try({ for id, i in r.instances : id => i if can(keys(r.instances)) }, {})
+    # keys() fails for what is no map, once: an "if" would ask it for each instance.
+    instances = try([keys(r.instances), { for id, i in r.instances : id => i }][1], {})
     vpc       = try({ for k, v in r.vpc : k => v if can(keys(r.vpc)) }, null)
   } }
 

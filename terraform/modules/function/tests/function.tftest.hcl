@@ -37,6 +37,7 @@ run "shape" {
   }
   assert {
     condition = aws_lambda_function.responder.environment[0].variables == tomap({
+      GOGC                            = "200"
       FIRSTLINE_NAME                  = "firstline"
       FIRSTLINE_SETTINGS_PATH         = "/firstline/instances/"
       FIRSTLINE_LOG_LEVEL             = "info"

@@ -17,11 +17,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
-	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"firstline/internal/incident"
 	"firstline/internal/localaws"
@@ -214,7 +212,7 @@ func newMatrix(t *testing.T, chosen []cell, storm int, regions []string) *matrix
 		t.Fatal(err)
 	}
 	for _, c := range copies {
-		if err := copyDeployed(t.Context(), m.w, c[0], c[1]); err != nil {
+		if err := m.w.CopyDeployed(t.Context(), c[0], c[1]); err != nil {
 			t.Fatalf("copy what is deployed for %s to %s: %v", c[0].ID, c[1].ID, err)
 		}
 	}
@@ -226,32 +224,6 @@ func newMatrix(t *testing.T, chosen []cell, storm int, regions []string) *matrix
 	}
 	t.Logf("%d instances deployed in %.0f s", len(instances)+len(m.stormy), time.Since(m.start).Seconds())
 	return m
-}
-
-// copyDeployed copies an instance's settings and its alarm to another one.
-func copyDeployed(ctx context.Context, w *stage.World, from, to *stage.Instance) error {
-	const settings, alarm = "/firstline/instances/", "firstline-cpu-"
-	parameters, alarms := ssm.NewFromConfig(w.AWS.Config(to.Region)), cloudwatch.NewFromConfig(w.AWS.Config(to.Region))
-	p, err := parameters.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(settings + from.ID)})
-	if err != nil {
-		return err
-	}
-	if _, err := parameters.PutParameter(ctx, &ssm.PutParameterInput{Name: aws.String(settings + to.ID), Value: p.Parameter.Value, Type: p.Parameter.Type}); err != nil {
-		return err
-	}
-	out, err := alarms.DescribeAlarms(ctx, &cloudwatch.DescribeAlarmsInput{AlarmNames: []string{alarm + from.ID}})
-	if err != nil {
-		return err
-	}
-	for _, a := range out.MetricAlarms {
-		_, err = alarms.PutMetricAlarm(ctx, &cloudwatch.PutMetricAlarmInput{
-			AlarmName: aws.String(alarm + to.ID), Namespace: a.Namespace, MetricName: a.MetricName,
-			Dimensions: []cwtypes.Dimension{{Name: aws.String("InstanceId"), Value: aws.String(to.ID)}},
-			Period:     a.Period, EvaluationPeriods: a.EvaluationPeriods, Threshold: a.Threshold,
-			Statistic: a.Statistic, ComparisonOperator: a.ComparisonOperator, TreatMissingData: a.TreatMissingData,
-		})
-	}
-	return err
 }
 
 // run runs the cells, those first that take longest.

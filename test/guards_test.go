@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
-	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -404,33 +402,9 @@ func tableOf(w *stage.World, deployment, region string) *guard.Table {
 // quiet sets the alarms of a region to OK, but for those of some instances.
 func quiet(t *testing.T, w *stage.World, region string, but ...string) {
 	t.Helper()
-	if err := quieten(t.Context(), w, region, but...); err != nil {
+	if err := w.Quieten(t.Context(), region, but...); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func quieten(ctx context.Context, w *stage.World, region string, but ...string) error {
-	client := cloudwatch.NewFromConfig(w.AWS.Config(region))
-	pages := cloudwatch.NewDescribeAlarmsPaginator(client, &cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String("firstline-cpu-"), StateValue: cwtypes.StateValueAlarm})
-	var names []string
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return err
-		}
-		for _, a := range page.MetricAlarms {
-			if name := aws.ToString(a.AlarmName); !slices.Contains(but, strings.TrimPrefix(name, "firstline-cpu-")) {
-				names = append(names, name)
-			}
-		}
-	}
-	for _, name := range names {
-		_, err := client.SetAlarmState(ctx, &cloudwatch.SetAlarmStateInput{AlarmName: &name, StateValue: cwtypes.StateValueOk, StateReason: aws.String("quiet")})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // swept is what a sweep answers.

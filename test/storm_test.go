@@ -146,7 +146,7 @@ func (m *matrix) sweeps(slow bool) {
 	for _, p := range m.w.Pager.Received() {
 		m.w.Pager.CloseAlert(p.Alias)
 	}
-	err := errors.Join(quieten(ctx, m.w, stormy), i.SetHTTP(stage.Healthy))
+	err := errors.Join(m.w.Quieten(ctx, stormy), i.SetHTTP(stage.Healthy))
 	if err == nil {
 		_, err = m.w.AWS.Ring(ctx, stormy, "firstline-cpu-"+i.ID, "Threshold Crossed")
 	}

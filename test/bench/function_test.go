@@ -244,14 +244,10 @@ func TestFunctionTargets(t *testing.T) {
 			{Architecture: "x86_64", ZipBytes: 8e6, Stripped: true},
 		},
 	}
-	var got []string
-	for _, g := range f.targets() {
-		got = append(got, g.Measured+": "+g.verdict())
-	}
 	want := []string{
 		"1.50: yes", "4.50 (open): **no**", "open 2.5; the others less: **no**", "8.00 MB: **no**", "yes: yes", "41.0 MB (open): **no**", "no: **no**",
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, verdicts(f.targets())); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	keys := map[string]float64{}

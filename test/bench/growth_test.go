@@ -95,13 +95,13 @@ func TestGrowth(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	wantTargets := []string{"2.02, and 5.00 requests a refresh: yes", "45.0 s the first, 89.9 s a refresh: yes"}
-	if diff := cmp.Diff(wantTargets, verdicts(of)); diff != "" {
+	if diff := cmp.Diff(wantTargets, verdicts(of.targets())); diff != "" {
 		t.Error(diff)
 	}
 	of.Sizes[1] = grown(1000, 3052, 5105, 45)
 	of.each()
 	wantTargets = []string{"3.00, and 5.00 requests a refresh: **no**", "45.0 s the first, 90.0 s a refresh: **no**"}
-	if diff := cmp.Diff(wantTargets, verdicts(of)); diff != "" {
+	if diff := cmp.Diff(wantTargets, verdicts(of.targets())); diff != "" {
 		t.Error(diff)
 	}
 	for _, table := range of.tables() {
@@ -114,14 +114,15 @@ func TestGrowth(t *testing.T) {
 	t.Run("one size alone", func(t *testing.T) {
 		of := growthFigures{Sizes: []growthFigure{grown(1, 54, 110, 4)}}
 		of.each()
-		if diff := cmp.Diff([]string{"-: not measured", "-: not measured"}, verdicts(of)); diff != "" || of.ratios() != nil {
+		if diff := cmp.Diff([]string{"-: not measured", "-: not measured"}, verdicts(of.targets())); diff != "" || of.ratios() != nil {
 			t.Errorf("%v\n%s", of.ratios(), diff)
 		}
 	})
 }
 
-func verdicts(of growthFigures) (all []string) {
-	for _, g := range of.targets() {
+// verdicts are what was measured of targets, and whether that is enough.
+func verdicts(targets []target) (all []string) {
+	for _, g := range targets {
 		all = append(all, g.Measured+": "+g.verdict())
 	}
 	return all

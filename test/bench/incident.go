@@ -597,7 +597,7 @@ func (st *stagedIncidents) rest(ctx context.Context, sweeps int) ([]restFigure, 
 	if err != nil {
 		return nil, err
 	}
-	if err := st.quieten(ctx); err != nil {
+	if err := st.Quieten(ctx, benchRegion); err != nil {
 		return nil, err
 	}
 	before := time.Now()
@@ -656,29 +656,6 @@ func (st *stagedIncidents) rest(ctx context.Context, sweeps int) ([]restFigure, 
 		{What: "dashboard, from the account's fourth on", Amount: "1", Dollars: perDashboard, Optional: true},
 		{What: "each instance: its alarm", Amount: "1", Dollars: perAlarm, Optional: true},
 	}, nil
-}
-
-// quieten sets all alarms of instances to OK, of which nobody hears: sweeps are to
-// find none.
-func (st *stagedIncidents) quieten(ctx context.Context) error {
-	client := cloudwatch.NewFromConfig(st.AWS.Config(benchRegion))
-	pages := cloudwatch.NewDescribeAlarmsPaginator(client, &cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String(deployment + "-cpu-"), StateValue: "ALARM"})
-	var names []string
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return err
-		}
-		for _, a := range page.MetricAlarms {
-			names = append(names, aws.ToString(a.AlarmName))
-		}
-	}
-	for _, name := range names {
-		if _, err := client.SetAlarmState(ctx, &cloudwatch.SetAlarmStateInput{AlarmName: &name, StateValue: "OK", StateReason: aws.String("quiet")}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (r incidentFigures) notes() []string {

@@ -13,12 +13,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
-	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"firstline/internal/incident"
 	"firstline/internal/localaws"
@@ -81,7 +78,7 @@ func newScene(ctx context.Context, f *frame, wanted []cast, change func(variable
 	}
 	for _, all := range instances {
 		for _, i := range all[min(1, len(all)):] {
-			if err := s.copyDeployed(ctx, all[0], i); err != nil {
+			if err := s.CopyDeployed(ctx, all[0], i); err != nil {
 				return nil, nil, fmt.Errorf("copy what is deployed for %s to %s: %w", all[0].ID, i.ID, err)
 			}
 		}
@@ -102,34 +99,6 @@ func functionOf(region string) string {
 // machineOf is the ARN of the machine that handles incidents.
 func machineOf(region string) string {
 	return "arn:aws:states:" + region + ":" + localaws.AccountID + ":stateMachine:" + deployment
-}
-
-// copyDeployed copies an instance's settings and its alarm to another one.
-func (s *scene) copyDeployed(ctx context.Context, from, to *stage.Instance) error {
-	const settings = "/" + deployment + "/instances/"
-	parameters, alarms := ssm.NewFromConfig(s.AWS.Config(to.Region)), cloudwatch.NewFromConfig(s.AWS.Config(to.Region))
-	p, err := parameters.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(settings + from.ID)})
-	if err != nil {
-		return err
-	}
-	if _, err := parameters.PutParameter(ctx, &ssm.PutParameterInput{Name: aws.String(settings + to.ID), Value: p.Parameter.Value, Type: p.Parameter.Type}); err != nil {
-		return err
-	}
-	out, err := alarms.DescribeAlarms(ctx, &cloudwatch.DescribeAlarmsInput{AlarmNames: []string{alarmOf(from)}})
-	if err != nil {
-		return err
-	}
-	if len(out.MetricAlarms) != 1 {
-		return fmt.Errorf("%d alarms are called %s, want 1", len(out.MetricAlarms), alarmOf(from))
-	}
-	a := out.MetricAlarms[0]
-	_, err = alarms.PutMetricAlarm(ctx, &cloudwatch.PutMetricAlarmInput{
-		AlarmName: aws.String(alarmOf(to)), Namespace: a.Namespace, MetricName: a.MetricName,
-		Dimensions: []cwtypes.Dimension{{Name: aws.String("InstanceId"), Value: aws.String(to.ID)}},
-		Period:     a.Period, EvaluationPeriods: a.EvaluationPeriods, Threshold: a.Threshold,
-		Statistic: a.Statistic, ComparisonOperator: a.ComparisonOperator, TreatMissingData: a.TreatMissingData,
-	})
-	return err
 }
 
 // eventOf is the event of an instance's alarm that rings now, as EventBridge has

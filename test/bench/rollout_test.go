@@ -187,11 +187,7 @@ func TestTargets(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var got []string
-			for _, g := range tt.of.targets() {
-				got = append(got, g.Measured+": "+g.verdict())
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
+			if diff := cmp.Diff(tt.want, verdicts(tt.of.targets())); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -44,11 +44,7 @@ func TestStormTargets(t *testing.T) {
 		{"none at all", stormFigures{Alarms: 2, Ended: 2}, []string{"2 of 2, 0 lost: yes", "0 reboots, at most 0 in flight: **no**"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var got []string
-			for _, g := range tt.of.targets() {
-				got = append(got, g.Measured+": "+g.verdict())
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
+			if diff := cmp.Diff(tt.want, verdicts(tt.of.targets())); diff != "" {
 				t.Error(diff)
 			}
 		})

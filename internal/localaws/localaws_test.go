@@ -488,8 +488,11 @@ func TestReaperThatHasFired(t *testing.T) {
 	for _, po := range fs.pools {
 		for _, p := range po.idle {
 			if p.cmd.Process.Pid == pid {
-				// It fires, and then waits for the lock.
-				p.reaper.Reset(0)
+				// It fires, and then waits for the lock. Stop tells whether it has.
+				for fired := false; !fired; fired = !p.reaper.Stop() {
+					p.reaper.Reset(0)
+					time.Sleep(time.Millisecond)
+				}
 			}
 		}
 	}

@@ -366,9 +366,7 @@ func (h *Handler) closeAlert(ctx context.Context, m notify.Message, pagers *noti
 	}
 	if first := pagers.All[0]; first.Name() != p.Name() && first.Name() != snsName {
 		// It failed when it was to take the page, and may have it all the same.
-		bounded, cancel := context.WithTimeout(ctx, elsewhereTime)
-		defer cancel()
-		if err := first.Close(bounded, m); err != nil && !errors.Is(err, notify.ErrNoAlert) {
+		if err := closeElsewhere(ctx, first, m); err != nil {
 			h.Log.LogAttrs(ctx, slog.LevelInfo, "whether the first pager has the alert too is not known", append(which, slog.String("first", first.Name()), problem(err))...)
 		}
 	}
@@ -382,9 +380,7 @@ func (h *Handler) closeLeftOpen(ctx context.Context, m notify.Message, pagers *n
 	if p == nil || p.Name() == snsName {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, elsewhereTime)
-	defer cancel()
-	if err := p.Close(ctx, about(m, notify.KindAllClear, &incident.Alert{Alias: old.Alias, Pager: old.Pager})); err != nil && !errors.Is(err, notify.ErrNoAlert) {
+	if err := closeElsewhere(ctx, p, about(m, notify.KindAllClear, &incident.Alert{Alias: old.Alias, Pager: old.Pager})); err != nil {
 		h.Log.LogAttrs(ctx, slog.LevelWarn, "an earlier alert may be open still", slog.String("instance", m.Incident.InstanceID), slog.String("pager", old.Pager), slog.String("alias", old.Alias), problem(err))
 	}
 }

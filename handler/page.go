@@ -61,7 +61,7 @@ func pagedBy(p notify.Pager, m notify.Message) paged {
 func (h *Handler) page(ctx context.Context, m notify.Message, pagers *notify.Pagers) (paged, error) {
 	inc, ways := m.Incident, pagers.All[:1]
 	if inc.PageError != nil && len(pagers.All) > 1 {
-		ways = append(slices.Clone(pagers.All[1:]), pagers.All[0])
+		ways = lastly(pagers.All, pagers.All[0])
 	}
 	switch r := inc.Refusal; {
 	case cameBack(inc):
@@ -234,6 +234,17 @@ func isClosed(ctx context.Context, p notify.Pager, alias string) (bool, error) {
 	return p.Closed(ctx, alias)
 }
 
+// closeElsewhere closes in bounded time an alert which the step is not about. One that
+// is not there needs no closing.
+func closeElsewhere(ctx context.Context, p notify.Pager, m notify.Message) error {
+	ctx, cancel := context.WithTimeout(ctx, elsewhereTime)
+	defer cancel()
+	if err := p.Close(ctx, m); err != nil && !errors.Is(err, notify.ErrNoAlert) {
+		return err
+	}
+	return nil
+}
+
 // swallows reports whether a page under an alias may wake nobody, since an alert of
 // which the table knows nothing has it: versions that knew no generations paged
 // under the first one's, and nobody closed it; and where the instance's item was
@@ -298,9 +309,7 @@ func (h *Handler) closeReplaced(ctx context.Context, m notify.Message, pagers *n
 	m = about(m, notify.KindRepeat, &incident.Alert{Alias: old.Alias, Pager: old.Pager})
 	m.ReplacedBy = by
 	// The page is sent: nothing that comes after it may take the step's time.
-	ctx, cancel := context.WithTimeout(ctx, elsewhereTime)
-	defer cancel()
-	if err := p.Close(ctx, m); err != nil && !errors.Is(err, notify.ErrNoAlert) {
+	if err := closeElsewhere(ctx, p, m); err != nil {
 		h.Log.LogAttrs(ctx, slog.LevelWarn, "an alert that was replaced may be open still", slog.String("instance", m.Incident.InstanceID), slog.String("pager", old.Pager), slog.String("alias", old.Alias), slog.String("by", by), problem(err))
 	}
 }

@@ -143,9 +143,15 @@ func (r *patterns) line(s string) string {
 		s = r.value.ReplaceAllString(s, "${1}${2}${4}${6}${7}"+redacted+"${3}${5}")
 		s = r.option.ReplaceAllString(s, "${1}"+redacted)
 	}
-	if !containsAny(lower, schemeWords) {
-		return s
+	if containsAny(lower, schemeWords) {
+		s = r.schemes(s)
 	}
+	return s
+}
+
+// schemes takes out what stands behind the name of a scheme of HTTP's, unless that is
+// prose.
+func (r *patterns) schemes(s string) string {
 	return r.scheme.ReplaceAllStringFunc(s, func(m string) string {
 		n := strings.IndexAny(m, " \t")
 		if r.prose.MatchString(strings.TrimLeft(m[n:], " \t")) {

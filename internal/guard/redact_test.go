@@ -140,13 +140,7 @@ func redactSlowly(s string) string {
 		line = r.userInfo.ReplaceAllString(line, "${1}"+redacted+"@")
 		line = r.value.ReplaceAllString(line, "${1}${2}${4}${6}${7}"+redacted+"${3}${5}")
 		line = r.option.ReplaceAllString(line, "${1}"+redacted)
-		lines[n] = r.scheme.ReplaceAllStringFunc(line, func(m string) string {
-			n := strings.IndexAny(m, " \t")
-			if r.prose.MatchString(strings.TrimLeft(m[n:], " \t")) {
-				return m
-			}
-			return m[:n] + " " + redacted
-		})
+		lines[n] = r.schemes(line)
 	}
 	return strings.Join(lines, "\n")
 }

@@ -22,14 +22,7 @@ func RedactWords(s string) string {
 	if strings.Contains(s, "://") {
 		s = r.userInfo.ReplaceAllString(s, "${1}"+redacted+"@")
 	}
-	s = r.scheme.ReplaceAllStringFunc(s, func(m string) string {
-		n := strings.IndexAny(m, " \t")
-		if r.prose.MatchString(strings.TrimLeft(m[n:], " \t")) {
-			return m
-		}
-		return m[:n] + " " + redacted
-	})
-	return assigned().ReplaceAllString(s, "${1}"+redacted)
+	return assigned().ReplaceAllString(r.schemes(s), "${1}"+redacted)
 }
 
 // Words is what an error says, for a log line and for the state machine, without

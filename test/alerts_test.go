@@ -13,8 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 
 	"firstline/internal/deployed"
-	"firstline/internal/incident"
 	"firstline/internal/localaws"
+	"firstline/internal/old/incident"
 	"firstline/internal/stage"
 )
 

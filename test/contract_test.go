@@ -24,12 +24,12 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
-	"firstline/checks"
-	"firstline/handler"
 	"firstline/internal/definition"
 	"firstline/internal/fault"
-	"firstline/internal/guard"
-	"firstline/internal/incident"
+	"firstline/internal/old/checks"
+	"firstline/internal/old/guard"
+	"firstline/internal/old/handler"
+	"firstline/internal/old/incident"
 	"firstline/internal/toolchain"
 )
 

@@ -16,9 +16,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"firstline/handler"
-	"firstline/internal/incident"
 	"firstline/internal/localaws"
+	"firstline/internal/old/handler"
+	"firstline/internal/old/incident"
 	"firstline/internal/stage"
 )
 

@@ -20,9 +20,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/google/go-cmp/cmp"
 
-	"firstline/internal/guard"
-	"firstline/internal/incident"
 	"firstline/internal/localaws"
+	"firstline/internal/old/guard"
+	"firstline/internal/old/incident"
 	"firstline/internal/stage"
 )
 

@@ -18,8 +18,8 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"firstline/internal/deployed"
-	"firstline/internal/incident"
 	"firstline/internal/localaws"
+	"firstline/internal/old/incident"
 	"firstline/internal/stage"
 )
 

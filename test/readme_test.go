@@ -20,7 +20,7 @@ func TestREADMENames(t *testing.T) {
 	}
 	readme := file("README.md")
 	want := map[string]int{}
-	for _, m := range regexp.MustCompile(`(?m)^\tmetric\w+ += "(\w+)"$`).FindAllStringSubmatch(file("handler/metrics.go"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\tmetric\w+ += "(\w+)"$`).FindAllStringSubmatch(file("internal/old/handler/metrics.go"), -1) {
 		want[m[1]]++
 	}
 	metrics := len(want)

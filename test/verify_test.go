@@ -10,8 +10,8 @@ import (
 	"github.com/gruntwork-io/terratest/modules/terraform"
 
 	"firstline/internal/deployed"
-	"firstline/internal/incident"
 	"firstline/internal/localaws"
+	"firstline/internal/old/incident"
 	"firstline/internal/probe"
 	"firstline/internal/stage"
 )

@@ -18,8 +18,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"firstline/internal/deployed"
-	"firstline/internal/guard"
-	"firstline/internal/incident"
+	"firstline/internal/old/guard"
+	"firstline/internal/old/incident"
 	"firstline/internal/probe"
 )
 

@@ -16,11 +16,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
-	"firstline/checks"
 	"firstline/internal/console"
 	"firstline/internal/deployed"
-	"firstline/internal/guard"
-	"firstline/internal/incident"
+	"firstline/internal/old/checks"
+	"firstline/internal/old/guard"
+	"firstline/internal/old/incident"
 	"firstline/internal/probe"
 )
 

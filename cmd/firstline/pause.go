@@ -18,8 +18,8 @@ import (
 
 	"firstline/internal/deployed"
 	"firstline/internal/fault"
-	"firstline/internal/guard"
-	"firstline/internal/incident"
+	"firstline/internal/old/guard"
+	"firstline/internal/old/incident"
 )
 
 // regionSwitch is the switch of a region; see guard.Table.

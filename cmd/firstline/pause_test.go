@@ -20,7 +20,7 @@ import (
 
 	"firstline/internal/deployed"
 	"firstline/internal/fault"
-	"firstline/internal/incident"
+	"firstline/internal/old/incident"
 )
 
 func TestPauseUntil(t *testing.T) {

@@ -21,8 +21,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/spf13/cobra"
 
-	"firstline/checks"
 	"firstline/internal/deployed"
+	"firstline/internal/old/checks"
 	"firstline/internal/probe"
 	"firstline/internal/regions"
 	"firstline/internal/rollout"

@@ -26,11 +26,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
-	"firstline/checks"
-	"firstline/handler"
 	"firstline/internal/fault"
-	"firstline/internal/guard"
-	"firstline/notify"
+	"firstline/internal/old/checks"
+	"firstline/internal/old/guard"
+	"firstline/internal/old/handler"
+	"firstline/internal/old/notify"
 )
 
 func main() { lambda.Start(newHandler(os.Getenv)) }

@@ -13,10 +13,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"firstline/checks"
 	"firstline/internal/fault"
-	"firstline/internal/guard"
-	"firstline/internal/incident"
+	"firstline/internal/old/checks"
+	"firstline/internal/old/guard"
+	"firstline/internal/old/incident"
 )
 
 func TestEgressAddresses(t *testing.T) {

@@ -10,10 +10,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 
-	"firstline/handler"
 	"firstline/internal/fault"
-	"firstline/internal/incident"
-	"firstline/notify"
+	"firstline/internal/old/handler"
+	"firstline/internal/old/incident"
+	"firstline/internal/old/notify"
 )
 
 // pagerSettings are one pager's, as terraform's modules/function writes them into

@@ -11,10 +11,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"firstline/handler"
 	"firstline/internal/fault"
-	"firstline/internal/incident"
-	"firstline/notify"
+	"firstline/internal/old/handler"
+	"firstline/internal/old/incident"
+	"firstline/internal/old/notify"
 )
 
 func env(values map[string]string) func(string) string {

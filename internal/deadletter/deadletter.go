@@ -18,7 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"firstline/internal/incident"
+	"firstline/internal/old/incident"
 )
 
 // messages is what is used of SQS's client.

@@ -15,10 +15,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
 
-	"firstline/checks"
 	"firstline/internal/deployed"
 	"firstline/internal/fault"
-	"firstline/internal/incident"
+	"firstline/internal/old/checks"
+	"firstline/internal/old/incident"
 	"firstline/internal/timeline"
 )
 

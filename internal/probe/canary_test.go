@@ -18,8 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
 	"github.com/google/go-cmp/cmp"
 
-	"firstline/checks"
-	"firstline/internal/incident"
+	"firstline/internal/old/checks"
+	"firstline/internal/old/incident"
 )
 
 // states plays a region's bus and state machine.

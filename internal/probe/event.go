@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"firstline/internal/deployed"
-	"firstline/internal/incident"
+	"firstline/internal/old/incident"
 )
 
 // detailType is that of the events with which an alarm rings.

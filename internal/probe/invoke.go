@@ -13,9 +13,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/smithy-go"
 
-	"firstline/checks"
 	"firstline/internal/fault"
-	"firstline/internal/incident"
+	"firstline/internal/old/checks"
+	"firstline/internal/old/incident"
 )
 
 // invoker is the one call of Lambda's client that runs a function.

@@ -31,12 +31,12 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
-	"firstline/checks"
-	"firstline/handler"
 	"firstline/internal/fault"
-	"firstline/internal/guard"
-	"firstline/internal/incident"
-	"firstline/notify"
+	"firstline/internal/old/checks"
+	"firstline/internal/old/guard"
+	"firstline/internal/old/handler"
+	"firstline/internal/old/incident"
+	"firstline/internal/old/notify"
 )
 
 // around is what surrounds the real handler. What it embeds is nil: nothing of

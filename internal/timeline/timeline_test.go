@@ -9,8 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
 	"github.com/google/go-cmp/cmp"
 
-	"firstline/checks"
-	"firstline/internal/incident"
+	"firstline/internal/old/checks"
+	"firstline/internal/old/incident"
 )
 
 func TestLines(t *testing.T) {

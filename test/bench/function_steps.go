@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"firstline/checks"
-	"firstline/internal/incident"
+	"firstline/internal/old/checks"
+	"firstline/internal/old/incident"
+	"firstline/internal/old/notify"
 	"firstline/internal/stage"
-	"firstline/notify"
 )
 
 // stepCase is a step of the function as it is measured.

@@ -20,8 +20,8 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"firstline/internal/definition"
-	"firstline/internal/incident"
 	"firstline/internal/localaws"
+	"firstline/internal/old/incident"
 	"firstline/internal/stage"
 )
 

@@ -17,8 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
 
-	"firstline/internal/incident"
 	"firstline/internal/localaws"
+	"firstline/internal/old/incident"
 	"firstline/internal/stage"
 )
 

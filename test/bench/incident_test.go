@@ -11,10 +11,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"firstline/checks"
 	"firstline/internal/definition"
-	"firstline/internal/incident"
 	"firstline/internal/localaws"
+	"firstline/internal/old/checks"
+	"firstline/internal/old/incident"
 	"firstline/internal/stage"
 )
 

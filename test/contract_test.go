@@ -515,7 +515,7 @@ func testPathsOfTheAllClear(t *testing.T) {
 
 func alarmEvent(t *testing.T) []byte {
 	t.Helper()
-	event, err := os.ReadFile(filepath.Join(root(t), "handler", "testdata", "alarm.json"))
+	event, err := os.ReadFile(filepath.Join(root(t), "internal", "old", "handler", "testdata", "alarm.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -733,7 +733,7 @@ func TestSettingsKnowOurDetails(t *testing.T) {
 		}
 		return string(text)
 	}
-	_, source, ok := strings.Cut(file("notify", "text.go"), ") detailsFor(")
+	_, source, ok := strings.Cut(file("internal", "old", "notify", "text.go"), ") detailsFor(")
 	body, _, ends := strings.Cut(source, "\n}\n")
 	if !ok || !ends {
 		t.Fatal("notify/text.go has no method detailsFor")
@@ -742,7 +742,7 @@ func TestSettingsKnowOurDetails(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^\t\t\{"(\w+)", `).FindAllStringSubmatch(body, -1) {
 		ours = append(ours, m[1])
 	}
-	for _, m := range regexp.MustCompile(`link\{"(\w+)", `).FindAllStringSubmatch(file("notify", "console.go"), -1) {
+	for _, m := range regexp.MustCompile(`link\{"(\w+)", `).FindAllStringSubmatch(file("internal", "old", "notify", "console.go"), -1) {
 		ours = append(ours, m[1]+"Url")
 	}
 	if len(ours) < 25 {

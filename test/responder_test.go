@@ -106,7 +106,7 @@ func TestZipIsTheSameTwice(t *testing.T) {
 // The names that Retry and Catch match on must come out of the real binary:
 // aws-lambda-go decides how an error travels.
 func TestErrorNamesLeaveTheBinary(t *testing.T) {
-	sample, err := os.ReadFile(filepath.Join(root(t), "handler", "testdata", "alarm.json"))
+	sample, err := os.ReadFile(filepath.Join(root(t), "internal", "old", "handler", "testdata", "alarm.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

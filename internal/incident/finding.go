@@ -1,0 +1,107 @@
+package incident
+
+// Names of the checks, in the order in which a look runs them.
+const (
+	CheckURL     = "url"
+	CheckRoute53 = "route53"
+	CheckSSH     = "ssh"
+)
+
+// Checks are the names of all checks, in the order in which a look runs them.
+var Checks = []string{CheckURL, CheckRoute53, CheckSSH}
+
+// CheckTitle is what people call a check; "" for an unknown name.
+func CheckTitle(check string) string {
+	switch check {
+	case CheckURL:
+		return "URL"
+	case CheckRoute53:
+		return "Route 53"
+	case CheckSSH:
+		return "SSH"
+	}
+	return ""
+}
+
+// Outcome is what one check came to.
+type Outcome string
+
+// Outcomes of a check.
+const (
+	// Passed: the target did what a healthy one does.
+	Passed Outcome = "passed"
+	// Failed: the target is at fault and a reboot may cure it.
+	Failed Outcome = "failed"
+	// Unknown: neither can be told; Kind says why.
+	Unknown Outcome = "unknown"
+	// Skipped: the settings turn this check off, or another finding of the look
+	// makes it irrelevant.
+	Skipped Outcome = "skipped"
+)
+
+// Kind says why a finding, or the verdict of a look, is unknown.
+type Kind string
+
+// Kinds of an unknown finding, the one that matters most first: the kind of a
+// look is the first that one of its findings has.
+const (
+	// Attention: a person has to act, and no reboot helps.
+	Attention Kind = "attention"
+	// Contradicted: another finding of the same look speaks against it.
+	Contradicted Kind = "contradicted"
+	// Busy: the target is alive and rejects the connection.
+	Busy Kind = "busy"
+	// Blind: the fault is ours, or of an AWS API.
+	Blind Kind = "blind"
+)
+
+// Kinds are all kinds in the order of their weight.
+var Kinds = []Kind{Attention, Contradicted, Busy, Blind}
+
+// Connection says how far the connection of a check without an answer got.
+// It is empty for a finding with Answered.
+type Connection string
+
+// Ways in which a connection ends before a byte comes.
+const (
+	// NoConnection: nothing answered in time.
+	NoConnection Connection = "none"
+	// Refused: something refused the connection.
+	Refused Connection = "refused"
+	// Silent: the connection was accepted, and then nothing came.
+	Silent Connection = "silent"
+	// ClosedEarly: the connection was accepted and ended before a byte came.
+	ClosedEarly Connection = "closed"
+)
+
+// Finding is what one check saw in one look.
+type Finding struct {
+	// Look is the number of the look within the incident, from 1.
+	Look    int     `json:"look"`
+	Check   string  `json:"check"`
+	Outcome Outcome `json:"outcome"`
+	// Kind is there for an unknown outcome only.
+	Kind Kind `json:"kind,omitempty"`
+	// Reason says in words what was seen, without secrets or query strings.
+	Reason string `json:"reason"`
+	// Answered: at least one byte came from the target. For Route 53: a checker
+	// names an HTTP status.
+	Answered bool `json:"answered,omitempty"`
+	// Connection says how a check without an answer ended.
+	Connection Connection `json:"connection,omitempty"`
+	// Elsewhere: the answer came from an address that is not the instance's, so
+	// it proves and disproves nothing about the instance.
+	Elsewhere bool `json:"elsewhere,omitempty"`
+	// Endpoint is "host:port" as asked, so that two checks can be seen to ask
+	// the same one. For Route 53 it is empty.
+	Endpoint string `json:"endpoint,omitempty"`
+	// Attempts is how often the target was asked.
+	Attempts int `json:"attempts,omitempty"`
+	// ElapsedMs is how long the check took in milliseconds, pauses included.
+	ElapsedMs int64 `json:"elapsed_ms,omitempty"`
+	// At is when the check ended.
+	At Millis `json:"at"`
+}
+
+// NoByte reports whether the check failed before any byte came.
+func (f Finding) NoByte() bool { return f.Outcome == Failed && !f.Answered }

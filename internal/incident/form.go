@@ -1,0 +1,94 @@
+package incident
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"firstline/internal/lazy"
+)
+
+// maxSuppressed bounds the text of a suppressed action, in bytes.
+const maxSuppressed = 1500
+
+// Suppress records what a dry incident leaves undone.
+func (i *Incident) Suppress(action, text string, at time.Time) {
+	i.Suppressed = append(i.Suppressed, Suppressed{Action: action, At: At(at), Text: Clip(text, maxSuppressed)})
+}
+
+// Record adds a finding of this look. A step that runs twice replaces its own.
+func (i *Incident) Record(f Finding) {
+	f.Look = i.Look
+	for n := range i.Findings {
+		if i.Findings[n].Check == f.Check {
+			i.Findings[n] = f
+			return
+		}
+	}
+	i.Findings = append(i.Findings, f)
+}
+
+// Finding returns this look's finding of a check, or nil.
+func (i *Incident) Finding(check string) *Finding {
+	for n := range i.Findings {
+		if f := &i.Findings[n]; f.Check == check && f.Look == i.Look {
+			return f
+		}
+	}
+	return nil
+}
+
+// Catch records an error as Step Functions would.
+func (i *Incident) Catch(step string, c Caught) {
+	if i.Caught == nil {
+		i.Caught = map[string]Caught{}
+	}
+	i.Caught[step] = c
+}
+
+var (
+	// instanceID has either length that EC2 gives out
+	// (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html).
+	instanceID = lazy.Regexp(`^i-([0-9a-f]{8}|[0-9a-f]{17})$`)
+	region     = lazy.Regexp(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
+	accountID  = lazy.Regexp(`^[0-9]{12}$`)
+)
+
+// ValidInstanceID reports whether id has the form of an EC2 instance id.
+func ValidInstanceID(id string) bool { return instanceID().MatchString(id) }
+
+// ValidRegion reports whether name has the form of a region's name.
+func ValidRegion(name string) bool { return region().MatchString(name) }
+
+// ValidAccountID reports whether id has the form of an AWS account id.
+func ValidAccountID(id string) bool { return accountID().MatchString(id) }
+
+// Validate returns all that a step could not work with. The errors are plain:
+// the caller gives them a kind.
+func (i *Incident) Validate() error {
+	var errs []error
+	wrong := func(field, got, want string) {
+		errs = append(errs, fmt.Errorf("incident.%s: %q is not %s", field, got, want))
+	}
+	if !ValidInstanceID(i.InstanceID) {
+		wrong("instance_id", i.InstanceID, "an instance id such as i-0c1cbf2e7abdedf75")
+	}
+	if !ValidRegion(i.Region) {
+		wrong("region", i.Region, "a region such as eu-west-1")
+	}
+	if !ValidAccountID(i.AccountID) {
+		wrong("account_id", i.AccountID, "an account id of 12 digits")
+	}
+	if i.Execution.ID == "" {
+		errs = append(errs, errors.New("incident.execution.id: missing; the step open sets it"))
+	}
+	if i.Look < 1 || i.Look > MaxLooks {
+		errs = append(errs, fmt.Errorf("incident.look: %d is out of range; looks are 1 to %d", i.Look, MaxLooks))
+	}
+	if i.Settings == nil {
+		errs = append(errs, errors.New("incident.settings: missing; the step open reads them"))
+	} else if err := i.Settings.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("incident.settings: %w", err))
+	}
+	return errors.Join(errs...)
+}

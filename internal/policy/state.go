@@ -1,0 +1,269 @@
+package policy
+
+import (
+	"slices"
+	"time"
+
+	"firstline/internal/incident"
+)
+
+// Schema is the version of the stored state that this version reads and
+// writes. An item of a higher one is neither read nor overwritten.
+const Schema = 1
+
+// Instance is what is stored of one instance.
+type Instance struct {
+	ID   string `dynamodbav:"id"`
+	Name string `dynamodbav:"name,omitempty"`
+
+	// Lease.
+	Lease Lease `dynamodbav:"lease,omitempty"`
+
+	// What the last looks saw.
+	LastLookAt  incident.Millis    `dynamodbav:"last_look_at,omitempty"`
+	LastVerdict incident.Verdict   `dynamodbav:"last_verdict,omitempty"`
+	LastKind    incident.Kind      `dynamodbav:"last_kind,omitempty"`
+	LastRow     int                `dynamodbav:"last_row,omitempty"`
+	LastReason  string             `dynamodbav:"last_reason,omitempty"`
+	Findings    []incident.Finding `dynamodbav:"findings,omitempty"`
+	// HealthyRun counts the healthy looks in a row, HealthySince is the first of
+	// them; 0 when the last look was not healthy.
+	HealthyRun   int             `dynamodbav:"healthy_run,omitempty"`
+	HealthySince incident.Millis `dynamodbav:"healthy_since,omitempty"`
+	// UnhealthySince is the first look of those in a row that were not healthy.
+	UnhealthySince incident.Millis `dynamodbav:"unhealthy_since,omitempty"`
+	// FailedSince is the first look of those in a row whose verdict is failed.
+	FailedSince incident.Millis `dynamodbav:"failed_since,omitempty"`
+	// Unconfirmed are the times of failures that did not confirm, of the last hour.
+	Unconfirmed []incident.Millis `dynamodbav:"unconfirmed,omitempty"`
+	// UnknownToEC2 counts the looks in a row in which EC2 did not know it.
+	UnknownToEC2 int `dynamodbav:"unknown_to_ec2,omitempty"`
+
+	// Execution is what the looks of the present execution saw.
+	Execution Execution `dynamodbav:"execution,omitempty"`
+
+	// Baseline is, by check, the fingerprint of the settings with which it passed.
+	Baseline map[string]string `dynamodbav:"baseline,omitempty"`
+	// Reboots are those of the last 7 days, the newest last.
+	Reboots []incident.Reboot `dynamodbav:"reboots,omitempty"`
+
+	// Membership is there while it is handed over.
+	Membership *Membership `dynamodbav:"membership,omitempty"`
+	// LastResolvedAt is when it last left an alert since it was well.
+	LastResolvedAt incident.Millis `dynamodbav:"last_resolved_at,omitempty"`
+	// OftenPagedAt is when its many reboots were last paged.
+	OftenPagedAt incident.Millis `dynamodbav:"often_paged_at,omitempty"`
+
+	// SlackKey is what Slack was last told, SlackAt when.
+	SlackKey string          `dynamodbav:"slack_key,omitempty"`
+	SlackAt  incident.Millis `dynamodbav:"slack_at,omitempty"`
+	// PausedToldAt is when Slack was last told that it is paused and not healthy.
+	PausedToldAt incident.Millis `dynamodbav:"paused_told_at,omitempty"`
+
+	// AtRest: the schedule need not look.
+	AtRest bool `dynamodbav:"at_rest,omitempty"`
+	// Decided is the newest decision, by which a step that runs twice gets the
+	// same answer.
+	Decided *Decided `dynamodbav:"decided,omitempty"`
+}
+
+// Lease says which execution works on an instance.
+type Lease struct {
+	Execution string `dynamodbav:"execution,omitempty"`
+	Name      string `dynamodbav:"name,omitempty"`
+	// StartedAt is when the execution began; Until ends the lease.
+	StartedAt incident.Millis `dynamodbav:"started_at,omitempty"`
+	Until     incident.Millis `dynamodbav:"until,omitempty"`
+	// Version counts the writes of the execution that holds it: a write needs
+	// holder and version, so that two invocations of one execution cannot both
+	// write. The incident carries it as LeaseVersion.
+	Version int64 `dynamodbav:"version,omitempty"`
+}
+
+// Held reports whether somebody else than the execution holds the lease.
+func (l Lease) Held(by string, now incident.Millis) bool {
+	return l.Execution != "" && l.Execution != by && now < l.Until
+}
+
+// Execution is what the looks of one execution saw.
+type Execution struct {
+	ID string `dynamodbav:"id,omitempty"`
+	// Alarm: an alarm of the instance was in ALARM when the execution began, or
+	// has been since.
+	Alarm bool `dynamodbav:"alarm,omitempty"`
+	Looks int  `dynamodbav:"looks,omitempty"`
+	// UnhealthySince, BlindSince and FailedSince (by check) are the first look of
+	// those in a row that were not healthy, blind, or failed by that check.
+	UnhealthySince incident.Millis            `dynamodbav:"unhealthy_since,omitempty"`
+	BlindSince     incident.Millis            `dynamodbav:"blind_since,omitempty"`
+	FailedSince    map[string]incident.Millis `dynamodbav:"failed_since,omitempty"`
+	// Rebooted: this execution has rebooted the instance.
+	Rebooted bool `dynamodbav:"rebooted,omitempty"`
+}
+
+// Membership is an instance's place in an alert: it is handed over.
+type Membership struct {
+	// Alert is the alias of the alert.
+	Alert    string            `dynamodbav:"alert"`
+	Severity incident.Severity `dynamodbav:"severity"`
+	Kind     incident.Kind     `dynamodbav:"kind,omitempty"`
+	// Failed are the checks that had failed when it was paged; Unseen of them
+	// must be seen to pass before it is well.
+	Failed []string `dynamodbav:"failed,omitempty"`
+	// JoinedAt is when it joined, and Confirmed says that a pager has taken the
+	// page or note.
+	JoinedAt  incident.Millis `dynamodbav:"joined_at"`
+	Confirmed bool            `dynamodbav:"confirmed,omitempty"`
+	// ByNote: it joined by a note, and nobody was woken on its account.
+	ByNote bool `dynamodbav:"by_note,omitempty"`
+	// LongWell: it has been well for 30 minutes since the page.
+	LongWell bool `dynamodbav:"long_well,omitempty"`
+	// AgainAt is when the alert was told that it is healthy again.
+	AgainAt incident.Millis `dynamodbav:"again_at,omitempty"`
+	// NoteAt is when the alert last got a note about it.
+	NoteAt incident.Millis `dynamodbav:"note_at,omitempty"`
+	// Situation is what it was paged for.
+	Situation string `dynamodbav:"situation,omitempty"`
+}
+
+// Decided is a decision under its execution and look.
+type Decided struct {
+	Execution string `dynamodbav:"execution"`
+	Look      int    `dynamodbav:"look"`
+	// Decision is the JSON of the incident.Decision.
+	Decision string `dynamodbav:"decision"`
+}
+
+// Region is what is stored of all instances of a region together.
+type Region struct {
+	// Alerts are those that have members or are to be resolved, by alias.
+	Alerts map[string]Alert `dynamodbav:"alerts,omitempty"`
+	// BreakerClosedAt is when the breaker last closed: only what happened since
+	// then opens it again.
+	BreakerClosedAt incident.Millis `dynamodbav:"breaker_closed_at,omitempty"`
+	// Reboots are those of the last 24 hours, the newest last.
+	Reboots []RegionReboot `dynamodbav:"reboots,omitempty"`
+	// Silent is when instances last fell silent, of the last 10 minutes.
+	Silent map[string]incident.Millis `dynamodbav:"silent,omitempty"`
+	// Pause holds for all instances.
+	Pause *Pause `dynamodbav:"pause,omitempty"`
+}
+
+// Alert is an alert at a pager.
+type Alert struct {
+	// Key is the instance's id, the cause ("url/attention"), or KeyBreaker.
+	Key string `dynamodbav:"key"`
+	// Members are the instances in it, and when they joined. An alert without
+	// members is to be resolved.
+	Members    map[string]incident.Millis `dynamodbav:"members,omitempty"`
+	OpenedAt   incident.Millis            `dynamodbav:"opened_at"`
+	LastWakeAt incident.Millis            `dynamodbav:"last_wake_at,omitempty"`
+	// Pager is the pager that has taken it; empty before.
+	Pager string `dynamodbav:"pager,omitempty"`
+	// ClosedAt is when a person was seen to have closed it.
+	ClosedAt incident.Millis  `dynamodbav:"closed_at,omitempty"`
+	Thread   *incident.Thread `dynamodbav:"thread,omitempty"`
+	// Why says why the breaker opened.
+	Why string `dynamodbav:"why,omitempty"`
+	// ReplacedBy is the alias of the alert that its last member went to.
+	ReplacedBy string `dynamodbav:"replaced_by,omitempty"`
+	// EndedAt is when its last member left; 0 before.
+	EndedAt incident.Millis `dynamodbav:"ended_at,omitempty"`
+	// Ended says in words why its last member left.
+	Ended string `dynamodbav:"ended,omitempty"`
+}
+
+// KeyBreaker is the key of the breaker's alert.
+const KeyBreaker = "breaker"
+
+// RegionReboot is one reboot as the region knows it.
+type RegionReboot struct {
+	Instance  string          `dynamodbav:"instance"`
+	Execution string          `dynamodbav:"execution"`
+	At        incident.Millis `dynamodbav:"at"`
+	Outcome   string          `dynamodbav:"outcome,omitempty"`
+}
+
+// Pause is a time in which nothing is rebooted and nobody is paged.
+type Pause struct {
+	Until incident.Millis `dynamodbav:"until"`
+	// By is who asked for it, where that is known.
+	By string `dynamodbav:"by,omitempty"`
+}
+
+// State is the stored state that one decision is made on, and that it changes.
+type State struct {
+	Instance Instance
+	Region   Region
+}
+
+// Breaker returns the breaker's open alert, or nil: it is open while its alert
+// has members and no person has closed it.
+func (r *Region) Breaker() *incident.AlertRef { return r.openAlert(KeyBreaker) }
+
+// openAlert returns the newest alert of a key that has members and that no
+// person has closed, or nil.
+func (r *Region) openAlert(key string) *incident.AlertRef {
+	newest := ""
+	for alias, a := range r.Alerts {
+		if a.Key == key && len(a.Members) > 0 && a.ClosedAt == 0 && (newest == "" || a.OpenedAt > r.Alerts[newest].OpenedAt) {
+			newest = alias
+		}
+	}
+	if newest == "" {
+		return nil
+	}
+	ref := r.Ref(newest)
+	return &ref
+}
+
+// Ref describes an alert for messages and pagers.
+func (r *Region) Ref(alias string) incident.AlertRef {
+	a := r.Alerts[alias]
+	ref := incident.AlertRef{Key: a.Key, Alias: alias, Pager: a.Pager, OpenedAt: a.OpenedAt, Thread: a.Thread, Why: a.Why, ReplacedBy: a.ReplacedBy}
+	for id := range a.Members {
+		ref.Members = append(ref.Members, id)
+	}
+	slices.Sort(ref.Members)
+	return ref
+}
+
+// lastReboot returns the newest reboot, or nil.
+func (i *Instance) lastReboot() *incident.Reboot {
+	if len(i.Reboots) == 0 {
+		return nil
+	}
+	return &i.Reboots[len(i.Reboots)-1]
+}
+
+// openReboot returns the newest reboot if its outcome is open, or decided and
+// not told; else nil.
+func (i *Instance) openReboot() *incident.Reboot {
+	r := i.lastReboot()
+	if r == nil || r.Request == incident.RequestRefused || r.Outcome != "" {
+		return nil
+	}
+	return r
+}
+
+// reboots counts the reboots since a time.
+func (i *Instance) reboots(since incident.Millis) (n int) {
+	for _, r := range i.Reboots {
+		if r.At > since && r.Request != incident.RequestRefused {
+			n++
+		}
+	}
+	return n
+}
+
+// Due reports whether the schedule has to look at an instance: its alarm is in
+// ALARM, or it is not at rest.
+func Due(i *Instance, alarm bool) bool { return alarm || !i.AtRest }
+
+// Ages that bound what is kept.
+const (
+	keepReboots       = 7 * 24 * time.Hour
+	keepRegionReboots = 24 * time.Hour
+	keepSilent        = 10 * time.Minute
+	keepUnconfirmed   = time.Hour
+)

@@ -254,6 +254,8 @@ const (
 
 // AlertRef names an alert.
 type AlertRef struct {
+	// ID is the alert's in the table.
+	ID string `json:"id"`
 	// Key is the instance's id, the cause ("url/attention"), or "breaker".
 	Key string `json:"key"`
 	// Alias is the alert's name at the pager.
@@ -269,6 +271,8 @@ type AlertRef struct {
 	ReplacedBy string `json:"replaced_by,omitempty"`
 	// Why says in words why the breaker opened.
 	Why string `json:"why,omitempty"`
+	// Ended says in words why it ends.
+	Ended string `json:"ended,omitempty"`
 }
 
 // Reboot is one reboot of an instance.

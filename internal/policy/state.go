@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -57,8 +58,9 @@ type Instance struct {
 	// SlackKey is what Slack was last told, SlackAt when.
 	SlackKey string          `dynamodbav:"slack_key,omitempty"`
 	SlackAt  incident.Millis `dynamodbav:"slack_at,omitempty"`
-	// PausedToldAt is when Slack was last told that it is paused and not healthy.
-	PausedToldAt incident.Millis `dynamodbav:"paused_told_at,omitempty"`
+	// Pause is what the tag said when EC2 was last asked, or what firstline pause
+	// wrote; nil: not paused.
+	Pause *Pause `dynamodbav:"pause,omitempty"`
 
 	// AtRest: the schedule need not look.
 	AtRest bool `dynamodbav:"at_rest,omitempty"`
@@ -103,12 +105,12 @@ type Execution struct {
 
 // Membership is an instance's place in an alert: it is handed over.
 type Membership struct {
-	// Alert is the alias of the alert.
+	// Alert is the id of the alert.
 	Alert    string            `dynamodbav:"alert"`
 	Severity incident.Severity `dynamodbav:"severity"`
 	Kind     incident.Kind     `dynamodbav:"kind,omitempty"`
-	// Failed are the checks that had failed when it was paged; Unseen of them
-	// must be seen to pass before it is well.
+	// Failed are the checks that had failed when it was paged, which must be seen
+	// to pass before it is well.
 	Failed []string `dynamodbav:"failed,omitempty"`
 	// JoinedAt is when it joined, and Confirmed says that a pager has taken the
 	// page or note.
@@ -120,8 +122,6 @@ type Membership struct {
 	LongWell bool `dynamodbav:"long_well,omitempty"`
 	// AgainAt is when the alert was told that it is healthy again.
 	AgainAt incident.Millis `dynamodbav:"again_at,omitempty"`
-	// NoteAt is when the alert last got a note about it.
-	NoteAt incident.Millis `dynamodbav:"note_at,omitempty"`
 	// Situation is what it was paged for.
 	Situation string `dynamodbav:"situation,omitempty"`
 }
@@ -136,7 +136,7 @@ type Decided struct {
 
 // Region is what is stored of all instances of a region together.
 type Region struct {
-	// Alerts are those that have members or are to be resolved, by alias.
+	// Alerts are those that have members or are to be resolved, by id.
 	Alerts map[string]Alert `dynamodbav:"alerts,omitempty"`
 	// BreakerClosedAt is when the breaker last closed: only what happened since
 	// then opens it again.
@@ -149,28 +149,45 @@ type Region struct {
 	Pause *Pause `dynamodbav:"pause,omitempty"`
 }
 
-// Alert is an alert at a pager.
+// Alert is an alert at a pager. It keeps its id while it is paged again: each
+// time it wakes somebody it has a new alias.
 type Alert struct {
 	// Key is the instance's id, the cause ("url/attention"), or KeyBreaker.
 	Key string `dynamodbav:"key"`
+	// Alias is its name at the pager now, and Wake counts its aliases, from 1.
+	Alias string `dynamodbav:"alias"`
+	Wake  int    `dynamodbav:"wake"`
 	// Members are the instances in it, and when they joined. An alert without
 	// members is to be resolved.
-	Members    map[string]incident.Millis `dynamodbav:"members,omitempty"`
-	OpenedAt   incident.Millis            `dynamodbav:"opened_at"`
-	LastWakeAt incident.Millis            `dynamodbav:"last_wake_at,omitempty"`
+	Members  map[string]incident.Millis `dynamodbav:"members,omitempty"`
+	OpenedAt incident.Millis            `dynamodbav:"opened_at"`
+	// LastWakeAt is when a pager last took a page of it; 0 before.
+	LastWakeAt incident.Millis `dynamodbav:"last_wake_at,omitempty"`
+	// NoteAt is when it last got its hourly note.
+	NoteAt incident.Millis `dynamodbav:"note_at,omitempty"`
+	// JoinedByNoteAt is when an instance last joined it by a note.
+	JoinedByNoteAt incident.Millis `dynamodbav:"joined_by_note_at,omitempty"`
 	// Pager is the pager that has taken it; empty before.
 	Pager string `dynamodbav:"pager,omitempty"`
-	// ClosedAt is when a person was seen to have closed it.
+	// ClosedAt is when a person was seen to have closed it, for all its members.
 	ClosedAt incident.Millis  `dynamodbav:"closed_at,omitempty"`
 	Thread   *incident.Thread `dynamodbav:"thread,omitempty"`
 	// Why says why the breaker opened.
 	Why string `dynamodbav:"why,omitempty"`
-	// ReplacedBy is the alias of the alert that its last member went to.
-	ReplacedBy string `dynamodbav:"replaced_by,omitempty"`
-	// EndedAt is when its last member left; 0 before.
+	// Old are its earlier aliases, which are to be closed with a pointer to the
+	// present one.
+	Old []OldAlias `dynamodbav:"old,omitempty"`
+	// EndedAt is when its last member left, and Ended says why; 0 before.
 	EndedAt incident.Millis `dynamodbav:"ended_at,omitempty"`
-	// Ended says in words why its last member left.
-	Ended string `dynamodbav:"ended,omitempty"`
+	Ended   string          `dynamodbav:"ended,omitempty"`
+	// ReplacedBy is the alias of the alert to which its last member went.
+	ReplacedBy string `dynamodbav:"replaced_by,omitempty"`
+}
+
+// OldAlias is an alias under which an alert was paged before.
+type OldAlias struct {
+	Alias string `dynamodbav:"alias"`
+	Pager string `dynamodbav:"pager,omitempty"`
 }
 
 // KeyBreaker is the key of the breaker's alert.
@@ -197,35 +214,51 @@ type State struct {
 	Region   Region
 }
 
-// Breaker returns the breaker's open alert, or nil: it is open while its alert
-// has members and no person has closed it.
-func (r *Region) Breaker() *incident.AlertRef { return r.openAlert(KeyBreaker) }
+// BreakerOpen reports whether the breaker is open: its alert has members, and
+// no person has closed it.
+func (r *Region) BreakerOpen() bool { return r.openAlert(KeyBreaker) != "" }
 
-// openAlert returns the newest alert of a key that has members and that no
-// person has closed, or nil.
-func (r *Region) openAlert(key string) *incident.AlertRef {
-	newest := ""
-	for alias, a := range r.Alerts {
-		if a.Key == key && len(a.Members) > 0 && a.ClosedAt == 0 && (newest == "" || a.OpenedAt > r.Alerts[newest].OpenedAt) {
-			newest = alias
+// openAlert returns the id of the newest alert of a key that has members and
+// that no person has closed, or "".
+func (r *Region) openAlert(key string) (id string) {
+	for other, a := range r.Alerts {
+		if a.Key != key || len(a.Members) == 0 || a.ClosedAt != 0 {
+			continue
+		}
+		if newest := r.Alerts[id]; id == "" || a.OpenedAt > newest.OpenedAt || a.OpenedAt == newest.OpenedAt && other > id {
+			id = other
 		}
 	}
-	if newest == "" {
-		return nil
-	}
-	ref := r.Ref(newest)
-	return &ref
+	return id
 }
 
-// Ref describes an alert for messages and pagers.
-func (r *Region) Ref(alias string) incident.AlertRef {
-	a := r.Alerts[alias]
-	ref := incident.AlertRef{Key: a.Key, Alias: alias, Pager: a.Pager, OpenedAt: a.OpenedAt, Thread: a.Thread, Why: a.Why, ReplacedBy: a.ReplacedBy}
-	for id := range a.Members {
-		ref.Members = append(ref.Members, id)
+// Ref describes an alert for messages and pagers; nil for an unknown id.
+func (r *Region) Ref(id string) *incident.AlertRef {
+	a, ok := r.Alerts[id]
+	if !ok {
+		return nil
 	}
-	slices.Sort(ref.Members)
-	return ref
+	return &incident.AlertRef{
+		ID: id, Key: a.Key, Alias: a.Alias, Pager: a.Pager, OpenedAt: a.OpenedAt, Thread: a.Thread, Why: a.Why,
+		Members: slices.Sorted(maps.Keys(a.Members)), ReplacedBy: a.ReplacedBy, Ended: a.Ended,
+	}
+}
+
+// ToResolve are the aliases that are to be closed at their pagers: those of
+// alerts without members, and earlier ones of alerts that were paged again.
+func (r *Region) ToResolve() (refs []incident.AlertRef) {
+	for _, id := range slices.Sorted(maps.Keys(r.Alerts)) {
+		a := r.Alerts[id]
+		for _, old := range a.Old {
+			ref := *r.Ref(id)
+			ref.Alias, ref.Pager, ref.ReplacedBy = old.Alias, old.Pager, a.Alias
+			refs = append(refs, ref)
+		}
+		if len(a.Members) == 0 {
+			refs = append(refs, *r.Ref(id))
+		}
+	}
+	return refs
 }
 
 // lastReboot returns the newest reboot, or nil.

@@ -1,0 +1,189 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+
+	"firstline/internal/incident"
+)
+
+// Guards that refuse a reboot.
+const (
+	GuardEC2          = "ec2"          // EC2 cannot be asked, or does not call it running
+	GuardStatus       = "status"       // AWS has an explanation
+	GuardInitializing = "initializing" // it has just been started
+	GuardAlarm        = "alarm"        // no alarm of the instance is on
+	GuardOnce         = "once"         // this incident has rebooted it
+	GuardCooldown     = "cooldown"     // the last reboot, or the end of its alert, is too recent
+	GuardBudget       = "budget"       // too many reboots in 24 hours
+	GuardNever        = "never"        // the settings forbid reboots
+	GuardRoute53Alone = "route53"      // Route 53 alone says so
+	GuardVantage      = "vantage"      // no other vantage agrees
+	GuardAnswered     = "answered"     // reboot.on is "unreachable", and a check got an answer
+	GuardDryRun       = "dry_run"      // reboot.dry_run is set
+)
+
+// guard names the guard that refuses a reboot, and says why; "" if none does.
+// One that cannot decide refuses.
+func (d *decider) guard() (guard, reason string) {
+	for _, ask := range []func(*decider) (string, string){
+		(*decider).guardEC2, (*decider).guardHistory, (*decider).guardSettings, (*decider).guardVantage,
+	} {
+		if guard, reason = ask(d); guard != "" {
+			return guard, reason
+		}
+	}
+	return "", ""
+}
+
+func (d *decider) guardEC2() (guard, reason string) {
+	f := d.f.EC2
+	e := f.Value
+	switch {
+	case !f.Asked:
+		return GuardEC2, "EC2 could not be asked about the instance: " + f.Err
+	case !e.Running:
+		return GuardEC2, fmt.Sprintf("EC2 calls the instance %q; only a running one can be rebooted", e.State)
+	case e.PauseErr != "":
+		return GuardEC2, "somebody meant to pause the instance, and the tag cannot be read: " + e.PauseErr
+	case e.System:
+		return GuardStatus, "EC2's system status check is impaired, which no reboot cures: AWS repairs that, or a stop and a start moves the instance"
+	case e.EBS:
+		return GuardStatus, "EC2's status check of the attached EBS volumes is impaired, which no reboot cures"
+	case e.Scheduled != "":
+		return GuardStatus, e.Scheduled
+	case e.Initializing:
+		return GuardInitializing, "the instance has just been started: EC2's status checks are still initializing"
+	case e.Unclear:
+		return GuardEC2, "EC2 gives no status of the instance, though it calls it running"
+	}
+	return "", ""
+}
+
+func (d *decider) guardHistory() (guard, reason string) {
+	cooldown := time.Duration(d.s.Reboot.CooldownSeconds) * time.Second
+	switch {
+	case !d.i.Execution.Alarm:
+		return GuardAlarm, "no alarm of the instance is on"
+	case d.i.Execution.Rebooted:
+		if r := d.i.lastReboot(); r != nil && r.Request == incident.RequestRefused {
+			return GuardOnce, "EC2 refused the reboot: " + r.Reason
+		}
+		return GuardOnce, "this incident has rebooted it already"
+	case d.i.reboots(d.now.Add(-cooldown)) > 0:
+		return GuardCooldown, "it was rebooted within the cooldown of " + ago(cooldown)
+	case d.within(d.i.LastResolvedAt, quarantine):
+		return GuardCooldown, "its last alert ended less than two hours ago: what ails it comes back"
+	}
+	return "", ""
+}
+
+func (d *decider) guardSettings() (guard, reason string) {
+	perDay := d.s.Reboot.PerDay
+	switch {
+	case d.in.Breaker.InFlight <= 0 || d.in.Breaker.PerHour <= 0:
+		return GuardNever, "the region's breaker is set to 0: no instance is ever rebooted"
+	case perDay <= 0:
+		return GuardNever, "its budget is 0 reboots per day"
+	case d.i.reboots(d.now.Add(-24*time.Hour)) >= perDay:
+		return GuardBudget, fmt.Sprintf("its budget of %d reboots per day is used up", perDay)
+	case d.s.Reboot.On == incident.OnUnreachable && d.l.answered():
+		return GuardAnswered, `reboot.on is "unreachable", and a check got an answer`
+	case d.s.Reboot.DryRun:
+		return GuardDryRun, "reboot.dry_run is set: it would have been rebooted"
+	}
+	return "", ""
+}
+
+// guardVantage asks whether another place agrees that the instance is down.
+func (d *decider) guardVantage() (guard, reason string) {
+	if !d.s.Enabled(incident.CheckURL) && !d.s.Enabled(incident.CheckSSH) {
+		return "", "" // Route 53 is many places, and all that there is
+	}
+	if !d.l.ownFailed() {
+		return GuardRoute53Alone, "Route 53 alone reports a failure, and none of our own checks confirms it"
+	}
+	ownAnswered := d.l.ownAnswered()
+	connected := d.f.Connected.Asked && d.f.Connected.Value
+	others := d.f.Others.Asked && d.f.Others.Value.Answered
+	failedRoute53 := d.l.is(incident.CheckRoute53, incident.Failed)
+	agrees := failedRoute53 || d.f.EC2.Value.Instance
+	for _, f := range d.l.own() {
+		if f.Outcome != incident.Failed {
+			continue
+		}
+		agrees = agrees || f.Answered ||
+			f.Connection == incident.Refused && ownAnswered ||
+			f.Connection == incident.Silent && (ownAnswered || others)
+	}
+	switch {
+	case !agrees:
+		return GuardVantage, "no other vantage confirms that the instance is down"
+	case !failedRoute53 && !ownAnswered && !others && !connected:
+		return GuardVantage, "nothing else answers us either, so our own way may be broken"
+	}
+	return "", ""
+}
+
+// MayReboot asks once more, in the step that reboots, and reserves the reboot in
+// the state that it returns. A refusal says why not: then nothing is done, and
+// the next look decides.
+func MayReboot(in Input, dec incident.Decision) (s State, refusal string) {
+	d := newDecider(in)
+	d.l = lookOf(dec.Findings, in.Settings)
+	if age := d.now.Sub(dec.At); age > freshLook {
+		return s, fmt.Sprintf("the look is %d seconds old", int(age.Seconds()))
+	}
+	d.forget()
+	d.seeFacts()
+	if p, scope := d.pause(); p != nil {
+		return s, "the " + scope + " is paused until " + clock(p.Until)
+	}
+	if d.i.Membership != nil {
+		return s, "a person has been paged"
+	}
+	if why := d.breaker(); why != "" {
+		return s, "the region's breaker is open: " + why
+	}
+	if _, reason := d.guard(); reason != "" {
+		return s, reason
+	}
+	d.i.Reboots = append(d.i.Reboots, incident.Reboot{
+		At: d.now, Execution: in.Execution, Look: in.Look, Reason: incident.ClipLine(dec.Reason, 300),
+		Request: incident.RequestReserved, Failed: d.l.failed(),
+	})
+	d.i.Execution.Rebooted = true
+	d.i.AtRest = false
+	d.r.Reboots = append(d.r.Reboots, RegionReboot{Instance: d.i.ID, Execution: in.Execution, At: d.now})
+	return State{*d.i, *d.r}, ""
+}
+
+// ReservedBy returns the reboot that an execution has reserved, or nil.
+func (i *Instance) ReservedBy(execution string) *incident.Reboot {
+	if r := i.lastReboot(); r != nil && r.Execution == execution {
+		return r
+	}
+	return nil
+}
+
+// Requested records what became of the request to EC2. One that was refused is
+// no reboot.
+func Requested(s State, execution, request, reason string) State {
+	s = s.clone()
+	r := s.Instance.ReservedBy(execution)
+	if r == nil {
+		return s
+	}
+	r.Request = request
+	if request == incident.RequestRefused {
+		r.Reason = incident.ClipLine(reason, 300)
+		kept := s.Region.Reboots[:0]
+		for _, other := range s.Region.Reboots {
+			if other.Instance != s.Instance.ID || other.At != r.At {
+				kept = append(kept, other)
+			}
+		}
+		s.Region.Reboots = kept
+	}
+	return s
+}

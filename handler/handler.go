@@ -1,0 +1,86 @@
+// Package handler is the Lambda function: it decodes a payload, runs the step
+// that it names, and gives an error one of four names. It connects what the
+// other packages do: checks observe, policy decides, store remembers, notify
+// tells.
+package handler
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"firstline/internal/incident"
+	"firstline/notify"
+)
+
+// Handler runs steps. Its funcs make a client on first use, so that a step
+// pays at cold start only for what it needs; cmd/responder fills them in.
+type Handler struct {
+	// Deployment is the deployment's name, Region the region that it runs in.
+	Deployment, Region string
+	// SettingsPath is the SSM path under which each instance has its settings.
+	SettingsPath string
+	// Breaker bounds the region's reboots; nil: the environment does not say.
+	Breaker *incident.Breaker
+	// StateMachineARN and AlarmPrefix are what reconcile starts, and for which
+	// alarms.
+	StateMachineARN, AlarmPrefix string
+	// SlackPages says whether a page is told in Slack too.
+	SlackPages bool
+	Log        *slog.Logger
+
+	SSM           func(context.Context) (ParameterGetter, error)
+	EC2           func(context.Context) (EC2, error)
+	CloudWatch    func(context.Context) (AlarmDescriber, error)
+	StepFunctions func(context.Context) (Executions, error)
+	// Checks are the checks by name.
+	Checks map[string]Check
+	// Answers reports whether an instance sends a byte, in one quick attempt.
+	Answers func(ctx context.Context, instanceID string, s *incident.Settings) bool
+	// Connected reports whether our own way out works; an error says why that
+	// cannot be told.
+	Connected func(context.Context) (bool, error)
+	// Slack is nil where there is none.
+	Slack Slack
+	// Pagers returns the pagers in their order.
+	Pagers func() ([]notify.Pager, error)
+}
+
+// Check runs one check of a look. since is the newest reboot's time, or zero.
+type Check func(ctx context.Context, inc *incident.Incident, since incident.Millis) incident.Finding
+
+// ParameterGetter reads SSM parameters.
+type ParameterGetter interface {
+	GetParameter(context.Context, *ssm.GetParameterInput, ...func(*ssm.Options)) (*ssm.GetParameterOutput, error)
+	GetParametersByPath(context.Context, *ssm.GetParametersByPathInput, ...func(*ssm.Options)) (*ssm.GetParametersByPathOutput, error)
+}
+
+// EC2 is what is used of EC2's client.
+type EC2 interface {
+	DescribeInstances(context.Context, *ec2.DescribeInstancesInput, ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error)
+	DescribeInstanceStatus(context.Context, *ec2.DescribeInstanceStatusInput, ...func(*ec2.Options)) (*ec2.DescribeInstanceStatusOutput, error)
+	GetConsoleOutput(context.Context, *ec2.GetConsoleOutputInput, ...func(*ec2.Options)) (*ec2.GetConsoleOutputOutput, error)
+	RebootInstances(context.Context, *ec2.RebootInstancesInput, ...func(*ec2.Options)) (*ec2.RebootInstancesOutput, error)
+}
+
+// AlarmDescriber reads alarms.
+type AlarmDescriber interface {
+	DescribeAlarms(context.Context, *cloudwatch.DescribeAlarmsInput, ...func(*cloudwatch.Options)) (*cloudwatch.DescribeAlarmsOutput, error)
+}
+
+// Executions starts executions, and tells whether one has ended.
+type Executions interface {
+	DescribeExecution(context.Context, *sfn.DescribeExecutionInput, ...func(*sfn.Options)) (*sfn.DescribeExecutionOutput, error)
+	StartExecution(context.Context, *sfn.StartExecutionInput, ...func(*sfn.Options)) (*sfn.StartExecutionOutput, error)
+}
+
+// Slack tells people who are awake.
+type Slack interface {
+	Post(ctx context.Context, m notify.Message) (incident.Thread, error)
+	Rehearse(ctx context.Context, m notify.Message) (text string, err error)
+	Test(ctx context.Context, m notify.Message) (notify.Delivery, error)
+}

@@ -1,0 +1,97 @@
+// Package notify tells people: it words messages about an incident and sends
+// them to Slack and to pagers.
+package notify
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"firstline/internal/incident"
+)
+
+// Kind is what a message is.
+type Kind string
+
+// Kinds of message.
+const (
+	// KindPage wakes somebody, KindNote is added to an open alert, KindResolve
+	// closes one, KindSlack goes to Slack.
+	KindPage    Kind = "page"
+	KindNote    Kind = "note"
+	KindResolve Kind = "resolve"
+	KindSlack   Kind = "slack"
+	// KindTest shows that a channel works.
+	KindTest Kind = "test"
+)
+
+// Message is what somebody is told.
+type Message struct {
+	Kind Kind
+	// Incident is the incident as it stands, and its Decision what the message is
+	// about. One without an instance is an event that is no incident: its Event
+	// and Caught say what is known.
+	Incident *incident.Incident
+	// Alert is the alert that is paged, noted or resolved; Slack may have none.
+	Alert incident.AlertRef
+	// Deployment is the deployment's name, such as "firstline".
+	Deployment string
+	Now        time.Time
+	// Thread is where Slack has this alert's earlier messages; nil: a new one.
+	Thread *incident.Thread
+}
+
+// Capabilities are what a pager can do.
+type Capabilities struct {
+	// Confirms: it tells whether an alert was made, and has not merely accepted it.
+	Confirms bool
+	// Readable: it tells whether an alert is open.
+	Readable bool
+	// Notes: a note can be added to an open alert.
+	Notes bool
+	// Resolvable: an alert can be closed.
+	Resolvable bool
+	// Deduplicates: a page under an open alert's alias makes no second alert.
+	Deduplicates bool
+}
+
+// Pager wakes somebody.
+type Pager interface {
+	// Name is its type, such as "opsgenie".
+	Name() string
+	Capabilities() Capabilities
+	// Page makes an alert under the message's alias.
+	Page(ctx context.Context, m Message) (Delivery, error)
+	// Note adds the message to the alert. ErrNoAlert is in its error's chain when
+	// there is none that is open.
+	Note(ctx context.Context, m Message) error
+	// Resolve closes the alert, with the message as a note. ErrNoAlert is in its
+	// error's chain when there is none that is open.
+	Resolve(ctx context.Context, m Message) error
+	// Open reports whether an alert is open. ErrCannotTell is in its error's chain
+	// when the service has no way to know.
+	Open(ctx context.Context, alias string) (bool, error)
+	// Rehearse returns the text that Page would send, with Page's errors of the
+	// settings and the secret. It makes no call to the service.
+	Rehearse(ctx context.Context, m Message) (string, error)
+	// Test sends a message that says it is a test, and takes it back where it can.
+	Test(ctx context.Context, m Message) (Delivery, error)
+}
+
+// Delivery is what became of a page or a test.
+type Delivery struct {
+	// Confirmed: the service says that it is done, not merely accepted.
+	Confirmed bool
+	// Detail is for people.
+	Detail string
+}
+
+// Errors of pagers.
+var (
+	// ErrNoAlert is in the chain of an error when there is, as far as is known, no
+	// such open alert: somebody has closed it, or it was never made.
+	ErrNoAlert = errors.New("such an alert may not be open")
+	// ErrCannotTell is in the chain of Open's error when the service cannot tell,
+	// however often it is asked.
+	ErrCannotTell = errors.New("the service does not tell")
+)

@@ -22,23 +22,14 @@ const redacted = "[redacted]"
 // removes the rest of the line. Give it the whole output: a secret whose
 // beginning is cut off cannot be recognised.
 func Console(s string) string {
-	lines := strings.Split(clean(s), "\n")
-	randomPasswords(lines)
-	for n, line := range lines {
-		lines[n] = apply(consoleRules, line)
-	}
-	return strings.Join(lines, "\n")
+	return redact(s, consoleRules)
 }
 
 // Text does the same for an error or a cause, more gently: such a text names
 // secrets all the time and goes on after a colon ("read secret /app/token: the
 // SSM parameter does not exist"), which Console takes for the value.
 func Text(s string) string {
-	lines := strings.Split(clean(s), "\n")
-	for n, line := range lines {
-		lines[n] = apply(textRules, line)
-	}
-	return strings.Join(lines, "\n")
+	return redact(s, textRules)
 }
 
 // Error returns the text of err, which must not be nil, as Text does. The
@@ -69,6 +60,15 @@ func awsMessages(err error) []string {
 		}
 	}
 	return messages
+}
+
+func redact(s string, rules []rule) string {
+	lines := strings.Split(clean(s), "\n")
+	randomPasswords(lines)
+	for n, line := range lines {
+		lines[n] = apply(rules, line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // rule removes one kind of secret from a line.

@@ -14,7 +14,6 @@ var (
 		rule{words: names, anyCase: true, redact: assignedOrTold},
 		rule{words: []string{"pass", "pwd", "signature"}, anyCase: true, redact: weakNames},
 		rule{words: []string{"pass", "pwd"}, anyCase: true, redact: weakNamesWithColon},
-		rule{words: []string{"chpasswd"}, anyCase: true, redact: chpasswd},
 		rule{words: schemes, anyCase: true, redact: scheme},
 	)
 	// Here the schemes come first: what they name ends at a blank, and what is
@@ -33,6 +32,7 @@ var (
 		{words: []string{"key=", "sig=", "auth=", "jwt=", "sid="}, anyCase: true, redact: replaceAll(query, "${1}"+redacted)},
 		{words: []string{"curl", "-u", "--user", "--proxy-user"}, redact: userOption},
 		{words: []string{"requirepass", "masterauth", "authtoken", "sshpass", "redis-cli", "mysql", "mariadb", "login"}, anyCase: true, redact: commands},
+		{words: []string{"chpasswd"}, anyCase: true, redact: chpasswd},
 	}
 	// names holds a part of every name of a secret, schemes those of HTTP's
 	// authentication.
@@ -71,7 +71,7 @@ var (
 	// What EC2Launch prints of the administrator's password.
 	windowsPassword = lazy.Regexp(`(?is)(<password>).*?(</password>|\z)`)
 	randomHeadline  = lazy.Regexp(`(?i)the following .?random.? passwords?`)
-	randomPassword  = lazy.Regexp(`^((?:.*[\]:>][ \t]+)?[ \t]*[A-Za-z_][\w.@\\-]*\$?:)\S+[ \t]*$`)
+	randomPassword  = lazy.Regexp(`^((?:.*[\]:>][ \t]+)?[ \t]*[A-Za-z_][\w.@\\-]*\$?:)[^\s/]\S*[ \t]*$`)
 )
 
 // Tokens that their form gives away.
@@ -138,23 +138,25 @@ func secretKey(s string) bool {
 var (
 	named = lazy.Regexp(`(?i)((?:` + strong + `|` + header + `)` + assign + `)(?:(")` + double + `("?)|(')` + single + `('?))|` +
 		`(` + strong + `=)\S+|` +
-		`(` + strong + `["']?[ \t]+(?:is|was|(?:set )?to)[ \t]+|` + strong + `[^=:]*` + is + `|` + header + assign + `)\S.*`)
-	option = lazy.Regexp(`(?i)(--?[a-z0-9-]*` + strong + `[ \t]+)(?:` + quoted + `|\S+)`)
+		`(` + strong + `["']?[ \t]+(?:is|was|(?:has been )?(?:set )?to)[ \t]+|` + strong + `[^=:]*` + is + `|` + header + assign + `)\S.*`)
+	option = lazy.Regexp(`(?i)(--?[a-z0-9-]*` + strong + `)([ \t]+)(` + quoted + `|\S+)`)
 )
 
 // assignedOrTold removes what a console line gives as the value of a strong name.
 func assignedOrTold(line string) string {
 	line = named().ReplaceAllString(line, "${1}${2}${4}${6}${7}"+redacted+"${3}${5}")
-	return option().ReplaceAllString(line, "${1}"+redacted)
+	return replaceValues(option(), line, func(string, string) bool { return false })
 }
 
 // A quoted value after a quoted name is JSON, where the colon ends no clause.
 var equals = lazy.Regexp(`(?i)(` + strong + `|` + header + `)(["']?[ \t]*(?:=>|:=|=)[ \t]*|\\?["'][ \t]*:[ \t]*)` +
 	`(` + quoted + `|\\".*|(?:[^\s,;)}]|[,;)}][^\s,;)}])+)`)
 
-// assigned removes what an error assigns to a strong name.
+// assigned removes what an error assigns to a strong name or gives to an option,
+// which what it says of the option is not.
 func assigned(line string) string {
-	return replaceValues(equals(), line, func(string, string) bool { return false })
+	line = replaceValues(equals(), line, func(string, string) bool { return false })
+	return replaceValues(option(), line, func(_, value string) bool { return prose().MatchString(value) })
 }
 
 // Weak names are a secret's where a value is assigned to them: fsck prints
@@ -194,17 +196,30 @@ func passwordWithColon(line string) string {
 	return wordAndDigit().ReplaceAllString(line, "${1}"+redacted)
 }
 
+// maxKept is how many values of a line may be kept. Behind each, the rest of the
+// line is searched again, and an instance may print what it likes.
+const maxKept = 20
+
 // replaceValues replaces the last of pattern's three groups (name, separator,
 // value) within its quotes, unless keep says that it is no secret. What is kept
 // may hold another name.
 func replaceValues(pattern *regexp.Regexp, line string, keep func(name, value string) bool) string {
-	return pattern.ReplaceAllStringFunc(line, func(match string) string {
-		m := pattern.FindStringSubmatch(match)
-		if keep(m[1], m[3]) {
-			return m[1] + m[2] + replaceValues(pattern, m[3], keep)
+	var b strings.Builder
+	for kept := 0; ; {
+		m := pattern.FindStringSubmatchIndex(line)
+		if m == nil {
+			return b.String() + line
 		}
-		return m[1] + m[2] + withinQuotes(m[3])
-	})
+		b.WriteString(line[:m[6]])
+		name, value := line[m[2]:m[3]], line[m[6]:m[7]]
+		if kept < maxKept && keep(name, value) {
+			kept++
+			line = line[m[6]:]
+			continue
+		}
+		b.WriteString(withinQuotes(value))
+		line = line[m[7]:]
+	}
 }
 
 // withinQuotes returns what stands for a value, with the value's quotes.

@@ -30,13 +30,13 @@ var (
 		{words: []string{"hooks.slack", "webhook"}, anyCase: true, redact: replaceAll(webhook, "${1}"+redacted)},
 		{words: []string{"://"}, redact: replaceAll(userInfo, "${1}"+redacted+"@")},
 		{words: []string{"key=", "sig=", "auth=", "jwt=", "sid="}, anyCase: true, redact: replaceAll(query, "${1}"+redacted)},
-		{words: []string{"curl", "-u", "--user", "--proxy-user"}, redact: userOption},
+		{words: []string{"curl", "-u"}, redact: userOption},
 		{words: []string{"requirepass", "masterauth", "authtoken", "sshpass", "redis-cli", "mysql", "mariadb", "login"}, anyCase: true, redact: commands},
 		{words: []string{"chpasswd"}, anyCase: true, redact: chpasswd},
 	}
-	// names holds a part of every name of a secret, schemes those of HTTP's
+	// names holds a part of every strong name and header, schemes those of HTTP's
 	// authentication.
-	names   = []string{"pass", "pwd", "secret", "token", "credential", "key", "signature", "authorization", "cookie"}
+	names   = []string{"pass", "secret", "token", "credential", "key", "authorization", "cookie"}
 	schemes = []string{"bearer", "basic", "digest", "negotiate", "geniekey", "token"}
 )
 
@@ -90,7 +90,7 @@ var (
 		`\bAGE-SECRET-KEY-1[A-Z0-9]{20,}|` +
 		`\$(?:1|2[abxy]?|5|6|7|g?y|argon2id?)\$[^\s:"']+`) // password hashes
 	formWords = []string{
-		"A3T", "AKIA", "ASIA", "ABIA", "ACCA", "IQoJ", "FwoG", "FQoG", "eyJ", "gh", "glpat-", "npm_", "xox", "xapp-",
+		"A3T", "AKIA", "ASIA", "ABIA", "ACCA", "IQoJ", "FwoG", "FQoG", "eyJ", "gh", "github_pat_", "glpat-", "npm_", "xox", "xapp-",
 		"k_live_", "k_test_", "AIza", "hvs.", "hvb.", "hvr.", "SG.", "_v1_", "sk-", "ATATT3", "SWMTKN-1-", "AGE-SECRET-KEY-1", "$",
 	}
 	// Whoever knows such an address may use it.

@@ -89,6 +89,7 @@ const (
 	maxPort       = 65_535
 )
 
+// Schemes and address families that the settings know.
 const (
 	SchemeHTTP  = "http"
 	SchemeHTTPS = "https"
@@ -442,6 +443,7 @@ func (f *faults) family(field, host, family string) {
 	}
 }
 
+// FamilyOf is the family of an address.
 func FamilyOf(addr netip.Addr) string {
 	if addr.Unmap().Is4() {
 		return FamilyIPv4

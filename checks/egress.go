@@ -1,0 +1,83 @@
+package checks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// Egress proves that our own connectivity works: it connects to something that
+// is up whenever anything is. network is "tcp4" or "tcp6". The check bounds it
+// to three seconds.
+//
+// A check asks it when no attempt on a public target got as far as a
+// connection. A function in a VPC without a NAT gateway sees every healthy
+// machine that way, and must not have them rebooted.
+type Egress func(ctx context.Context, network string) error
+
+// DialEgress returns an Egress that is satisfied by a TCP connection to any
+// one of the addresses, "host:port", which it tries all at once. Only a public
+// one counts: a pager of one's own or an interface endpoint inside the VPC
+// proves nothing about the internet. Over tcp6, a host that has no IPv6
+// address proves nothing: name one that has.
+func DialEgress(addresses ...string) Egress { return dialEgress(public, addresses) }
+
+func dialEgress(counts func(netip.Addr) bool, addresses []string) Egress {
+	return func(ctx context.Context, network string) error {
+		ctx, cancel := context.WithTimeout(ctx, egressAllowance)
+		defer cancel()
+		results := make(chan error, len(addresses))
+		for _, address := range addresses {
+			go func() {
+				results <- tryEgress(ctx, counts, network, address)
+			}()
+		}
+		errs := []error{}
+		for range addresses {
+			err := <-results
+			if err == nil {
+				return nil
+			}
+			errs = append(errs, err)
+		}
+		if len(errs) == 0 {
+			return errors.New("no address to prove our own connectivity with")
+		}
+		return errors.Join(errs...)
+	}
+}
+
+func tryEgress(ctx context.Context, counts func(netip.Addr) bool, network, address string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return err
+	}
+	_ = conn.Close() // nothing was sent that could be lost
+	remote, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return err
+	}
+	if addr := remote.Addr().Unmap(); !counts(addr) {
+		return fmt.Errorf("%s is at %s, a private address: its answer proves nothing about the internet", address, addr)
+	}
+	return nil
+}
+
+// confirm returns the answer, or a blind one where it may be our own
+// connectivity that kept every attempt from a connection.
+func (e Egress) confirm(ctx context.Context, addressFamily string, a answer) answer {
+	if e == nil || !a.unreached {
+		return a
+	}
+	ctx, cancel := context.WithTimeout(ctx, egressAllowance)
+	defer cancel()
+	if err := e(ctx, tcp(addressFamily)); err != nil {
+		c := blind("%s, and our own connectivity over %s seems broken too (a function in a VPC has none without a NAT gateway): %s",
+			a.reason(), addressFamily, clip(err.Error()))
+		c.connection = a.cause.connection
+		a.cause = c
+	}
+	return a
+}

@@ -1,0 +1,148 @@
+package checks
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"firstline/internal/incident"
+)
+
+// DescribeInstances is the method of that name of an *ec2.Client, or a
+// function that makes the client first: it is called only when an address
+// must be looked up.
+type DescribeInstances func(ctx context.Context, in *ec2.DescribeInstancesInput, optFns ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error)
+
+// find returns what EC2 says about an instance.
+func (describe DescribeInstances) find(ctx context.Context, instanceID string, allowance time.Duration) (*types.Instance, *cause) {
+	what := "find the address of " + instanceID
+	if describe == nil {
+		return nil, blind("%s: the check was built without DescribeInstances", what)
+	}
+	ctx, cancel := context.WithTimeout(ctx, allowance)
+	defer cancel()
+	out, err := describe(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{instanceID}})
+	if err != nil {
+		return nil, unaided(what, err)
+	}
+	if out != nil {
+		for _, r := range out.Reservations {
+			for i := range r.Instances {
+				if aws.ToString(r.Instances[i].InstanceId) == instanceID {
+					return &r.Instances[i], nil
+				}
+			}
+		}
+	}
+	return nil, wrong("%s: there is no such instance in this region and account", what)
+}
+
+// address returns the address of a running instance. Whatever keeps it from
+// that is never the instance's failure.
+func (describe DescribeInstances) address(ctx context.Context, instanceID, addressFamily string, private bool) (netip.Addr, *cause) {
+	instance, c := describe.find(ctx, instanceID, lookupAllowance)
+	if c != nil {
+		return netip.Addr{}, c
+	}
+	what := "find the address of " + instanceID
+	state := types.InstanceStateName("unknown")
+	if instance.State != nil {
+		state = instance.State.Name
+	}
+	if state != types.InstanceStateNameRunning {
+		return netip.Addr{}, wrong("%s: the instance is %s, not running", what, state)
+	}
+	text := addressText(instance, addressFamily, private)
+	if text == "" {
+		return netip.Addr{}, wrong("%s: %s", what, noAddress(addressFamily, private))
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}, blind("%s: EC2 returned an invalid address: %v", what, err)
+	}
+	return addr, nil
+}
+
+// foreign returns the one of the addresses asked that tells: "" where one of
+// them is the instance's, where there are none, and where EC2 could not be
+// asked.
+func (describe DescribeInstances) foreign(ctx context.Context, instanceID string, asked []netip.Addr) string {
+	if describe == nil || len(asked) == 0 {
+		return ""
+	}
+	instance, c := describe.find(ctx, instanceID, elsewhereAllowance)
+	if c != nil {
+		return ""
+	}
+	own := allAddresses(instance)
+	if slices.ContainsFunc(asked, func(a netip.Addr) bool { return slices.Contains(own, a) }) {
+		return ""
+	}
+	return asked[0].String()
+}
+
+// allAddresses are all that lead to the instance, those of its further
+// interfaces included.
+func allAddresses(instance *types.Instance) []netip.Addr {
+	texts := []*string{instance.PublicIpAddress, instance.PrivateIpAddress, instance.Ipv6Address}
+	for _, nic := range instance.NetworkInterfaces {
+		texts = append(texts, nic.PrivateIpAddress)
+		if nic.Association != nil {
+			texts = append(texts, nic.Association.PublicIp)
+		}
+		for _, a := range nic.PrivateIpAddresses {
+			texts = append(texts, a.PrivateIpAddress)
+			if a.Association != nil {
+				texts = append(texts, a.Association.PublicIp)
+			}
+		}
+		for _, a := range nic.Ipv6Addresses {
+			texts = append(texts, a.Ipv6Address)
+		}
+	}
+	var all []netip.Addr
+	for _, text := range texts {
+		if addr, err := netip.ParseAddr(aws.ToString(text)); err == nil {
+			all = append(all, addr)
+		}
+	}
+	return all
+}
+
+func addressText(instance *types.Instance, addressFamily string, private bool) string {
+	switch {
+	case addressFamily == incident.FamilyIPv6:
+		// EC2's IPv6 addresses are the same inside and outside of the VPC.
+		if a := aws.ToString(instance.Ipv6Address); a != "" {
+			return a
+		}
+		for _, nic := range instance.NetworkInterfaces {
+			for _, a := range nic.Ipv6Addresses {
+				if t := aws.ToString(a.Ipv6Address); t != "" {
+					return t
+				}
+			}
+		}
+		return ""
+	case private:
+		return aws.ToString(instance.PrivateIpAddress)
+	default:
+		return aws.ToString(instance.PublicIpAddress)
+	}
+}
+
+func noAddress(addressFamily string, private bool) string {
+	switch {
+	case addressFamily == incident.FamilyIPv6:
+		return `the instance has no IPv6 address; assign one, or set addressFamily to "ipv4"`
+	case private:
+		return "the instance has no private IPv4 address"
+	default:
+		return "the instance has no public IPv4 address; give it one, name the host in the settings, or set private (the function then needs the instance's VPC)"
+	}
+}

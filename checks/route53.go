@@ -1,0 +1,192 @@
+package checks
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
+	"github.com/aws/aws-sdk-go-v2/service/route53/types"
+
+	"firstline/internal/incident"
+	"firstline/internal/lazy"
+)
+
+// GetHealthCheckStatus is the method of that name of a *route53.Client, or a
+// function that makes the client first: it is called only for an instance
+// that has a health check.
+type GetHealthCheckStatus func(ctx context.Context, in *route53.GetHealthCheckStatusInput, optFns ...func(*route53.Options)) (*route53.GetHealthCheckStatusOutput, error)
+
+// Route53 asks Route 53 what its health checkers see.
+type Route53 struct {
+	GetHealthCheckStatus GetHealthCheckStatus
+}
+
+// Check asks up to s.Attempts times and passes as soon as more than
+// s.QuorumPercent of the checkers that have reported report success. Without a
+// health check id it is skipped.
+//
+// A checker that names the HTTP status it got has reached the target: its
+// report has the kind that the URL check gives that status. Where those and the
+// successes together make the quorum, the finding is unknown with that kind;
+// else too few checkers reach the target, and it is failed. A report that
+// cannot be read does not count.
+//
+// Reports older than five minutes do not count either, nor those without a
+// time: checkers look every 10 or 30 seconds, and what one of them saw before
+// it went silent says nothing about now. With a since, the time of the reboot,
+// only reports of later checks count. Where no report counts, the finding is
+// blind.
+//
+// Errors of the API end the check at once, since Route 53 allows five requests
+// a second for a whole account, and the look is repeated anyway. Budget is
+// always enough time for ctx.
+func (c *Route53) Check(ctx context.Context, s incident.Route53Settings, since time.Time) incident.Finding {
+	if s.HealthCheckID == "" {
+		return skipped(incident.CheckRoute53, "the instance has no Route 53 health check")
+	}
+	q := inquiry{check: incident.CheckRoute53, start: time.Now()}
+	if err := s.Validate(); err != nil {
+		return q.finding(answer{cause: wrong("route53 settings: %v", err)})
+	}
+	q.what = "Route 53 health check " + s.HealthCheckID
+	if c.GetHealthCheckStatus == nil {
+		return q.finding(answer{cause: blind("the check was built without GetHealthCheckStatus")})
+	}
+	return q.finding(route53Series(s).run(ctx, func(ctx context.Context, p *progress) (string, error) {
+		out, err := c.GetHealthCheckStatus(ctx, &route53.GetHealthCheckStatusInput{HealthCheckId: &s.HealthCheckID})
+		if err != nil {
+			return "", unaided("GetHealthCheckStatus", err)
+		}
+		t := count(out.HealthCheckObservations, since, time.Now().Add(-freshReport))
+		if t.answered {
+			p.hear()
+		}
+		return t.judge(s.QuorumPercent, since)
+	}))
+}
+
+// freshReport is how old a checker's report may be: ten of its slower rounds.
+const freshReport = 5 * time.Minute
+
+// tally is what the checkers that count have reported.
+type tally struct {
+	reports, successes int
+	// attention and busy are those with a status of that kind.
+	attention, busy int
+	// says is what the first without success says, by kind; "" is the failures'.
+	says map[incident.Kind]string
+	// answered: a checker names an HTTP status.
+	answered bool
+	// stale checkers have not looked since the reboot; silent ones have not in
+	// the last five minutes.
+	stale, silent int
+}
+
+// count reads the checkers' prose: it begins with "Success" or "Failure";
+// whatever else it may be tells neither.
+func count(observations []types.HealthCheckObservation, since, fresh time.Time) tally {
+	t := tally{says: map[incident.Kind]string{}}
+	for _, o := range observations {
+		if o.StatusReport == nil {
+			continue
+		}
+		report := aws.ToString(o.StatusReport.Status)
+		success := strings.HasPrefix(report, "Success")
+		if !success && !strings.HasPrefix(report, "Failure") {
+			continue
+		}
+		checked := aws.ToTime(o.StatusReport.CheckedTime)
+		switch {
+		case !since.IsZero() && !checked.After(since):
+			t.stale++
+		case checked.Before(fresh):
+			t.silent++
+		case success:
+			t.reports++
+			t.successes++
+			t.answered = t.answered || statusIn(report) != 0
+		default:
+			t.failure(report)
+		}
+	}
+	return t
+}
+
+func (t *tally) failure(report string) {
+	t.reports++
+	status := statusIn(report)
+	t.answered = t.answered || status != 0
+	var kind incident.Kind
+	if status >= 400 { // below, it is the body that the checker did not like
+		_, kind = unexpected(status, false)
+	}
+	switch kind {
+	case incident.Attention:
+		t.attention++
+	case incident.Busy:
+		t.busy++
+	}
+	if t.says[kind] == "" {
+		t.says[kind] = report
+	}
+}
+
+// reportedStatus is how a checker names the status that it got: "Failure: HTTP
+// Status Code 503, Service Unavailable. Resolved IP: 203.0.113.7".
+var reportedStatus = lazy.Regexp(`(?i)\bHTTP Status Code:? ([1-5][0-9]{2})\b`)
+
+func statusIn(report string) int {
+	m := reportedStatus().FindStringSubmatch(report)
+	if m == nil {
+		return 0
+	}
+	status, _ := strconv.Atoi(m[1]) // three digits, says the pattern
+	return status
+}
+
+func (t tally) judge(quorumPercent int, since time.Time) (string, error) {
+	if t.reports == 0 {
+		return "", t.nothing(since)
+	}
+	saw := fmt.Sprintf("%d of %d checkers report success", t.successes, t.reports)
+	if t.stale > 0 {
+		saw += fmt.Sprintf(" (%d have not looked since the reboot)", t.stale)
+	}
+	if t.silent > 0 {
+		saw += fmt.Sprintf(" (%d have not looked for %d minutes)", t.silent, freshReport/time.Minute)
+	}
+	enough := func(n int) bool { return n*100 > quorumPercent*t.reports }
+	if enough(t.successes) {
+		return saw, nil
+	}
+	saw += fmt.Sprintf(", want more than %d %%", quorumPercent)
+	c := failed("", "%s", saw)
+	if enough(t.successes + t.attention + t.busy) {
+		c = attention("%s", saw)
+		if t.busy > t.attention {
+			c = busy("%s", saw)
+		}
+	}
+	if says := t.says[c.kind]; says != "" {
+		c.text += "; one says: " + says
+	}
+	return "", c
+}
+
+// nothing says why no report counts. Asking again within the look would not
+// help: checkers look every 10 or 30 seconds.
+func (t tally) nothing(since time.Time) *cause {
+	c := blind("no checker has reported: the health check is new, disabled, or a calculated one, which this check cannot use")
+	switch {
+	case t.silent > 0:
+		c = blind("no checker has reported in the last %d minutes: the health check was disabled, or Route 53 is in trouble", freshReport/time.Minute)
+	case !since.IsZero():
+		c = blind("no checker has reported since the reboot at %s", since.UTC().Format(time.RFC3339))
+	}
+	c.final = true
+	return c
+}

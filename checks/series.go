@@ -1,0 +1,181 @@
+package checks
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"firstline/internal/incident"
+)
+
+// series is how often, how long and how far apart a check asks its target.
+type series struct {
+	attempts          int
+	timeout, interval time.Duration
+}
+
+// slack is what a series takes beyond its attempts and pauses, on a machine
+// with a fraction of a core.
+const slack = time.Second
+
+func (s series) budget() time.Duration {
+	return time.Duration(s.attempts)*s.timeout + time.Duration(s.attempts-1)*s.interval + slack
+}
+
+// answer is what a series of attempts came to.
+type answer struct {
+	attempts int
+	// cause is nil for a pass, and saw what passed.
+	cause *cause
+	saw   string
+	// answered: a byte came in one of the attempts.
+	answered bool
+	// unreached: every attempt ended as cause.unreached describes.
+	unreached bool
+	// remotes are the addresses that the newest attempt asked: the one that
+	// accepted the connection, else all it tried.
+	remotes []netip.Addr
+	// reach ranks the attempt that gave the cause; see weigh.
+	reach int
+}
+
+// run asks until an attempt passes, all are used up, or a cause is final. try
+// returns what it saw and nil for a pass, else an error with a *cause. After a
+// cause with a renew there is one attempt more, at once, with the renewed
+// credential. The target has failed only when every single attempt says so, or
+// all but the one with the outdated credential.
+//
+// No attempt begins with less time than it may take, and what an attempt says
+// after ctx has ended is not believed unless it passed: the target is never
+// blamed for our own deadline.
+func (s series) run(ctx context.Context, try func(context.Context, *progress) (string, error)) answer {
+	a := answer{unreached: true}
+	limit, atOnce := s.attempts, true
+	for a.attempts < limit {
+		if !atOnce {
+			if c := s.pause(ctx, a.reason()); c != nil {
+				return a.endedBy(c)
+			}
+		}
+		if c := enoughTime(ctx, s.timeout, a.reason()); c != nil {
+			return a.endedBy(c)
+		}
+		atOnce = false
+		a.attempts++
+		saw, p, err := s.attempt(ctx, try)
+		a.answered = a.answered || p.heard()
+		a.remotes = p.asked()
+		if err == nil {
+			a.cause, a.saw, a.unreached = nil, saw, false
+			return a
+		}
+		if ended(ctx) {
+			return a.endedBy(outOfTime(ctx, a.reason()))
+		}
+		c := causeOf(err)
+		a.unreached = a.unreached && c.unreached
+		if c.renew != nil {
+			if err := c.renew(); err != nil {
+				return a.endedBy(causeOf(err))
+			}
+			limit++
+			atOnce = true
+			continue
+		}
+		a.weigh(c, p.heard())
+		if c.final {
+			break
+		}
+	}
+	return a
+}
+
+func (s series) attempt(ctx context.Context, try func(context.Context, *progress) (string, error)) (string, *progress, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	p := &progress{timeout: s.timeout}
+	saw, err := try(ctx, p)
+	return saw, p, err
+}
+
+func (a answer) endedBy(c *cause) answer {
+	a.cause, a.unreached = c, false
+	return a
+}
+
+func (a answer) reason() string {
+	if a.cause == nil {
+		return ""
+	}
+	return a.cause.text
+}
+
+// weigh keeps the cause that says most, the newest of equals: what is not the
+// target's failure before what is, kinds in their order, and of failures the
+// one that got furthest.
+func (a *answer) weigh(c *cause, heard bool) {
+	reach := slices.Index(byReach, c.connection)
+	if heard {
+		reach = len(byReach)
+	}
+	if c.outcome == incident.Unknown {
+		reach = len(byReach) + len(incident.Kinds) - slices.Index(incident.Kinds, c.kind)
+	}
+	if a.cause == nil || reach >= a.reach {
+		a.cause, a.reach = c, reach
+	}
+}
+
+// byReach is how connections without a byte end, the one that got furthest last.
+var byReach = []incident.Connection{
+	incident.NoConnection, incident.Refused, incident.ClosedEarly, incident.Silent,
+}
+
+func (s series) pause(ctx context.Context, seen string) *cause {
+	// Rather say so now than after the pause.
+	if c := enoughTime(ctx, s.interval+s.timeout, seen); c != nil {
+		return c
+	}
+	timer := time.NewTimer(s.interval)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return outOfTime(ctx, seen)
+	case <-timer.C:
+		return nil
+	}
+}
+
+func enoughTime(ctx context.Context, need time.Duration, seen string) *cause {
+	if ended(ctx) {
+		return outOfTime(ctx, seen)
+	}
+	deadline, ok := ctx.Deadline()
+	if left := time.Until(deadline); ok && left < need {
+		return blind("our own time is up: %v left, and the next attempt may need %v%s", left.Round(time.Millisecond), need, soFar(seen))
+	}
+	return nil
+}
+
+// ended reports whether ctx is over, also where its own timer has not said so
+// yet: a connection's deadline may fire a moment before.
+func ended(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
+}
+
+func outOfTime(ctx context.Context, seen string) *cause {
+	err := context.Cause(ctx)
+	if err == nil {
+		err = context.DeadlineExceeded
+	}
+	return blind("our own time is up: %v%s", err, soFar(seen))
+}
+
+func soFar(seen string) string {
+	if seen == "" {
+		return ""
+	}
+	return " (so far: " + seen + ")"
+}

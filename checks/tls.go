@@ -1,0 +1,104 @@
+package checks
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"firstline/internal/incident"
+)
+
+// handshake makes a connection secure. host is the one asked, which may be
+// another's than the target's after a redirect.
+func (t *urlAttempt) handshake(ctx context.Context, conn net.Conn, host string) (net.Conn, error) {
+	settings := t.request.settings
+	cure := "name the final address in url.address, with a host name"
+	// The name is about the target, not about where it redirects to.
+	if strings.EqualFold(host, t.request.target.Hostname()) {
+		cure = "set url.server_name to a name that it serves"
+		if settings.ServerName != "" {
+			host = settings.ServerName
+		}
+	}
+	secure := tls.Client(conn, &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		ServerName: host,
+		RootCAs:    t.request.roots,
+		//nolint:gosec // the setting verifyCertificate=false asks for it: liveness of a machine whose certificate nobody can verify
+		InsecureSkipVerify: !settings.VerifyCertificate,
+	})
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close() // the handshake's error is the one that tells
+		if _, parseErr := netip.ParseAddr(host); parseErr == nil && isInternalAlert(err) {
+			return nil, wrong("TLS handshake: the server ended it with an internal error, as many do that get no server name (we send none, since %s is an address); %s", host, cure)
+		}
+		return nil, t.progress.classify(err, tlsCause)
+	}
+	t.progress.enter(phaseAnswer)
+	return secure, nil
+}
+
+// tlsCause says what is neither the network's nor the clock's doing in a
+// handshake: a reboot changes neither a certificate nor a configuration, and
+// what our own client refuses is no fault of the server's.
+func tlsCause(err error) *cause {
+	if c := remoteAlert(err); c != nil {
+		return c
+	}
+	_, noRoots := errors.AsType[x509.SystemRootsError](err)
+	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
+	cert, badCert := errors.AsType[*tls.CertificateVerificationError](err)
+	switch {
+	case noRoots:
+		return ours("TLS handshake: our own side has no root certificates")
+	case badCert:
+		return wrong("TLS handshake: the certificate is not valid: %s", clip(cert.Err.Error()))
+	case notTLS:
+		return wrong("TLS handshake: the server does not speak TLS on this port; use http, or another port")
+	default:
+		return ours("TLS handshake: our client refuses what the server offers: %s", clip(err.Error()))
+	}
+}
+
+// noCommonTLS are the alerts of a server that shares no version or algorithm
+// with our client, as crypto/tls words them (RFC 8446, 6.2).
+var noCommonTLS = []string{"tls: protocol version not supported", "tls: handshake failure", "tls: insufficient security level"}
+
+// remoteAlert says what an alert that the server sent means; nil if err is
+// none. An internal error is the server's failure, unless it got no server
+// name, which is for the caller to tell: with a name that it has served until
+// today, it has lost its certificates or its memory. All other alerts say that
+// it does not want what we have.
+func remoteAlert(err error) *cause {
+	alert := alertOf(err)
+	switch {
+	case alert == nil:
+		return nil
+	case isInternalAlert(err):
+		return failed(incident.ClosedEarly, "the server ended the TLS handshake with an internal error")
+	case slices.Contains(noCommonTLS, alert.Error()):
+		return ours("TLS: the server is alive and shares no TLS version or algorithm with this check: %v", alert)
+	default:
+		return wrong("TLS: the server refuses: %v", alert)
+	}
+}
+
+// isInternalAlert reports whether err is the alert "internal error" of the
+// server. crypto/tls exports no names for its alerts.
+func isInternalAlert(err error) bool {
+	alert := alertOf(err)
+	return alert != nil && alert.Error() == "tls: internal error"
+}
+
+func alertOf(err error) error {
+	operation, ok := errors.AsType[*net.OpError](err)
+	if !ok || operation.Op != "remote error" {
+		return nil
+	}
+	return operation.Err
+}

@@ -1,0 +1,220 @@
+package checks
+
+import (
+	"context"
+	"crypto/x509"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"firstline/internal/incident"
+)
+
+const userAgent = "firstline (health check)"
+
+// URL asks an instance's web server. The zero value asks explicit addresses
+// without secret headers; the fields are for the rest.
+type URL struct {
+	// DescribeInstances finds the instance's address where the settings name
+	// none, and tells whether an address they name is the instance's.
+	DescribeInstances DescribeInstances
+	// Secret reads the value of a secret header from its SSM parameter: a kept
+	// one will do unless fresh. An error of its that has no kind gets the one
+	// of an AWS call.
+	Secret func(ctx context.Context, parameter string, fresh bool) (string, error)
+	// Egress may be nil: then every time-out is blamed on the target.
+	Egress Egress
+	// VPC: the function runs in a VPC. Outside of one it reaches no private
+	// address.
+	VPC bool
+
+	dialer dialer
+	// roots verify certificates; nil: the system's.
+	roots *x509.CertPool
+}
+
+// Check asks up to s.Attempts times and passes as soon as an answer has an
+// accepted status, a whole body (or its first MiB), and matches the pattern.
+//
+// It has failed when every attempt met a refused, reset, closed or timed-out
+// connection, no valid HTTP, a 5xx or another body than wanted. It is unknown
+//
+//   - attention for wrong settings, an instance that is unknown, not running or
+//     without the address asked for, a name that does not resolve, a private
+//     address without a VPC, a certificate that is not valid, another protocol
+//     on the port, a redirect that leads nowhere, in circles, to a failure at
+//     another host or away from where the secret headers may go, and every
+//     status below 500 that is not wanted;
+//   - busy for 429, and 503 with Retry-After;
+//   - blind where AWS refuses us or is down, for our own connectivity, name
+//     servers that do not answer, TLS that our client does not do, and for too
+//     little time left in ctx: Budget is always enough.
+//
+// Of attempts that differ, a pass counts first, then what is not the target's
+// failure.
+func (c *URL) Check(ctx context.Context, instanceID string, s incident.URLSettings) incident.Finding {
+	if !s.Enabled {
+		return skipped(incident.CheckURL, "url.enabled is false")
+	}
+	q := inquiry{check: incident.CheckURL, start: time.Now()}
+	if err := s.Validate(); err != nil {
+		return q.finding(answer{cause: wrong("url settings: %v", err)})
+	}
+	request, failure := c.prepare(ctx, instanceID, s)
+	if request != nil {
+		q.what = s.Method + " " + shown(request.target)
+		q.endpoint = net.JoinHostPort(request.target.Hostname(), portOf(request.target))
+	}
+	if failure != nil {
+		return q.finding(answer{cause: failure})
+	}
+	a := urlSeries(s).run(ctx, request.try)
+	if !s.Private {
+		a = c.Egress.confirm(ctx, s.AddressFamily, a)
+	}
+	f := q.finding(a)
+	if s.Address != "" {
+		f = q.elsewhere(f, c.DescribeInstances.foreign(ctx, instanceID, a.remotes))
+	}
+	return f
+}
+
+// urlRequest is a request that can be made again and again.
+type urlRequest struct {
+	dialer   dialer
+	roots    *x509.CertPool
+	settings incident.URLSettings
+	target   *url.URL
+	header   http.Header
+	// secrets are the canonical names of the headers that only the target
+	// itself may see; renew reads them again, once, and is nil after that.
+	secrets []string
+	renew   func() error
+	host    string
+	status  []incident.StatusRange
+	pattern *regexp.Regexp
+}
+
+// prepare returns the request as far as it is known, and what is in its way.
+func (c *URL) prepare(ctx context.Context, instanceID string, s incident.URLSettings) (*urlRequest, *cause) {
+	r := &urlRequest{dialer: c.dialer, roots: c.roots, settings: s}
+	r.dialer.vpc = c.VPC
+	var failure *cause
+	if r.target, failure = c.target(ctx, instanceID, s); failure != nil {
+		return nil, failure
+	}
+	r.header = http.Header{"User-Agent": {userAgent}}
+	for name, value := range s.Headers {
+		if strings.EqualFold(name, "Host") {
+			r.host = value
+			continue
+		}
+		r.header.Set(name, value)
+	}
+	if failure := c.addSecrets(ctx, r, s, false); failure != nil {
+		return r, failure
+	}
+	if len(r.secrets) > 0 {
+		r.renew = func() error {
+			r.renew = nil
+			if failure := c.addSecrets(ctx, r, s, true); failure != nil {
+				return failure
+			}
+			return nil
+		}
+	}
+	// Neither can fail: Validate has seen them.
+	var err error
+	if r.status, err = incident.ParseStatus(s.Status); err != nil {
+		return r, wrong("url.status: %v", err)
+	}
+	if r.pattern, err = regexp.Compile(s.BodyPattern); err != nil {
+		return r, wrong("url.bodyPattern: %v", err)
+	}
+	return r, nil
+}
+
+func (c *URL) target(ctx context.Context, instanceID string, s incident.URLSettings) (*url.URL, *cause) {
+	if s.Address != "" {
+		u, err := url.Parse(s.Address)
+		if err != nil { // the error would repeat the address
+			return nil, wrong("url.address: is not a URL")
+		}
+		return u, nil
+	}
+	addr, failure := c.DescribeInstances.address(ctx, instanceID, s.AddressFamily, s.Private)
+	if failure != nil {
+		return nil, failure
+	}
+	u, err := url.ParseRequestURI(s.Path)
+	if err != nil {
+		return nil, wrong("url.path: is not a path")
+	}
+	u.Scheme = s.Scheme
+	u.Host = addr.String()
+	if addr.Is6() {
+		u.Host = "[" + u.Host + "]"
+	}
+	if s.Port != 0 {
+		u.Host = net.JoinHostPort(addr.String(), strconv.Itoa(s.Port))
+	}
+	return u, nil
+}
+
+func (c *URL) addSecrets(ctx context.Context, r *urlRequest, s incident.URLSettings, fresh bool) *cause {
+	if len(s.SecretHeaders) == 0 {
+		return nil
+	}
+	if c.Secret == nil {
+		return blind("read url.secretHeaders: the check was built without Secret")
+	}
+	ctx, cancel := context.WithTimeout(ctx, secretAllowance)
+	defer cancel()
+	r.secrets = nil
+	for _, name := range slices.Sorted(maps.Keys(s.SecretHeaders)) {
+		parameter := s.SecretHeaders[name]
+		what := "read url.secretHeaders." + name + " from " + parameter
+		value, err := c.Secret(ctx, parameter, fresh)
+		if err != nil {
+			return unaided(what, err)
+		}
+		// A parameter that was put from a file ends in a line break.
+		value = strings.TrimSpace(value)
+		if value == "" || !httpguts.ValidHeaderFieldValue(value) {
+			return wrong("%s: the parameter's value is empty or holds control characters; put printable text on one line", what)
+		}
+		name = http.CanonicalHeaderKey(name)
+		r.header.Set(name, value)
+		r.secrets = append(r.secrets, name)
+	}
+	return nil
+}
+
+func portOf(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == incident.SchemeHTTPS:
+		return "443"
+	default:
+		return "80"
+	}
+}
+
+// maxShown bounds a URL in a reason, in runes, so that two of them leave room
+// for what happened.
+const maxShown = 180
+
+// shown is the part of a URL that may stand in a message: no user info, no
+// query string, no fragment.
+func shown(u *url.URL) string {
+	return incident.ClipLine((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String(), maxShown)
+}

@@ -45,6 +45,9 @@ type Incident struct {
 	Paged *Paged `json:"paged,omitempty"`
 	// Thread is where Slack was told.
 	Thread *Thread `json:"thread,omitempty"`
+	// RebootedAt is when the instance was last rebooted, within 7 days: Route 53's
+	// observations from before do not count.
+	RebootedAt Millis `json:"rebooted_at,omitempty"`
 	// Refusal is why the step that reboots did not; the next look decides anew.
 	Refusal string `json:"refusal,omitempty"`
 	// HeldBy is the execution that holds the instance's lease.

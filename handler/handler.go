@@ -7,6 +7,7 @@ package handler
 import (
 	"context"
 	"log/slog"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -14,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"firstline/internal/incident"
+	"firstline/internal/policy"
+	"firstline/internal/store"
 	"firstline/notify"
 )
 
@@ -22,21 +25,26 @@ import (
 type Handler struct {
 	// Deployment is the deployment's name, Region the region that it runs in.
 	Deployment, Region string
-	// SettingsPath is the SSM path under which each instance has its settings.
+	// SettingsPath is the SSM path under which each instance has its settings. It
+	// ends with a slash.
 	SettingsPath string
-	// Breaker bounds the region's reboots; nil: the environment does not say.
+	// Breaker bounds the region's reboots; nil: the environment does not say, and
+	// nothing is rebooted.
 	Breaker *incident.Breaker
 	// StateMachineARN and AlarmPrefix are what reconcile starts, and for which
-	// alarms.
+	// alarms. An alarm's name is the prefix and the instance's id.
 	StateMachineARN, AlarmPrefix string
 	// SlackPages says whether a page is told in Slack too.
 	SlackPages bool
 	Log        *slog.Logger
+	// Metrics may be nil: then nothing is counted.
+	Metrics *Metrics
 
 	SSM           func(context.Context) (ParameterGetter, error)
 	EC2           func(context.Context) (EC2, error)
 	CloudWatch    func(context.Context) (AlarmDescriber, error)
 	StepFunctions func(context.Context) (Executions, error)
+	Table         func(context.Context) (Table, error)
 	// Checks are the checks by name.
 	Checks map[string]Check
 	// Answers reports whether an instance sends a byte, in one quick attempt.
@@ -48,6 +56,11 @@ type Handler struct {
 	Slack Slack
 	// Pagers returns the pagers in their order.
 	Pagers func() ([]notify.Pager, error)
+
+	// pagedStore is the alias under which reconcile last paged about the table: a
+	// pager that does not deduplicate gets one an hour from a warm function.
+	pagedStore   string
+	pagedStoreMu sync.Mutex
 }
 
 // Check runs one check of a look. since is the newest reboot's time, or zero.
@@ -78,9 +91,22 @@ type Executions interface {
 	StartExecution(context.Context, *sfn.StartExecutionInput, ...func(*sfn.Options)) (*sfn.StartExecutionOutput, error)
 }
 
+// Table remembers; see store.Table.
+type Table interface {
+	Load(ctx context.Context, instanceID string) (*store.Entry, error)
+	Update(ctx context.Context, instanceID string, fn func(*store.Entry) error) (*store.Entry, error)
+	UpdateRegion(ctx context.Context, fn func(*policy.Region) error) error
+	UpdateRecord(ctx context.Context, u store.RecordUpdate) error
+	PutEvidence(ctx context.Context, x incident.Execution, e store.Evidence) error
+	Instances(ctx context.Context) (*store.Listing, error)
+}
+
 // Slack tells people who are awake.
 type Slack interface {
 	Post(ctx context.Context, m notify.Message) (incident.Thread, error)
 	Rehearse(ctx context.Context, m notify.Message) (text string, err error)
 	Test(ctx context.Context, m notify.Message) (notify.Delivery, error)
 }
+
+// aliasPrefix begins the alias of each alert.
+func (h *Handler) aliasPrefix() string { return h.Deployment + "/" + h.Region }

@@ -1,0 +1,84 @@
+package handler
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"firstline/internal/incident"
+	"firstline/internal/policy"
+	"firstline/internal/store"
+)
+
+// Ends of an incident in its record, beside the words after which it ends.
+const (
+	endTold       = "told"
+	endNobodyTold = "nobody_told"
+)
+
+// closeIncident stores what was told, gives the lease back and finishes the
+// record. It changes nothing in the incident: how the execution ends is the
+// state machine's to choose.
+func closeIncident(ctx context.Context, h *Handler, inc *incident.Incident) error {
+	known := h.known(inc)
+	if inc.HeldBy != nil || known.InstanceID == "" || known.Execution.ID == "" {
+		return nil // it never had a lease
+	}
+	t, err := h.Table(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = t.Update(ctx, known.InstanceID, func(e *store.Entry) error {
+		i := &e.State.Instance
+		if i.Lease.Execution != known.Execution.ID {
+			h.Log.LogAttrs(ctx, slog.LevelInfo, "the lease was given back before, or lost", slog.String("instance", known.InstanceID))
+			return store.ErrKeep
+		}
+		if dec := inc.Decision; dec != nil && owns(i.Lease, inc) && !inc.Dry {
+			e.State = toldState(e.State, inc, *dec)
+		}
+		giveBack(&e.State.Instance.Lease)
+		e.Record = &store.RecordUpdate{Record: recordEnd(known)}
+		return nil
+	})
+	return kinded("close the incident of "+known.InstanceID, err)
+}
+
+// toldState is the state once all was told that could be.
+func toldState(s policy.State, inc *incident.Incident, dec incident.Decision) policy.State {
+	if inc.Paged != nil {
+		// Once more, with the thread that Slack has begun since.
+		s = policy.Paged(s, dec, *inc.Paged, inc.Thread)
+	}
+	if _, failed := inc.Caught["slack"]; dec.Slack && !failed {
+		s = policy.SlackTold(s, dec, incident.At(time.Now()))
+	}
+	if inc.Told && dec.Row > 0 {
+		s = policy.Closed(s, dec)
+	}
+	return s
+}
+
+func recordEnd(inc *incident.Incident) store.Record {
+	r := store.RecordOf(inc)
+	r.EndedAt, r.End = incident.At(time.Now()), endNobodyTold
+	if inc.Told {
+		r.End = endTold
+	}
+	return r
+}
+
+// known is the incident with what its event says of it: open may have failed
+// after it took the lease.
+func (h *Handler) known(inc *incident.Incident) *incident.Incident {
+	if inc.InstanceID != "" || inc.Event == nil {
+		return inc
+	}
+	opened, err := incident.ParseEvent(inc.Event)
+	if err != nil || opened.Region != h.Region {
+		return inc // then open took no lease
+	}
+	k := new(*inc)
+	k.InstanceID, k.Region, k.AccountID, k.Trigger, k.Dry, k.Alarm = opened.InstanceID, opened.Region, opened.AccountID, opened.Trigger, opened.Dry, opened.Alarm
+	return k
+}

@@ -1,0 +1,273 @@
+package handler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda/messages"
+	"github.com/aws/aws-lambda-go/lambdacontext"
+
+	"firstline/internal/fault"
+	"firstline/internal/incident"
+	"firstline/internal/redact"
+)
+
+const (
+	// reserve is kept of the function's time, so that a step that runs out of it
+	// can still say so. The function has 30 s at least.
+	reserve = time.Second
+	// maxMessage bounds an error's message, in bytes: Step Functions keeps it in
+	// the incident.
+	maxMessage = 2000
+)
+
+// request is the payload of an invocation.
+type request struct {
+	Step string `json:"step"`
+	// Incident is the state machine's state, for the steps of an incident.
+	Incident json.RawMessage `json:"incident,omitempty"`
+	// Event and Execution are for open and verify.
+	Event     json.RawMessage     `json:"event,omitempty"`
+	Execution *incident.Execution `json:"execution,omitempty"`
+}
+
+// step runs one step and returns its answer.
+type step func(context.Context, *Handler, request) (answer any, err error)
+
+// steps are the steps that a payload may name. verify and notify-test are for
+// the operator's command, reconcile for the schedule, the others for the state
+// machine.
+var steps = map[string]step{
+	"open":                open,
+	incident.CheckURL:     onIncident(check(incident.CheckURL)),
+	incident.CheckRoute53: onIncident(check(incident.CheckRoute53)),
+	incident.CheckSSH:     onIncident(check(incident.CheckSSH)),
+	"decide":              onIncident(decide),
+	"reboot":              onIncident(reboot),
+	"page":                onAnything(page),
+	"slack":               onAnything(tellSlack),
+	"resolve":             onAnything(resolve),
+	"close":               onAnything(closeIncident),
+	"reconcile":           reconcile,
+	"verify":              verify,
+	"notify-test":         notifyTest,
+}
+
+// Steps returns the names of all steps, sorted.
+func Steps() []string { return slices.Sorted(maps.Keys(steps)) }
+
+// Invoke runs the step that the payload names. It is lambda.Handler's method.
+// Every error is a messages.InvokeResponse_Error whose type is the name of a
+// fault.Kind: aws-lambda-go passes a chosen name on only in that form.
+func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
+	start := time.Now()
+	name, answer, err := h.run(ctx, payload)
+	var out []byte
+	if err == nil {
+		out, err = json.Marshal(answer)
+	}
+	h.log(ctx, name, answer, time.Since(start), err)
+	if err != nil {
+		return nil, messages.InvokeResponse_Error{Type: string(fault.KindOf(err)), Message: incident.Clip(redact.Error(err), maxMessage)}
+	}
+	return out, nil
+}
+
+// run decodes the payload and runs its step within the function's time.
+func (h *Handler) run(ctx context.Context, payload []byte) (name string, answer any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			h.Log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("step", name), slog.String("stack", string(debug.Stack())))
+			answer, err = nil, fault.New(fault.Internal, name, "panic: %v", r)
+		}
+	}()
+	var req request
+	if err := incident.DecodeStrict(payload, &req); err != nil {
+		return "", nil, fault.New(fault.InvalidInput, "decode payload", "%w", err)
+	}
+	run, ok := steps[req.Step]
+	if !ok {
+		return req.Step, nil, fault.New(fault.InvalidInput, "decode payload", "step: %q is unknown; use one of %s", req.Step, strings.Join(Steps(), ", "))
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
+		defer cancel()
+	}
+	name = req.Step
+	answer, err = run(ctx, h, req)
+	return name, answer, err
+}
+
+// onIncident makes a step of a func that works on a valid incident.
+func onIncident(do func(context.Context, *Handler, *incident.Incident) error) step {
+	return func(ctx context.Context, h *Handler, req request) (any, error) {
+		if err := only(req, "incident"); err != nil {
+			return nil, err
+		}
+		inc := new(incident.Incident)
+		if err := json.Unmarshal(req.Incident, inc); err != nil {
+			return nil, fault.New(fault.InvalidInput, "decode incident", "%w", err)
+		}
+		redactCaught(inc)
+		if err := inc.Validate(); err != nil {
+			return nil, fault.New(fault.InvalidInput, "decode incident", "%w", err)
+		}
+		if inc.Region != h.Region {
+			return nil, fault.New(fault.InvalidInput, "decode incident", "incident.region: it is of %s, this function runs in %s", inc.Region, h.Region)
+		}
+		return inc, do(ctx, h, inc)
+	}
+}
+
+// onAnything makes a step that works on an incident however little is known of
+// it: a message that nobody gets is worse than an ugly one, and so is a lease
+// that nobody gives back.
+func onAnything(do func(context.Context, *Handler, *incident.Incident) error) step {
+	return func(ctx context.Context, h *Handler, req request) (any, error) {
+		if err := only(req, "incident"); err != nil {
+			return nil, err
+		}
+		inc := new(incident.Incident)
+		if err := json.Unmarshal(req.Incident, inc); err != nil {
+			inc = incident.Salvage(req.Incident)
+			inc.Catch("decode", incident.Caught{Error: string(fault.InvalidInput), Cause: err.Error()})
+		}
+		redactCaught(inc)
+		if inc.InstanceID != "" && !incident.ValidInstanceID(inc.InstanceID) {
+			return nil, fault.New(fault.InvalidInput, "decode incident", "incident.instance_id: %q is not an instance id such as i-0c1cbf2e7abdedf75", inc.InstanceID)
+		}
+		if inc.InstanceID == "" && incident.SourceOf(inc.Event) == incident.SourceCanary {
+			inc.Dry = true // open, which says so otherwise, has failed
+		}
+		return inc, do(ctx, h, inc)
+	}
+}
+
+// redactCaught makes what Step Functions caught fit to be kept and shown: the
+// message alone, without what looks like a secret.
+func redactCaught(inc *incident.Incident) {
+	for name, c := range inc.Caught {
+		var lambda struct {
+			Message string `json:"errorMessage"`
+		}
+		if json.Unmarshal([]byte(c.Cause), &lambda) == nil && lambda.Message != "" {
+			c.Cause = lambda.Message
+		}
+		c.Cause = incident.Clip(redact.Text(c.Cause), maxMessage)
+		inc.Caught[name] = c
+	}
+}
+
+// only refuses a payload whose fields are not those of its step.
+func only(req request, want ...string) error {
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{{"incident", req.Incident != nil}, {"event", req.Event != nil}, {"execution", req.Execution != nil}} {
+		wanted := slices.Contains(want, f.name)
+		if wanted && !f.given {
+			return fault.New(fault.InvalidInput, "decode payload", "%s: missing; the step %s needs it", f.name, req.Step)
+		}
+		if !wanted && f.given {
+			return fault.New(fault.InvalidInput, "decode payload", "%s: the step %s takes none", f.name, req.Step)
+		}
+	}
+	return nil
+}
+
+// log writes one line per step.
+func (h *Handler) log(ctx context.Context, name string, answer any, elapsed time.Duration, err error) {
+	attrs := []slog.Attr{slog.String("step", name), slog.Int64("elapsed_ms", elapsed.Milliseconds())}
+	if lc, ok := lambdacontext.FromContext(ctx); ok {
+		attrs = append(attrs, slog.String("request_id", lc.AwsRequestID))
+	}
+	switch a := answer.(type) {
+	case *incident.Incident:
+		if a != nil {
+			attrs = append(attrs, aboutIncident(name, a)...)
+		}
+	case nil:
+	default:
+		attrs = append(attrs, slog.Any("answer", a))
+	}
+	level := slog.LevelInfo
+	if err != nil {
+		level = slog.LevelError
+		attrs = append(attrs, problem(err), slog.String("kind", string(fault.KindOf(err))))
+	}
+	h.Log.LogAttrs(ctx, level, "step", attrs...)
+}
+
+// aboutIncident is what the log line of a step says about its incident.
+func aboutIncident(step string, inc *incident.Incident) []slog.Attr {
+	attrs := []slog.Attr{slog.String("instance", inc.InstanceID), slog.String("execution", inc.Execution.Name), slog.Int("look", inc.Look)}
+	if inc.Dry {
+		attrs = append(attrs, slog.Bool("dry", true))
+	}
+	if f := inc.Finding(step); f != nil {
+		attrs = append(attrs, slog.String("outcome", string(f.Outcome)), slog.String("reason", f.Reason))
+	}
+	if d := inc.Decision; d != nil && step == "decide" {
+		attrs = append(attrs, slog.String("verdict", string(d.Verdict)), slog.Int("row", d.Row), slog.String("next", inc.Next), slog.String("reason", d.Reason))
+	}
+	if inc.HeldBy != nil {
+		attrs = append(attrs, slog.String("held_by", inc.HeldBy.Name))
+	}
+	if inc.Refusal != "" {
+		attrs = append(attrs, slog.String("refusal", inc.Refusal))
+	}
+	return attrs
+}
+
+// problem is an error in a log line, without what looks like a secret.
+func problem(err error) slog.Attr {
+	if err == nil {
+		return slog.Any("error", nil)
+	}
+	return slog.String("error", redact.Error(err))
+}
+
+// warn logs something that does not end the step.
+func (h *Handler) warn(ctx context.Context, message, instanceID string, err error) {
+	h.Log.LogAttrs(ctx, slog.LevelWarn, message, slog.String("instance", instanceID), problem(err))
+}
+
+// kinded gives an error a kind, unless it has one.
+func kinded(op string, err error) error {
+	if _, ok := errors.AsType[*fault.Error](err); ok || err == nil {
+		return err
+	}
+	return fault.AWS(op, err)
+}
+
+// atOnce is how many calls one step makes at the same time.
+const atOnce = 8
+
+// sideBySide calls do for each item, some at once. A panic of one is logged, and
+// ends that one only.
+func sideBySide[T any](ctx context.Context, h *Handler, items []T, do func(T)) {
+	places := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	for _, item := range items {
+		places <- struct{}{}
+		all.Go(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					h.Log.LogAttrs(ctx, slog.LevelError, "panic", slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+				}
+				<-places
+			}()
+			do(item)
+		})
+	}
+	all.Wait()
+}

@@ -1,0 +1,84 @@
+package handler
+
+import (
+	"context"
+	"errors"
+
+	"firstline/internal/fault"
+	"firstline/internal/incident"
+	"firstline/internal/policy"
+	"firstline/internal/store"
+)
+
+// open makes an incident of an event: it reads the instance's settings and takes
+// its lease. An instance that is no longer watched is decided on at once.
+func open(ctx context.Context, h *Handler, req request) (any, error) {
+	inc, err := h.begin(req)
+	if err != nil {
+		return nil, err
+	}
+	inc.Settings, err = h.readSettings(ctx, inc.InstanceID)
+	unwatched := errors.Is(err, errUnwatched) && (inc.Trigger == incident.TriggerSchedule || inc.Trigger == incident.TriggerPerson)
+	if err != nil && !unwatched {
+		return inc, err
+	}
+	t, err := h.Table(ctx)
+	if err != nil {
+		return inc, err
+	}
+	e, holder, err := h.takeLease(ctx, t, inc, leaseMargin)
+	if err != nil {
+		return inc, kinded("take the lease of "+inc.InstanceID, err)
+	}
+	if holder != nil {
+		alreadyHandled(inc, holder)
+		h.Metrics.count(metricAlreadyHandled, inc)
+		return inc, nil
+	}
+	i := &e.State.Instance
+	inc.Name = i.Name
+	if n := len(i.Reboots); n > 0 && i.Reboots[n-1].Request != incident.RequestRefused {
+		inc.RebootedAt = i.Reboots[n-1].At
+	}
+	if unwatched {
+		return inc, h.decideUnwatched(ctx, t, inc)
+	}
+	r := store.RecordOf(inc)
+	r.LeaseUntil = i.Lease.Until
+	if err := t.UpdateRecord(ctx, store.RecordUpdate{Record: r}); err != nil {
+		return inc, kinded("write the record of "+inc.InstanceID, err)
+	}
+	h.Metrics.count(metricIncidents, inc)
+	inc.Next = incident.NextLook
+	return inc, nil
+}
+
+// begin makes an incident of an event and an execution.
+func (h *Handler) begin(req request) (*incident.Incident, error) {
+	if err := only(req, "event", "execution"); err != nil {
+		return nil, err
+	}
+	inc, err := incident.ParseEvent(req.Event)
+	if err != nil {
+		return nil, fault.New(fault.InvalidInput, "read event", "%w", err)
+	}
+	switch {
+	case inc.Region != h.Region:
+		return nil, fault.New(fault.InvalidInput, "read event", "event.region: it is of %s, this function runs in %s", inc.Region, h.Region)
+	case req.Execution.ID == "":
+		return nil, fault.New(fault.InvalidInput, "decode payload", "execution.id: missing; send the execution's id, name and startedAt")
+	case req.Execution.StartedAt.IsZero():
+		return nil, fault.New(fault.InvalidInput, "decode payload", "execution.startedAt: missing; send the execution's id, name and startedAt")
+	}
+	inc.Execution, inc.Look = *req.Execution, 1
+	return inc, nil
+}
+
+// decideUnwatched has the policy decide on an instance that is no longer
+// watched: nothing can be checked of it.
+func (h *Handler) decideUnwatched(ctx context.Context, t Table, inc *incident.Incident) error {
+	inc.Settings = &incident.Settings{} // every check is off
+	err := h.decideOn(ctx, t, inc, func(in *policy.Input) { in.Facts.Unwatched = true })
+	inc.Settings = nil
+	return err
+}

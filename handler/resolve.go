@@ -1,0 +1,132 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"firstline/internal/fault"
+	"firstline/internal/incident"
+	"firstline/internal/policy"
+	"firstline/notify"
+)
+
+// resolveTime bounds closing one alert at one pager.
+const resolveTime = 8 * time.Second
+
+// resolve closes at their pagers the alerts that have no members any more. What
+// fails is tried again by reconcile.
+func resolve(ctx context.Context, h *Handler, inc *incident.Incident) error {
+	op := "resolve the alert of " + inc.InstanceID
+	switch {
+	case inc.InstanceID == "" || inc.Decision == nil:
+		return fault.New(fault.InvalidInput, op, "incident.decision: missing; the step decide makes it")
+	case inc.Dry:
+		return fault.New(fault.InvalidInput, op, "incident.dry: a dry incident resolves nothing")
+	}
+	t, err := h.Table(ctx)
+	if err != nil {
+		return err
+	}
+	e, err := t.Load(ctx, inc.InstanceID)
+	if err != nil {
+		return kinded(op, err)
+	}
+	_, err = h.resolveAll(ctx, t, inc, e.State.Region.ToResolve())
+	if err != nil {
+		return kinded(op, err)
+	}
+	inc.Told = true
+	return nil
+}
+
+// resolveAll closes alerts and has the table forget those that are closed. It
+// returns their aliases.
+func (h *Handler) resolveAll(ctx context.Context, t Table, inc *incident.Incident, refs []incident.AlertRef) (resolved []string, err error) {
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	pagers, err := h.Pagers()
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	errs := []error{}
+	sideBySide(ctx, h, refs, func(ref incident.AlertRef) {
+		err := h.resolveOne(ctx, pagers, inc, ref)
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			errs = append(errs, fault.New(fault.KindOf(err), "resolve "+ref.Alias, "%w", err))
+			return
+		}
+		resolved = append(resolved, ref.Alias)
+	})
+	slices.Sort(resolved)
+	if len(resolved) > 0 {
+		err := t.UpdateRegion(ctx, func(r *policy.Region) error {
+			// In this order: an alert goes when none of its aliases is left.
+			for _, ref := range refs {
+				if slices.Contains(resolved, ref.Alias) {
+					*r = policy.Resolved(*r, ref)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			errs = append(errs, err)
+		}
+		for range resolved {
+			h.Metrics.count(metricResolves, inc)
+		}
+	}
+	if len(errs) > 0 {
+		return resolved, fault.New(fault.KindOf(errs[0]), "", "%w", errors.Join(errs...))
+	}
+	return resolved, nil
+}
+
+// resolveOne closes an alert at its pager. One that no pager is known to have
+// may be at any of them, if an answer was lost. One that another pager than the
+// first has taken may be at the first, too.
+func (h *Handler) resolveOne(ctx context.Context, pagers []notify.Pager, inc *incident.Incident, ref incident.AlertRef) error {
+	if ref.Pager == "" {
+		var errs []error
+		for _, p := range pagers {
+			errs = append(errs, h.resolveAt(ctx, p, inc, ref))
+		}
+		return errors.Join(errs...)
+	}
+	p := pagerNamed(pagers, ref.Pager)
+	if p == nil {
+		h.Log.LogAttrs(ctx, slog.LevelWarn, "the pager that has an alert is not configured any more", slog.String("pager", ref.Pager), slog.String("alias", ref.Alias))
+		return nil
+	}
+	if first := pagers[0]; first.Name() != p.Name() {
+		if err := h.resolveAt(ctx, first, inc, ref); err != nil {
+			h.warn(ctx, "cannot tell whether the first pager has an alert too", inc.InstanceID, err)
+		}
+	}
+	return h.resolveAt(ctx, p, inc, ref)
+}
+
+func (h *Handler) resolveAt(ctx context.Context, p notify.Pager, inc *incident.Incident, ref incident.AlertRef) error {
+	if !p.Capabilities().Resolvable {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTime)
+	defer cancel()
+	dec := incident.Decision{At: incident.At(time.Now()), Next: incident.NextResolve}
+	if inc.Decision != nil {
+		dec = *inc.Decision
+	}
+	dec.Alert = &ref
+	err := p.Resolve(ctx, h.message(inc, dec, notify.KindResolve))
+	if errors.Is(err, notify.ErrNoAlert) {
+		return nil // a person has closed it, or an earlier try has
+	}
+	return err
+}

@@ -1,0 +1,77 @@
+package handler
+
+import (
+	"fmt"
+	"time"
+
+	"firstline/internal/incident"
+	"firstline/internal/policy"
+	"firstline/notify"
+)
+
+// keyNoIncident is the key of the alert about events that are no incident.
+const keyNoIncident = "no-incident"
+
+// said is the decision that people are told of: the incident's own, or, where
+// it has none, that somebody is to be paged since none could be made or stored.
+// Each step that tells makes the same of the same incident.
+func (h *Handler) said(inc *incident.Incident) incident.Decision {
+	dec := inc.Decision
+	_, undecided := inc.Caught["decide"]
+	switch {
+	case dec != nil && dec.Row == 0 && dec.Situation != "":
+		return *dec // an earlier step has made it
+	case inc.InstanceID == "":
+		return h.noIncident(inc)
+	case dec != nil && !undecided && (dec.Next == incident.NextPage || dec.Next == incident.NextSlack || dec.Next == incident.NextResolve):
+		return *dec
+	}
+	s := policy.State{}
+	s.Instance.ID = inc.InstanceID
+	if inc.Settings == nil {
+		inc = new(*inc)
+		inc.Settings = new(incident.DefaultSettings())
+	}
+	why := fmt.Sprintf("the word %q says nothing", inc.Next)
+	if c, ok := inc.Caught["decide"]; ok {
+		why = incident.ClipLine(c.Error+": "+c.Cause, maxWhy)
+	}
+	return policy.WithoutStore(h.input(inc, s), why)
+}
+
+// maxWhy bounds why there is no decision, in runes.
+const maxWhy = 300
+
+// noIncident is the decision about an event that no incident could be made of.
+func (h *Handler) noIncident(inc *incident.Incident) incident.Decision {
+	now := incident.At(time.Now())
+	reason := "the event could not be made an incident"
+	if c, ok := inc.Caught["open"]; ok {
+		reason = incident.ClipLine(c.Error+": "+c.Cause, maxWhy)
+	}
+	return incident.Decision{
+		Look: 1, At: now, Next: incident.NextPage, Situation: incident.SituationNoIncident, Severity: incident.SeverityUnknown,
+		Reason: reason, Alert: policy.AlertWithoutStore(h.aliasPrefix(), keyNoIncident, now), Slack: true,
+	}
+}
+
+// message is what is told of a decision.
+func (h *Handler) message(inc *incident.Incident, dec incident.Decision, kind notify.Kind) notify.Message {
+	about := new(*inc)
+	about.Decision = &dec
+	m := notify.Message{Kind: kind, Incident: about, Deployment: h.Deployment, Now: time.Now().UTC()}
+	if dec.Alert != nil {
+		m.Alert, m.Thread = *dec.Alert, dec.Alert.Thread
+	}
+	if inc.Region == "" {
+		about.Region = h.Region
+	}
+	return m
+}
+
+func kindOfPage(dec incident.Decision) notify.Kind {
+	if dec.Note {
+		return notify.KindNote
+	}
+	return notify.KindPage
+}

@@ -181,11 +181,11 @@ func (s *State) paths() error {
 	if s.Parameters != nil {
 		v, err := decode(s.Parameters)
 		if err != nil {
-			return fmt.Errorf("Parameters: %w", err)
+			return fmt.Errorf("read Parameters: %w", err)
 		}
 		t, err := parseTemplate(v)
 		if err != nil {
-			return fmt.Errorf("Parameters: %w", err)
+			return fmt.Errorf("read Parameters: %w", err)
 		}
 		s.parameters = &t
 	}

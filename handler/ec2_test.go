@@ -2,6 +2,7 @@ package handler
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,8 +23,8 @@ func TestStateOf(t *testing.T) {
 		if reason != "" {
 			i.StateReason = &types.StateReason{Code: &reason}
 		}
-		for n := 0; n < len(tags); n += 2 {
-			i.Tags = append(i.Tags, types.Tag{Key: &tags[n], Value: &tags[n+1]})
+		for pair := range slices.Chunk(tags, 2) {
+			i.Tags = append(i.Tags, types.Tag{Key: &pair[0], Value: &pair[1]})
 		}
 		return i
 	}

@@ -35,7 +35,7 @@ func TestMetricsAreLinesThatCloudWatchReads(t *testing.T) {
 		} `json:"_aws"`
 	}
 	var got []line
-	for _, raw := range bytes.Split(bytes.TrimSpace(out.Bytes()), []byte("\n")) {
+	for raw := range bytes.SplitSeq(bytes.TrimSpace(out.Bytes()), []byte("\n")) {
 		var l line
 		if err := json.Unmarshal(raw, &l); err != nil {
 			t.Fatalf("%s: %v", raw, err)

@@ -221,9 +221,20 @@ type ran struct {
 	inc   *incident.Incident
 }
 
+// told is how an execution ends that had to say something.
+func (r ran) told() string {
+	_, failed := r.inc.Caught["page"]
+	switch {
+	case !r.inc.Told:
+		return "Nobody was told"
+	case failed:
+		return "Told another way"
+	}
+	return "Told"
+}
+
 // run walks the state machine, as its definition does, without retries.
 func (w *world) run(name string, event json.RawMessage) ran {
-	w.t.Helper()
 	x := execution(name)
 	w.executions[x.ID] = sfntypes.ExecutionStatusRunning
 	defer func() { w.executions[x.ID] = sfntypes.ExecutionStatusSucceeded }()
@@ -266,14 +277,8 @@ func (w *world) run(name string, event json.RawMessage) ran {
 			time.Sleep(time.Duration(r.inc.WaitSeconds) * time.Second)
 			next = "look"
 			continue
-		case "done":
-			r.end = "All good"
-			return r
-		case "handed_over":
-			r.end = "Handed over"
-			return r
-		case "already_handled":
-			r.end = "Already handled"
+		case "done", "handed_over", "already_handled":
+			r.end = map[string]string{"done": "All good", "handed_over": "Handed over", "already_handled": "Already handled"}[next]
 			return r
 		case "resolve":
 			try("resolve")
@@ -285,13 +290,7 @@ func (w *world) run(name string, event json.RawMessage) ran {
 		}
 		try("slack")
 		try("close")
-		r.end = "Nobody was told"
-		if r.inc.Told {
-			r.end = "Told"
-			if _, failed := r.inc.Caught["page"]; failed {
-				r.end = "Told another way"
-			}
-		}
+		r.end = r.told()
 		return r
 	}
 	w.t.Fatal("the execution does not end")

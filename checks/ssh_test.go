@@ -247,7 +247,7 @@ func TestSSHBadPeers(t *testing.T) {
 		{"silent", func(net.Conn) {}, true, "", silent, "timed out after 200ms: it accepted the connection and sent nothing"},
 		{"closes at once", closes(""), false, busy, closed, "connection closed: it accepted the connection and sent nothing"},
 		{"closes once it has heard us", hangUp(""), false, busy, closed, "connection closed: it accepted the connection and sent nothing"},
-		{"resets at once", func(conn net.Conn) { reset(t, conn) }, false, "", closed, "connection reset: it accepted the connection and sent nothing"},
+		{"resets without a word", resets(""), false, "", closed, "connection reset: it accepted the connection and sent nothing"},
 		{"stalls in the banner", say("SS"), true, "", "", "timed out after 200ms: it sent 2 bytes that are no SSH banner"},
 		{"stalls after the banner", say("SSH-2.0-OpenSSH_9.6\r\n"), true, "", "", "timed out after 200ms: it sent its banner (SSH-2.0-OpenSSH_9.6) and did not"},
 		{"banner after other lines", say("welcome\r\nSSH-2.0-x\r\n"), true, "", "", "its banner (SSH-2.0-x)"},

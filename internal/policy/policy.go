@@ -549,7 +549,7 @@ func (d *decider) heldSince() incident.Millis {
 
 // finish completes the decision and what is stored of it.
 func (d *decider) finish() {
-	if d.in.Look >= incident.MaxLooks && d.out.Next == incident.NextWait {
+	if d.in.Look >= incident.MaxLooks && (d.out.Next == incident.NextWait || d.out.Next == incident.NextReboot) {
 		d.out.WaitSeconds = 0
 		d.done(fmt.Sprintf("an execution ends after %d looks; the schedule goes on: %s", incident.MaxLooks, d.out.Reason))
 	}

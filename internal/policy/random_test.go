@@ -26,8 +26,8 @@ func randomInput(seed uint64) policy.Input {
 	everything := []seen{passed, passed, badAnswer, noReply, refused, mute, closedEarly, forbidden, noName, busy, blind, missing, elsewhere(passed), elsewhere(badAnswer), elsewhere(noReply)}
 	what := func() seen { return everything[r.IntN(len(everything))] }
 	list := []option{look(what(), what(), what()), held(span())}
-	if chance(.3) {
-		list = append(list, []option{down, healthy, attention, allBusy, look(off, what(), what()), look(what(), off, off)}[r.IntN(6)])
+	if chance(.4) {
+		list = append(list, []option{down, healthy, attention, allBusy, look(off, what(), what()), look(what(), off, off), look(busy, off, passed), look(off, blind, passed)}[r.IntN(8)])
 	}
 	add := func(p float64, o func() option) {
 		if chance(p) {
@@ -90,7 +90,7 @@ func randomInput(seed uint64) policy.Input {
 	return input(list...)
 }
 
-const randomInputs = 5000
+const randomInputs = 1200
 
 // copyOf is a deep copy.
 func copyOf(t *testing.T, in policy.Input) string {
@@ -161,7 +161,7 @@ func TestDecideOnRandomInputs(t *testing.T) {
 		}
 	}
 	for row := 1; row <= 12; row++ {
-		if rows[row] < 10 {
+		if rows[row] < 5 {
 			t.Errorf("row %d decided %d times, too few to prove anything: %v", row, rows[row], rows)
 		}
 	}

@@ -116,7 +116,7 @@ func (w *world) start(name string, input json.RawMessage) (*execution, bool) {
 	}
 	w.executions[name] = e
 	w.count["executions"]++
-	first := w.until(time.Now())
+	first := untilPhase(time.Now(), w.phaseOf(name))
 	w.tasks.Go(func() {
 		time.Sleep(first)
 		w.run(e)

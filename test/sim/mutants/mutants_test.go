@@ -139,6 +139,9 @@ func TestMutants(t *testing.T) {
 	if !*run {
 		t.Skip("-mutants.run plays them")
 	}
+	if by := killedBy(t, nil, 1); by != "" {
+		t.Fatalf("the code without a mutant fails, so that no mutant proves anything: %s", by)
+	}
 	for _, m := range all(t) {
 		t.Run(strings.ReplaceAll(m.name, " ", "-"), func(t *testing.T) { play(t, m) })
 	}
@@ -162,24 +165,34 @@ func play(t *testing.T, m mutant) {
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	binary := filepath.Join(dir, "sim.test")
-	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", file, "-o", binary, "firstline/test/sim") //nolint:gosec // our own
+	if by := killedBy(t, []string{"-overlay", file}, min(*days, 2000)); by != "" {
+		t.Logf("killed: %s", by)
+		return
+	}
+	t.Errorf("no scene and none of %d random days killed it", *days)
+}
+
+// killedBy builds the simulation with flags and plays it; it says what failed.
+func killedBy(t *testing.T, flags []string, days int) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "sim.test")
+	args := append(append([]string{"test", "-c", "-vet=off", "-o", binary}, flags...), "firstline/test/sim")
+	build := exec.CommandContext(t.Context(), "go", args...) //nolint:gosec // our own
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("the mutant does not compile: %v\n%s", err, out)
+		t.Fatalf("it does not compile: %v\n%s", err, out)
 	}
 	for _, args := range [][]string{
 		{"-test.run=TestScenes"},
-		{"-test.run=TestRandomDays", "-sim.counts=false", fmt.Sprintf("-sim.days=%d", min(*days, 2000))},
+		{"-test.run=TestRandomDays", "-sim.counts=false", fmt.Sprintf("-sim.days=%d", days)},
 	} {
 		play := exec.CommandContext(t.Context(), binary, append(args, "-test.failfast", "-test.timeout=30m")...) //nolint:gosec // our own
 		play.Dir = filepath.Join(root, "test/sim")
 		if out, err := play.CombinedOutput(); err != nil {
-			t.Logf("killed: %s", first(out))
-			return
+			return string(first(out))
 		}
 	}
-	t.Errorf("no scene and none of %d random days killed it", *days)
+	return ""
 }
 
 // first is the line that tells what killed a mutant.

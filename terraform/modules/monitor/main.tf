@@ -8,7 +8,7 @@ data "aws_caller_identity" "current" {}
 locals {
   region = data.aws_region.current.id
 
-  # Each rings when its metric is above 0 in every one of so many periods in a
+  # Each fires when its metric is above 0 in every one of so many periods in a
   # row. Without data nothing has happened.
   alarms = merge({
     incident-failed = {

@@ -126,6 +126,8 @@ func (h *Handler) input(inc *incident.Incident, s policy.State) policy.Input {
 	}
 	if h.Breaker != nil {
 		in.Breaker = *h.Breaker
+	} else {
+		h.Log.Error("the environment does not say how many reboots the region may have: nothing is rebooted")
 	}
 	for _, f := range inc.Findings {
 		if f.Look == inc.Look {

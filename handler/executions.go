@@ -55,7 +55,7 @@ func (h *Handler) statusOf(ctx context.Context, arn string) (sfntypes.ExecutionS
 		return "", err
 	}
 	if !slices.Contains(sfntypes.ExecutionStatus("").Values(), out.Status) {
-		return "", fmt.Errorf("Step Functions returned the unknown status %q for %s", out.Status, arn)
+		return "", fmt.Errorf("unknown status %q of execution %s", out.Status, arn)
 	}
 	return out.Status, nil
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -11,8 +12,12 @@ import (
 // pageLook pages about the look, or has the breaker hold the instance back.
 func (d *decider) pageLook(situation, reason string) bool {
 	d.out.Severity = d.l.severity(d.s)
-	isMember := d.i.Membership != nil && d.r.Alerts[d.i.Membership.Alert].Key == KeyBreaker
-	if d.out.Severity >= incident.SeverityDown && !isMember {
+	isHeld := false
+	if m := d.i.Membership; m != nil {
+		a := d.r.Alerts[m.Alert]
+		isHeld = a.Key == KeyBreaker && a.ClosedAt == 0
+	}
+	if d.out.Severity >= incident.SeverityDown && !isHeld {
 		if why := d.breaker(); why != "" {
 			return d.hold(why)
 		}
@@ -140,7 +145,7 @@ func leave(i *Instance, r *Region, now incident.Millis, why, replacedBy string) 
 // what happened since it last closed opens it.
 func (d *decider) breaker() string {
 	if id := d.r.openAlert(KeyBreaker); id != "" {
-		return d.r.Alerts[id].Why
+		return cmp.Or(d.r.Alerts[id].Why, "its alert is open")
 	}
 	since := d.r.BreakerClosedAt
 	inFlight, lastHour := 0, 0

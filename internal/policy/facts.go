@@ -58,8 +58,8 @@ type EC2 struct {
 	Scheduled string
 	// Pause is what its tag says; nil without one.
 	Pause *Pause
-	// PauseErr says why the tag cannot be read, which counts as a pause until
-	// somebody puts it right.
+	// PauseErr says why the tag cannot be read. Somebody meant to pause the
+	// instance, so it is not rebooted.
 	PauseErr string
 }
 

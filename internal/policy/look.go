@@ -25,7 +25,7 @@ type Look struct {
 // The rules, in this order:
 //
 //	a failed check has never passed with these settings, and no failed check beside it has   attention
-//	a failure that was answered from an address that is not the instance's                   attention
+//	a failure at an address that is not the instance's                                      attention
 //	URL failed before any byte came, Route 53's checkers reach the endpoint                  URL, and each failure without a byte, contradicted
 //	Route 53 failed, our URL check passes                                                    contradicted
 //	Route 53 failed, our URL check got an answer that is busy or attention                   Route 53 gets that kind
@@ -37,8 +37,8 @@ func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(
 	l.withoutBaseline(passedBefore)
 	url, route53, ssh := l.of(incident.CheckURL), l.of(incident.CheckRoute53), l.of(incident.CheckSSH)
 	for _, f := range []*incident.Finding{url, ssh} {
-		if f.Outcome == incident.Failed && f.Answered && f.Elsewhere {
-			become(f, incident.Attention, "the answer came from an address that is not the instance's")
+		if f.Outcome == incident.Failed && f.Elsewhere {
+			become(f, incident.Attention, "what was asked is not the instance itself")
 		}
 	}
 	urlAnswered := url.Answered && !url.Elsewhere

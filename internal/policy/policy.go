@@ -361,7 +361,7 @@ func (d *decider) handedOverHealthy() bool {
 		d.leave("the instance is well", "")
 		d.out.Slack, d.out.SlackKey = true, incident.SituationWell
 		return d.set(incident.NextResolve, incident.SituationWell, "well: healthy since "+clock(d.i.HealthySince))
-	case m.AgainAt == 0 && m.Confirmed && d.lasted(d.i.HealthySince, saidAgain):
+	case m.AgainAt == 0 && m.Confirmed && d.r.Ref(m.Alert) != nil && d.lasted(d.i.HealthySince, saidAgain):
 		m.AgainAt = d.now
 		d.out.Alert, d.out.Note = d.r.Ref(m.Alert), true
 		d.out.Slack = true
@@ -376,17 +376,16 @@ func (d *decider) handedOverPage() bool {
 	if m == nil {
 		return false
 	}
-	a := d.r.Alerts[m.Alert]
+	a, isKnown := d.r.Alerts[m.Alert]
 	sev := d.l.severity(d.s)
 	failedFor := func(span time.Duration) bool {
 		return d.l.Verdict == incident.VerdictFailed && d.lasted(d.i.FailedSince, span)
 	}
 	switch {
+	case !isKnown:
+		return d.pageLook(incident.SituationNotConfirmed, "the table has lost its alert: "+d.l.firstReason())
 	case !m.Confirmed:
-		d.out.Severity = m.Severity
-		d.out.Alert = d.r.Ref(m.Alert)
-		d.out.Slack = true
-		return d.set(incident.NextPage, incident.SituationNotConfirmed, "no pager has confirmed the page before this one")
+		return d.repeat()
 	case sev > m.Severity:
 		return d.pageLook(incident.SituationWorse, "worse than what was paged: "+d.l.firstReason())
 	case m.LongWell && failedFor(downAgain):
@@ -411,6 +410,24 @@ func (d *decider) handedOverPage() bool {
 		return d.set(incident.NextPage, incident.SituationStillDown, "its pager cannot tell whether the alert is open, and it is still not healthy")
 	}
 	return false
+}
+
+// repeat repeats a page or note that no pager has confirmed, under the alias
+// that it had, so that a pager which has it wakes nobody. A note is repeated as
+// one only where a new member would be one, too.
+func (d *decider) repeat() bool {
+	m := d.i.Membership
+	a := d.r.Alerts[m.Alert]
+	switch {
+	case a.LastWakeAt == 0:
+	case a.ClosedAt > 0, m.ByNote && !d.within(a.LastWakeAt, joinWithin):
+		d.wake(m.Alert)
+		m.ByNote = false
+	default:
+		d.out.Note = m.ByNote
+	}
+	d.out.Severity, d.out.Slack, d.out.Alert = m.Severity, true, d.r.Ref(m.Alert)
+	return d.set(incident.NextPage, incident.SituationNotConfirmed, "no pager has confirmed the page before this one")
 }
 
 // handedOver is row 8.
@@ -549,7 +566,7 @@ func (d *decider) heldSince() incident.Millis {
 
 // finish completes the decision and what is stored of it.
 func (d *decider) finish() {
-	if d.in.Look >= incident.MaxLooks && d.out.Next == incident.NextWait {
+	if d.in.Look >= incident.MaxLooks && (d.out.Next == incident.NextWait || d.out.Next == incident.NextReboot) {
 		d.out.WaitSeconds = 0
 		d.done(fmt.Sprintf("an execution ends after %d looks; the schedule goes on: %s", incident.MaxLooks, d.out.Reason))
 	}

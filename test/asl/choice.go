@@ -119,7 +119,7 @@ func parseRule(v any, top bool) (Rule, error) {
 func parseParts(v any) ([]Rule, error) {
 	list, _ := v.([]any)
 	if len(list) == 0 {
-		return nil, errors.New("And and Or need a list of rules")
+		return nil, errors.New("a combination needs a list of rules")
 	}
 	parts := make([]Rule, len(list))
 	for n, item := range list {
@@ -135,7 +135,7 @@ func (r *Rule) comparison(fields map[string]any) error {
 	r.Variable, _ = fields["Variable"].(string)
 	var err error
 	if r.path, err = parsePath(r.Variable); err != nil {
-		return fmt.Errorf("Variable: %w", err)
+		return fmt.Errorf("the variable: %w", err)
 	}
 	delete(fields, "Variable")
 	if len(fields) != 1 {
@@ -185,7 +185,7 @@ func (r *Rule) holds(input, context any) (bool, error) {
 		return there, nil
 	}
 	if !there {
-		return false, fmt.Errorf("Choice: %s does not exist in the input", r.Variable)
+		return false, fmt.Errorf("variable %s does not exist in the input", r.Variable)
 	}
 	return operators[r.Operator].test(got, r.Operand), nil
 }

@@ -159,7 +159,7 @@ func parseState(name string, raw json.RawMessage) (*State, error) {
 		return s, s.wait()
 	case "Fail":
 		if s.Error == "" || s.Cause == "" {
-			return nil, errors.New("Fail needs Error and Cause")
+			return nil, errors.New("a Fail needs Error and Cause")
 		}
 	}
 	return s, nil
@@ -170,28 +170,28 @@ func (s *State) paths() error {
 	var err error
 	if s.OutputPath != nil {
 		if s.output, err = parseReference(*s.OutputPath); err != nil {
-			return fmt.Errorf("OutputPath: %w", err)
+			return fmt.Errorf("read OutputPath: %w", err)
 		}
 	}
 	if s.ResultPath != nil {
 		if s.result, err = parseReference(*s.ResultPath); err != nil {
-			return fmt.Errorf("ResultPath: %w", err)
+			return fmt.Errorf("read ResultPath: %w", err)
 		}
 	}
 	if s.Parameters != nil {
 		v, err := decode(s.Parameters)
 		if err != nil {
-			return fmt.Errorf("Parameters: %w", err)
+			return fmt.Errorf("read Parameters: %w", err)
 		}
 		t, err := parseTemplate(v)
 		if err != nil {
-			return fmt.Errorf("Parameters: %w", err)
+			return fmt.Errorf("read Parameters: %w", err)
 		}
 		s.parameters = &t
 	}
 	if s.Result != nil {
 		if s.fixed, err = decode(s.Result); err != nil {
-			return fmt.Errorf("Result: %w", err)
+			return fmt.Errorf("read Result: %w", err)
 		}
 	}
 	return nil
@@ -210,33 +210,33 @@ func (s *State) task(there map[string]json.RawMessage) error {
 		}
 	}
 	if name, _ := s.parameters.object["FunctionName"].value.(string); name == "" {
-		return errors.New("FunctionName is missing")
+		return errors.New("there is no FunctionName")
 	}
 	if there["TimeoutSeconds"] != nil && s.TimeoutSeconds < 1 {
-		return errors.New("TimeoutSeconds must be at least 1")
+		return errors.New("the TimeoutSeconds must be at least 1")
 	}
 	for n := range s.Retry {
 		if err := errorNames(s.Retry[n].ErrorEquals, n == len(s.Retry)-1); err != nil {
-			return fmt.Errorf("Retry: %w", err)
+			return fmt.Errorf("read Retry: %w", err)
 		}
 	}
 	for n := range s.Catch {
 		c := &s.Catch[n]
 		if err := errorNames(c.ErrorEquals, n == len(s.Catch)-1); err != nil {
-			return fmt.Errorf("Catch: %w", err)
+			return fmt.Errorf("read Catch: %w", err)
 		}
 		if c.Next == "" {
-			return errors.New("Catch: there is no Next")
+			return errors.New("read Catch: there is no Next")
 		}
 		if c.ResultPath == "" {
 			continue
 		}
 		var err error
 		if c.result, err = parseReference(c.ResultPath); err != nil {
-			return fmt.Errorf("Catch: ResultPath: %w", err)
+			return fmt.Errorf("read Catch: ResultPath: %w", err)
 		}
 		if len(c.result.fields) == 0 {
-			return errors.New(`Catch: engines differ on "ResultPath": "$"; leave it out`)
+			return errors.New(`read Catch: engines differ on "ResultPath": "$"; leave it out`)
 		}
 	}
 	return nil
@@ -247,16 +247,16 @@ func (r *Retrier) UnmarshalJSON(raw []byte) error {
 	type plain Retrier
 	p := plain{IntervalSeconds: 1, BackoffRate: 2, MaxAttempts: 3, JitterStrategy: "NONE"}
 	if err := strict(raw, &p); err != nil {
-		return fmt.Errorf("Retry: %w", err)
+		return fmt.Errorf("read Retry: %w", err)
 	}
 	*r = Retrier(p)
 	switch {
 	case r.IntervalSeconds < 1, r.BackoffRate < 1, r.MaxAttempts < 0, r.MaxDelaySeconds < 0:
-		return fmt.Errorf("Retry: a number for %v is out of bounds", r.ErrorEquals)
+		return fmt.Errorf("read Retry: a number for %v is out of bounds", r.ErrorEquals)
 	case r.MaxDelaySeconds != 0 && r.MaxDelaySeconds <= r.IntervalSeconds:
-		return fmt.Errorf("Retry: MaxDelaySeconds for %v must be above IntervalSeconds", r.ErrorEquals)
+		return fmt.Errorf("read Retry: MaxDelaySeconds for %v must be above IntervalSeconds", r.ErrorEquals)
 	case r.JitterStrategy != "NONE" && r.JitterStrategy != "FULL":
-		return fmt.Errorf("Retry: the JitterStrategy %q is unknown", r.JitterStrategy)
+		return fmt.Errorf("read Retry: the JitterStrategy %q is unknown", r.JitterStrategy)
 	}
 	return nil
 }
@@ -266,7 +266,7 @@ func (c *Catcher) UnmarshalJSON(raw []byte) error {
 	type plain Catcher
 	var p plain
 	if err := strict(raw, &p); err != nil {
-		return fmt.Errorf("Catch: %w", err)
+		return fmt.Errorf("read Catch: %w", err)
 	}
 	*c = Catcher(p)
 	return nil
@@ -283,7 +283,7 @@ const (
 
 func errorNames(names []string, last bool) error {
 	if len(names) == 0 {
-		return errors.New("ErrorEquals is missing or empty")
+		return errors.New("there is no ErrorEquals, or it is empty")
 	}
 	for _, name := range names {
 		switch {
@@ -316,17 +316,17 @@ func (s *State) choice() error {
 
 func (s *State) wait() error {
 	if (s.Seconds == nil) == (s.SecondsPath == "") {
-		return errors.New("Wait needs one of Seconds and SecondsPath")
+		return errors.New("a Wait needs one of Seconds and SecondsPath")
 	}
 	if s.Seconds != nil {
 		if *s.Seconds < 0 {
-			return errors.New("Seconds is negative")
+			return errors.New("its Seconds are negative")
 		}
 		return nil
 	}
 	var err error
 	if s.seconds, err = parsePath(s.SecondsPath); err != nil {
-		return fmt.Errorf("SecondsPath: %w", err)
+		return fmt.Errorf("read SecondsPath: %w", err)
 	}
 	return nil
 }

@@ -483,7 +483,11 @@ func TestEveryWordLeadsSomewhere(t *testing.T) {
 		}
 	}
 	for _, answer := range []map[string]any{
-		{}, {"next": "Look"}, {"next": 7}, {"next": ""}, {"next": []any{"look"}},
+		{},
+		{"next": "Look"},
+		{"next": 7},
+		{"next": ""},
+		{"next": []any{"look"}},
 		next("wait", nil), next("wait", "60"), next("wait", 0), next("wait", -1), next("wait", incident.MaxWaitSeconds+1), next("reboot", nil),
 	} {
 		if got := after(answer); got != "Page" {

@@ -150,7 +150,7 @@ func (t template) fill(input, context any) (any, error) {
 		}
 		v, ok := t.path.of(from)
 		if !ok {
-			return nil, fmt.Errorf("Parameters: %s does not exist in the input", t.path)
+			return nil, fmt.Errorf("read Parameters: %s does not exist in the input", t.path)
 		}
 		return v, nil
 	case t.object != nil:

@@ -170,6 +170,9 @@ func (r *run) all(ctx context.Context) error {
 		return fails(ErrRuntime, "input: %v", err)
 	}
 	r.data = r.input
+	if err := r.measure(r.data); err != nil {
+		return fails(err.Name, "input: %s", err.Cause)
+	}
 	for name := r.m.StartAt; name != ""; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

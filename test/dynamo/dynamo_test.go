@@ -70,7 +70,7 @@ const (
 func TestConditions(t *testing.T) {
 	v := func(pairs ...any) dynamo.Item {
 		i := dynamo.Item{":x": number("1")}
-		for n := 0; n < len(pairs); n += 2 {
+		for n := 0; n+1 < len(pairs); n += 2 {
 			i[pairs[n].(string)] = pairs[n+1].(types.AttributeValue)
 		}
 		return i

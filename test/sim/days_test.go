@@ -120,8 +120,10 @@ const (
 func (w *world) isAtRest() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.openAlerts()) > 0 {
-		return false
+	for _, a := range w.openAlerts() {
+		if !isOfTheHour(a) {
+			return false
+		}
 	}
 	for _, m := range w.machines {
 		if !m.seen.untold.IsZero() {

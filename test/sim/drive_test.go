@@ -116,7 +116,7 @@ func (w *world) start(name string, input json.RawMessage) (*execution, bool) {
 	}
 	w.executions[name] = e
 	w.count["executions"]++
-	first := w.until(time.Now())
+	first := untilPhase(time.Now(), w.phaseOf(name))
 	w.tasks.Go(func() {
 		time.Sleep(first)
 		w.run(e)
@@ -269,10 +269,36 @@ func (w *world) alarmEvent(m *machine) {
 
 // reconcile is the schedule. It is delivered late, or twice, now and then.
 func (w *world) reconcile() {
+	if w.isIdle() {
+		return // it would start nothing, and most of a day is like that
+	}
 	if w.p(w.lost) {
 		w.after(90*time.Second, w.deliver)
 	}
 	w.deliver()
+}
+
+// isIdle reports whether the schedule has nothing to do: no alarm fires, each
+// instance in the table is at rest, and no alert waits to be resolved.
+func (w *world) isIdle() bool {
+	if w.isOut("table") {
+		return false
+	}
+	for _, m := range w.machines {
+		if time.Now().Before(m.alarmUntil) {
+			return false
+		}
+	}
+	l, err := w.table.Instances(context.Background())
+	if err != nil || len(l.Region.Alerts) > 0 {
+		return false
+	}
+	for _, i := range l.Instances {
+		if !i.AtRest {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *world) deliver() {

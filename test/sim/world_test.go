@@ -123,18 +123,26 @@ func (w *world) baseline(m *machine, checks ...string) {
 // phase returns nanoseconds that nobody else has.
 func (w *world) phase() time.Duration {
 	w.phases++
-	return time.Duration(w.phases%999_983) + 1
+	return time.Duration(w.phases%499_979) + 1
+}
+
+// phaseOf is the phase of something that calls made side by side begin, so that
+// their order does not matter.
+func (w *world) phaseOf(name string) time.Duration {
+	return 500_000 + time.Duration(w.draw(name, "phase")*499_979)
 }
 
 // until returns the time from now to an instant at or after t which is nobody
 // else's.
-func (w *world) until(t time.Time) time.Duration {
+func (w *world) until(t time.Time) time.Duration { return untilPhase(t, w.phase()) }
+
+func untilPhase(t time.Time, phase time.Duration) time.Duration {
 	now := time.Now()
 	t = t.Truncate(time.Millisecond)
 	if !t.After(now) {
 		t = now.Truncate(time.Millisecond).Add(time.Millisecond)
 	}
-	return t.Add(w.phase()).Sub(now)
+	return t.Add(phase).Sub(now)
 }
 
 // at does something at a time, unless the day has ended by then.

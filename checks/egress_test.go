@@ -1,0 +1,100 @@
+package checks
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+
+	"firstline/internal/incident"
+)
+
+func TestDialEgress(t *testing.T) {
+	host, port := listen(t, func(net.Conn) {})
+	up := net.JoinHostPort(host, strconv.Itoa(port))
+	down := net.JoinHostPort(host, strconv.Itoa(nobody(t)))
+	for _, tc := range []struct {
+		name      string
+		addresses []string
+		network   string
+		ok        bool
+	}{
+		{"up", []string{up}, "tcp4", true},
+		{"one of two is up", []string{down, up}, "tcp4", true},
+		{"down", []string{down}, "tcp4", false},
+		{"wrong family", []string{up}, "tcp6", false},
+		{"no port", []string{host}, "tcp4", false},
+		{"none", nil, "tcp4", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if err := dialEgress(netip.Addr.IsLoopback, tc.addresses)(t.Context(), tc.network); (err == nil) != tc.ok {
+				t.Errorf("got %v, want ok %t", err, tc.ok)
+			}
+		})
+	}
+	t.Run("up, and not public", func(t *testing.T) {
+		// A pager of one's own inside the VPC.
+		err := DialEgress(up)(t.Context(), "tcp4")
+		if err == nil || !strings.Contains(err.Error(), up+" is at 127.0.0.1, a private address") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("ended context", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := dialEgress(netip.Addr.IsLoopback, []string{up})(ctx, "tcp4"); err == nil {
+			t.Error("no error")
+		}
+	})
+}
+
+func TestEgressConfirm(t *testing.T) {
+	broken := errors.New("no way out")
+	timeouts := answer{attempts: 3, unreached: true, cause: failed(incident.NoConnection, "timed out")}
+	for _, tc := range []struct {
+		name   string
+		answer answer
+		none   bool
+		err    error
+		asked  bool
+		blind  bool
+	}{
+		{"all timed out, connectivity works", timeouts, false, nil, true, false},
+		{"all timed out, connectivity broken", timeouts, false, broken, true, true},
+		{"some connected", answer{attempts: 3, cause: timeouts.cause}, false, broken, false, false},
+		{"passed", answer{attempts: 1}, false, broken, false, false},
+		{"none given", timeouts, true, nil, false, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			asked := false
+			egress := Egress(func(ctx context.Context, network string) error {
+				asked = true
+				if _, bounded := ctx.Deadline(); !bounded || network != "tcp6" {
+					t.Errorf("asked over %s, bounded %t", network, bounded)
+				}
+				return tc.err
+			})
+			if tc.none {
+				egress = nil
+			}
+			a := egress.confirm(t.Context(), "ipv6", tc.answer)
+			if asked != tc.asked {
+				t.Errorf("asked %t, want %t", asked, tc.asked)
+			}
+			if !tc.blind {
+				if a.cause != tc.answer.cause {
+					t.Errorf("got %+v", a.cause)
+				}
+				return
+			}
+			f := inquiry{}.finding(a)
+			wantUnknown(t, f, incident.Blind, "timed out, and our own connectivity over ipv6 seems broken too", "no way out")
+			if f.Connection != incident.NoConnection {
+				t.Errorf("connection %q", f.Connection)
+			}
+		})
+	}
+}

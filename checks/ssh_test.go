@@ -1,0 +1,403 @@
+package checks
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"firstline/internal/incident"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"golang.org/x/crypto/ssh"
+)
+
+func signer(t *testing.T, key crypto.Signer, err error) ssh.Signer {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ssh.NewSignerFromSigner(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+type hostKeys struct{ ed25519, ecdsa, rsa ssh.Signer }
+
+var newHostKeys = sync.OnceValue(func() func(t *testing.T) hostKeys {
+	_, ed, edErr := ed25519.GenerateKey(rand.Reader)
+	ec, ecErr := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	rs, rsErr := rsa.GenerateKey(rand.Reader, 2048)
+	return func(t *testing.T) hostKeys {
+		t.Helper()
+		return hostKeys{signer(t, ed, edErr), signer(t, ec, ecErr), signer(t, rs, rsErr)}
+	}
+})
+
+func fingerprint(s ssh.Signer) string { return ssh.FingerprintSHA256(s.PublicKey()) }
+
+// sshServer answers one connection as sshd does: it lets nobody in.
+func sshServer(asked *atomic.Int32, config func(*ssh.ServerConfig), keys ...ssh.Signer) func(net.Conn) {
+	return func(conn net.Conn) {
+		c := &ssh.ServerConfig{PasswordCallback: func(ssh.ConnMetadata, []byte) (*ssh.Permissions, error) {
+			return nil, errors.New("no")
+		}}
+		c.AuthLogCallback = func(ssh.ConnMetadata, string, error) { asked.Add(1) }
+		for _, k := range keys {
+			c.AddHostKey(k)
+		}
+		if config != nil {
+			config(c)
+		}
+		_, _, _, _ = ssh.NewServerConn(conn, c) // the client breaks it off
+	}
+}
+
+func sshSettings(port int, set ...func(*incident.SSHSettings)) incident.SSHSettings {
+	s := incident.DefaultSSHSettings()
+	s.Port, s.TimeoutMs, s.Attempts, s.IntervalMs = port, 20_000, 2, 0
+	for _, f := range set {
+		f(&s)
+	}
+	return s
+}
+
+func TestSSHKeyExchange(t *testing.T) {
+	keys := newHostKeys()(t)
+	old := func(c *ssh.ServerConfig) {
+		insecure := ssh.InsecureAlgorithms()
+		c.KeyExchanges, c.MACs, c.Ciphers = insecure.KeyExchanges, insecure.MACs, insecure.Ciphers
+	}
+	pin := func(k ssh.Signer) func(*incident.SSHSettings) {
+		return func(s *incident.SSHSettings) { s.HostKeyFingerprint = fingerprint(k) }
+	}
+	all := []ssh.Signer{keys.rsa, keys.ecdsa, keys.ed25519}
+	for _, tc := range []struct {
+		name        string
+		config      func(*ssh.ServerConfig)
+		keys        []ssh.Signer
+		set         func(*incident.SSHSettings)
+		reason      string
+		kind        incident.Kind
+		words       []string
+		connections int32
+	}{
+		{"one key", nil, []ssh.Signer{keys.rsa}, nil, "key exchange completed, host key " + fingerprint(keys.rsa), "", nil, 1},
+		{"several keys", nil, all, nil, "key exchange completed, host key " + fingerprint(keys.ed25519), "", nil, 1},
+		{"old server", old, []ssh.Signer{keys.rsa}, nil, "key exchange completed", "", nil, 1},
+		{"open to everybody", func(c *ssh.ServerConfig) { c.NoClientAuth = true }, all, nil, "key exchange completed", "", nil, 1},
+		{"pinned", nil, []ssh.Signer{keys.ed25519}, pin(keys.ed25519), "key exchange completed, host key " + fingerprint(keys.ed25519), "", nil, 1},
+		{"pinned, second in line", nil, all, pin(keys.ecdsa), "key exchange completed, host key " + fingerprint(keys.ecdsa), "", nil, 2},
+		{"pinned, last in line", nil, all, pin(keys.rsa), "key exchange completed, host key " + fingerprint(keys.rsa), "", nil, 3},
+		{
+			"pinned, but another", nil,
+			[]ssh.Signer{keys.rsa},
+			pin(keys.ed25519), "", incident.Attention,
+			[]string{"it shows " + fingerprint(keys.rsa) + " (ssh-rsa), not the pinned " + fingerprint(keys.ed25519)},
+			2,
+		},
+		{
+			"pinned, but all others", nil,
+			[]ssh.Signer{keys.ecdsa, keys.ed25519},
+			pin(keys.rsa), "", incident.Attention,
+			[]string{fingerprint(keys.ecdsa), fingerprint(keys.ed25519), "not the pinned " + fingerprint(keys.rsa)},
+			3,
+		},
+		{"nothing in common", func(c *ssh.ServerConfig) { c.Ciphers = []string{"rot13@example.com"} }, all, nil, "", incident.Blind, []string{"alive and shares no", "cipher"}, 1},
+		{"pinned old server", old, all, pin(keys.rsa), "", incident.Blind, []string{"alive and shares no", "algorithm with this check"}, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var connections, asked atomic.Int32
+			answer := sshServer(&asked, tc.config, tc.keys...)
+			host, port := listen(t, func(conn net.Conn) {
+				connections.Add(1)
+				answer(conn)
+			})
+			s := sshSettings(port)
+			if tc.set != nil {
+				tc.set(&s)
+			}
+			f := (&SSH{DescribeInstances: at(host)}).Check(t.Context(), instance, s)
+			if tc.kind != "" {
+				wantUnknown(t, f, tc.kind, append(tc.words, "ssh 127.0.0.1:"+strconv.Itoa(port))...)
+			} else {
+				wantFinding(t, f, true, 1, "ssh 127.0.0.1:"+strconv.Itoa(port)+": "+tc.reason)
+				if f.ElapsedMs > 15_000 {
+					t.Errorf("took %d ms: waited for more than the key exchange", f.ElapsedMs)
+				}
+			}
+			if n := connections.Load(); n != tc.connections {
+				t.Errorf("%d connections, want %d", n, tc.connections)
+			}
+			if n := asked.Load(); n != 0 {
+				t.Errorf("%d logins tried, want none", n)
+			}
+		})
+	}
+}
+
+// gate is a server's connection that lets so many writes through, then hangs.
+type gate struct {
+	net.Conn
+	left atomic.Int32
+	done chan struct{}
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	if g.left.Add(-1) < 0 {
+		<-g.done
+		return 0, io.ErrClosedPipe
+	}
+	return g.Conn.Write(p)
+}
+
+// x/crypto/ssh writes one packet at a time: banner, key exchange offer, reply
+// with the signature, NEWKEYS. The check passes with the last of them and not
+// before.
+func TestSSHStalls(t *testing.T) {
+	keys := newHostKeys()(t)
+	for writes, want := range []string{
+		"timed out after 300ms: it accepted the connection and sent nothing",
+		"timed out after 300ms: it sent its banner (SSH-2.0-Go) and did not complete the key exchange",
+		"timed out after 300ms: it sent its banner (SSH-2.0-Go) and did not complete the key exchange",
+		"timed out after 300ms: it sent its banner (SSH-2.0-Go) and did not complete the key exchange",
+		"",
+	} {
+		t.Run(strconv.Itoa(writes)+" writes", func(t *testing.T) {
+			var asked atomic.Int32
+			answer := sshServer(&asked, nil, keys.ed25519)
+			done := make(chan struct{})
+			t.Cleanup(func() { close(done) })
+			host, port := listen(t, func(conn net.Conn) {
+				g := &gate{Conn: conn, done: done}
+				g.left.Store(int32(writes)) //nolint:gosec // at most four
+				answer(g)
+			})
+			s := sshSettings(port)
+			if want != "" {
+				s.TimeoutMs = 300
+			}
+			f := (&SSH{DescribeInstances: at(host)}).Check(t.Context(), instance, s)
+			if want == "" {
+				wantFinding(t, f, true, 1)
+				return
+			}
+			wantFinding(t, f, false, 2, want)
+		})
+	}
+}
+
+func TestSSHBadPeers(t *testing.T) {
+	say := func(text string) func(net.Conn) {
+		return func(conn net.Conn) { _, _ = io.WriteString(conn, text) }
+	}
+	// A client that has been heard is not reset when its server closes.
+	hangUp := func(text string) func(net.Conn) {
+		return func(conn net.Conn) {
+			_, _ = io.WriteString(conn, text)
+			_ = conn.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, conn)
+		}
+	}
+	resets := func(text string) func(net.Conn) {
+		return func(conn net.Conn) {
+			_, _ = io.WriteString(conn, text)
+			_, _ = conn.Read(make([]byte, 1))
+			reset(t, conn)
+		}
+	}
+	// A server that is done closes without reading what the client has sent.
+	closes := func(text string) func(net.Conn) {
+		return func(conn net.Conn) {
+			_, _ = io.WriteString(conn, text)
+			_ = conn.Close()
+		}
+	}
+	const banner = "SSH-2.0-x\r\n"
+	disconnect := packet(append([]byte{1, 0, 0, 0, 12, 0, 0, 0, 20}, "Too many connections\x00\x00\x00\x00"...))
+	const silent, closed = incident.Silent, incident.ClosedEarly
+	const attention, busy = incident.Attention, incident.Busy
+	for _, tc := range []struct {
+		name       string
+		serve      func(net.Conn)
+		slow       bool
+		kind       incident.Kind // "": failed
+		connection incident.Connection
+		want       string
+	}{
+		{"silent", func(net.Conn) {}, true, "", silent, "timed out after 200ms: it accepted the connection and sent nothing"},
+		{"closes at once", closes(""), false, busy, closed, "connection closed: it accepted the connection and sent nothing"},
+		{"closes once it has heard us", hangUp(""), false, busy, closed, "connection closed: it accepted the connection and sent nothing"},
+		{"resets without a word", resets(""), false, "", closed, "connection reset: it accepted the connection and sent nothing"},
+		{"stalls in the banner", say("SS"), true, "", "", "timed out after 200ms: it sent 2 bytes that are no SSH banner"},
+		{"stalls after the banner", say("SSH-2.0-OpenSSH_9.6\r\n"), true, "", "", "timed out after 200ms: it sent its banner (SSH-2.0-OpenSSH_9.6) and did not"},
+		{"banner after other lines", say("welcome\r\nSSH-2.0-x\r\n"), true, "", "", "its banner (SSH-2.0-x)"},
+		{"banner with control characters", say("SSH-2.0-\x1b[31m\r\n"), true, "", "", "its banner (SSH-2.0-[31m)"},
+		{"closes after the banner", hangUp(banner), false, busy, "", "connection closed: it sent its banner (SSH-2.0-x) and did not"},
+		{"resets after the banner", resets(banner), false, "", "", "connection reset: it sent its banner"},
+		{"disconnects", hangUp(banner + disconnect), false, busy, "", `the server is alive and disconnects: reason 12: "Too many connections"`},
+		{"disconnects and closes", closes(banner + disconnect), false, busy, "", `the server is alive and disconnects: reason 12: "Too many connections"`},
+		{"disconnects and resets", resets(banner + disconnect), false, busy, "", `the server is alive and disconnects: reason 12: "Too many connections"`},
+		{"disconnects and waits", say(banner + disconnect), false, busy, "", `the server is alive and disconnects: reason 12: "Too many connections"`},
+		{"nonsense after the banner", say(banner + strings.Repeat("\xff", 64)), false, "", "", "key exchange failed: it sent its banner (SSH-2.0-x)"},
+		{"endless banner", say(strings.Repeat("x", 1<<16)), false, busy, "", "instead of its banner it sends \"xxx"},
+		{"words of its own", closes("Too many users.\r\n"), false, busy, "", `instead of its banner it sends "Too many users."`},
+		{"penalties", hangUp("Not allowed at this time\r\n"), false, busy, "", `it says "Not allowed at this time" (PerSourcePenalties`},
+		{"penalties, and resets", resets("Not allowed at this time\r\n"), false, busy, "", `it says "Not allowed at this time" (PerSourcePenalties`},
+		{"flood", closes("Exceeded MaxStartups\r\n"), false, busy, "", `it says "Exceeded MaxStartups"`},
+		{"flood, and waits", say("Exceeded MaxStartups\r\n"), true, busy, "", `it says "Exceeded MaxStartups"`},
+		{"web server, waits", say("HTTP/1.1 400 Bad Request\r\n\r\n"), true, attention, "", "a web server answers on this port"},
+		{"web server, closes", hangUp("HTTP/1.1 400 Bad Request\r\n\r\n"), false, attention, "", "a web server answers on this port"},
+		{"TLS server, sends an alert", resets("\x15\x03\x01\x00\x02\x02\x46"), false, attention, "", "a TLS server answers on this port"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var connections atomic.Int32
+			host, port := listen(t, func(conn net.Conn) {
+				connections.Add(1)
+				tc.serve(conn)
+			})
+			c := &SSH{DescribeInstances: at(host), Egress: func(context.Context, string) error {
+				t.Error("asked for our own connectivity, though the target connected")
+				return nil
+			}}
+			s := sshSettings(port)
+			if tc.slow {
+				s.TimeoutMs = 200
+			}
+			f := c.Check(t.Context(), instance, s)
+			attempts := 2
+			if tc.kind == "" {
+				wantFinding(t, f, false, attempts, tc.want)
+			} else {
+				wantUnknown(t, f, tc.kind, tc.want)
+			}
+			if tc.kind == attention {
+				attempts = 1
+			}
+			if n := connections.Load(); int(n) != attempts {
+				t.Errorf("%d connections, want %d", n, attempts)
+			}
+			if f.Check != "ssh" || f.Connection != tc.connection || f.Answered != (tc.connection == "") ||
+				f.Endpoint != net.JoinHostPort(host, strconv.Itoa(port)) {
+				t.Errorf("got %+v, want connection %q", f, tc.connection)
+			}
+		})
+	}
+	t.Run("refuses", func(t *testing.T) {
+		f := (&SSH{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, sshSettings(nobody(t)))
+		wantFinding(t, f, false, 2, "connection refused")
+		if f.Connection != incident.Refused || f.Answered {
+			t.Errorf("got %+v, want refused", f)
+		}
+	})
+	for name, server := range map[string]*httptest.Server{
+		"a real web server": httptest.NewServer(http.NotFoundHandler()),
+		"a real TLS server": serveTLS(t, nil, func(http.ResponseWriter, *http.Request) {}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Cleanup(server.Close)
+			s := sshSettings(portNumber(t, server.URL))
+			f := (&SSH{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, s)
+			if f.Outcome != incident.Unknown || f.Kind == incident.Blind {
+				t.Errorf("got %+v, want attention, or busy where it closes without a word", f)
+			}
+		})
+	}
+}
+
+// packet frames a payload of a multiple of 8 bytes less 5 and a padding of 4,
+// without encryption (RFC 4253, 6).
+func packet(payload []byte) string {
+	padding := 8 - (5+len(payload))%8
+	if padding < 4 {
+		padding += 8
+	}
+	b := binary.BigEndian.AppendUint32(nil, uint32(1+len(payload)+padding)) //nolint:gosec // a few bytes
+	b = append(b, byte(padding))
+	b = append(b, payload...)
+	return string(append(b, make([]byte, padding)...))
+}
+
+// A server that shows another key and then goes silent is alive: that is no
+// reason to reboot it, nor to say that it has no other key.
+func TestSSHPinnedAndThenSilent(t *testing.T) {
+	keys := newHostKeys()(t)
+	var connections, asked atomic.Int32
+	answer := sshServer(&asked, nil, keys.ed25519)
+	host, port := listen(t, func(conn net.Conn) {
+		if connections.Add(1)%2 == 1 {
+			answer(conn)
+			return
+		}
+		_, _ = conn.Read(make([]byte, 1<<16))
+		_ = conn.Close()
+	})
+	s := sshSettings(port, func(s *incident.SSHSettings) { s.HostKeyFingerprint = fingerprint(keys.rsa) })
+	f := (&SSH{DescribeInstances: at(host)}).Check(t.Context(), instance, s)
+	wantUnknown(t, f, incident.Busy, fingerprint(keys.ed25519), fingerprint(keys.rsa), "could not be asked for its other host keys")
+	if n := connections.Load(); n != 4 {
+		t.Errorf("%d connections, want 2 in each of 2 attempts", n)
+	}
+}
+
+func TestSSHErrors(t *testing.T) {
+	broken := Egress(func(context.Context, string) error { return errors.New("i/o timeout") })
+	for _, tc := range []struct {
+		name  string
+		check SSH
+		set   func(*incident.SSHSettings)
+		kind  incident.Kind
+		words string
+	}{
+		{"settings", SSH{}, func(s *incident.SSHSettings) { s.Port = 0 }, incident.Attention, "ssh.port"},
+		{"instance unknown", SSH{DescribeInstances: refuses("InvalidInstanceID.NotFound")}, nil, incident.Attention, "NotFound"},
+		{"denied", SSH{DescribeInstances: refuses("UnauthorizedOperation")}, nil, incident.Blind, ""},
+		{"no IPv6", SSH{DescribeInstances: at("203.0.113.7")}, func(s *incident.SSHSettings) { s.AddressFamily = "ipv6" }, incident.Attention, "no IPv6 address"},
+		{"no such name", SSH{dialer: dialer{lookup: noSuchName}}, func(s *incident.SSHSettings) { s.Host = "a.example" }, incident.Attention, "does not resolve"},
+		{"way out broken", SSH{DescribeInstances: at("203.0.113.7"), dialer: dialer{dial: silent}, Egress: broken}, nil, incident.Blind, "our own connectivity over ipv4"},
+		{"private name, no VPC", SSH{dialer: dialer{lookup: func(context.Context, string, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("10.0.0.7")}, nil
+		}}}, func(s *incident.SSHSettings) { s.Host = "a.example" }, incident.Attention, "resolves to 10.0.0.7, a private address"},
+		{"private address, no VPC", SSH{DescribeInstances: describes(types.Instance{State: running(), PrivateIpAddress: new("10.0.0.7")})}, func(s *incident.SSHSettings) { s.Private = true }, incident.Attention, "is 10.0.0.7, a private address"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := incident.DefaultSSHSettings()
+				if tc.set != nil {
+					tc.set(&s)
+				}
+				f := tc.check.Check(t.Context(), instance, s)
+				wantUnknown(t, f, tc.kind, tc.words)
+			})
+		})
+	}
+	t.Run("cancelled", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		host, port := listen(t, func(net.Conn) { cancel() })
+		start := time.Now()
+		f := (&SSH{DescribeInstances: at(host)}).Check(ctx, instance, sshSettings(port))
+		wantUnknown(t, f, incident.Blind, "context canceled")
+		if took := time.Since(start); took > 15*time.Second {
+			t.Errorf("took %v, the whole time-out", took)
+		}
+	})
+}

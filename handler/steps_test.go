@@ -1,0 +1,718 @@
+package handler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
+	"github.com/aws/smithy-go"
+	"github.com/google/go-cmp/cmp"
+
+	"firstline/internal/fault"
+	"firstline/internal/incident"
+	"firstline/internal/policy"
+	"firstline/notify"
+	"firstline/test/dynamo"
+)
+
+// in runs a test in virtual time.
+func in(t *testing.T, test func(*world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(newWorld(t)) })
+}
+
+func TestHealthyIsSilent(t *testing.T) {
+	in(t, func(w *world) {
+		r := w.run("a", w.event(incident.SourceSchedule, one, true))
+		if r.end != "All good" || !slices.Equal(r.steps, []string{"url", "route53", "ssh", "decide"}) {
+			t.Errorf("%s after %v", r.end, r.steps)
+		}
+		s := w.stored(one).Instance
+		if !s.AtRest || s.Lease.Execution != "" || s.Baseline[incident.CheckURL] == "" {
+			t.Errorf("stored: %+v", s)
+		}
+		if len(w.slack.posted)+len(w.pager.woken) > 0 {
+			t.Error("somebody was told")
+		}
+	})
+}
+
+func TestARebootThatCures(t *testing.T) {
+	in(t, func(w *world) {
+		w.learned().down()
+		cured := time.AfterFunc(4*time.Minute, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.healthy()
+		})
+		defer cured.Stop()
+		r := w.run("a", w.event(incident.SourceSchedule, one, true))
+		if r.end != "Told" || w.rebooted != 1 || len(w.pager.woken) > 0 {
+			t.Fatalf("%s, %d reboots, woken %v; %s", r.end, w.rebooted, w.pager.woken, w.log)
+		}
+		if len(w.slack.posted) != 1 || w.slack.posted[0].Incident.Decision.Situation != incident.SituationRecovered {
+			t.Errorf("Slack: %+v", w.slack.posted)
+		}
+		s := w.stored(one)
+		if !s.Instance.AtRest || !s.Instance.Reboots[0].Told || s.Instance.Reboots[0].Request != incident.RequestAccepted {
+			t.Errorf("stored: %+v", s.Instance)
+		}
+		item := w.db.Sorts("evidence")
+		if len(item) != 1 || strings.Contains(fmt.Sprint(w.db.Get("evidence", item[0])), "hunter2") {
+			t.Errorf("evidence: %v", item)
+		}
+	})
+}
+
+func TestDownAfterRebootIsHandedOver(t *testing.T) {
+	in(t, func(w *world) {
+		w.learned().down()
+		r := w.run("a", w.event(incident.SourceSchedule, one, true))
+		if r.end != "Told" || w.rebooted != 1 || len(w.pager.woken) != 1 {
+			t.Fatalf("%s, %d reboots, woken %v", r.end, w.rebooted, w.pager.woken)
+		}
+		s := w.stored(one)
+		m := s.Instance.Membership
+		if m == nil || !m.Confirmed || s.Region.Alerts[m.Alert].Pager != "opsgenie" || s.Region.Alerts[m.Alert].Thread == nil || s.Instance.AtRest {
+			t.Fatalf("stored: %+v %+v", m, s.Region.Alerts)
+		}
+		// The schedule looks again: neither a reboot nor a page.
+		time.Sleep(5 * time.Minute)
+		if r := w.run("b", w.event(incident.SourceSchedule, one, true)); r.end != "Handed over" || w.rebooted != 1 || len(w.pager.woken) != 1 {
+			t.Errorf("%s, %d reboots, woken %v", r.end, w.rebooted, w.pager.woken)
+		}
+		// Well for half an hour: the alert is resolved.
+		w.healthy()
+		for n := range 8 {
+			time.Sleep(5 * time.Minute)
+			w.run(fmt.Sprint("c", n), w.event(incident.SourceSchedule, one, false))
+		}
+		if len(w.pager.open) > 0 || len(w.stored(one).Region.Alerts) > 0 || !w.stored(one).Instance.AtRest {
+			t.Errorf("open: %v, stored: %+v", w.pager.open, w.stored(one))
+		}
+		if last := w.slack.posted[len(w.slack.posted)-1]; last.Incident.Decision.Situation != incident.SituationWell || last.Thread == nil {
+			t.Errorf("Slack: %+v", last)
+		}
+	})
+}
+
+func TestDecideRunsTwice(t *testing.T) {
+	in(t, func(w *world) {
+		w.learned().down()
+		inc := w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))
+		for _, c := range incident.Checks {
+			inc = w.must(w.step(c, inc))
+		}
+		first := w.must(w.step("decide", inc))
+		stored := w.stored(one)
+		time.Sleep(10 * time.Second)
+		w.healthy()
+		again := w.must(w.step("decide", inc))
+		if diff := cmp.Diff(first, again, cmp.AllowUnexported(incident.Incident{})); diff != "" || first.Next != incident.NextWait || first.Look != 2 || first.Findings != nil {
+			t.Errorf("%s %+v", diff, first)
+		}
+		if diff := cmp.Diff(stored, w.stored(one)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestDecideWhoseWriteLosesItsAnswer(t *testing.T) {
+	for _, lost := range []int{1, 3} {
+		in(t, func(w *world) {
+			w.learned().attention()
+			inc := w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))
+			inc = w.look(inc)
+			time.Sleep(3 * time.Minute)
+			for _, c := range incident.Checks {
+				inc = w.must(w.step(c, inc))
+			}
+			w.losing("TransactWriteItems", lost)
+			got, err := w.step("decide", inc)
+			for n := 0; err != nil && n < 5; n++ {
+				got, err = w.step("decide", inc)
+			}
+			if err != nil || got.Next != incident.NextPage {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			if s := w.stored(one); len(s.Region.Alerts) != 1 || s.Instance.Execution.Looks != 2 {
+				t.Errorf("stored: %+v", s)
+			}
+		})
+	}
+}
+
+func TestALostLeaseEndsAsAlreadyHandled(t *testing.T) {
+	in(t, func(w *world) {
+		w.learned().down()
+		inc := w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))
+		for _, c := range incident.Checks {
+			inc = w.must(w.step(c, inc))
+		}
+		w.change(one, func(s *policy.State) {
+			s.Instance.Lease.Execution, s.Instance.Lease.Name = executionARN+"other", "other"
+		})
+		got := w.must(w.step("decide", inc))
+		if got.Next != incident.NextAlreadyHandled || got.HeldBy == nil || got.HeldBy.Name != "other" {
+			t.Errorf("got %+v", got)
+		}
+		// Another invocation of the same execution has gone on.
+		w.change(one, func(s *policy.State) { s.Instance.Lease.Execution, s.Instance.Lease.Version = executionARN+"a", 99 })
+		if got := w.must(w.step("decide", inc)); got.Next != incident.NextAlreadyHandled {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+func TestTheLease(t *testing.T) {
+	tests := map[string]struct {
+		status sfntypes.ExecutionStatus
+		after  time.Duration
+		next   string
+	}{
+		"runs":                {sfntypes.ExecutionStatusRunning, time.Minute, incident.NextAlreadyHandled},
+		"has failed":          {sfntypes.ExecutionStatusFailed, time.Minute, incident.NextLook},
+		"not known yet":       {"", time.Second, incident.NextAlreadyHandled},
+		"not known":           {"", time.Minute, incident.NextLook},
+		"an odd status":       {"ODD", time.Minute, incident.NextAlreadyHandled},
+		"runs, lease is over": {sfntypes.ExecutionStatusRunning, 16 * time.Minute, incident.NextLook},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(w *world) {
+				event := w.event(incident.SourceSchedule, one, true)
+				first := w.must(w.open(execution("a"), event))
+				if tt.status != "" {
+					w.executions[executionARN+"a"] = tt.status
+				}
+				time.Sleep(tt.after)
+				got := w.must(w.open(execution("b"), event))
+				if got.Next != tt.next || (tt.next == incident.NextAlreadyHandled) != (got.HeldBy != nil) {
+					t.Errorf("got %+v", got)
+				}
+				// The one that has it may ask again.
+				if tt.next == incident.NextAlreadyHandled {
+					if again := w.must(w.open(first.Execution, event)); again.Next != incident.NextLook || again.LeaseVersion != first.LeaseVersion+1 {
+						t.Errorf("again: %+v", again)
+					}
+				}
+			})
+		})
+	}
+}
+
+// toReboot leads to the step that reboots.
+func (w *world) toReboot() *incident.Incident {
+	w.t.Helper()
+	w.learned().down()
+	inc := w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))
+	for range 5 {
+		if inc = w.look(inc); inc.Next == incident.NextReboot {
+			return inc
+		}
+		time.Sleep(time.Duration(inc.WaitSeconds) * time.Second)
+	}
+	w.t.Fatalf("it does not reboot: %+v", inc.Decision)
+	return nil
+}
+
+func TestRebootRunsTwice(t *testing.T) {
+	in(t, func(w *world) {
+		inc := w.toReboot()
+		got := w.must(w.step("reboot", inc))
+		again := w.must(w.step("reboot", inc))
+		if w.rebooted != 1 || got.Refusal != "" || again.RebootedAt != got.RebootedAt || again.RebootedAt == 0 || got.WaitSeconds != 60 {
+			t.Errorf("%d reboots: %+v, %+v", w.rebooted, got, again)
+		}
+		// The looks go on even if neither answer has reached the state machine.
+		if after := w.look(inc); after.Next != incident.NextWait {
+			t.Errorf("got %+v", after.Decision)
+		}
+	})
+}
+
+func TestRebootWhoseReservationLosesItsAnswer(t *testing.T) {
+	in(t, func(w *world) {
+		inc := w.toReboot()
+		// The table took it: nobody knows, and EC2 is not asked.
+		w.losing("TransactWriteItems", 1)
+		_, err := w.step("reboot", inc)
+		if kindOf(err) != "Unavailable" || w.rebooted != 0 {
+			t.Fatalf("%v, %d reboots", err, w.rebooted)
+		}
+		w.must(w.step("reboot", inc))
+		if w.rebooted != 0 || w.stored(one).Instance.Reboots[0].Request != incident.RequestReserved {
+			t.Errorf("%d reboots, %+v", w.rebooted, w.stored(one).Instance.Reboots)
+		}
+	})
+}
+
+func TestRebootAnswers(t *testing.T) {
+	tests := map[string]struct {
+		err     error
+		asked   int
+		request string
+	}{
+		"denied":    {&smithy.GenericAPIError{Code: "UnauthorizedOperation"}, 1, incident.RequestRefused},
+		"throttled": {&smithy.GenericAPIError{Code: "RequestLimitExceeded"}, 3, incident.RequestRefused},
+		"5xx":       {&smithy.GenericAPIError{Code: "InternalError", Fault: smithy.FaultServer}, 1, incident.RequestUnknown},
+		"lost":      {errors.New("connection reset"), 1, incident.RequestUnknown},
+		"accepted":  {nil, 1, incident.RequestAccepted},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(w *world) {
+				inc := w.toReboot()
+				w.rebootErr = tt.err
+				got := w.must(w.step("reboot", inc))
+				s := w.stored(one)
+				if w.rebooted != tt.asked || s.Instance.Reboots[0].Request != tt.request || (got.Refusal != "") != (tt.request == incident.RequestRefused) {
+					t.Errorf("%d asked, %+v, refusal %q", w.rebooted, s.Instance.Reboots, got.Refusal)
+				}
+				if (len(s.Region.Reboots) == 0) != (tt.request == incident.RequestRefused) {
+					t.Errorf("region: %+v", s.Region.Reboots)
+				}
+			})
+		})
+	}
+}
+
+func TestRebootIsRefused(t *testing.T) {
+	tests := map[string]struct {
+		change  func(*world)
+		refusal string
+		kind    string
+	}{
+		"paused":        {func(w *world) { w.tags[incident.PauseTag] = time.Now().Add(time.Hour).UTC().Format(time.RFC3339) }, "paused", ""},
+		"old":           {func(*world) { time.Sleep(2 * time.Minute) }, "seconds old", ""},
+		"stopped":       {func(w *world) { w.state = ec2types.InstanceStateNameStopped }, "stopped", ""},
+		"lost lease":    {func(w *world) { w.change(one, func(s *policy.State) { s.Instance.Lease.Execution = "x" }) }, "", "Internal"},
+		"table is dead": {func(w *world) { w.dead() }, "", "Unavailable"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(w *world) {
+				inc := w.toReboot()
+				tt.change(w)
+				got, err := w.step("reboot", inc)
+				if kindOf(err) != tt.kind || w.rebooted > 0 || err == nil && !strings.Contains(got.Refusal, tt.refusal) {
+					t.Errorf("%+v, %v, %d reboots", got, err, w.rebooted)
+				}
+			})
+		})
+	}
+}
+
+func TestPageThatLosesItsAnswerWakesOnce(t *testing.T) {
+	in(t, func(w *world) {
+		w.learned().attention()
+		w.pager.lost = 1
+		r := w.run("a", w.event(incident.SourceSchedule, one, true))
+		if r.end != "Told" || len(w.pager.woken) != 1 || !w.stored(one).Instance.Membership.Confirmed {
+			t.Errorf("%s, woken %v", r.end, w.pager.woken)
+		}
+	})
+}
+
+func TestPageWhoseConfirmationIsLost(t *testing.T) {
+	in(t, func(w *world) {
+		w.learned().attention()
+		inc := w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))
+		for inc.Next != incident.NextPage {
+			time.Sleep(time.Duration(inc.WaitSeconds) * time.Second)
+			inc = w.look(inc)
+		}
+		w.dead()
+		inc = w.must(w.step("page", inc))
+		w.alive()
+		if !inc.Told || inc.Paged == nil || w.stored(one).Instance.Membership.Confirmed {
+			t.Fatalf("%+v", inc)
+		}
+		// The step runs again: the same alias.
+		inc.Told, inc.Paged = false, nil
+		w.must(w.step("page", inc))
+		if len(w.pager.woken) != 1 || !w.stored(one).Instance.Membership.Confirmed {
+			t.Errorf("woken %v", w.pager.woken)
+		}
+	})
+}
+
+func TestPageAnotherWay(t *testing.T) {
+	second := func(w *world) *fakePager {
+		p := &fakePager{name: "sns", open: map[string]bool{}}
+		w.pagers = append(w.pagers, p)
+		return p
+	}
+	in(t, func(w *world) {
+		w.learned().attention()
+		p := second(w)
+		w.pager.err = fault.New(fault.Denied, "page", "wrong key")
+		r := w.run("a", w.event(incident.SourceSchedule, one, true))
+		if r.end != "Told another way" || len(p.woken) != 1 || r.inc.Paged.Pager != "sns" {
+			t.Errorf("%s, %+v", r.end, r.inc.Paged)
+		}
+	})
+	in(t, func(w *world) {
+		w.learned().attention()
+		p := second(w)
+		w.pager.err, p.err = errors.New("down"), errors.New("down")
+		r := w.run("a", w.event(incident.SourceSchedule, one, true))
+		if r.end != "Told another way" || len(w.slack.posted) != 1 || w.stored(one).Instance.Membership.Confirmed {
+			t.Errorf("%s, Slack %d", r.end, len(w.slack.posted))
+		}
+		// Nothing takes it: the next look pages again.
+		w.slack.err = errors.New("down")
+		if r := w.run("b", w.event(incident.SourceSchedule, one, true)); r.end != "Nobody was told" || w.stored(one).Instance.AtRest {
+			t.Errorf("%s", r.end)
+		}
+		w.pager.err, w.slack.err = nil, nil
+		if r := w.run("c", w.event(incident.SourceSchedule, one, true)); r.end != "Told" || len(w.pager.woken) != 1 {
+			t.Errorf("%s, woken %v", r.end, w.pager.woken)
+		}
+	})
+}
+
+func TestWithoutPagersSlackIsThePager(t *testing.T) {
+	in(t, func(w *world) {
+		w.learned().attention()
+		w.pagers, w.h.SlackPages = nil, false
+		for n := range 6 {
+			if r := w.run(fmt.Sprint(n), w.event(incident.SourceSchedule, one, true)); r.end != "Told" && r.end != "Handed over" {
+				t.Errorf("%s", r.end)
+			}
+			time.Sleep(5 * time.Minute)
+		}
+		if len(w.slack.posted) != 1 || !w.stored(one).Instance.Membership.Confirmed {
+			t.Errorf("%d posted, %+v", len(w.slack.posted), w.stored(one).Instance.Membership)
+		}
+	})
+	in(t, func(w *world) {
+		w.learned().attention()
+		w.pagers, w.h.Slack = nil, nil
+		if r := w.run("a", w.event(incident.SourceSchedule, one, true)); r.end != "Told" || !strings.Contains(w.log.String(), "nobody is configured to be paged") {
+			t.Errorf("%s", r.end)
+		}
+	})
+}
+
+func TestNotes(t *testing.T) {
+	note := func(situation string) *incident.Incident {
+		s := incident.DefaultSettings()
+		return &incident.Incident{
+			InstanceID: one, Region: "eu-west-1", AccountID: "123456789012", Execution: execution("a"), Look: 1, Settings: &s, Next: "page",
+			Decision: &incident.Decision{Look: 1, Row: 8, Next: "page", Note: true, Situation: situation, Alert: &incident.AlertRef{ID: "x", Alias: "alias", Pager: "opsgenie"}},
+		}
+	}
+	tests := map[string]struct {
+		situation    string
+		can          notify.Capabilities
+		open         bool
+		notes, wakes int
+		stillNote    bool
+	}{
+		"open":                             {incident.SituationHeldBack, notify.Capabilities{Notes: true}, true, 1, 0, true},
+		"closed":                           {incident.SituationHeldBack, notify.Capabilities{Notes: true}, false, 0, 1, false},
+		"hourly, closed":                   {incident.SituationNote, notify.Capabilities{Notes: true}, false, 0, 0, true},
+		"no notes, deduplicates, open":     {incident.SituationHeldBack, notify.Capabilities{Deduplicates: true}, true, 0, 0, false},
+		"no notes, deduplicates, closed":   {incident.SituationHeldBack, notify.Capabilities{Deduplicates: true}, false, 0, 1, false},
+		"no notes, does not deduplicate":   {incident.SituationHeldBack, notify.Capabilities{}, true, 0, 0, true},
+		"healthy again, takes no notes":    {incident.SituationHealthyAgain, notify.Capabilities{Deduplicates: true}, true, 0, 0, true},
+		"hourly, takes notes and is open":  {incident.SituationNote, notify.Capabilities{Notes: true}, true, 1, 0, true},
+		"healthy again, alert was closed ": {incident.SituationHealthyAgain, notify.Capabilities{Notes: true}, false, 0, 0, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(w *world) {
+				w.pager.can, w.pager.open["alias"] = tt.can, tt.open
+				got := w.must(w.step("page", note(tt.situation)))
+				if len(w.pager.notes) != tt.notes || len(w.pager.woken) != tt.wakes || !got.Told || got.Decision.Note != tt.stillNote {
+					t.Errorf("notes %d, woken %d, %+v", len(w.pager.notes), len(w.pager.woken), got.Decision)
+				}
+			})
+		})
+	}
+}
+
+func TestNoIncident(t *testing.T) {
+	in(t, func(w *world) {
+		var aliases []string
+		for n := range 3 {
+			r := w.run(fmt.Sprint("a", n), json.RawMessage(`{"source":"aws.cloudwatch","detail-type":"CloudWatch Alarm State Change","password":"x"}`))
+			if r.end != "Told" || r.inc.Decision.Situation != incident.SituationNoIncident || !strings.Contains(r.inc.Decision.Reason, "event.account") {
+				t.Fatalf("%s, %+v", r.end, r.inc.Decision)
+			}
+			aliases = append(aliases, r.inc.Paged.Alias)
+		}
+		if len(w.pager.woken) != 1 || !strings.HasPrefix(aliases[0], "firstline/eu-west-1/no-incident/") {
+			t.Errorf("woken %v", w.pager.woken)
+		}
+	})
+}
+
+func TestOpenThatFailsAfterTheLeaseGivesItBack(t *testing.T) {
+	in(t, func(w *world) {
+		w.db.Before = func(_ context.Context, c dynamo.Call) error {
+			if c.Op == "UpdateItem" && strings.HasPrefix(c.Keys[0], "incident/") {
+				return dynamo.Denied("UpdateItem")
+			}
+			return nil
+		}
+		event := w.event(incident.SourceSchedule, one, true)
+		x := execution("a")
+		_, err := w.open(x, event)
+		if kindOf(err) != "Denied" || w.stored(one).Instance.Lease.Execution != x.ID {
+			t.Fatal(err)
+		}
+		w.alive()
+		inc := &incident.Incident{Event: event, Execution: x, Told: true}
+		inc.Catch("open", caught(err))
+		w.must(w.step("close", inc))
+		if s := w.stored(one).Instance; s.Lease.Execution != "" || s.AtRest {
+			t.Errorf("stored %+v", s)
+		}
+	})
+}
+
+func TestTheTableIsDead(t *testing.T) {
+	for name, tt := range map[string]struct {
+		look  func(*world)
+		wakes int
+	}{
+		"healthy":   {(*world).healthy, 0},
+		"down":      {(*world).down, 1},
+		"attention": {(*world).attention, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(w *world) {
+				w.learned()
+				tt.look(w)
+				for n := range 3 {
+					inc := w.must(w.open(execution(fmt.Sprint("a", n)), w.event(incident.SourceSchedule, one, true)))
+					for _, c := range incident.Checks {
+						inc = w.must(w.step(c, inc))
+					}
+					w.dead()
+					_, err := w.step("decide", inc)
+					if kindOf(err) != "Unavailable" {
+						t.Fatal(err)
+					}
+					inc.Catch("decide", caught(err))
+					inc = w.must(w.step("page", inc))
+					inc = w.must(w.step("slack", inc))
+					if !inc.Told || w.rebooted > 0 {
+						t.Errorf("%+v", inc)
+					}
+					w.alive()
+					w.must(w.step("close", inc))
+				}
+				if len(w.pager.woken) != tt.wakes {
+					t.Errorf("woken %v", w.pager.woken)
+				}
+			})
+		})
+	}
+}
+
+func TestDryRunsDoNothing(t *testing.T) {
+	looks := map[string]struct {
+		look func(*world)
+		want []string
+	}{
+		"healthy":   {(*world).healthy, []string{"done", "reboot"}},
+		"down":      {(*world).down, []string{"reboot"}},
+		"attention": {(*world).attention, []string{"page", "reboot"}},
+	}
+	for name, tt := range looks {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(w *world) {
+				s := w.settings[one]
+				s.ConfirmSeconds = 0
+				w.settings[one] = s
+				w.learned()
+				tt.look(w)
+				before := w.stored(one)
+				r := w.run("a", w.event(incident.SourceCanary, one, true))
+				after := w.stored(one)
+				after.Instance.Lease, before.Instance.Lease = policy.Lease{}, policy.Lease{}
+				if diff := cmp.Diff(before, after); diff != "" {
+					t.Error(diff)
+				}
+				var got []string
+				for _, s := range r.inc.Suppressed {
+					got = append(got, s.Action)
+				}
+				if r.end != "All good" || !slices.Equal(got, tt.want) || w.rebooted > 0 || w.dryRuns != 1 || len(w.pager.woken)+len(w.slack.posted) > 0 {
+					t.Errorf("%s, %v, %d dry runs", r.end, r.inc.Suppressed, w.dryRuns)
+				}
+				if w.stored(one).Instance.Lease.Execution != "" {
+					t.Error("the lease is held")
+				}
+			})
+		})
+	}
+}
+
+func TestACanaryOfANewInstanceLeavesItAtRest(t *testing.T) {
+	in(t, func(w *world) {
+		if r := w.run("a", w.event(incident.SourceCanary, one, false)); r.end != "All good" || !w.stored(one).Instance.AtRest {
+			t.Errorf("%s, %+v", r.end, w.stored(one).Instance)
+		}
+	})
+}
+
+func TestNoLongerWatched(t *testing.T) {
+	in(t, func(w *world) {
+		w.learned().attention()
+		w.run("a", w.event(incident.SourceSchedule, one, true))
+		delete(w.settings, one)
+		r := w.run("b", w.event(incident.SourceSchedule, one, false))
+		if r.end != "Told" || r.inc.Decision.Situation != incident.SituationUnwatched || len(w.pager.open) > 0 {
+			t.Errorf("%s, open %v, %+v", r.end, w.pager.open, r.inc.Decision)
+		}
+		if s := w.stored(one); !s.Instance.AtRest || s.Instance.Lease.Execution != "" || len(s.Region.Alerts) > 0 {
+			t.Errorf("stored %+v", s)
+		}
+		if r := w.run("c", w.event(incident.SourceSchedule, one, false)); r.end != "All good" {
+			t.Errorf("again: %s", r.end)
+		}
+	})
+}
+
+func TestRefusedPayloads(t *testing.T) {
+	valid := `"instance_id":"` + one + `","region":"eu-west-1","account_id":"123456789012","look":1,"execution":{"id":"x","startedAt":"2026-11-22T10:00:00Z"},"settings":{}`
+	look := func(detail string) string {
+		return `{"step":"open","execution":{"id":"x","name":"x","startedAt":"2026-11-22T10:00:00Z"},"event":{"source":"firstline.schedule","detail-type":"firstline look","account":"123456789012","region":"eu-west-1","time":"2026-11-22T10:00:00Z","detail":` + detail + `}}`
+	}
+	tests := map[string]struct{ payload, want string }{
+		"no JSON":                {`{`, "not JSON"},
+		"unknown step":           {`{"step":"sweep"}`, `step: "sweep" is unknown`},
+		"unknown field":          {`{"step":"url","incdent":{}}`, `unknown field "incdent"`},
+		"no incident":            {`{"step":"url"}`, "incident: missing"},
+		"too much":               {`{"step":"reconcile","incident":{}}`, "incident: the step reconcile takes none"},
+		"instance":               {`{"step":"url","incident":{"instance_id":"web"}}`, `incident.instance_id: "web"`},
+		"instance of a page":     {`{"step":"page","incident":{"instance_id":"web"}}`, `incident.instance_id: "web"`},
+		"settings":               {`{"step":"decide","incident":{` + strings.Replace(valid, `"settings":{}`, `"settings":{"ulr":{}}`, 1) + `}}`, `"ulr"`},
+		"region":                 {`{"step":"decide","incident":{` + strings.Replace(valid, "eu-west-1", "us-east-1", 1) + `}}`, "incident.region"},
+		"look":                   {`{"step":"ssh","incident":{` + strings.Replace(valid, `"look":1`, `"look":900`, 1) + `}}`, "incident.look"},
+		"reboot undecided":       {`{"step":"reboot","incident":{` + valid + `}}`, "incident.decision"},
+		"resolve undecided":      {`{"step":"resolve","incident":{` + valid + `}}`, "incident.decision"},
+		"event without id":       {look(`{"instance_id":"web"}`), `event.detail.instance_id: "web"`},
+		"no start":               {strings.Replace(look(`{"instance_id":"`+one+`"}`), `,"startedAt":"2026-11-22T10:00:00Z"`, "", 1), "execution.startedAt"},
+		"a dry one, no settings": {strings.Replace(look(`{"instance_id":"i-0123456789abcdef0"}`), "firstline.schedule", "firstline.canary", 1), "add the instance to regions.tfvars"},
+		"verify is dry":          {strings.Replace(look(`{"instance_id":"`+one+`"}`), `"step":"open"`, `"step":"verify"`, 1), "event.source"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(w *world) {
+				_, err := w.h.Invoke(t.Context(), []byte(tt.payload))
+				if kindOf(err) != "InvalidInput" || !strings.Contains(messageOf(err), tt.want) {
+					t.Errorf("got %v, want InvalidInput with %q", err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestCausesAreRedactedAndCut(t *testing.T) {
+	in(t, func(w *world) {
+		inc := w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))
+		inc.Catch("url", incident.Caught{Error: "Unavailable", Cause: `{"errorMessage":"Authorization: Bearer xoxb-123456789012-abcdefghijkl","errorType":"Unavailable"}`})
+		inc.Catch("ssh", incident.Caught{Error: "Lambda.Unknown", Cause: strings.Repeat("long ", 5000)})
+		got := w.must(w.step("route53", inc))
+		if c := got.Caught["url"].Cause; strings.Contains(c, "xoxb-1") || strings.Contains(c, "errorType") || c == "" {
+			t.Errorf("url: %q", c)
+		}
+		if c := got.Caught["ssh"].Cause; len(c) > maxMessage+10 {
+			t.Errorf("ssh: %d bytes", len(c))
+		}
+	})
+}
+
+func TestAMissingFindingIsBlindAndItsCauseIsCleared(t *testing.T) {
+	in(t, func(w *world) {
+		w.learned()
+		w.findings[incident.CheckSSH] = incident.Finding{Outcome: incident.Failed, Reason: "no", Answered: true}
+		inc := w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))
+		inc.Catch("url", incident.Caught{Error: "Sandbox.Timedout", Cause: "out of time"})
+		inc = w.must(w.step("ssh", inc))
+		got := w.must(w.step("decide", inc))
+		f := got.Decision.Findings[0]
+		if f.Kind != incident.Blind || !strings.Contains(f.Reason, "out of time") || got.Caught != nil {
+			t.Errorf("%+v, caught %v", f, got.Caught)
+		}
+	})
+}
+
+func TestAPanicIsInternal(t *testing.T) {
+	in(t, func(w *world) {
+		inc := w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))
+		url := w.h.Checks["url"]
+		w.h.Checks["url"] = func(context.Context, *incident.Incident, incident.Millis) incident.Finding { panic("nil map") }
+		if _, err := w.step("url", inc); kindOf(err) != "Internal" || !strings.Contains(messageOf(err), "nil map") {
+			t.Errorf("got %v", err)
+		}
+		// One that is asked on the side takes nothing with it.
+		w.h.Checks["url"] = url
+		w.h.Answers = func(context.Context, string, *incident.Settings) bool { panic("nil map") }
+		w.change(one, func(s *policy.State) { s.Instance.Lease.Until = 1 })
+		w.learned()
+		w.findings[incident.CheckURL] = incident.Finding{Outcome: incident.Failed, Reason: "no answer", Connection: incident.NoConnection}
+		w.findings[incident.CheckSSH] = w.findings[incident.CheckURL]
+		inc = w.must(w.open(execution("b"), w.event(incident.SourceSchedule, one, true)))
+		if got := w.look(inc); got.Decision.Verdict != incident.VerdictFailed {
+			t.Errorf("got %+v", got.Decision)
+		}
+	})
+}
+
+func TestVerify(t *testing.T) {
+	verify := func(w *world, name string) (*incident.Incident, error) {
+		return w.decode(w.invoke(map[string]any{"step": "verify", "event": w.event(incident.SourceCanary, one, false), "execution": execution(name)}))
+	}
+	in(t, func(w *world) {
+		w.attention()
+		got := w.must(verify(w, "v"))
+		s := w.stored(one).Instance
+		if got.Next != incident.NextDone || len(got.Findings) != 3 || len(got.Suppressed) != 1 || w.dryRuns != 1 {
+			t.Errorf("got %+v", got)
+		}
+		if s.Baseline["ssh"] == "" || s.Baseline["url"] != "" || s.Lease.Execution != "" || !s.AtRest {
+			t.Errorf("stored %+v", s)
+		}
+		// Its incident rehearses the channels.
+		got = w.must(w.step("page", got))
+		got = w.must(w.step("slack", got))
+		if len(got.Suppressed) != 3 || len(w.pager.woken)+len(w.slack.posted) > 0 {
+			t.Errorf("suppressed %+v", got.Suppressed)
+		}
+	})
+	in(t, func(w *world) {
+		w.executions[executionARN+"a"] = sfntypes.ExecutionStatusRunning
+		w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))
+		if got := w.must(verify(w, "v")); got.Next != incident.NextAlreadyHandled || len(w.checked) > 0 {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+func TestNotifyTest(t *testing.T) {
+	in(t, func(w *world) {
+		w.slack.err = fault.New(fault.Denied, "post", "invalid_auth")
+		raw, err := w.invoke(map[string]string{"step": "notify-test"})
+		var got tested
+		if err != nil || json.Unmarshal(raw, &got) != nil || len(got.Deliveries) != 2 {
+			t.Fatalf("%s, %v", raw, err)
+		}
+		if d := got.Deliveries; !d[0].OK || d[0].Channel != "opsgenie" || d[1].OK || !strings.Contains(d[1].Error, "invalid_auth") {
+			t.Errorf("got %+v", d)
+		}
+	})
+}

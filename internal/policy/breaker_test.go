@@ -172,7 +172,7 @@ func TestSilentIsRecorded(t *testing.T) {
 }
 
 func TestResume(t *testing.T) {
-	in := input(down, member("breaker", sevDown, hour, other))
+	in := input(down, member("breaker", sevDown, hour, other), instance(func(i *policy.Instance) { i.AtRest = true }))
 	s, isMember := policy.Resume(in.State, now)
 	if !isMember || s.Instance.Membership != nil || s.Instance.AtRest || s.Region.BreakerClosedAt != now {
 		t.Errorf("member %v, membership %v, at rest %v, closed at %v", isMember, s.Instance.Membership, s.Instance.AtRest, s.Region.BreakerClosedAt)

@@ -237,6 +237,12 @@ func TestRequested(t *testing.T) {
 	if got := s.Instance.Reboots[0]; got.Request != incident.RequestRefused || got.Reason != "UnauthorizedOperation" || len(s.Region.Reboots) != 0 {
 		t.Errorf("refused: %+v, %d reboots in the region", got, len(s.Region.Reboots))
 	}
+	// The reboots of others stay, and so do earlier ones of this instance.
+	many := reserved
+	many.Region.Reboots = []policy.RegionReboot{{Instance: other, At: now.Add(sec)}, {Instance: self, At: ago(7 * hour)}, reserved.Region.Reboots[0]}
+	if kept := policy.Requested(many, "e-now", incident.RequestRefused, "").Region.Reboots; len(kept) != 2 || kept[0] != many.Region.Reboots[0] || kept[1] != many.Region.Reboots[1] {
+		t.Errorf("refused: the region keeps %+v", kept)
+	}
 	if len(reserved.Region.Reboots) != 1 || reserved.Instance.Reboots[0].Request != incident.RequestReserved {
 		t.Error("Requested changed the state that it was given")
 	}

@@ -186,6 +186,7 @@ func violations(in policy.Input, out policy.Output) (problems []string) {
 	rule(d.Next != incident.NextPage || d.Alert != nil && d.Alert.Alias != "" && d.Situation != "", "a page without alert or situation")
 	rule(d.Next != incident.NextPage || d.Severity != 0 || d.Situation == incident.SituationHealthyAgain, "a page without severity")
 	rule(d.Next != incident.NextSlack && d.Next != incident.NextResolve || d.Slack && d.SlackKey != "" && d.Situation != "", "a message without key or situation")
+	rule(d.Next != incident.NextPage || d.Slack != (d.Situation == incident.SituationNote), "a page that Slack does not hear of, or an hourly note that it does")
 	rule(!d.Note || d.Next == incident.NextPage, "a note without a page")
 	rule(d.Next != incident.NextReboot || d.Verdict == incident.VerdictFailed && !wasMember && d.Row == 10, "a reboot of an instance that is handed over or has not failed")
 	rule(d.Next != incident.NextReboot || !out.State.Region.BreakerOpen(), "a reboot while the breaker is open")

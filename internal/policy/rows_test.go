@@ -416,6 +416,7 @@ func TestRow12Unknown(t *testing.T) {
 		{"blind for 2 minutes", is(allBlind), "12 page blind unknown @url/blind"},
 		{"blind for 1:59", is(allBlind, blindFor(2*min-sec)), "12 wait 30s"},
 		{"blind for 1:59, confirm_seconds 0", is(allBlind, blindFor(2*min-sec), setting(func(s *incident.Settings) { s.ConfirmSeconds = 0 })), "12 wait 30s"},
+		{"the cause is the check with the first kind", is(look(busy, off, forbidden)), "12 page attention unknown @ssh/attention"},
 		{"no alarm is needed", is(attention, noAlarm), "12 page attention unknown @url/attention"},
 		{"the breaker is not asked", is(attention, alert("a/breaker", "breaker", min, other)), "12 page attention unknown @url/attention"},
 	})

@@ -1,0 +1,151 @@
+package policy_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"firstline/internal/incident"
+	"firstline/internal/policy"
+)
+
+// after is the instance as the decision on an input leaves it.
+func after(options ...option) policy.Instance {
+	return policy.Decide(input(options...)).State.Instance
+}
+
+// A look leaves what it saw, and since when.
+func TestLookIsStored(t *testing.T) {
+	fresh := instance(func(i *policy.Instance) { i.Execution, i.UnhealthySince = policy.Execution{}, 0 })
+	got := after(look(noReply, off, forbidden), fresh)
+	want := policy.Instance{
+		ID: self, LastLookAt: now, LastVerdict: incident.VerdictFailed, LastRow: 10,
+		UnhealthySince: now, FailedSince: now,
+		Execution: policy.Execution{
+			ID: "e-now", Alarm: true, Looks: 1, UnhealthySince: now, FailedSince: map[string]incident.Millis{"url": now},
+		},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(policy.Instance{}, "Baseline", "Findings", "LastReason")); diff != "" {
+		t.Error(diff)
+	}
+	if len(got.Findings) != 3 || got.Findings[2].Kind != incident.Attention || got.LastReason == "" {
+		t.Errorf("findings %+v, reason %q", got.Findings, got.LastReason)
+	}
+	if got := after(allBusy); got.LastKind != incident.Busy {
+		t.Errorf("kind %q", got.LastKind)
+	}
+}
+
+func TestSinceWhen(t *testing.T) {
+	before := options(held(5*min), failedFor(6*min))
+	for _, tt := range []struct {
+		name                   string
+		is                     option
+		unhealthy, failed, url incident.Millis
+		blind                  incident.Millis
+	}{
+		{"still failed", options(down, before), ago(6 * min), ago(6 * min), ago(5 * min), 0},
+		{"unknown after failed", options(allBusy, before), ago(6 * min), 0, 0, 0},
+		{"blind still", options(allBlind, before), ago(6 * min), 0, 0, ago(5 * min)},
+		{"another check failed", options(look(passed, passed, mute), before), ago(6 * min), ago(6 * min), 0, 0},
+		{"healthy", options(healthy, before), 0, 0, 0, 0},
+	} {
+		i := after(tt.is)
+		e := i.Execution
+		if i.UnhealthySince != tt.unhealthy || i.FailedSince != tt.failed || e.FailedSince["url"] != tt.url || e.BlindSince != tt.blind {
+			t.Errorf("%s: unhealthy %v, failed %v, url %v, blind %v", tt.name, i.UnhealthySince, i.FailedSince, e.FailedSince["url"], e.BlindSince)
+		}
+		if isHealthy := tt.unhealthy == 0; isHealthy != (e.UnhealthySince == 0) || isHealthy != (i.HealthySince == now) || isHealthy != (i.HealthyRun == 1) {
+			t.Errorf("%s: execution unhealthy since %v, healthy since %v in %d looks", tt.name, e.UnhealthySince, i.HealthySince, i.HealthyRun)
+		}
+	}
+	if i := after(healthy, healthyFor(5*min, 3)); i.HealthySince != ago(5*min) || i.HealthyRun != 4 {
+		t.Errorf("healthy again: since %v in %d looks", i.HealthySince, i.HealthyRun)
+	}
+}
+
+// Only a look that ends failures of the same execution counts as unconfirmed.
+func TestUnconfirmed(t *testing.T) {
+	if got := after(healthy).Unconfirmed; len(got) != 1 || got[0] != now {
+		t.Errorf("a failure that did not hold: %v", got)
+	}
+	for name, o := range map[string]option{
+		"no failure before":           healthyFor(min, 1),
+		"a failure that still holds":  down,
+		"handed over":                 member(self, sevDown, hour),
+		"a reboot came in between":    rebooted(min, ""),
+		"another execution's failure": instance(func(i *policy.Instance) { i.Execution.ID = "e-before" }),
+	} {
+		if got := after(o).Unconfirmed; len(got) != 0 {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestAlarmOfTheExecution(t *testing.T) {
+	earlier := instance(func(i *policy.Instance) { i.Execution.Alarm = true })
+	if !after(down, noAlarm, earlier).Execution.Alarm {
+		t.Error("an alarm that was on earlier in this execution is forgotten")
+	}
+	if after(down, noAlarm).Execution.Alarm {
+		t.Error("there was no alarm")
+	}
+}
+
+func TestLongWell(t *testing.T) {
+	resolvedBefore := instance(func(i *policy.Instance) { i.LastResolvedAt = ago(hour) })
+	for d, want := range map[incident.Millis]bool{ago(30*min - sec): false, ago(30 * min): true} {
+		i := after(member(self, sevDown, 2*hour), resolvedBefore, healthyFor(now.Sub(d), 5))
+		if i.Membership == nil || i.Membership.LongWell != want {
+			t.Errorf("healthy for %v: %+v", now.Sub(d), i.Membership)
+		}
+	}
+}
+
+func TestSaidAgainIsStored(t *testing.T) {
+	if m := after(member(self, sevDown, 2*hour), healthyFor(10*min, 5)).Membership; m.AgainAt != now {
+		t.Errorf("AgainAt is %v", m.AgainAt)
+	}
+}
+
+func TestRebootedOftenIsStored(t *testing.T) {
+	i := after(rebooted(3*day, incident.OutcomeCured), rebooted(2*day, incident.OutcomeCured), rebooted(2*min, ""), healthyFor(20*sec, 1))
+	if i.OftenPagedAt != now || i.Membership == nil {
+		t.Errorf("OftenPagedAt %v, membership %v", i.OftenPagedAt, i.Membership)
+	}
+}
+
+// What is too old to count is dropped.
+func TestForget(t *testing.T) {
+	in := input(down, paused(hour), rebooted(7*day, incident.OutcomeCured), rebooted(7*day-sec, incident.OutcomeCured), silent(10*min-sec),
+		instance(func(i *policy.Instance) { i.Unconfirmed = []incident.Millis{ago(hour), ago(hour - sec)} }))
+	in.State.Region.Silent["i-third"] = ago(10 * min)
+	in.State.Region.Reboots = []policy.RegionReboot{{Instance: other, At: ago(day)}, {Instance: other, At: ago(day - sec)}}
+	s := policy.Decide(in).State
+	if len(s.Instance.Reboots) != 1 || len(s.Instance.Unconfirmed) != 1 || len(s.Region.Reboots) != 1 {
+		t.Errorf("%d reboots, %d unconfirmed, %d reboots of the region are left, want 1 each", len(s.Instance.Reboots), len(s.Instance.Unconfirmed), len(s.Region.Reboots))
+	}
+	if _, isThere := s.Region.Silent["i-third"]; isThere || s.Region.Silent[other] == 0 {
+		t.Errorf("silent: %v", s.Region.Silent)
+	}
+}
+
+func TestDecisionTellsWhatIsKnown(t *testing.T) {
+	in := input(down, ec2Blind, rebooted(7*hour, incident.OutcomeCured), failedFor(3*min))
+	in.Facts.Others = policy.CouldNotAsk[policy.Others]("SSM: denied")
+	d := policy.Decide(in).Decision
+	if diff := cmp.Diff([]string{"EC2: throttled", "SSM: denied"}, d.Unasked); diff != "" {
+		t.Error(diff)
+	}
+	if d.AlarmState != "ALARM" || d.Since != ago(3*min) || len(d.Reboots) != 1 || d.Verdict != incident.VerdictFailed || len(d.Findings) != 3 || d.Look != 4 || d.At != now {
+		t.Errorf("%+v", d)
+	}
+	if d := policy.Decide(input(healthyFor(5*min, 3))).Decision; d.Since != ago(5*min) {
+		t.Errorf("healthy since %v", d.Since)
+	}
+	if d := policy.Decide(input(attention)).Decision; !strings.Contains(d.Reason, "what url saw") {
+		t.Errorf("reason %q", d.Reason)
+	}
+}

@@ -93,7 +93,7 @@ func TestPackagesOf(t *testing.T) {
 `
 	sum := packagesOf(listing, func(address uint64) bool { return address != 0x46d2a6 })
 	want := map[string]int64{
-		"firstline/internal/old/checks": 100, "github.com/aws/aws-sdk-go-v2/service/ec2": 20, "github.com/aws/aws-sdk-go-v2/service/ec2/types": 3,
+		"firstline/checks": 100, "github.com/aws/aws-sdk-go-v2/service/ec2": 20, "github.com/aws/aws-sdk-go-v2/service/ec2/types": 3,
 		"net/http": 4, "slices": 5, "go:string": 7,
 	}
 	for name, size := range want {
@@ -101,7 +101,7 @@ func TestPackagesOf(t *testing.T) {
 			t.Errorf("%s: %d bytes, want %d; all: %v", name, sum[name], size, sum)
 		}
 	}
-	if names, merged := largest(sum, 2); !slices.Equal(names, []string{"firstline/internal/old/checks", ec2Module}) || merged[ec2Module] != 23 {
+	if names, merged := largest(sum, 2); !slices.Equal(names, []string{"firstline/checks", ec2Module}) || merged[ec2Module] != 23 {
 		t.Errorf("the largest are %v of %v", names, merged)
 	}
 }

@@ -5,8 +5,8 @@
 #   terraform init
 #   terraform apply -var-file=regions.tfvars
 #
-# A misspelt or impossible setting fails the plan, with all that is wrong at once.
-# Every setting, its default and its bounds: modules/settings/schema.tf.
+# A misspelt or impossible setting fails the plan, which reports all problems at once.
+# Every setting, its default and its bounds: README.md.
 
 regions = {
   "eu-west-1" = {
@@ -49,12 +49,12 @@ regions = {
           # host_key_fingerprint = "SHA256:..."  as `ssh-keygen -lf` prints it
         }
         boot   = { window_seconds = 900 }                   # a slow starter
-        reboot = { cool_down_seconds = 3600, per_day = 1 }  # instead of half an hour, twice
+        reboot = { cooldown_seconds = 43200, per_day = 1 }  # instead of 6 hours, twice
         alarm  = { threshold = 95, evaluation_periods = 2 } # instead of 100, once
       }
 
-      # No web server: SSH alone. EC2 is asked for a dry run only: messages say
-      # what would have been done.
+      # No web server: SSH alone. Nothing is rebooted: the page says what would have
+      # been done.
       "i-01234567" = { url = { enabled = false }, reboot = { dry_run = true } }
     }
   }
@@ -64,6 +64,10 @@ regions = {
 defaults = {
   ssh  = { port = 22 }
   boot = { first_look_seconds = 60, interval_seconds = 20, window_seconds = 600 }
+
+  # How long a verdict must hold before a reboot or a page; 180 where machines boot
+  # slowly.
+  confirm_seconds = 120
 }
 
 slack = {
@@ -102,20 +106,16 @@ opsgenie = {
 #
 # sns = { topic_arn = "arn:aws:sns:eu-west-1:123456789012:oncall" }
 
-# After a page it is looked every so often whether the instance is well again; when
-# all checks have passed twice in a row, its alert is closed. for_minutes = 0: only
-# when its alarm returns to OK.
-all_clear = { every_minutes = 5, for_minutes = 120 }
+# The breaker, per region: it opens when so many reboots are in flight or were made
+# within an hour, since many at once are rarely the machines' fault. Then nothing is
+# rebooted and somebody is paged. 0 means never reboot.
+breaker = { in_flight = 2, per_hour = 6 }
 
-# The most reboots of a region, at once and in an hour: beyond it somebody is
-# paged instead, since many at once are rarely the machines' fault. 0 is never.
-brake = { in_flight = 2, per_hour = 6 }
+# How often the schedule starts a look wherever one is due.
+reconcile = { every_minutes = 5 }
 
-# How often alarms are looked for that are still on after their incident ended.
-sweep = { every_minutes = 5 }
-
-# Who hears when the first line itself fails (an execution, the dead-letter
-# queue, ...). Nobody must be said: subscribers = []
+# Who is told when firstline itself fails (an execution, the dead-letter queue, ...).
+# Pass [] explicitly to notify nobody.
 subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
 
 # Raise it, with the TF_VAR_... of Slack and of every pager set, to write new secrets.

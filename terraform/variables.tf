@@ -6,7 +6,7 @@
 # modules/settings checks every key and value and hands on typed objects.
 
 variable "regions" {
-  description = "What to watch: region => { instances = { instance id => overrides }, vpc = { subnet_ids, security_group_ids, ipv6 } }. Sections of an instance: url, route53, ssh, boot, reboot, alarm."
+  description = "What to watch: region => { instances = { instance id => overrides }, vpc = { subnet_ids, security_group_ids, ipv6 } }. An instance has the sections url, route53, ssh, boot, reboot and alarm, and confirm_seconds."
   type        = any
 
   validation {
@@ -61,37 +61,20 @@ variable "function" {
   default     = {}
 }
 
-variable "brake" {
-  description = "The most reboots of a region: { in_flight, per_hour }, at once (default 2) and in an hour (default 6), each up to 1000. Beyond it somebody is paged instead. 0 is never: then no instance of any region is rebooted."
+variable "breaker" {
+  description = "The breaker of each region: { in_flight, per_hour }. It opens when so many reboots are in flight (default 2) or were made within an hour (default 6), each up to 1000; then nothing is rebooted and somebody is paged. 0 means never reboot."
   type        = any
   default     = {}
 }
 
-variable "sweep" {
-  description = "How often alarms are looked for that stay on without an incident: { every_minutes }, 1 to 60, default 5."
+variable "reconcile" {
+  description = "How often the schedule starts a look wherever one is due: { every_minutes }, 1 to 10, default 5."
   type        = any
   default     = {}
-}
-
-variable "all_clear" {
-  description = "After a page it is looked whether the instance is well again: { every_minutes, for_minutes }, 1 to 60 (default 5) and 0 to 1440 (default 120; 0 is only when the alarm returns to OK)."
-  type        = any
-  default     = {}
-}
-
-variable "execution_timeout_seconds" {
-  description = "How long an incident may take as a whole: at least 7200 s more than the longest boot window."
-  type        = number
-  default     = 10800
-
-  validation {
-    condition     = var.execution_timeout_seconds >= 7201 && var.execution_timeout_seconds <= 86400 && floor(var.execution_timeout_seconds) == var.execution_timeout_seconds
-    error_message = "execution_timeout_seconds = ${var.execution_timeout_seconds}: use whole seconds, at least 7200 more than the longest boot window (boot.window_seconds) and a day at most."
-  }
 }
 
 variable "subscribers" {
-  description = "Who hears when the first line itself fails: [{ protocol = \"email\", endpoint = \"oncall@example.com\" }]; protocols are email, email-json, https, sms, sqs, lambda. Nobody must be said: []."
+  description = "Who is told when firstline itself fails: [{ protocol = \"email\", endpoint = \"oncall@example.com\" }]; protocols are email, email-json, https, sms, sqs, lambda. Pass [] explicitly to notify nobody."
   type = list(object({
     protocol = string
     endpoint = string
@@ -100,7 +83,7 @@ variable "subscribers" {
 
   validation {
     condition     = var.subscribers != null
-    error_message = "subscribers: say who hears when the first line itself fails, such as [{ protocol = \"email\", endpoint = \"oncall@example.com\" }], or [] for nobody."
+    error_message = "subscribers: name who is told when firstline itself fails, such as [{ protocol = \"email\", endpoint = \"oncall@example.com\" }]. Pass [] explicitly to notify nobody."
   }
 }
 

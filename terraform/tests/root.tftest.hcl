@@ -115,12 +115,12 @@ run "regions_of_the_file_and_no_other" {
   }
 }
 
-run "a_brake_of_0_is_said_aloud" {
+run "a_breaker_of_0_warns" {
   command = plan
   variables {
-    brake = { per_hour = 0 }
+    breaker = { per_hour = 0 }
   }
-  expect_failures = [check.brake]
+  expect_failures = [check.breaker]
 }
 
 # Several to a run: seventeen providers make each run slow.
@@ -128,29 +128,27 @@ run "a_brake_of_0_is_said_aloud" {
 run "every_variable_wrong" {
   command = plan
   variables {
-    regions                   = { "eu-south-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } } # regions.tf lacks it
-    subscribers               = null
-    execution_timeout_seconds = 600
-    tags                      = { version = "1" } # set already
-    repository                = "https://user:password@git.example.com/firstline"
-    slack_token               = "xoxb-test\n"
-    opsgenie_api_key          = "a b"
-    jsm_api_key               = "a\tb"
-    max_retries               = 0
+    regions          = { "eu-south-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } } # regions.tf lacks it
+    subscribers      = null
+    tags             = { version = "1" } # set already
+    repository       = "https://user:password@git.example.com/firstline"
+    slack_token      = "xoxb-test\n"
+    opsgenie_api_key = "a b"
+    jsm_api_key      = "a\tb"
+    max_retries      = 0
   }
   expect_failures = [
-    var.regions, var.subscribers, var.execution_timeout_seconds, var.tags, var.repository, var.slack_token, var.opsgenie_api_key, var.jsm_api_key, var.max_retries,
+    var.regions, var.subscribers, var.tags, var.repository, var.slack_token, var.opsgenie_api_key, var.jsm_api_key, var.max_retries,
   ]
 }
 
 run "every_variable_wrong_in_another_way" {
   command = plan
   variables {
-    regions                   = {}
-    execution_timeout_seconds = 90000
-    tags                      = { "aws:team" = "ops" }
-    repository                = ""
-    max_retries               = 2.5
+    regions     = {}
+    tags        = { "aws:team" = "ops" }
+    repository  = ""
+    max_retries = 2.5
   }
-  expect_failures = [var.regions, var.execution_timeout_seconds, var.tags, var.repository, var.max_retries]
+  expect_failures = [var.regions, var.tags, var.repository, var.max_retries]
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Dir is where the project has its definition and its retry policy.
-const Dir = "terraform/modules/workflow/next"
+const Dir = "terraform/modules/workflow"
 
 // Names of the files in Dir.
 const (

@@ -221,7 +221,7 @@ locals {
   # read them in the apply.)
   exact_arns     = concat(local.instance_arns, local.health_check_arns)
   arn_size       = max(1, [for a in local.exact_arns : length(a) + 3]...)
-  inline_size    = 10240 - 1850 - sum([for a in local.ssm_arns : length(a) + 3]) - sum(concat([0], [for a in local.topic_arns : length(a) + 80], [for a in keys(local.foreign_topics) : length(a) + 330]))
+  inline_size    = 10240 - 2040 - sum([for a in local.ssm_arns : length(a) + 3]) - sum(concat([0], [for a in local.topic_arns : length(a) + 80], [for a in keys(local.foreign_topics) : length(a) + 330]))
   inline_slots   = min(length(local.exact_arns), max(0, floor(local.inline_size / local.arn_size)))
   managed_slots  = floor((6144 - 250) / local.arn_size)
   managed_chunks = chunklist(slice(local.exact_arns, local.inline_slots, length(local.exact_arns)), local.managed_slots)
@@ -239,6 +239,14 @@ data "aws_iam_policy_document" "function" {
     sid       = "Trace"
     actions   = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
     resources = ["*"] # X-Ray has no resource level here
+  }
+
+  # Which other instances there are that could answer: before a reboot without a
+  # Route 53 health check.
+  statement {
+    sid       = "ListSettings"
+    actions   = ["ssm:GetParametersByPath"]
+    resources = ["arn:${local.partition}:ssm:${local.region}:${local.account}:parameter${trimsuffix(local.settings_path, "/")}"]
   }
 
   # Settings and secrets. No kms:Decrypt: they are encrypted with alias/aws/ssm,
@@ -264,10 +272,10 @@ data "aws_iam_policy_document" "function" {
     resources = ["arn:${local.partition}:cloudwatch:${local.region}:${local.account}:alarm:*"]
   }
 
-  # A transaction needs the rights of what it consists of.
+  # A transaction needs the rights of what it consists of: updates alone.
   statement {
-    sid       = "Guard"
-    actions   = ["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+    sid       = "Remember"
+    actions   = ["dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
     resources = ["arn:${local.partition}:dynamodb:${local.region}:${local.account}:table/${var.table_name}"]
   }
 
@@ -311,7 +319,7 @@ data "aws_iam_policy_document" "function" {
     }
   }
 
-  # Whether an execution that never ended its lease is over.
+  # Whether the execution that holds a lease has ended.
   statement {
     sid       = "AskExecution"
     actions   = ["states:DescribeExecution"]
@@ -421,7 +429,7 @@ resource "aws_lambda_function" "responder" {
   source_code_hash = filebase64sha256(var.package)
   memory_size      = var.function.memory_mb
   timeout          = var.function.timeout_seconds
-  publish          = true # incidents under way keep the version they began with
+  publish          = true # running incidents keep the version that they began with
 
   environment {
     variables = {
@@ -439,15 +447,10 @@ resource "aws_lambda_function" "responder" {
       FIRSTLINE_SLACK_PAGES           = tostring(var.slack.pages)
       FIRSTLINE_PAGERS                = jsonencode(local.pagers)
 
-      FIRSTLINE_ALL_CLEAR_EVERY_MINUTES = tostring(var.all_clear.every_minutes)
-      FIRSTLINE_ALL_CLEAR_FOR_MINUTES   = tostring(var.all_clear.for_minutes)
-
-      FIRSTLINE_TABLE                     = var.table_name
-      FIRSTLINE_STATE_MACHINE_ARN         = local.state_machine_arn
-      FIRSTLINE_EXECUTION_TIMEOUT_SECONDS = tostring(var.execution_timeout_seconds)
-      FIRSTLINE_ALARM_PREFIX              = var.alarm_prefix
-      FIRSTLINE_BRAKE_IN_FLIGHT           = tostring(var.brake.in_flight)
-      FIRSTLINE_BRAKE_PER_HOUR            = tostring(var.brake.per_hour)
+      FIRSTLINE_TABLE             = var.table_name
+      FIRSTLINE_STATE_MACHINE_ARN = local.state_machine_arn
+      FIRSTLINE_ALARM_PREFIX      = var.alarm_prefix
+      FIRSTLINE_BREAKER           = jsonencode(var.breaker)
     }
   }
 

@@ -43,14 +43,6 @@ variable "pagers" {
   }))
 }
 
-variable "all_clear" {
-  description = "How often, and for how long after a page, it is looked whether the instance is well again; 0 is only when its alarm returns to OK."
-  type = object({
-    every_minutes = number
-    for_minutes   = number
-  })
-}
-
 variable "instances" {
   description = "What the function may touch: instance id => its health check (empty: none) and the SSM parameters of its secret headers."
   type = map(object({
@@ -60,27 +52,22 @@ variable "instances" {
 }
 
 variable "table_name" {
-  description = "Name of the table of leases, reboots, pauses, alerts and incidents."
+  description = "Name of the table: instances, the region, alerts and records."
   type        = string
 }
 
 variable "state_machine_name" {
-  description = "Name of the state machine, which the function's sweep starts for alarms that stay on."
+  description = "Name of the state machine, whose executions reconcile starts and asks about."
   type        = string
-}
-
-variable "execution_timeout_seconds" {
-  description = "How long an incident may take as a whole: so long its lease holds."
-  type        = number
 }
 
 variable "alarm_prefix" {
-  description = "What the names of the alarms begin with that start an incident."
+  description = "Prefix of the names of the alarms that start an incident."
   type        = string
 }
 
-variable "brake" {
-  description = "The most reboots of this region that may be in flight at once, and in an hour; 0 is never."
+variable "breaker" {
+  description = "How many reboots may be in flight at once in this region, and how many may be made within an hour, before the breaker opens; 0 means never reboot."
   type = object({
     in_flight = number
     per_hour  = number

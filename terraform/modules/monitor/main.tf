@@ -1,5 +1,5 @@
-# Who watches the first line: alarms on whatever ends without anybody having been
-# told, and a dashboard.
+# Watches the deployment itself: alarms on whatever could end without anybody having
+# been told, and a dashboard.
 
 data "aws_partition" "current" {}
 data "aws_region" "current" {}
@@ -8,40 +8,24 @@ data "aws_caller_identity" "current" {}
 locals {
   region = data.aws_region.current.id
 
-  # What an execution that is not closed leaves behind.
-  lease = "the next alarm of its instance takes over; where Step Functions or the table do not answer, up to ${var.execution_timeout_seconds + 60} s after the execution began"
-
-  # Each rings when its metric is above 0 in every one of so many periods in a
+  # Each fires when its metric is above 0 in every one of so many periods in a
   # row. Without data nothing has happened.
   alarms = merge({
     incident-failed = {
       metric      = "AWS/States/ExecutionsFailed", dimension = "StateMachineArn", of = var.state_machine_arn, period = 60, periods = 1
-      description = "An incident did not end as it should. Its execution says how: PagedAnotherWay (the first pager is broken, another one took it), PageFailed (Slack was told), NobodyWasTold (look at the instance now) or NotClosed (${local.lease})."
+      description = "Nobody was told of an incident, or only another way. The execution names its end: NobodyWasTold (no pager and no Slack channel took the message: look at the instance now) or ToldAnotherWay (a pager refused a request, and another pager or Slack took the message: look at the instance, then repair the pager's key or endpoint). The input of the last state has the errors."
     }
     incident-timed-out = {
       metric      = "AWS/States/ExecutionsTimedOut", dimension = "StateMachineArn", of = var.state_machine_arn, period = 60, periods = 1
-      description = "An incident took longer than ${var.execution_timeout_seconds} s and was cut off: look at the execution and at the instance."
+      description = "An incident took longer than its state machine allows, which only a fault of firstline explains: look at the instance and at the execution. Reconcile starts the next look within ${var.reconcile.every_minutes} min."
     }
     incident-aborted = {
       metric      = "AWS/States/ExecutionsAborted", dimension = "StateMachineArn", of = var.state_machine_arn, period = 60, periods = 1
-      description = "Somebody stopped an incident: look at the execution and at the instance (${local.lease})."
+      description = "Somebody stopped an incident: look at the instance and at the execution. Reconcile starts the next look within ${var.reconcile.every_minutes} min while the alarm of the instance is in ALARM or its last look was not healthy."
     }
     incident-throttled = {
       metric      = "AWS/States/ExecutionThrottled", dimension = "StateMachineArn", of = var.state_machine_arn, period = 300, periods = 1
       description = "Step Functions slows incidents down, which delays reboots and pages: look what else uses the account's state transitions, or have that quota raised."
-    }
-
-    all-clear-failed = {
-      metric      = "AWS/States/ExecutionsFailed", dimension = "StateMachineArn", of = var.all_clear_state_machine_arn, period = 60, periods = 1
-      description = "An alert that is open may stay so although its instance is well: close it by hand then. The execution says why: AlertUnknown (the table did not answer) or AllClearNotGiven (the pager did not close it)."
-    }
-    all-clear-timed-out = {
-      metric      = "AWS/States/ExecutionsTimedOut", dimension = "StateMachineArn", of = var.all_clear_state_machine_arn, period = 60, periods = 1
-      description = "The watch after a page was cut off, which its own end should have come before: look at the execution, and close the alert by hand once the instance is well."
-    }
-    all-clear-throttled = {
-      metric      = "AWS/States/ExecutionThrottled", dimension = "StateMachineArn", of = var.all_clear_state_machine_arn, period = 300, periods = 1
-      description = "Step Functions slows the watches after pages down, and incidents with them: look what else uses the account's state transitions, or have that quota raised."
     }
 
     # Single errors are what the state machine's retries are for.
@@ -62,11 +46,11 @@ locals {
     # queue is in use, and the count does.
     dead-letters = {
       metric      = "AWS/SQS/ApproximateNumberOfMessagesVisible", dimension = "QueueName", of = var.queue_name, period = 60, periods = 1
-      description = "An alarm could not start an incident, or its return to OK an all-clear: its event is in the queue ${var.queue_name}. Look at the instance that it names, then run `firstline redrive`."
+      description = "An alarm could not start an incident: its event is in the queue ${var.queue_name}. Look at the instance that it names, then run `firstline redrive`."
     }
     dead-letter-sent = {
       metric      = "AWS/SQS/NumberOfMessagesSent", dimension = "QueueName", of = var.queue_name, period = 60, periods = 1
-      description = "One more alarm could not start an incident, or its return to OK an all-clear: its event is in the queue ${var.queue_name}. Look at the instance that it names, then run `firstline redrive`."
+      description = "One more alarm could not start an incident: its event is in the queue ${var.queue_name}. Look at the instance that it names, then run `firstline redrive`."
     }
     }, {
     for kind, name in var.rules : "rule-${kind}-failed" => {
@@ -93,23 +77,23 @@ resource "aws_cloudwatch_metric_alarm" "self" {
   alarm_actions       = var.alarm_actions
 }
 
-# The dead man's switch: whatever it is that keeps the sweep from its end (the
-# schedule, the permission, the function, its table), its metric stops coming. So
-# no data is bad news here. Three periods, since a sweep may slip into the next
-# one and metrics come late; never less than five minutes each.
+# The dead man's switch: whatever keeps reconcile from its end (the schedule, the
+# permission, the function, the table), its metric stops coming, so missing data is
+# bad news here. Three periods, since a run may slip into the next one and metrics
+# come late; never less than five minutes each.
 #
-# CloudWatch looks at the past of a new alarm too, in which there was no sweep:
-# after the first deployment of a region this one may ring until the first sweep,
-# a period at most. (With missing data as "not known" it would stay silent then,
-# but also for ever where the sweep has never worked.)
-resource "aws_cloudwatch_metric_alarm" "sweep" {
-  alarm_name          = "${var.name}-self-sweep-missing"
-  alarm_description   = "Nobody looks after alarms that stay in ALARM: the rule ${var.rules.sweep} has not had the function sweep for ${3 * local.sweep_period / 60} minutes. Look at the rule, then at the function's log. (In the first ${var.sweep.every_minutes} min after the first deployment this is no fault.)"
+# CloudWatch evaluates the past of a new alarm too, in which reconcile never ran:
+# after the first deployment of a region this alarm may fire until the first run, a
+# period at most. (If missing data were "missing", the alarm would stay silent then,
+# but also for ever where reconcile has never worked.)
+resource "aws_cloudwatch_metric_alarm" "reconcile" {
+  alarm_name          = "${var.name}-self-reconcile-missing"
+  alarm_description   = "Reconcile is missing: the rule ${var.rules.reconcile} has not had the function reconcile for ${3 * local.reconcile_period / 60} minutes, so a lost event or a dead execution goes unnoticed. Look at the rule, then at the log of the function. (In the first ${var.reconcile.every_minutes} min after the first deployment this is no fault.)"
   namespace           = local.namespace
-  metric_name         = "Sweeps"
+  metric_name         = "Reconciles"
   dimensions          = { Deployment = var.name }
   statistic           = "Sum"
-  period              = local.sweep_period
+  period              = local.reconcile_period
   evaluation_periods  = 3
   comparison_operator = "LessThanThreshold"
   threshold           = 1
@@ -118,14 +102,14 @@ resource "aws_cloudwatch_metric_alarm" "sweep" {
 }
 
 locals {
-  namespace    = "firstline" # the function's own metrics (handler/metrics.go)
-  sweep_period = 60 * max(5, var.sweep.every_minutes)
+  namespace        = "firstline" # the function's own metrics (handler/metrics.go)
+  reconcile_period = 60 * max(5, var.reconcile.every_minutes)
 
-  alarm_names = sort(concat([for key in keys(local.alarms) : "${var.name}-self-${key}"], ["${var.name}-self-sweep-missing"]))
+  alarm_names = sort(concat([for key in keys(local.alarms) : "${var.name}-self-${key}"], ["${var.name}-self-reconcile-missing"]))
 
-  # As the function names them: checks.Name..., incident.Guard...
+  # incident.Check... and policy.Guard...
   checks = ["url", "route53", "ssh"]
-  guards = ["pause", "freshness", "state", "baseline", "cool-down", "budget", "brake", "lease"]
+  guards = ["ec2", "status", "initializing", "alarm", "once", "cooldown", "budget", "never", "route53", "vantage", "answered", "dry_run"]
 
   graphs = [
     { title = "Incidents", stat = "Sum", metrics = [
@@ -140,17 +124,17 @@ locals {
     ] },
     { title = "Who was told", stat = "Sum", metrics = [
       [local.namespace, "Pages", "Deployment", var.name],
-      [local.namespace, "Repeats", "Deployment", var.name],
+      [local.namespace, "Notes", "Deployment", var.name],
       [local.namespace, "PagerFallbacks", "Deployment", var.name],
-      [local.namespace, "AllClears", "Deployment", var.name],
+      [local.namespace, "Resolves", "Deployment", var.name],
       [local.namespace, "SlackMessages", "Deployment", var.name],
     ] },
     { title = "How long checks take (ms, 99 of 100)", stat = "p99", metrics = [
       for check in local.checks : [local.namespace, "CheckLatency", "Deployment", var.name, "Check", check]
     ] },
-    { title = "Alarms that stay, and the sweeps that look for them", stat = "Maximum", metrics = [
-      [local.namespace, "StandingAlarms", "Deployment", var.name],
-      [local.namespace, "Sweeps", "Deployment", var.name],
+    { title = "Alarms in ALARM, and reconciles", stat = "Maximum", metrics = [
+      [local.namespace, "AlarmsOn", "Deployment", var.name],
+      [local.namespace, "Reconciles", "Deployment", var.name],
     ] },
   ]
 }
@@ -164,7 +148,7 @@ resource "aws_cloudwatch_dashboard" "region" {
       [{
         type = "alarm", x = 0, y = 0, width = 24, height = 3
         properties = {
-          title  = "${var.name} in ${local.region}: alarms on the first line itself"
+          title  = "${var.name} in ${local.region}: alarms on the deployment itself"
           alarms = [for name in local.alarm_names : "arn:${data.aws_partition.current.partition}:cloudwatch:${local.region}:${data.aws_caller_identity.current.account_id}:alarm:${name}"]
         }
       }],

@@ -1,6 +1,6 @@
 output "alarm_names" {
   description = "Names of the alarms on the deployment itself."
-  value       = sort(concat([for a in aws_cloudwatch_metric_alarm.self : a.alarm_name], [aws_cloudwatch_metric_alarm.sweep.alarm_name]))
+  value       = sort(concat([for a in aws_cloudwatch_metric_alarm.self : a.alarm_name], [aws_cloudwatch_metric_alarm.reconcile.alarm_name]))
 }
 
 output "dashboard_name" {

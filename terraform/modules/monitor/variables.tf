@@ -8,28 +8,17 @@ variable "state_machine_arn" {
   type        = string
 }
 
-variable "all_clear_state_machine_arn" {
-  description = "ARN of the state machine that gives the all-clear."
-  type        = string
-}
-
-variable "execution_timeout_seconds" {
-  description = "How long an incident may take as a whole."
-  type        = number
-}
-
 variable "function_name" {
   description = "Name of the function."
   type        = string
 }
 
 variable "rules" {
-  description = "Names of the EventBridge rules: those that start incidents, all-clears and dry incidents, and that of the sweep."
+  description = "Names of the EventBridge rules: those that start incidents and dry incidents, and that of reconcile."
   type = object({
-    alarm  = string
-    ok     = string
-    canary = string
-    sweep  = string
+    alarm     = string
+    canary    = string
+    reconcile = string
   })
 }
 
@@ -38,8 +27,8 @@ variable "queue_name" {
   type        = string
 }
 
-variable "sweep" {
-  description = "How often standing alarms are looked for."
+variable "reconcile" {
+  description = "How often reconcile runs."
   type = object({
     every_minutes = number
   })

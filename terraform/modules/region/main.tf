@@ -34,65 +34,57 @@ module "table" {
 module "function" {
   source = "../function"
 
-  name                      = var.name
-  package                   = var.function.package
-  function                  = var.function
-  slack                     = var.slack
-  pagers                    = local.pagers
-  all_clear                 = var.all_clear
-  instances                 = var.settings.instances
-  table_name                = module.table.name
-  state_machine_name        = var.name
-  execution_timeout_seconds = var.execution_timeout_seconds
-  alarm_prefix              = local.alarm_prefix
-  brake                     = var.brake
-  vpc                       = var.settings.vpc
-  slack_token               = var.slack_token
-  opsgenie_api_key          = var.opsgenie_api_key
-  jsm_api_key               = var.jsm_api_key
-  secrets_version           = var.secrets_version
+  name               = var.name
+  package            = var.function.package
+  function           = var.function
+  slack              = var.slack
+  pagers             = local.pagers
+  instances          = var.settings.instances
+  table_name         = module.table.name
+  state_machine_name = var.name
+  alarm_prefix       = local.alarm_prefix
+  breaker            = var.breaker
+  vpc                = var.settings.vpc
+  slack_token        = var.slack_token
+  opsgenie_api_key   = var.opsgenie_api_key
+  jsm_api_key        = var.jsm_api_key
+  secrets_version    = var.secrets_version
 }
 
 module "workflow" {
   source = "../workflow"
 
-  name                      = var.name
-  function_arn              = module.function.arn
-  function_unqualified_arn  = module.function.unqualified_arn
-  execution_timeout_seconds = var.execution_timeout_seconds
-  all_clear                 = var.all_clear
-  log_retention_days        = var.function.log_retention_days
+  name                     = var.name
+  function_arn             = module.function.arn
+  function_unqualified_arn = module.function.unqualified_arn
+  log_retention_days       = var.function.log_retention_days
 }
 
 module "trigger" {
   source = "../trigger"
 
-  name                        = var.name
-  alarm_prefix                = local.alarm_prefix
-  state_machine_arn           = module.workflow.arn
-  all_clear_state_machine_arn = module.workflow.all_clear_arn
-  function_name               = module.function.name
-  function_arn                = module.function.unqualified_arn
-  sweep                       = var.sweep
+  name              = var.name
+  alarm_prefix      = local.alarm_prefix
+  state_machine_arn = module.workflow.arn
+  function_name     = module.function.name
+  function_arn      = module.function.unqualified_arn
+  reconcile         = var.reconcile
 }
 
 module "monitor" {
   source = "../monitor"
 
-  name                        = var.name
-  state_machine_arn           = module.workflow.arn
-  all_clear_state_machine_arn = module.workflow.all_clear_arn
-  execution_timeout_seconds   = var.execution_timeout_seconds
-  function_name               = module.function.name
-  queue_name                  = module.trigger.dead_letter_queue_name
-  sweep                       = var.sweep
-  alarm_actions               = local.alarm_actions
+  name              = var.name
+  state_machine_arn = module.workflow.arn
+  function_name     = module.function.name
+  queue_name        = module.trigger.dead_letter_queue_name
+  reconcile         = var.reconcile
+  alarm_actions     = local.alarm_actions
 
   rules = {
-    alarm  = module.trigger.rule_name
-    ok     = module.trigger.ok_rule_name
-    canary = module.trigger.canary_rule_name
-    sweep  = module.trigger.sweep_rule_name
+    alarm     = module.trigger.rule_name
+    canary    = module.trigger.canary_rule_name
+    reconcile = module.trigger.reconcile_rule_name
   }
 }
 
@@ -103,6 +95,6 @@ module "watch" {
   settings_path = module.function.settings_path
   instances     = var.settings.instances
 
-  # An alarm that rang before the rule was there would never be heard.
+  # An alarm that fired before the rule existed would only be found by reconcile.
   depends_on = [module.trigger]
 }

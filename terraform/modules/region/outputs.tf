@@ -18,11 +18,6 @@ output "state_machine_arn" {
   value       = module.workflow.arn
 }
 
-output "all_clear_state_machine_arn" {
-  description = "ARN of the state machine that gives the all-clear; one execution is the watch after one page, or one return of an alarm to OK."
-  value       = module.workflow.all_clear_arn
-}
-
 output "pagers" {
   description = "Who wakes people, in order of fallback: opsgenie, jsm, sns."
   value       = [for p in var.pagers : p.type]
@@ -53,23 +48,18 @@ output "rule_name" {
   value       = module.trigger.rule_name
 }
 
-output "ok_rule_name" {
-  description = "Name of the EventBridge rule that has an alarm's return to OK looked at."
-  value       = module.trigger.ok_rule_name
-}
-
 output "canary_rule_name" {
   description = "Name of the EventBridge rule that starts dry incidents."
   value       = module.trigger.canary_rule_name
 }
 
-output "sweep_rule_name" {
-  description = "Name of the EventBridge rule that has alarms looked for that stay on."
-  value       = module.trigger.sweep_rule_name
+output "reconcile_rule_name" {
+  description = "Name of the EventBridge rule that runs reconcile."
+  value       = module.trigger.reconcile_rule_name
 }
 
 output "table_name" {
-  description = "Name of the DynamoDB table of leases, reboots, pauses, alerts and incidents."
+  description = "Name of the DynamoDB table: instances, the region, alerts and records."
   value       = module.table.name
 }
 
@@ -109,6 +99,6 @@ output "function_log_group" {
 }
 
 output "execution_log_group" {
-  description = "Name of the log group of both state machines' executions."
+  description = "Name of the log group of the state machine's executions."
   value       = module.workflow.log_group
 }

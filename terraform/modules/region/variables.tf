@@ -5,10 +5,9 @@ variable "name" {
 
   # The longest name made of it is the code bucket's: NAME-code-ACCOUNT-REGION,
   # 63 characters at most. SSM keeps names that begin with aws or ssm to itself.
-  # NAME is a state machine, and NAME-all-clear another.
   validation {
-    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.name)) && length(var.name) <= 28 && !can(regex("^(aws|ssm)|-cpu(-|$)|-self(-|$)|-all-clear$", var.name))
-    error_message = "name = \"${var.name}\": use up to 28 lower-case letters, digits and single hyphens, beginning with a letter, not with aws or ssm, without -cpu or -self, which set this project's alarms apart, and not ending in -all-clear, which another deployment's state machine may be called."
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.name)) && length(var.name) <= 28 && !can(regex("^(aws|ssm)|-cpu(-|$)|-self(-|$)", var.name))
+    error_message = "name = \"${var.name}\": use up to 28 lower-case letters, digits and single hyphens, beginning with a letter, not with aws or ssm, without -cpu or -self, which set this project's alarms apart."
   }
 }
 
@@ -74,8 +73,8 @@ variable "function" {
   })
 }
 
-variable "brake" {
-  description = "module.settings.deployment.brake"
+variable "breaker" {
+  description = "module.settings.deployment.breaker"
   type = object({
     in_flight = number
     per_hour  = number
@@ -83,31 +82,16 @@ variable "brake" {
   default = { in_flight = 2, per_hour = 6 }
 }
 
-variable "sweep" {
-  description = "module.settings.deployment.sweep"
+variable "reconcile" {
+  description = "module.settings.deployment.reconcile"
   type = object({
     every_minutes = number
   })
   default = { every_minutes = 5 }
 }
 
-variable "all_clear" {
-  description = "module.settings.deployment.all_clear"
-  type = object({
-    every_minutes = number
-    for_minutes   = number
-  })
-  default = { every_minutes = 5, for_minutes = 120 }
-}
-
-variable "execution_timeout_seconds" {
-  description = "How long an incident may take as a whole; the same as given to modules/settings."
-  type        = number
-  default     = 10800
-}
-
 variable "subscribers" {
-  description = "Who hears about the deployment's own alarms: [{ protocol, endpoint }]. An empty list, said explicitly, is nobody."
+  description = "Who is told about the deployment's own alarms: [{ protocol, endpoint }]. Pass [] explicitly to notify nobody."
   type = list(object({
     protocol = string
     endpoint = string
@@ -116,7 +100,7 @@ variable "subscribers" {
 
   validation {
     condition     = var.subscribers != null
-    error_message = "subscribers: say who hears when the first line itself fails, such as [{ protocol = \"email\", endpoint = \"oncall@example.com\" }], or [] for nobody."
+    error_message = "subscribers: name who is told when firstline itself fails, such as [{ protocol = \"email\", endpoint = \"oncall@example.com\" }]. Pass [] explicitly to notify nobody."
   }
 
   validation {

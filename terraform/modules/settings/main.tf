@@ -18,8 +18,11 @@ locals {
     }
   }
 
+  # What is known of an instance and of the defaults: sections, and fields beside
+  # them, which make a section "" of their own.
   instance_sections = ["url", "route53", "ssh", "boot", "reboot", "alarm"]
-  once_sections     = ["slack", "opsgenie", "jsm", "sns", "function", "brake", "sweep", "all_clear"]
+  instance_fields   = keys(local.schema[""])
+  once_sections     = ["slack", "opsgenie", "jsm", "sns", "function", "breaker", "reconcile"]
 
   pager_types = ["opsgenie", "jsm", "sns"]
   # In order; what of it cannot be is left out, and is a problem.
@@ -37,10 +40,18 @@ locals {
   }]...)
 
   subjects = merge(
-    { "" = { sections = local.once_sections, settings = { slack = var.slack, opsgenie = var.opsgenie, jsm = var.jsm, sns = var.sns, function = var.function, brake = var.brake, sweep = var.sweep, all_clear = var.all_clear } } },
-    { "defaults: " = { sections = local.instance_sections, settings = var.defaults } },
-    { for key, i in local.instances : "${key}: " => { sections = local.instance_sections, settings = i.settings } },
+    { "" = { sections = local.once_sections, fields = [], settings = { slack = var.slack, opsgenie = var.opsgenie, jsm = var.jsm, sns = var.sns, function = var.function, breaker = var.breaker, reconcile = var.reconcile } } },
+    { "defaults: " = { sections = local.instance_sections, fields = local.instance_fields, settings = var.defaults } },
+    { for key, i in local.instances : "${key}: " => { sections = local.instance_sections, fields = local.instance_fields, settings = i.settings } },
   )
+
+  # subject => section => what is written there
+  written = {
+    for subject, s in local.subjects : subject => merge(
+      try({ for k, v in s.settings : k => v if contains(s.sections, k) }, {}),
+      { "" = try({ for k, v in s.settings : k => v if contains(s.fields, k) }, {}) },
+    )
+  }
 
   # subject => headers or secret_headers => the names of those that cannot be
   bad_headers = {
@@ -92,8 +103,8 @@ locals {
   # subject => section => field => { value, known, ok }
   checked = {
     for subject, s in local.subjects : subject => {
-      for section in s.sections : section => {
-        for field, value in try({ for k, v in s.settings[section] : k => v if v != null && can(keys(s.settings[section])) }, {}) : field => {
+      for section in concat([""], s.sections) : section => {
+        for field, value in try({ for k, v in local.written[subject][section] : k => v if v != null && can(keys(local.written[subject][section])) }, {}) : field => {
           value = value
           known = can(local.schema[section][field])
           ok = try({
@@ -118,7 +129,7 @@ locals {
 
   # What an instance gets of which nothing is said, and what each gets in all.
   base = {
-    for section in local.instance_sections : section => merge(
+    for section in concat([""], local.instance_sections) : section => merge(
       { for field, spec in local.schema[section] : field => spec.default },
       { for field, c in local.checked["defaults: "][section] : field => c.value if c.ok },
     )
@@ -131,7 +142,7 @@ locals {
   }
   said = {
     for key, i in local.instances : key => {
-      for section in local.instance_sections : section => merge(
+      for section in concat([""], local.instance_sections) : section => merge(
         local.base[section],
         { for field, c in local.checked["${key}: "][section] : field => c.value if c.ok },
       )
@@ -234,11 +245,12 @@ locals {
         window_seconds     = tonumber(s.boot.window_seconds)
       }
       reboot = {
-        cool_down_seconds = tonumber(s.reboot.cool_down_seconds)
-        per_day           = tonumber(s.reboot.per_day)
-        fresh_seconds     = tonumber(s.reboot.fresh_seconds)
-        dry_run           = tobool(s.reboot.dry_run)
+        cooldown_seconds = tonumber(s.reboot.cooldown_seconds)
+        per_day          = tonumber(s.reboot.per_day)
+        on               = tostring(s.reboot.on)
+        dry_run          = tobool(s.reboot.dry_run)
       }
+      confirm_seconds = tonumber(s[""].confirm_seconds)
       alarm = {
         namespace          = tostring(s.alarm.namespace)
         metric             = tostring(s.alarm.metric)
@@ -299,11 +311,12 @@ locals {
         windowSeconds    = s.boot.window_seconds
       }
       reboot = {
-        coolDownSeconds = s.reboot.cool_down_seconds
+        cooldownSeconds = s.reboot.cooldown_seconds
         perDay          = s.reboot.per_day
-        freshSeconds    = s.reboot.fresh_seconds
+        on              = s.reboot.on
         dryRun          = s.reboot.dry_run
       }
+      confirmSeconds = s.confirm_seconds
     })
   }
 }

@@ -4,7 +4,7 @@ output "problems" {
 }
 
 output "deployment" {
-  description = "The settings, complete and typed: { regions = { region => { instances, vpc } }, slack, pagers, function, brake, sweep, all_clear }. Fails while there are problems."
+  description = "The settings, complete and typed: { regions = { region => { instances, vpc } }, slack, pagers, function, breaker, reconcile }. Fails while there are problems."
   value = {
     regions = {
       for region, r in local.regions : region => {
@@ -44,16 +44,12 @@ output "deployment" {
       log_level          = tostring(local.once.function.log_level)
       managed_policies   = tonumber(local.once.function.managed_policies)
     }
-    brake = {
-      in_flight = tonumber(local.once.brake.in_flight)
-      per_hour  = tonumber(local.once.brake.per_hour)
+    breaker = {
+      in_flight = tonumber(local.once.breaker.in_flight)
+      per_hour  = tonumber(local.once.breaker.per_hour)
     }
-    sweep = {
-      every_minutes = tonumber(local.once.sweep.every_minutes)
-    }
-    all_clear = {
-      every_minutes = tonumber(local.once.all_clear.every_minutes)
-      for_minutes   = tonumber(local.once.all_clear.for_minutes)
+    reconcile = {
+      every_minutes = tonumber(local.once.reconcile.every_minutes)
     }
   }
 

@@ -29,8 +29,8 @@ locals {
     [for key, i in local.instances : "${i.region}: \"${i.id}\" is not the id of an instance; use i- and 8 or 17 hexadecimal digits" if !can(regex("^i-([0-9a-f]{8}|[0-9a-f]{17})$", i.id))],
     [for id, in_regions in { for key, i in local.instances : i.id => i.region... } : "${id}: is named in ${join(" and ", in_regions)}; an instance lives in one region" if length(in_regions) > 1],
     flatten([for subject, s in local.subjects : subject == "" ? [] : concat(
-      s.settings == null || can(keys(s.settings)) ? [] : ["${subject}must be a map of settings: ${join(", ", s.sections)}"],
-      [for k in try(keys(s.settings), []) : "${subject}${k} is not known; use ${join(", ", s.sections)}" if !contains(s.sections, k)],
+      s.settings == null || can(keys(s.settings)) ? [] : ["${subject}must be a map of settings: ${join(", ", concat(s.sections, s.fields))}"],
+      [for k in try(keys(s.settings), []) : "${subject}${k} is not known; use ${join(", ", concat(s.sections, s.fields))}" if !contains(concat(s.sections, s.fields), k)],
     )]),
     flatten([for subject, s in local.subjects : [for section in s.sections :
       "${subject}${section}: must be a map; its settings are ${join(", ", keys(local.schema[section]))}" if try(s.settings[section], null) != null && !can(keys(s.settings[section]))
@@ -54,7 +54,7 @@ locals {
           ? "${subject}${section}.${field}: ${try(join(", ", local.bad_headers[subject][field]), "")}: must be ${local.wants[section][field]}"
           : contains(["responders", "tags", "details"], local.schema[section][field].kind)
           ? join(": ", compact(["${section}.${field}", join(", ", local.bad_parts[section][field]), "must be ${local.wants[section][field]}"]))
-          : "${subject}${section}.${field} = ${replace(replace(replace(replace(replace(jsonencode(c.value), "/\\/\\/[^@/]*@/", "//***@"), section == "url" && contains(["address", "path"], field) ? "/\\?[^\"]+/" : "/^$/", "?***"), "\\u003c", "<"), "\\u003e", ">"), "\\u0026", "&")}: must be ${local.wants[section][field]}"
+          : "${subject}${section == "" ? "" : "${section}."}${field} = ${replace(replace(replace(replace(replace(jsonencode(c.value), "/\\/\\/[^@/]*@/", "//***@"), section == "url" && contains(["address", "path"], field) ? "/\\?[^\"]+/" : "/^$/", "?***"), "\\u003c", "<"), "\\u003e", ">"), "\\u0026", "&")}: must be ${local.wants[section][field]}"
         ) if !c.ok
       ]
     ]
@@ -87,7 +87,6 @@ locals {
     fileexists(local.package) ? [] : ["function.package: there is no file ${local.package}; run `make build`, or name the zip"],
     [for type in ["opsgenie", "jsm"] : "${type}.team_id: is short for one responder of the type team; put it into ${type}.responders too, or leave out one of the two" if local.once[type].team_id != "" && length(local.once[type].responders) > 0],
     contains(local.pagers, "sns") && local.once.sns.topic_arn == "" && length(try([for s in var.subscribers : s], [])) == 0 ? ["sns.topic_arn: is left out, so that pages go to the topic of subscribers, and there are none; name somebody in subscribers, or the ARN of a topic"] : [],
-    local.once.all_clear.for_minutes / local.once.all_clear.every_minutes > 300 ? ["all_clear.every_minutes = ${local.once.all_clear.every_minutes}: gives more than 300 looks in ${local.once.all_clear.for_minutes} minutes; use at least ${ceil(local.once.all_clear.for_minutes / 300)}"] : [],
     local.pagers_bytes > 2500 ? ["pagers: their settings take ${local.pagers_bytes} bytes of the function's environment, which has room for 2500; shorten details, tags or responders"] : [],
     [for target in [["url", "address", ["port", "private"]], ["ssh", "host", ["private"]]] : [
       for field in target[2] : "defaults: ${target[0]}.${field}: has no meaning with ${target[0]}.${target[1]}, which says whom to ask; leave out one of the two"
@@ -119,8 +118,7 @@ locals {
 
       floor(s.boot.window_seconds / s.boot.interval_seconds) > 200 ? "boot.interval_seconds = ${s.boot.interval_seconds}: gives more than 200 looks in a window of ${s.boot.window_seconds} s; use at least ${ceil(s.boot.window_seconds / 200)}" : "",
       s.boot.first_look_seconds > s.boot.window_seconds ? "boot.first_look_seconds = ${s.boot.first_look_seconds}: is after the window of ${s.boot.window_seconds} s closes; use at most that" : "",
-      s.boot.window_seconds + 7200 > var.execution_timeout_seconds ? "boot.window_seconds = ${s.boot.window_seconds}: does not fit execution_timeout_seconds = ${var.execution_timeout_seconds}, which must be 7200 s longer; raise that to ${s.boot.window_seconds + 7200}" : "",
-      s.reboot.cool_down_seconds < s.boot.window_seconds ? "reboot.cool_down_seconds = ${s.reboot.cool_down_seconds}: is shorter than boot.window_seconds = ${s.boot.window_seconds}, so that the machine could be rebooted again while it boots; use at least that" : "",
+      s.reboot.cooldown_seconds < s.boot.window_seconds ? "reboot.cooldown_seconds = ${s.reboot.cooldown_seconds}: is shorter than boot.window_seconds = ${s.boot.window_seconds}, so that the machine could be rebooted again while it boots; use at least that" : "",
 
       contains([10, 20, 30], s.alarm.period_seconds) || s.alarm.period_seconds % 60 == 0 ? "" : "alarm.period_seconds = ${s.alarm.period_seconds}: must be 10, 20, 30 or a multiple of 60",
       s.alarm.period_seconds < 60 && startswith(s.alarm.namespace, "AWS/") ? "alarm.period_seconds = ${s.alarm.period_seconds}: metrics of AWS (${s.alarm.namespace}) take 60 or more" : "",

@@ -1,6 +1,6 @@
 # Every setting: what it is, its built-in value, its bounds. The bounds of url,
-# route53, ssh, boot and reboot are those of checks/settings.go and
-# internal/incident/settings.go.
+# route53, ssh, boot, reboot and confirm_seconds are those of
+# internal/incident/settings.go and checksettings.go.
 #
 # kind     what a value must be                         bounds
 # bool     true or false
@@ -84,14 +84,14 @@ locals {
     }
     boot = {
       first_look_seconds = { kind = "integer", default = 60, min = 1, max = 3600 }
-      interval_seconds   = { kind = "integer", default = 20, min = 1, max = 3600 }
+      interval_seconds   = { kind = "integer", default = 20, min = 10, max = 3600 }
       window_seconds     = { kind = "integer", default = 600, min = 1, max = 3600 }
     }
     reboot = {
-      cool_down_seconds = { kind = "integer", default = 1800, min = 0, max = 86400 } # and at least boot.window_seconds
-      per_day           = { kind = "integer", default = 2, min = 0, max = 24 }       # 0: never
-      fresh_seconds     = { kind = "integer", default = 900, min = 60, max = 86400 }
-      dry_run           = { kind = "bool", default = false }
+      cooldown_seconds = { kind = "integer", default = 21600, min = 0, max = 86400 } # and at least boot.window_seconds
+      per_day          = { kind = "integer", default = 2, min = 0, max = 24 }        # 0: never
+      on               = { kind = "enum", default = "any_check", values = ["any_check", "unreachable"] }
+      dry_run          = { kind = "bool", default = false }
     }
     alarm = {
       namespace          = { kind = "string", default = "AWS/EC2", pattern = "^[A-Za-z0-9.#/_-][A-Za-z0-9.#/_ -]{0,254}$", want = "a CloudWatch namespace such as \"AWS/EC2\" or \"CWAgent\"" }
@@ -129,24 +129,24 @@ locals {
       # How many managed policies AWS lets this account attach to a role.
       managed_policies = { kind = "integer", default = 10, min = 10, max = 20 }
     }
-    # A region's; 0: no reboot at all.
-    brake = {
+    # Per region; 0: no reboot at all.
+    breaker = {
       in_flight = { kind = "integer", default = 2, min = 0, max = 1000 }
       per_hour  = { kind = "integer", default = 6, min = 0, max = 1000 }
     }
-    sweep = {
-      every_minutes = { kind = "integer", default = 5, min = 1, max = 60 }
+    reconcile = {
+      every_minutes = { kind = "integer", default = 5, min = 1, max = 10 }
     }
-    # After a page: how often it is looked whether the instance is well, and for
-    # how long. 0: only when its alarm returns to OK.
-    all_clear = {
-      every_minutes = { kind = "integer", default = 5, min = 1, max = 60 }
-      for_minutes   = { kind = "integer", default = 120, min = 0, max = 1440 }
+
+    # Fields that an instance and the defaults have beside their sections.
+    "" = {
+      # How long a verdict must hold before a reboot or a page; 0: act on the first look.
+      confirm_seconds = { kind = "integer", default = 120, min = 0, max = 600 }
     }
   }
 
   # Names of headers and query parameters, and which of them carry secrets, as in
-  # checks/settings.go. A query parameter's name is in small letters, with "-" for
+  # internal/incident/checksettings.go. A query parameter's name is in small letters, with "-" for
   # "_" and ".".
   header_name   = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
   own_headers   = ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"]

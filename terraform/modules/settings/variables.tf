@@ -48,20 +48,14 @@ variable "function" {
   default     = {}
 }
 
-variable "brake" {
-  description = "The most reboots of a region: { in_flight, per_hour }."
+variable "breaker" {
+  description = "The most reboots per region before the breaker opens: { in_flight, per_hour }; 0 means never reboot."
   type        = any
   default     = {}
 }
 
-variable "sweep" {
-  description = "How often alarms are looked for that stay on: { every_minutes }."
-  type        = any
-  default     = {}
-}
-
-variable "all_clear" {
-  description = "How often, and for how long after a page, it is looked whether the instance is well again: { every_minutes, for_minutes }."
+variable "reconcile" {
+  description = "How often reconcile runs, which starts a look wherever one is due: { every_minutes }."
   type        = any
   default     = {}
 }
@@ -70,10 +64,4 @@ variable "subscribers" {
   description = "Who hears about the deployment's own alarms, as given to modules/region; only whether there is somebody is looked at."
   type        = any
   default     = null
-}
-
-variable "execution_timeout_seconds" {
-  description = "How long an incident may take as a whole; the longest boot window must fit with 7200 s to spare, which is what all else of an incident may take (test/contract_test.go)."
-  type        = number
-  default     = 10800
 }

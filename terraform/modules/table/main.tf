@@ -1,6 +1,6 @@
-# Leases, reboots, pauses and incidents of a region. Every guard is a conditional
-# write to it, so the table has no replica elsewhere: a second copy would let two
-# incidents pass at once.
+# The stored state of a region: instances, breaker, alerts, records. Leases and
+# decisions are conditional writes, so the table has no replica elsewhere: a second
+# copy would let two incidents act at once.
 
 resource "aws_dynamodb_table" "incidents" {
   name         = "${var.name}-incidents"
@@ -32,8 +32,8 @@ resource "aws_dynamodb_table" "incidents" {
   }
 
   # No server_side_encryption: then DynamoDB encrypts with a key of its own. A key
-  # in this account would add calls to KMS to every guard, which may be throttled
-  # or denied. No deletion protection: a region that leaves the file goes with one
-  # apply, and without what was in the table no instance is rebooted until its
-  # checks have passed again.
+  # in this account would add calls to KMS to every read and write, which may be
+  # throttled or denied. No deletion protection: a region that leaves the file is
+  # removed with one apply, and without the stored baseline no instance is rebooted
+  # until its checks have passed again.
 }

@@ -1,4 +1,4 @@
 output "name" {
-  description = "Name of the table of leases, reboots, pauses and incidents."
+  description = "Name of the table: instances, the region, alerts and records."
   value       = aws_dynamodb_table.incidents.name
 }

@@ -3,19 +3,14 @@ output "rule_name" {
   value       = aws_cloudwatch_event_rule.alarm.name
 }
 
-output "ok_rule_name" {
-  description = "Name of the rule that has an alarm's return to OK looked at."
-  value       = aws_cloudwatch_event_rule.ok.name
-}
-
 output "canary_rule_name" {
   description = "Name of the rule that starts dry incidents."
   value       = aws_cloudwatch_event_rule.canary.name
 }
 
-output "sweep_rule_name" {
-  description = "Name of the rule that has standing alarms looked for."
-  value       = aws_cloudwatch_event_rule.sweep.name
+output "reconcile_rule_name" {
+  description = "Name of the rule that runs reconcile."
+  value       = aws_cloudwatch_event_rule.reconcile.name
 }
 
 output "dead_letter_queue_url" {

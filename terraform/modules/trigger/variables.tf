@@ -4,7 +4,7 @@ variable "name" {
 }
 
 variable "alarm_prefix" {
-  description = "What the names of the alarms begin with that start an incident."
+  description = "Prefix of the names of the alarms that start an incident."
   type        = string
 }
 
@@ -13,13 +13,8 @@ variable "state_machine_arn" {
   type        = string
 }
 
-variable "all_clear_state_machine_arn" {
-  description = "ARN of the state machine to start when such an alarm returns to OK."
-  type        = string
-}
-
 variable "function_name" {
-  description = "Name of the function that sweeps."
+  description = "Name of the function."
   type        = string
 }
 
@@ -28,8 +23,8 @@ variable "function_arn" {
   type        = string
 }
 
-variable "sweep" {
-  description = "How often standing alarms are looked for."
+variable "reconcile" {
+  description = "How often reconcile runs."
   type = object({
     every_minutes = number
   })

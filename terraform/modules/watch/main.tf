@@ -1,7 +1,7 @@
-# Two resources an instance and nothing else: all that instances share exists
-# once a region. Neither depends on the other: with a thousand instances that
-# alone costs a plan a minute, and an alarm takes longer to ring for the first
-# time than its settings to be written.
+# Two resources per instance and nothing else: all that instances share exists once
+# per region. Neither depends on the other: with a thousand instances that alone
+# costs a plan a minute, and an alarm takes longer to fire for the first time than
+# its settings take to be written.
 
 locals {
   # Terraform evaluates for_each again for every instance of a resource: flat

@@ -3,32 +3,33 @@ data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {
-  all_clear_name = "${var.name}-all-clear"
-  # By name, since the role comes before the machine.
-  all_clear_arn = "arn:${data.aws_partition.current.partition}:states:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:stateMachine:${local.all_clear_name}"
+  # A backstop: every wait and every Task has a bound of its own and an execution
+  # ends after 200 looks, so only a fault of ours gets here. A time-out cannot be
+  # caught: nothing is told by the execution itself, its alarm rings
+  # (modules/monitor), and reconcile starts the next look. So it leaves room for the
+  # slowest incident that makes sense, about 5.9 h: a boot that is waited for (1 h),
+  # confirming and blind looks (0.5 h), a reboot with the longest boot window and
+  # interval (2 h), and paging another way, Slack and Close with all their retries
+  # (0.8 h each).
+  execution_timeout_seconds = 6 * 3600
 
-  # The files' placeholders stand in quotes and so make strings; States Language
-  # wants a number here.
-  definition = jsonencode(merge(
-    jsondecode(templatefile("${path.module}/responder.asl.json", {
-      partition     = data.aws_partition.current.partition
-      function_arn  = var.function_arn
-      all_clear_arn = local.all_clear_arn
-    })),
-    { TimeoutSeconds = var.execution_timeout_seconds },
-  ))
+  asl = jsondecode(templatefile("${path.module}/responder.asl.json", { function_arn = var.function_arn }))
 
-  # The function ends a watch at the first look after its time, which is a quarter
-  # of an hour at least once an alarm is OK again (handler/allclear.go); until then
-  # there is one more wait, and both looks with all their retries
-  # (test/contract_test.go).
-  all_clear_definition = jsonencode(merge(
-    jsondecode(templatefile("${path.module}/all-clear.asl.json", {
-      partition    = data.aws_partition.current.partition
-      function_arn = var.function_arn
-    })),
-    { TimeoutSeconds = 60 * (max(15, var.all_clear.for_minutes) + var.all_clear.every_minutes) + 7200 },
-  ))
+  # The retry policy of every Task that has none of its own.
+  retry = jsondecode(file("${path.module}/retry.json"))
+
+  # The file's only placeholder stands inside strings, so that validators accept it
+  # unrendered; what is a number or depends on the partition is merged in here.
+  definition = jsonencode(merge(local.asl, {
+    TimeoutSeconds = local.execution_timeout_seconds
+    States = {
+      for name, state in local.asl.States : name => merge(
+        state,
+        { for k, v in { Resource = "arn:${data.aws_partition.current.partition}:states:::lambda:invoke" } : k => v if state.Type == "Task" },
+        { for k, v in { Retry = local.retry } : k => v if state.Type == "Task" && !can(state.Retry) },
+      )
+    }
+  }))
 }
 
 # /aws/vendedlogs/ keeps the log delivery's resource policy short: AWS names
@@ -55,27 +56,19 @@ data "aws_iam_policy_document" "assume" {
   }
 }
 
-# One role for both machines: all but one of their rights are the same.
 resource "aws_iam_role" "workflow" {
   name               = "${var.name}-workflow-${data.aws_region.current.id}"
-  description        = "The state machines ${var.name} and ${local.all_clear_name} in ${data.aws_region.current.id}."
+  description        = "The state machine ${var.name} in ${data.aws_region.current.id}."
   assume_role_policy = data.aws_iam_policy_document.assume.json
 }
 
 data "aws_iam_policy_document" "workflow" {
-  # Every published version, not the newest only: an incident under way calls
-  # the version it began with, also after a deployment.
+  # Every published version, not the newest only: a running incident calls the
+  # version that it began with, also after a deployment.
   statement {
     sid       = "CallFunction"
     actions   = ["lambda:InvokeFunction"]
     resources = ["${var.function_unqualified_arn}:*"]
-  }
-
-  # After a page. Nothing waits for its end, so that this is all it takes.
-  statement {
-    sid       = "WatchForRecovery"
-    actions   = ["states:StartExecution"]
-    resources = [local.all_clear_arn]
   }
 
   # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
@@ -121,26 +114,6 @@ resource "aws_sfn_state_machine" "responder" {
 
   # With execution data: an incident holds no secret, and without it a log says
   # little.
-  logging_configuration {
-    level                  = "ALL"
-    include_execution_data = true
-    log_destination        = "${aws_cloudwatch_log_group.executions.arn}:*"
-  }
-
-  tracing_configuration {
-    enabled = true
-  }
-
-  # It starts the other one.
-  depends_on = [aws_iam_role_policy.workflow, aws_sfn_state_machine.all_clear]
-}
-
-resource "aws_sfn_state_machine" "all_clear" {
-  name       = local.all_clear_name
-  type       = "STANDARD"
-  role_arn   = aws_iam_role.workflow.arn
-  definition = local.all_clear_definition
-
   logging_configuration {
     level                  = "ALL"
     include_execution_data = true

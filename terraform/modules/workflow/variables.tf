@@ -13,19 +13,6 @@ variable "function_unqualified_arn" {
   type        = string
 }
 
-variable "execution_timeout_seconds" {
-  description = "How long an incident may take as a whole."
-  type        = number
-}
-
-variable "all_clear" {
-  description = "How often, and for how long after a page, it is looked whether the instance is well again."
-  type = object({
-    every_minutes = number
-    for_minutes   = number
-  })
-}
-
 variable "log_retention_days" {
   description = "How long executions' logs are kept."
   type        = number

@@ -12,12 +12,10 @@ variables {
     "i-0c1cbf2e7abdedf75" = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", secret_parameters = ["/app/token"] }
     "i-0a1b2c3d"          = { health_check_id = "", secret_parameters = ["/app/token"] }
   }
-  table_name                = "firstline-incidents"
-  state_machine_name        = "firstline"
-  execution_timeout_seconds = 10800
-  alarm_prefix              = "firstline-cpu-"
-  brake                     = { in_flight = 2, per_hour = 6 }
-  all_clear                 = { every_minutes = 5, for_minutes = 120 }
+  table_name         = "firstline-incidents"
+  state_machine_name = "firstline"
+  alarm_prefix       = "firstline-cpu-"
+  breaker            = { in_flight = 2, per_hour = 6 }
 }
 
 run "shape" {
@@ -47,16 +45,10 @@ run "shape" {
       FIRSTLINE_SLACK_TOKEN_PARAMETER = "/firstline/secrets/slack-token"
       FIRSTLINE_SLACK_PAGES           = "true"
       FIRSTLINE_PAGERS                = "[{\"keyParameter\":\"/firstline/secrets/opsgenie-api-key\",\"priority\":\"P2\",\"type\":\"opsgenie\",\"url\":\"eu\"}]"
-
-      FIRSTLINE_ALL_CLEAR_EVERY_MINUTES = "5"
-      FIRSTLINE_ALL_CLEAR_FOR_MINUTES   = "120"
-
-      FIRSTLINE_TABLE                     = "firstline-incidents"
-      FIRSTLINE_STATE_MACHINE_ARN         = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
-      FIRSTLINE_EXECUTION_TIMEOUT_SECONDS = "10800"
-      FIRSTLINE_ALARM_PREFIX              = "firstline-cpu-"
-      FIRSTLINE_BRAKE_IN_FLIGHT           = "2"
-      FIRSTLINE_BRAKE_PER_HOUR            = "6"
+      FIRSTLINE_TABLE                 = "firstline-incidents"
+      FIRSTLINE_STATE_MACHINE_ARN     = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
+      FIRSTLINE_ALARM_PREFIX          = "firstline-cpu-"
+      FIRSTLINE_BREAKER               = "{\"in_flight\":2,\"per_hour\":6}"
     })
     error_message = "the function's environment"
   }
@@ -81,9 +73,10 @@ run "policy" {
       Log            = tolist(["arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/firstline-responder:*"])
       Trace          = tolist(["*"])
       ReadParameters = tolist(["arn:aws:ssm:eu-west-1:123456789012:parameter/app/token", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/instances/*", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/opsgenie-api-key", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/slack-token"])
+      ListSettings   = tolist(["arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/instances"])
       FindInstance   = tolist(["*"])
       AskAlarm       = tolist(["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:*"])
-      Guard          = tolist(["arn:aws:dynamodb:eu-west-1:123456789012:table/firstline-incidents"])
+      Remember       = tolist(["arn:aws:dynamodb:eu-west-1:123456789012:table/firstline-incidents"])
       StartIncident  = tolist(["arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"])
       AskExecution   = tolist(["arn:aws:states:eu-west-1:123456789012:execution:firstline:*"])
       Reboot         = tolist(["arn:aws:ec2:eu-west-1:123456789012:instance/i-0a1b2c3d", "arn:aws:ec2:eu-west-1:123456789012:instance/i-0c1cbf2e7abdedf75"])
@@ -96,9 +89,10 @@ run "policy" {
       Log            = tolist(["logs:CreateLogStream", "logs:PutLogEvents"])
       Trace          = tolist(["xray:PutTelemetryRecords", "xray:PutTraceSegments"])
       ReadParameters = tolist(["ssm:GetParameter"])
+      ListSettings   = tolist(["ssm:GetParametersByPath"])
       FindInstance   = tolist(["ec2:DescribeInstanceStatus", "ec2:DescribeInstances"])
       AskAlarm       = tolist(["cloudwatch:DescribeAlarms"])
-      Guard          = tolist(["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"])
+      Remember       = tolist(["dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem"])
       StartIncident  = tolist(["states:StartExecution"])
       AskExecution   = tolist(["states:DescribeExecution"])
       Reboot         = tolist(["ec2:GetConsoleOutput", "ec2:RebootInstances"])
@@ -179,15 +173,13 @@ run "the_deployments_own_topic" {
 run "environment_fits" {
   command = plan
   variables {
-    name                      = "a234567890123456789012345678"
-    alarm_prefix              = "a234567890123456789012345678-cpu-"
-    table_name                = "a234567890123456789012345678-incidents"
-    state_machine_name        = "a234567890123456789012345678"
-    execution_timeout_seconds = 86400
-    brake                     = { in_flight = 1000, per_hour = 1000 }
-    all_clear                 = { every_minutes = 60, for_minutes = 1440 }
-    slack                     = { channel_id = "C01234567890123456789", api_url = "https://${format("%-150s", "")}", pages = false }
-    pagers                    = [{ type = "opsgenie", json = jsonencode({ details = { long = format("%-2380s", "") } }), topic_arn = "" }]
+    name               = "a234567890123456789012345678"
+    alarm_prefix       = "a234567890123456789012345678-cpu-"
+    table_name         = "a234567890123456789012345678-incidents"
+    state_machine_name = "a234567890123456789012345678"
+    breaker            = { in_flight = 1000, per_hour = 1000 }
+    slack              = { channel_id = "C01234567890123456789", api_url = "https://${format("%-150s", "")}", pages = false }
+    pagers             = [{ type = "opsgenie", json = jsonencode({ details = { long = format("%-2380s", "") } }), topic_arn = "" }]
   }
   assert {
     condition     = length(aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"]) >= 2490 && sum([for k, v in aws_lambda_function.responder.environment[0].variables : length(k) + length(v)]) <= 3800
@@ -221,7 +213,7 @@ run "vpc" {
   }
 }
 
-# 900 instances: 122 in the role's own policy, the others 89 to a policy.
+# 900 instances: 119 in the role's own policy, the others 89 to a policy.
 run "many_instances_take_managed_policies" {
   command = plan
   variables {

@@ -3,15 +3,12 @@ mock_provider "aws" {
 }
 
 variables {
-  name                      = "firstline"
-  state_machine_arn         = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
-  execution_timeout_seconds = 10800
-  function_name             = "firstline-responder"
-  queue_name                = "firstline-dead-letter"
-  rules                     = { alarm = "firstline-alarm", ok = "firstline-ok", canary = "firstline-canary", sweep = "firstline-sweep" }
-  sweep                     = { every_minutes = 5 }
-
-  all_clear_state_machine_arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear"
+  name              = "firstline"
+  state_machine_arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
+  function_name     = "firstline-responder"
+  queue_name        = "firstline-dead-letter"
+  rules             = { alarm = "firstline-alarm", canary = "firstline-canary", reconcile = "firstline-reconcile" }
+  reconcile         = { every_minutes = 5 }
 
   alarm_actions = ["arn:aws:sns:eu-west-1:123456789012:firstline-self"]
 }
@@ -20,22 +17,18 @@ run "alarms" {
   command = plan
   assert {
     condition = { for k, a in aws_cloudwatch_metric_alarm.self : a.alarm_name => "${a.namespace} ${a.metric_name} ${jsonencode(a.dimensions)} ${a.evaluation_periods}x${a.period}" } == {
-      "firstline-self-incident-failed"     = "AWS/States ExecutionsFailed {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x60"
-      "firstline-self-incident-timed-out"  = "AWS/States ExecutionsTimedOut {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x60"
-      "firstline-self-incident-aborted"    = "AWS/States ExecutionsAborted {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x60"
-      "firstline-self-incident-throttled"  = "AWS/States ExecutionThrottled {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x300"
-      "firstline-self-all-clear-failed"    = "AWS/States ExecutionsFailed {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear\"} 1x60"
-      "firstline-self-all-clear-timed-out" = "AWS/States ExecutionsTimedOut {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear\"} 1x60"
-      "firstline-self-all-clear-throttled" = "AWS/States ExecutionThrottled {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear\"} 1x300"
+      "firstline-self-incident-failed"    = "AWS/States ExecutionsFailed {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x60"
+      "firstline-self-incident-timed-out" = "AWS/States ExecutionsTimedOut {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x60"
+      "firstline-self-incident-aborted"   = "AWS/States ExecutionsAborted {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x60"
+      "firstline-self-incident-throttled" = "AWS/States ExecutionThrottled {\"StateMachineArn\":\"arn:aws:states:eu-west-1:123456789012:stateMachine:firstline\"} 1x300"
 
-      "firstline-self-function-errors"    = "AWS/Lambda Errors {\"FunctionName\":\"firstline-responder\"} 3x300"
-      "firstline-self-function-throttles" = "AWS/Lambda Throttles {\"FunctionName\":\"firstline-responder\"} 1x300"
-      "firstline-self-dead-letters"       = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"firstline-dead-letter\"} 1x60"
-      "firstline-self-dead-letter-sent"   = "AWS/SQS NumberOfMessagesSent {\"QueueName\":\"firstline-dead-letter\"} 1x60"
-      "firstline-self-rule-alarm-failed"  = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-alarm\"} 1x300"
-      "firstline-self-rule-ok-failed"     = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-ok\"} 1x300"
-      "firstline-self-rule-canary-failed" = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-canary\"} 1x300"
-      "firstline-self-rule-sweep-failed"  = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-sweep\"} 1x300"
+      "firstline-self-function-errors"       = "AWS/Lambda Errors {\"FunctionName\":\"firstline-responder\"} 3x300"
+      "firstline-self-function-throttles"    = "AWS/Lambda Throttles {\"FunctionName\":\"firstline-responder\"} 1x300"
+      "firstline-self-dead-letters"          = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"firstline-dead-letter\"} 1x60"
+      "firstline-self-dead-letter-sent"      = "AWS/SQS NumberOfMessagesSent {\"QueueName\":\"firstline-dead-letter\"} 1x60"
+      "firstline-self-rule-alarm-failed"     = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-alarm\"} 1x300"
+      "firstline-self-rule-canary-failed"    = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-canary\"} 1x300"
+      "firstline-self-rule-reconcile-failed" = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-reconcile\"} 1x300"
     }
     error_message = jsonencode({ for k, a in aws_cloudwatch_metric_alarm.self : a.alarm_name => "${a.namespace} ${a.metric_name} ${jsonencode(a.dimensions)} ${a.evaluation_periods}x${a.period}" })
   }
@@ -46,11 +39,15 @@ run "alarms" {
     error_message = "one is too many, and no data is good news"
   }
   assert {
-    condition     = alltrue([for a in concat(values(aws_cloudwatch_metric_alarm.self), [aws_cloudwatch_metric_alarm.sweep]) : toset(a.alarm_actions) == toset(var.alarm_actions) && length(a.alarm_description) > 50])
+    condition     = alltrue([for a in concat(values(aws_cloudwatch_metric_alarm.self), [aws_cloudwatch_metric_alarm.reconcile]) : toset(a.alarm_actions) == toset(var.alarm_actions) && length(a.alarm_description) > 50])
     error_message = "every alarm tells, and what to do"
   }
   assert {
-    condition     = output.alarm_names == sort(concat([for a in aws_cloudwatch_metric_alarm.self : a.alarm_name], ["firstline-self-sweep-missing"]))
+    condition     = alltrue([for end in ["ToldAnotherWay", "NobodyWasTold"] : strcontains(aws_cloudwatch_metric_alarm.self["incident-failed"].alarm_description, end)])
+    error_message = "the ends of the definition that fail: ${aws_cloudwatch_metric_alarm.self["incident-failed"].alarm_description}"
+  }
+  assert {
+    condition     = output.alarm_names == sort(concat([for a in aws_cloudwatch_metric_alarm.self : a.alarm_name], ["firstline-self-reconcile-missing"]))
     error_message = join(", ", output.alarm_names)
   }
 }
@@ -59,40 +56,40 @@ run "dead_mans_switch" {
   command = plan
   assert {
     condition = alltrue([
-      aws_cloudwatch_metric_alarm.sweep.alarm_name == "firstline-self-sweep-missing",
-      aws_cloudwatch_metric_alarm.sweep.namespace == "firstline",
-      aws_cloudwatch_metric_alarm.sweep.metric_name == "Sweeps",
-      aws_cloudwatch_metric_alarm.sweep.dimensions == tomap({ Deployment = "firstline" }),
-      aws_cloudwatch_metric_alarm.sweep.statistic == "Sum",
-      aws_cloudwatch_metric_alarm.sweep.comparison_operator == "LessThanThreshold",
-      aws_cloudwatch_metric_alarm.sweep.threshold == 1,
-      aws_cloudwatch_metric_alarm.sweep.treat_missing_data == "breaching",
-      aws_cloudwatch_metric_alarm.sweep.period == 300,
-      aws_cloudwatch_metric_alarm.sweep.evaluation_periods == 3,
+      aws_cloudwatch_metric_alarm.reconcile.alarm_name == "firstline-self-reconcile-missing",
+      aws_cloudwatch_metric_alarm.reconcile.namespace == "firstline",
+      aws_cloudwatch_metric_alarm.reconcile.metric_name == "Reconciles",
+      aws_cloudwatch_metric_alarm.reconcile.dimensions == tomap({ Deployment = "firstline" }),
+      aws_cloudwatch_metric_alarm.reconcile.statistic == "Sum",
+      aws_cloudwatch_metric_alarm.reconcile.comparison_operator == "LessThanThreshold",
+      aws_cloudwatch_metric_alarm.reconcile.threshold == 1,
+      aws_cloudwatch_metric_alarm.reconcile.treat_missing_data == "breaching",
+      aws_cloudwatch_metric_alarm.reconcile.period == 300,
+      aws_cloudwatch_metric_alarm.reconcile.evaluation_periods == 3,
     ])
-    error_message = "no sweep for three periods is bad news"
+    error_message = "no reconcile for three periods is bad news"
   }
 }
 
-run "dead_mans_switch_of_sweeps_that_are_often" {
+run "dead_mans_switch_of_frequent_reconciles" {
   command = plan
   variables {
-    sweep = { every_minutes = 1 }
+    reconcile = { every_minutes = 1 }
   }
   assert {
-    condition     = aws_cloudwatch_metric_alarm.sweep.period == 300
+    condition     = aws_cloudwatch_metric_alarm.reconcile.period == 300
     error_message = "metrics come late: never less than five minutes"
   }
 }
 
-run "dead_mans_switch_of_sweeps_that_are_seldom" {
+run "dead_mans_switch_of_infrequent_reconciles" {
   command = plan
   variables {
-    sweep = { every_minutes = 60 }
+    reconcile = { every_minutes = 10 }
   }
   assert {
-    condition     = aws_cloudwatch_metric_alarm.sweep.period == 3600 && strcontains(aws_cloudwatch_metric_alarm.sweep.alarm_description, "for 180 minutes")
-    error_message = aws_cloudwatch_metric_alarm.sweep.alarm_description
+    condition     = aws_cloudwatch_metric_alarm.reconcile.period == 600 && strcontains(aws_cloudwatch_metric_alarm.reconcile.alarm_description, "for 30 minutes")
+    error_message = aws_cloudwatch_metric_alarm.reconcile.alarm_description
   }
 }
 
@@ -119,7 +116,7 @@ run "dashboard" {
   }
   assert {
     condition = toset(distinct([for m in flatten([for w in jsondecode(aws_cloudwatch_dashboard.region.dashboard_body).widgets : [for m in w.properties.metrics : jsonencode(slice(m, 0, 4))] if w.type == "metric"]) : m])) == toset([
-      for name in ["Incidents", "AlreadyHandled", "Reboots", "Refusals", "Pages", "Repeats", "PagerFallbacks", "AllClears", "SlackMessages", "CheckLatency", "StandingAlarms", "Sweeps"] : jsonencode(["firstline", name, "Deployment", "firstline"])
+      for name in ["Incidents", "AlreadyHandled", "Reboots", "Refusals", "Pages", "Notes", "PagerFallbacks", "Resolves", "SlackMessages", "CheckLatency", "AlarmsOn", "Reconciles"] : jsonencode(["firstline", name, "Deployment", "firstline"])
     ])
     error_message = aws_cloudwatch_dashboard.region.dashboard_body
   }

@@ -43,7 +43,7 @@ run "nobody_to_tell" {
     error_message = "the instances' alarms"
   }
   assert {
-    condition     = length(output.self_alarm_names) == 16 && alltrue([for name in output.self_alarm_names : startswith(name, "firstline-self-")])
+    condition     = length(output.self_alarm_names) == 12 && alltrue([for name in output.self_alarm_names : startswith(name, "firstline-self-")])
     error_message = "the deployment's own alarms share no prefix with the instances': ${join(", ", output.self_alarm_names)}"
   }
   assert {
@@ -51,12 +51,12 @@ run "nobody_to_tell" {
     error_message = "what is deployed where"
   }
   assert {
-    condition     = output.function_name == "firstline-responder" && output.settings_path == "/firstline/instances/" && output.rule_name == "firstline-alarm" && output.canary_rule_name == "firstline-canary" && output.ok_rule_name == "firstline-ok" && output.pagers == ["opsgenie"] && output.pager_topic_arn == ""
+    condition     = output.function_name == "firstline-responder" && output.settings_path == "/firstline/instances/" && output.rule_name == "firstline-alarm" && output.canary_rule_name == "firstline-canary" && output.pagers == ["opsgenie"] && output.pager_topic_arn == ""
     error_message = "names of what the operator's command asks for"
   }
   assert {
-    condition     = output.table_name == "firstline-incidents" && output.sweep_rule_name == "firstline-sweep" && output.dashboard_name == "firstline-eu-west-1"
-    error_message = "the table, the sweep and the dashboard"
+    condition     = output.table_name == "firstline-incidents" && output.reconcile_rule_name == "firstline-reconcile" && output.dashboard_name == "firstline-eu-west-1"
+    error_message = "the table, the rule of reconcile and the dashboard"
   }
   assert {
     condition     = output.instance_ids == tolist(["i-0c1cbf2e7abdedf75"])
@@ -82,15 +82,6 @@ run "arns_of_what_is_deployed" {
     target          = module.workflow.aws_sfn_state_machine.responder
     override_during = plan
     values          = { arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline" }
-  }
-  override_resource {
-    target          = module.workflow.aws_sfn_state_machine.all_clear
-    override_during = plan
-    values          = { arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear" }
-  }
-  assert {
-    condition     = output.all_clear_state_machine_arn == "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear"
-    error_message = "the state machine that gives the all-clear"
   }
   assert {
     condition     = output.function_arn == "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:1"
@@ -223,14 +214,6 @@ run "name_that_another_deployment_would_match" {
   command = plan
   variables {
     name = "firstline-cpu-two"
-  }
-  expect_failures = [var.name]
-}
-
-run "name_of_another_deployments_machine" {
-  command = plan
-  variables {
-    name = "firstline-all-clear"
   }
   expect_failures = [var.name]
 }

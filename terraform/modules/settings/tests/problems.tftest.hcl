@@ -131,8 +131,8 @@ run "unknown_section" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "defaults: route54 is not known; use url, route53, ssh, boot, reboot, alarm",
-      "eu-west-1/i-0c1cbf2e7abdedf75: shh is not known; use url, route53, ssh, boot, reboot, alarm",
+      "defaults: route54 is not known; use url, route53, ssh, boot, reboot, alarm, confirm_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: shh is not known; use url, route53, ssh, boot, reboot, alarm, confirm_seconds",
     ])
     error_message = join("\n", output.problems)
   }
@@ -147,7 +147,7 @@ run "section_not_a_map" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "defaults: must be a map of settings: url, route53, ssh, boot, reboot, alarm",
+      "defaults: must be a map of settings: url, route53, ssh, boot, reboot, alarm, confirm_seconds",
       "eu-west-1/i-0c1cbf2e7abdedf75: ssh: must be a map; its settings are address_family, attempts, enabled, host, host_key_fingerprint, interval_seconds, port, private, timeout_seconds",
     ])
     error_message = join("\n", output.problems)
@@ -162,7 +162,7 @@ run "instance_not_a_map" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "eu-west-1/i-0c1cbf2e7abdedf75: must be a map of settings: url, route53, ssh, boot, reboot, alarm",
+      "eu-west-1/i-0c1cbf2e7abdedf75: must be a map of settings: url, route53, ssh, boot, reboot, alarm, confirm_seconds",
     ])
     error_message = join("\n", output.problems)
   }
@@ -172,33 +172,32 @@ run "instance_not_a_map" {
 run "unknown_fields" {
   command = plan
   variables {
-    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { adress = "https://app.example.com/" } } } } }
-    defaults = { boot = { window = 5 }, reboot = { cooldown_seconds = 5 } }
-    slack    = { channel_id = "C0123456789", token = "x" }
-    opsgenie = { team = "x" }
-    function = { package = "main.tf", arch = "x86_64" }
-    brake    = { in_flights = 1 }
-    sweep    = { minutes = 5 }
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { adress = "https://app.example.com/" } } } } }
+    defaults  = { boot = { window = 5 }, reboot = { cool_down_seconds = 5 }, confirm_second = 5 }
+    slack     = { channel_id = "C0123456789", token = "x" }
+    opsgenie  = { team = "x" }
+    function  = { package = "main.tf", arch = "x86_64" }
+    breaker   = { in_flights = 1 }
+    reconcile = { minutes = 5 }
 
-    all_clear = { every = 5 }
-    sns       = { topic = "x" }
-    jsm       = { key = "x" }
-    pagers    = ["opsgenie", "jsm", "sns"]
+    sns    = { topic = "x" }
+    jsm    = { key = "x" }
+    pagers = ["opsgenie", "jsm", "sns"]
 
     subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "all_clear.every is not known; use every_minutes, for_minutes",
-      "brake.in_flights is not known; use in_flight, per_hour",
+      "defaults: confirm_second is not known; use url, route53, ssh, boot, reboot, alarm, confirm_seconds",
+      "breaker.in_flights is not known; use in_flight, per_hour",
       "function.arch is not known; use architecture, log_level, log_retention_days, managed_policies, memory_mb, package, timeout_seconds",
       "jsm.key is not known; use details, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
       "opsgenie.team is not known; use details, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
+      "reconcile.minutes is not known; use every_minutes",
       "slack.token is not known; use api_url, channel_id, pages",
       "sns.topic is not known; use topic_arn",
-      "sweep.minutes is not known; use every_minutes",
       "defaults: boot.window is not known; use first_look_seconds, interval_seconds, window_seconds",
-      "defaults: reboot.cooldown_seconds is not known; use cool_down_seconds, dry_run, fresh_seconds, per_day",
+      "defaults: reboot.cool_down_seconds is not known; use cooldown_seconds, dry_run, on, per_day",
       "eu-west-1/i-0c1cbf2e7abdedf75: url.adress is not known; use address, address_family, attempts, body_pattern, enabled, follow_redirects, headers, interval_seconds, method, path, port, private, scheme, secret_headers, server_name, status, timeout_seconds, verify_certificate",
     ])
     error_message = join("\n", output.problems)
@@ -209,18 +208,20 @@ run "unknown_fields" {
 run "ranges" {
   command = plan
   variables {
-    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { port = 65536, timeout_seconds = 0.05, attempts = 0, interval_seconds = 31 }, route53 = { quorum_percent = 100, attempts = 1.5 }, ssh = { port = 0, timeout_seconds = "long", attempts = 11 }, boot = { first_look_seconds = 0, window_seconds = 3601 }, reboot = { cool_down_seconds = 86401, per_day = 25, fresh_seconds = 59, dry_run = "maybe" }, alarm = { threshold = "high", evaluation_periods = 0, period_seconds = 5 } } } } }
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { port = 65536, timeout_seconds = 0.05, attempts = 0, interval_seconds = 31 }, route53 = { quorum_percent = 100, attempts = 1.5 }, ssh = { port = 0, timeout_seconds = "long", attempts = 11 }, boot = { first_look_seconds = 0, interval_seconds = 9, window_seconds = 3601 }, confirm_seconds = 601, reboot = { cooldown_seconds = 86401, per_day = 25, on = "ssh", dry_run = "maybe" }, alarm = { threshold = "high", evaluation_periods = 0, period_seconds = 5 } } } } }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: confirm_seconds = 601: must be a whole number from 0 to 600",
       "eu-west-1/i-0c1cbf2e7abdedf75: alarm.evaluation_periods = 0: must be a whole number from 1 to 8640",
       "eu-west-1/i-0c1cbf2e7abdedf75: alarm.period_seconds = 5: must be a whole number from 10 to 86400",
       "eu-west-1/i-0c1cbf2e7abdedf75: alarm.threshold = \"high\": must be a number from -1000000000000000 to 1000000000000000",
       "eu-west-1/i-0c1cbf2e7abdedf75: boot.first_look_seconds = 0: must be a whole number from 1 to 3600",
+      "eu-west-1/i-0c1cbf2e7abdedf75: boot.interval_seconds = 9: must be a whole number from 10 to 3600",
       "eu-west-1/i-0c1cbf2e7abdedf75: boot.window_seconds = 3601: must be a whole number from 1 to 3600",
-      "eu-west-1/i-0c1cbf2e7abdedf75: reboot.cool_down_seconds = 86401: must be a whole number from 0 to 86400",
+      "eu-west-1/i-0c1cbf2e7abdedf75: reboot.cooldown_seconds = 86401: must be a whole number from 0 to 86400",
       "eu-west-1/i-0c1cbf2e7abdedf75: reboot.dry_run = \"maybe\": must be true or false",
-      "eu-west-1/i-0c1cbf2e7abdedf75: reboot.fresh_seconds = 59: must be a whole number from 60 to 86400",
+      "eu-west-1/i-0c1cbf2e7abdedf75: reboot.on = \"ssh\": must be one of any_check, unreachable",
       "eu-west-1/i-0c1cbf2e7abdedf75: reboot.per_day = 25: must be a whole number from 0 to 24",
       "eu-west-1/i-0c1cbf2e7abdedf75: route53.attempts = 1.5: must be a whole number from 1 to 10",
       "eu-west-1/i-0c1cbf2e7abdedf75: route53.quorum_percent = 100: must be a whole number from 0 to 99",
@@ -569,65 +570,63 @@ run "budgets" {
 run "boot_window" {
   command = plan
   variables {
-    regions                   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { boot = { window_seconds = 3600, interval_seconds = 2 }, reboot = { cool_down_seconds = 3600 } } } } }
-    execution_timeout_seconds = 10799
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { boot = { window_seconds = 3600, interval_seconds = 10 } } } } }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "eu-west-1/i-0c1cbf2e7abdedf75: boot.interval_seconds = 2: gives more than 200 looks in a window of 3600 s; use at least 18",
-      "eu-west-1/i-0c1cbf2e7abdedf75: boot.window_seconds = 3600: does not fit execution_timeout_seconds = 10799, which must be 7200 s longer; raise that to 10800",
+      "eu-west-1/i-0c1cbf2e7abdedf75: boot.interval_seconds = 10: gives more than 200 looks in a window of 3600 s; use at least 18",
     ])
     error_message = join("\n", output.problems)
   }
   expect_failures = [output.deployment]
 }
 
-run "cool_down_shorter_than_the_window" {
+run "cooldown_shorter_than_the_window" {
   command = plan
   variables {
-    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { reboot = { cool_down_seconds = 0 } }, "i-0a1b2c3d" = { boot = { window_seconds = 1800 } }, "i-0a1b2c3e" = { boot = { window_seconds = 1801 } } } } }
-    defaults = { boot = { window_seconds = 900 } }
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { reboot = { cooldown_seconds = 0 } }, "i-0a1b2c3d" = { boot = { window_seconds = 1800 } }, "i-0a1b2c3e" = { boot = { window_seconds = 1801 } } } } }
+    defaults = { boot = { window_seconds = 900 }, reboot = { cooldown_seconds = 1800 } }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "eu-west-1/i-0a1b2c3e: reboot.cool_down_seconds = 1800: is shorter than boot.window_seconds = 1801, so that the machine could be rebooted again while it boots; use at least that",
-      "eu-west-1/i-0c1cbf2e7abdedf75: reboot.cool_down_seconds = 0: is shorter than boot.window_seconds = 900, so that the machine could be rebooted again while it boots; use at least that",
+      "eu-west-1/i-0a1b2c3e: reboot.cooldown_seconds = 1800: is shorter than boot.window_seconds = 1801, so that the machine could be rebooted again while it boots; use at least that",
+      "eu-west-1/i-0c1cbf2e7abdedf75: reboot.cooldown_seconds = 0: is shorter than boot.window_seconds = 900, so that the machine could be rebooted again while it boots; use at least that",
     ])
     error_message = join("\n", output.problems)
   }
   expect_failures = [output.deployment]
 }
 
-run "brake_and_sweep" {
+run "breaker_and_reconcile" {
   command = plan
   variables {
-    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
-    brake   = { in_flight = -1, per_hour = 1001 }
-    sweep   = { every_minutes = 0 }
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    breaker   = { in_flight = -1, per_hour = 1001 }
+    reconcile = { every_minutes = 0 }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "brake.in_flight = -1: must be a whole number from 0 to 1000",
-      "brake.per_hour = 1001: must be a whole number from 0 to 1000",
-      "sweep.every_minutes = 0: must be a whole number from 1 to 60",
+      "breaker.in_flight = -1: must be a whole number from 0 to 1000",
+      "breaker.per_hour = 1001: must be a whole number from 0 to 1000",
+      "reconcile.every_minutes = 0: must be a whole number from 1 to 10",
     ])
     error_message = join("\n", output.problems)
   }
   expect_failures = [output.deployment]
 }
 
-run "brake_and_sweep_in_another_way" {
+run "breaker_and_reconcile_in_another_way" {
   command = plan
   variables {
-    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
-    brake   = { in_flight = 1.5, per_hour = "many" }
-    sweep   = 5
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    breaker   = { in_flight = 1.5, per_hour = "many" }
+    reconcile = 5
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "sweep: must be a map; its settings are every_minutes",
-      "brake.in_flight = 1.5: must be a whole number from 0 to 1000",
-      "brake.per_hour = \"many\": must be a whole number from 0 to 1000",
+      "reconcile: must be a map; its settings are every_minutes",
+      "breaker.in_flight = 1.5: must be a whole number from 0 to 1000",
+      "breaker.per_hour = \"many\": must be a whole number from 0 to 1000",
     ])
     error_message = join("\n", output.problems)
   }
@@ -968,37 +967,6 @@ run "sns_of_another_service" {
   assert {
     condition = join("\n", output.problems) == join("\n", [
       "sns.topic_arn = \"arn:aws:sqs:eu-west-1:123456789012:oncall\": must be the ARN of a topic, such as \"arn:aws:sns:eu-west-1:123456789012:oncall\", of any region and account (a FIFO topic reaches queues only); leave it out for the topic of subscribers",
-    ])
-    error_message = join("\n", output.problems)
-  }
-  expect_failures = [output.deployment]
-}
-
-run "all_clear" {
-  command = plan
-  variables {
-    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
-    all_clear = { every_minutes = 0, for_minutes = 1441 }
-  }
-  assert {
-    condition = join("\n", output.problems) == join("\n", [
-      "all_clear.every_minutes = 0: must be a whole number from 1 to 60",
-      "all_clear.for_minutes = 1441: must be a whole number from 0 to 1440",
-    ])
-    error_message = join("\n", output.problems)
-  }
-  expect_failures = [output.deployment]
-}
-
-run "all_clear_too_often" {
-  command = plan
-  variables {
-    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
-    all_clear = { every_minutes = 1, for_minutes = 301 }
-  }
-  assert {
-    condition = join("\n", output.problems) == join("\n", [
-      "all_clear.every_minutes = 1: gives more than 300 looks in 301 minutes; use at least 2",
     ])
     error_message = join("\n", output.problems)
   }

@@ -14,7 +14,7 @@ run "an_instance_of_which_nothing_is_said" {
     condition     = length(output.problems) == 0
     error_message = join("\n", output.problems)
   }
-  # checks.DefaultURLSettings and its like, in full.
+  # incident.DefaultSettings, in full.
   assert {
     condition = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json) == {
       url = {
@@ -27,8 +27,9 @@ run "an_instance_of_which_nothing_is_said" {
         enabled   = true, host = "", port = 22, private = false, addressFamily = "ipv4"
         timeoutMs = 5000, attempts = 3, intervalMs = 2000, hostKeyFingerprint = ""
       }
-      boot   = { firstLookSeconds = 60, intervalSeconds = 20, windowSeconds = 600 }
-      reboot = { coolDownSeconds = 1800, perDay = 2, freshSeconds = 900, dryRun = false }
+      boot           = { firstLookSeconds = 60, intervalSeconds = 20, windowSeconds = 600 }
+      reboot         = { cooldownSeconds = 21600, perDay = 2, on = "any_check", dryRun = false }
+      confirmSeconds = 120
     }
     error_message = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json
   }
@@ -52,12 +53,8 @@ run "an_instance_of_which_nothing_is_said" {
     error_message = jsonencode(output.deployment.pagers)
   }
   assert {
-    condition     = output.deployment.all_clear == { every_minutes = 5, for_minutes = 120 }
-    error_message = "the defaults of the all-clear"
-  }
-  assert {
-    condition     = output.deployment.brake == { in_flight = 2, per_hour = 6 } && output.deployment.sweep == { every_minutes = 5 }
-    error_message = "the defaults of the brake and the sweep"
+    condition     = output.deployment.breaker == { in_flight = 2, per_hour = 6 } && output.deployment.reconcile == { every_minutes = 5 }
+    error_message = "the defaults of the breaker and of reconcile"
   }
 }
 
@@ -65,10 +62,11 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
   command = plan
   variables {
     defaults = {
-      url    = { port = 8080, path = "/default", timeout_seconds = 1.5, attempts = 2 }
-      ssh    = { port = 2222 }
-      boot   = { window_seconds = 900 }
-      reboot = { cool_down_seconds = 7200, per_day = 3, dry_run = true }
+      url             = { port = 8080, path = "/default", timeout_seconds = 1.5, attempts = 2 }
+      ssh             = { port = 2222 }
+      boot            = { window_seconds = 900 }
+      reboot          = { cooldown_seconds = 7200, per_day = 3, dry_run = true }
+      confirm_seconds = 180
     }
     regions = {
       "eu-west-1" = {
@@ -82,11 +80,12 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
               attempts       = null, interval_seconds = 0.3, status = ["200", "300-399"], body_pattern = "^ok\\b", follow_redirects = false
               server_name    = "app.example.com", verify_certificate = false
             }
-            route53 = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", quorum_percent = 50, attempts = 2, interval_seconds = 10 }
-            ssh     = { host_key_fingerprint = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8" }
-            boot    = { first_look_seconds = 30, interval_seconds = 10 }
-            reboot  = { cool_down_seconds = 900, fresh_seconds = 60, dry_run = false }
-            alarm   = { statistic = "Average", threshold = 99.5, period_seconds = 60, evaluation_periods = 5, comparison = "GreaterThanThreshold", treat_missing_data = "breaching", namespace = "CWAgent", metric = "cpu_usage_active" }
+            route53         = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", quorum_percent = 50, attempts = 2, interval_seconds = 10 }
+            ssh             = { host_key_fingerprint = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8" }
+            boot            = { first_look_seconds = 30, interval_seconds = 10 }
+            reboot          = { cooldown_seconds = 900, on = "unreachable", dry_run = false }
+            confirm_seconds = 0
+            alarm           = { statistic = "Average", threshold = 99.5, period_seconds = 60, evaluation_periods = 5, comparison = "GreaterThanThreshold", treat_missing_data = "breaching", namespace = "CWAgent", metric = "cpu_usage_active" }
           }
           "i-0a1b2c3d" = { url = { address = "https://app.example.com/healthz" }, ssh = null }
         }
@@ -102,9 +101,8 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
     }
     sns       = { topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall" }
     slack     = { channel_id = "C0123456789", api_url = "https://slack-gov.com/api/", pages = false }
-    all_clear = { every_minutes = 60, for_minutes = 0 }
-    brake     = { in_flight = 0, per_hour = 1000 }
-    sweep     = { every_minutes = 60 }
+    breaker   = { in_flight = 0, per_hour = 1000 }
+    reconcile = { every_minutes = 10 }
   }
   assert {
     condition = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json) == {
@@ -120,8 +118,9 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
         enabled            = true, host = "", port = 2222, private = false, addressFamily = "ipv4", timeoutMs = 5000, attempts = 3, intervalMs = 2000
         hostKeyFingerprint = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8"
       }
-      boot   = { firstLookSeconds = 30, intervalSeconds = 10, windowSeconds = 900 }
-      reboot = { coolDownSeconds = 900, perDay = 3, freshSeconds = 60, dryRun = false }
+      boot           = { firstLookSeconds = 30, intervalSeconds = 10, windowSeconds = 900 }
+      reboot         = { cooldownSeconds = 900, perDay = 3, on = "unreachable", dryRun = false }
+      confirmSeconds = 0
     }
     error_message = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json
   }
@@ -131,12 +130,12 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
   }
   # The address says whom to ask: the defaults' port yields to it.
   assert {
-    condition     = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).url.port == 0
+    condition     = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).url.port == 0 && jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).confirmSeconds == 180
     error_message = output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json
   }
   assert {
-    condition     = output.deployment.brake == { in_flight = 0, per_hour = 1000 } && output.deployment.sweep == { every_minutes = 60 }
-    error_message = "the brake, of which 0 is allowed, and the sweep"
+    condition     = output.deployment.breaker == { in_flight = 0, per_hour = 1000 } && output.deployment.reconcile == { every_minutes = 10 }
+    error_message = "the breaker, of which 0 is allowed, and reconcile"
   }
   assert {
     condition     = [for p in output.deployment.pagers : [p.type, p.topic_arn]] == [["jsm", ""], ["sns", "arn:aws:sns:us-east-1:210987654321:oncall"], ["opsgenie", ""]]
@@ -155,8 +154,8 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
     error_message = join("\n", output.deployment.pagers[*].json)
   }
   assert {
-    condition     = !output.deployment.slack.pages && output.deployment.all_clear == { every_minutes = 60, for_minutes = 0 }
-    error_message = "pages in Slack, and the all-clear"
+    condition     = !output.deployment.slack.pages
+    error_message = "pages in Slack"
   }
   assert {
     condition     = output.deployment.regions["us-gov-west-1"].vpc == null && output.deployment.regions["eu-west-1"].vpc.ipv6

@@ -8,9 +8,7 @@ variables {
   state_machine_arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
   function_name     = "firstline-responder"
   function_arn      = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder"
-  sweep             = { every_minutes = 5 }
-
-  all_clear_state_machine_arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear"
+  reconcile         = { every_minutes = 5 }
 }
 
 run "rule" {
@@ -23,51 +21,6 @@ run "rule" {
       detail        = { state = { value = ["ALARM"] } }
     }
     error_message = aws_cloudwatch_event_rule.alarm.event_pattern
-  }
-}
-
-run "ok_rule" {
-  command = plan
-  assert {
-    condition = jsondecode(aws_cloudwatch_event_rule.ok.event_pattern) == {
-      source        = ["aws.cloudwatch"]
-      "detail-type" = ["CloudWatch Alarm State Change"]
-      resources     = [{ prefix = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-" }]
-      detail        = { state = { value = ["OK"] } }
-    }
-    error_message = aws_cloudwatch_event_rule.ok.event_pattern
-  }
-  assert {
-    condition     = aws_cloudwatch_event_rule.ok.name == "firstline-ok" && output.ok_rule_name == "firstline-ok"
-    error_message = "the name of the rule"
-  }
-}
-
-run "ok_target" {
-  command = plan
-  override_resource {
-    target          = aws_iam_role.trigger
-    override_during = plan
-    values          = { arn = "arn:aws:iam::123456789012:role/firstline-trigger-eu-west-1" }
-  }
-  override_resource {
-    target          = aws_sqs_queue.dead_letter
-    override_during = plan
-    values          = { arn = "arn:aws:sqs:eu-west-1:123456789012:firstline-dead-letter" }
-  }
-  assert {
-    condition = alltrue([
-      aws_cloudwatch_event_target.all_clear.rule == "firstline-ok",
-      aws_cloudwatch_event_target.all_clear.arn == var.all_clear_state_machine_arn,
-      aws_cloudwatch_event_target.all_clear.role_arn == "arn:aws:iam::123456789012:role/firstline-trigger-eu-west-1",
-      aws_cloudwatch_event_target.all_clear.retry_policy[0].maximum_event_age_in_seconds == 3600,
-      aws_cloudwatch_event_target.all_clear.retry_policy[0].maximum_retry_attempts == 185,
-      aws_cloudwatch_event_target.all_clear.dead_letter_config[0].arn == "arn:aws:sqs:eu-west-1:123456789012:firstline-dead-letter",
-      aws_cloudwatch_event_target.all_clear.input == null,
-      aws_cloudwatch_event_target.all_clear.input_path == null,
-      length(aws_cloudwatch_event_target.all_clear.input_transformer) == 0,
-    ])
-    error_message = "the event as it is starts the machine that gives the all-clear"
   }
 }
 
@@ -135,24 +88,19 @@ run "these_rules_are_admitted_and_no_other" {
     values          = { arn = "arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm" }
   }
   override_resource {
-    target          = aws_cloudwatch_event_rule.ok
-    override_during = plan
-    values          = { arn = "arn:aws:events:eu-west-1:123456789012:rule/firstline-ok" }
-  }
-  override_resource {
     target          = aws_cloudwatch_event_rule.canary
     override_during = plan
     values          = { arn = "arn:aws:events:eu-west-1:123456789012:rule/firstline-canary" }
   }
   assert {
     condition = [for c in data.aws_iam_policy_document.assume.statement[0].condition : [c.test, c.variable, toset(c.values)] if c.variable == "aws:SourceArn"] == [
-      ["ArnEquals", "aws:SourceArn", toset(["arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm", "arn:aws:events:eu-west-1:123456789012:rule/firstline-ok", "arn:aws:events:eu-west-1:123456789012:rule/firstline-canary"])],
+      ["ArnEquals", "aws:SourceArn", toset(["arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm", "arn:aws:events:eu-west-1:123456789012:rule/firstline-canary"])],
     ]
     error_message = "who may take the role"
   }
   assert {
     condition = [for c in data.aws_iam_policy_document.dead_letter.statement[0].condition : [c.test, c.variable, toset(c.values)]] == [
-      ["ArnEquals", "aws:SourceArn", toset(["arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm", "arn:aws:events:eu-west-1:123456789012:rule/firstline-ok"])],
+      ["ArnEquals", "aws:SourceArn", toset(["arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm"])],
     ]
     error_message = "who may write to the queue"
   }
@@ -167,9 +115,8 @@ run "target" {
   assert {
     condition = [for s in data.aws_iam_policy_document.trigger.statement : { actions = s.actions, resources = s.resources }] == [
       { actions = toset(["states:StartExecution"]), resources = toset([var.state_machine_arn]) },
-      { actions = toset(["states:StartExecution"]), resources = toset([var.all_clear_state_machine_arn]) },
     ]
-    error_message = "the rules may start these state machines and nothing else"
+    error_message = "the rules may start this state machine and nothing else"
   }
 }
 
@@ -185,48 +132,48 @@ run "dead_letter_queue" {
   }
 }
 
-run "sweep" {
+run "reconcile" {
   command = plan
   override_resource {
-    target          = aws_cloudwatch_event_rule.sweep
+    target          = aws_cloudwatch_event_rule.reconcile
     override_during = plan
-    values          = { arn = "arn:aws:events:eu-west-1:123456789012:rule/firstline-sweep" }
+    values          = { arn = "arn:aws:events:eu-west-1:123456789012:rule/firstline-reconcile" }
   }
   assert {
-    condition     = aws_cloudwatch_event_rule.sweep.name == "firstline-sweep" && aws_cloudwatch_event_rule.sweep.schedule_expression == "rate(5 minutes)" && output.sweep_rule_name == "firstline-sweep"
+    condition     = aws_cloudwatch_event_rule.reconcile.name == "firstline-reconcile" && aws_cloudwatch_event_rule.reconcile.schedule_expression == "rate(5 minutes)" && output.reconcile_rule_name == "firstline-reconcile"
     error_message = "the schedule"
   }
   assert {
-    condition     = aws_cloudwatch_event_target.sweep.rule == "firstline-sweep" && aws_cloudwatch_event_target.sweep.arn == var.function_arn && aws_cloudwatch_event_target.sweep.role_arn == null && jsondecode(aws_cloudwatch_event_target.sweep.input) == { step = "sweep" }
-    error_message = "it has the function sweep"
+    condition     = aws_cloudwatch_event_target.reconcile.rule == "firstline-reconcile" && aws_cloudwatch_event_target.reconcile.arn == var.function_arn && aws_cloudwatch_event_target.reconcile.role_arn == null && jsondecode(aws_cloudwatch_event_target.reconcile.input) == { step = "reconcile" }
+    error_message = "it has the function reconcile"
   }
   assert {
-    condition     = aws_cloudwatch_event_target.sweep.retry_policy[0].maximum_event_age_in_seconds == 300 && length(aws_cloudwatch_event_target.sweep.dead_letter_config) == 0
-    error_message = "until the next sweep, and nothing goes to the queue of real alarms"
+    condition     = aws_cloudwatch_event_target.reconcile.retry_policy[0].maximum_event_age_in_seconds == 300 && length(aws_cloudwatch_event_target.reconcile.dead_letter_config) == 0
+    error_message = "until the next reconcile, and nothing goes to the queue of real alarms"
   }
   assert {
     condition = alltrue([
-      aws_lambda_permission.sweep.action == "lambda:InvokeFunction",
-      aws_lambda_permission.sweep.function_name == "firstline-responder",
-      aws_lambda_permission.sweep.principal == "events.amazonaws.com",
-      aws_lambda_permission.sweep.source_arn == "arn:aws:events:eu-west-1:123456789012:rule/firstline-sweep",
-      aws_lambda_permission.sweep.qualifier == null,
+      aws_lambda_permission.reconcile.action == "lambda:InvokeFunction",
+      aws_lambda_permission.reconcile.function_name == "firstline-responder",
+      aws_lambda_permission.reconcile.principal == "events.amazonaws.com",
+      aws_lambda_permission.reconcile.source_arn == "arn:aws:events:eu-west-1:123456789012:rule/firstline-reconcile",
+      aws_lambda_permission.reconcile.qualifier == null,
     ])
     error_message = "this rule may call the function and no other"
   }
   assert {
-    condition     = aws_lambda_function_event_invoke_config.sweep.function_name == "firstline-responder" && aws_lambda_function_event_invoke_config.sweep.maximum_retry_attempts == 0 && aws_lambda_function_event_invoke_config.sweep.maximum_event_age_in_seconds == 300
+    condition     = aws_lambda_function_event_invoke_config.reconcile.function_name == "firstline-responder" && aws_lambda_function_event_invoke_config.reconcile.maximum_retry_attempts == 0 && aws_lambda_function_event_invoke_config.reconcile.maximum_event_age_in_seconds == 300
     error_message = "one invocation a period"
   }
 }
 
-run "sweep_every_minute" {
+run "reconcile_every_minute" {
   command = plan
   variables {
-    sweep = { every_minutes = 1 }
+    reconcile = { every_minutes = 1 }
   }
   assert {
-    condition     = aws_cloudwatch_event_rule.sweep.schedule_expression == "rate(1 minute)" && aws_cloudwatch_event_target.sweep.retry_policy[0].maximum_event_age_in_seconds == 60
-    error_message = aws_cloudwatch_event_rule.sweep.schedule_expression
+    condition     = aws_cloudwatch_event_rule.reconcile.schedule_expression == "rate(1 minute)" && aws_cloudwatch_event_target.reconcile.retry_policy[0].maximum_event_age_in_seconds == 60
+    error_message = aws_cloudwatch_event_rule.reconcile.schedule_expression
   }
 }

@@ -9,76 +9,73 @@ mock_provider "aws" {
 }
 
 variables {
-  name                      = "firstline"
-  function_arn              = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:7"
-  function_unqualified_arn  = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder"
-  execution_timeout_seconds = 7200
-  all_clear                 = { every_minutes = 5, for_minutes = 120 }
-  log_retention_days        = 90
+  name                     = "firstline"
+  function_arn             = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:7"
+  function_unqualified_arn = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder"
+  log_retention_days       = 90
 }
 
 run "definition" {
   command = plan
   assert {
-    condition     = jsondecode(aws_sfn_state_machine.responder.definition).TimeoutSeconds == 7200
+    condition     = aws_sfn_state_machine.responder.name == "firstline" && aws_sfn_state_machine.responder.type == "STANDARD"
+    error_message = "the state machine"
+  }
+  assert {
+    condition     = jsondecode(aws_sfn_state_machine.responder.definition).TimeoutSeconds == 21600
     error_message = "the time-out of the whole is a number"
   }
   assert {
-    condition = alltrue([
-      for name, state in jsondecode(aws_sfn_state_machine.responder.definition).States :
-      state.Resource == "arn:aws:states:::lambda:invoke" && state.Parameters.FunctionName == var.function_arn if state.Type == "Task" && name != "Watch for recovery"
-    ])
-    error_message = "every task calls the published version"
-  }
-  assert {
-    condition = alltrue([
-      jsondecode(aws_sfn_state_machine.responder.definition).States["Watch for recovery"].Resource == "arn:aws:states:::states:startExecution",
-      jsondecode(aws_sfn_state_machine.responder.definition).States["Watch for recovery"].Parameters.StateMachineArn == "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear",
-    ])
-    error_message = "but for the one that starts the other machine"
-  }
-  assert {
-    condition     = !strcontains(aws_sfn_state_machine.responder.definition, "$${")
-    error_message = "a placeholder is left"
-  }
-}
-
-run "all_clear" {
-  command = plan
-  assert {
-    condition     = aws_sfn_state_machine.all_clear.name == "firstline-all-clear" && aws_sfn_state_machine.all_clear.type == "STANDARD"
-    error_message = "its name, which the other machine starts it by"
-  }
-  # 125 minutes, and the looks at both ends.
-  assert {
-    condition     = jsondecode(aws_sfn_state_machine.all_clear.definition).TimeoutSeconds == 14700
-    error_message = "it may take longer than it watches"
-  }
-  assert {
-    condition = alltrue([
-      for name, state in jsondecode(aws_sfn_state_machine.all_clear.definition).States :
+    condition = length([for state in jsondecode(aws_sfn_state_machine.responder.definition).States : state if state.Type == "Task"]) == 11 && alltrue([
+      for state in jsondecode(aws_sfn_state_machine.responder.definition).States :
       state.Resource == "arn:aws:states:::lambda:invoke" && state.Parameters.FunctionName == var.function_arn if state.Type == "Task"
     ])
     error_message = "every task calls the published version"
   }
   assert {
-    condition     = !strcontains(aws_sfn_state_machine.all_clear.definition, "$${")
+    condition     = !strcontains(aws_sfn_state_machine.responder.definition, "$${")
     error_message = "a placeholder is left"
   }
   assert {
-    condition     = aws_sfn_state_machine.all_clear.logging_configuration[0].level == "ALL" && aws_sfn_state_machine.all_clear.logging_configuration[0].include_execution_data && aws_sfn_state_machine.all_clear.tracing_configuration[0].enabled
-    error_message = "logs and tracing"
+    condition = { for name, state in jsondecode(aws_sfn_state_machine.responder.definition).States : name => jsonencode({
+      for k, v in state : k => v if !contains(["Resource", "Retry", "Parameters"], k)
+      }) } == { for name, state in jsondecode(file("responder.asl.json")).States : name => jsonencode({
+      for k, v in state : k => v if !contains(["Resource", "Retry", "Parameters"], k)
+    }) }
+    error_message = "the file's states, otherwise unchanged"
   }
 }
 
-run "all_clear_only_when_the_alarm_is_ok" {
+run "retries" {
   command = plan
-  variables {
-    all_clear = { every_minutes = 60, for_minutes = 0 }
+  assert {
+    condition = alltrue([
+      for name, state in jsondecode(aws_sfn_state_machine.responder.definition).States : try(
+        jsonencode(state.Retry) == jsonencode(jsondecode(file("responder.asl.json")).States[name].Retry),
+        jsonencode(state.Retry) == jsonencode(jsondecode(file("retry.json"))),
+      ) if state.Type == "Task"
+    ])
+    error_message = "a task keeps its own retry policy, or has the shared one"
   }
   assert {
-    condition     = jsondecode(aws_sfn_state_machine.all_clear.definition).TimeoutSeconds == 11700
-    error_message = "a quarter of an hour, and one more wait"
+    condition     = [for name, state in jsondecode(aws_sfn_state_machine.responder.definition).States : name if can(state.Retry) && can(jsondecode(file("responder.asl.json")).States[name].Retry)] == ["Check Route 53", "Check SSH", "Check URL", "Page"]
+    error_message = "the tasks with a retry policy of their own"
+  }
+  assert {
+    condition     = alltrue([for state in jsondecode(aws_sfn_state_machine.responder.definition).States : !can(state.Retry) && !can(state.Resource) if state.Type != "Task"])
+    error_message = "nothing is added to a state that is no task"
+  }
+}
+
+run "definition_in_another_partition" {
+  command = plan
+  override_data {
+    target = data.aws_partition.current
+    values = { partition = "aws-us-gov" }
+  }
+  assert {
+    condition     = distinct([for state in jsondecode(aws_sfn_state_machine.responder.definition).States : state.Resource if state.Type == "Task"]) == tolist(["arn:aws-us-gov:states:::lambda:invoke"])
+    error_message = "the partition of every task"
   }
 }
 
@@ -105,7 +102,7 @@ run "role" {
     error_message = "published versions of this function and nothing else"
   }
   assert {
-    condition     = [for s in data.aws_iam_policy_document.workflow.statement : [s.actions, s.resources] if s.sid == "WatchForRecovery"] == [[toset(["states:StartExecution"]), toset(["arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear"])]]
-    error_message = "it starts the machine that gives the all-clear and no other"
+    condition     = toset([for s in data.aws_iam_policy_document.workflow.statement : s.sid]) == toset(["CallFunction", "DeliverLogs", "Trace"])
+    error_message = "and, beside logs and traces, no other right"
   }
 }

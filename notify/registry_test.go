@@ -1,0 +1,130 @@
+package notify
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"firstline/internal/fault"
+)
+
+const testPagers = `[
+	{"type":"jsm","keyParameter":"/firstline/secrets/jsm-api-key"},
+	{"type":"opsgenie","url":"eu","keyParameter":"/firstline/secrets/opsgenie-api-key",
+	 "responders":[{"type":"team","id":"t"},{"type":"user","username":"jo@example.com"},{"type":"schedule","name":"nights"}],
+	 "priority":"P2","priorityUnknown":"P4","tags":["shop"],"details":{"runbook":"https://example.com"},"entity":"shop","source":"eu"},
+	{"type":"sns","topicArn":"arn:aws:sns:us-east-1:123456789012:on-call"}
+]`
+
+func TestNew(t *testing.T) {
+	t.Parallel()
+	var read []string
+	var region string
+	f := &fakeSNS{t: t}
+	pagers, err := New([]byte(testPagers), Deps{
+		Secret: func(_ context.Context, parameter string, _ bool) (string, error) {
+			read = append(read, parameter)
+			return "", fault.New(fault.Denied, "read "+parameter, "AccessDenied")
+		},
+		SNS: func(r string) SNSPublisher { region = r; return f },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range pagers {
+		names = append(names, p.Name())
+	}
+	if !slices.Equal(names, []string{"jsm", "opsgenie", "sns"}) {
+		t.Fatalf("%q", names)
+	}
+	og := pagers[1].(*alertAPI)
+	want := []responder{{Type: "team", ID: "t"}, {Type: "user", Username: "jo@example.com"}, {Type: "schedule", Name: "nights"}}
+	if diff := cmp.Diff(want, og.Responders); diff != "" {
+		t.Errorf("responders (-want +got):\n%s", diff)
+	}
+	if og.Priority != "P2" || og.PriorityUnknown != "P4" || og.Entity != "shop" || og.Source != "eu" || !cmp.Equal(og.Tags, []string{"shop"}) || og.Details["runbook"] != "https://example.com" {
+		t.Errorf("%+v", og)
+	}
+	// Each reads its own secret, and SNS is asked in the topic's region.
+	for _, p := range pagers[:2] {
+		if _, err := p.Rehearse(t.Context(), message(t, "worse")); fault.KindOf(err) != fault.Denied {
+			t.Errorf("%s: %v", p.Name(), err)
+		}
+	}
+	if diff := cmp.Diff([]string{"/firstline/secrets/jsm-api-key", "/firstline/secrets/opsgenie-api-key"}, read); diff != "" {
+		t.Errorf("secrets (-want +got):\n%s", diff)
+	}
+	_ = sent(t, &snsTopic{TopicARN: testTopic, Client: pagers[2].(*snsTopic).Client}, message(t, "worse"))
+	if region != "eu-west-1" {
+		t.Errorf("SNS was asked in %q", region)
+	}
+	if got := Addresses([]byte(testPagers)); !slices.Equal(got, []string{urlJSM, urlEU}) {
+		t.Errorf("addresses %q", got)
+	}
+	if got := Addresses([]byte(`[{"type":"opsgenie","url":"ap"},{"type":"jsm"}]`)); !slices.Equal(got, []string{urlJSM}) {
+		t.Errorf("addresses %q", got)
+	}
+	if got := Addresses(nil); got != nil {
+		t.Errorf("addresses %q", got)
+	}
+}
+
+func TestNewOfWrongSettings(t *testing.T) {
+	t.Parallel()
+	for config, want := range map[string]string{
+		``:                                     "the function's environment has none",
+		` `:                                    "the function's environment has none",
+		`eu`:                                   "not JSON",
+		`{}`:                                   "cannot unmarshal object",
+		`[]`:                                   "the list is empty",
+		`null`:                                 "the list is empty",
+		`[{}]`:                                 `[0].type: "" is not a pager; use opsgenie, jsm, sns`,
+		`[{"type":"pagerduty"}]`:               `[0].type: "pagerduty" is not a pager`,
+		`["opsgenie"]`:                         "[0]: want an object",
+		`[null]`:                               `[0].type: ""`,
+		`[{"type":"sns"},{"type":"sns"}]`:      "[1].type: sns is there twice",
+		`[{"type":"opsgenie","priorty":"P1"}]`: `[0]: unknown field "priorty"`,
+		`[{"type":"opsgenie","priority":1}]`:   "[0]: priority: got a JSON number",
+		`[{"type":"sns","url":"eu"}]`:          `[0]: unknown field "url"`,
+		`[{"type":"opsgenie"}] []`:             "data after the JSON value",
+		`[{"type":"opsgenie","responders":["x"]}`: "not JSON",
+	} {
+		pagers, err := New([]byte(config), Deps{})
+		if pagers != nil || fault.KindOf(err) != fault.InvalidInput || !strings.Contains(err.Error(), "read FIRSTLINE_PAGERS: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", config, err, want)
+		}
+	}
+	// One that cannot work keeps nobody from the others.
+	pagers, err := New([]byte(`[{"type":"opsgenie","url":"ap"},{"type":"sns","topicArn":"on-call"},{"type":"jsm"}]`), Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range []string{"opsgenie.endpoint: ", "sns.topic_arn", "no source"} {
+		if _, err := pagers[n].Rehearse(t.Context(), message(t, "worse")); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", pagers[n].Name(), err, want)
+		}
+	}
+}
+
+// What a pager can do, and that its entry has its name.
+func TestCapabilities(t *testing.T) {
+	t.Parallel()
+	want := map[string]Capabilities{
+		"opsgenie": {Confirms: true, Readable: true, Notes: true, Resolvable: true, Deduplicates: true},
+		"jsm":      {Notes: true, Resolvable: true, Deduplicates: true},
+		"sns":      {},
+	}
+	for _, entry := range registry {
+		p, err := entry.make([]byte(`{}`), Deps{})
+		if err != nil || p.Name() != entry.name || p.Capabilities() != want[entry.name] {
+			t.Errorf("%s: %v, %+v", entry.name, err, p)
+		}
+	}
+	if len(registry) != len(want) {
+		t.Errorf("%d pagers", len(registry))
+	}
+}

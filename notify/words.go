@@ -1,0 +1,275 @@
+package notify
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"firstline/internal/incident"
+	"firstline/internal/policy"
+)
+
+// wording is what is said of a situation.
+type wording struct {
+	icon string
+	// what follows the instance in the first line: what is wrong with it, and what
+	// firstline did. See fill for what stands in braces.
+	what string
+	// withReason: the decision's reason follows what, as far as there is room.
+	withReason bool
+	// next is what to do.
+	next string
+}
+
+const (
+	readConsole = "Read the instance's system log and its status checks in the console."
+	moves       = "A stop and a start moves it to other hardware, and changes a public IPv4 address that is not an Elastic IP."
+	nothingToDo = "Nothing."
+)
+
+// situations has the words of every situation.
+var situations = map[string]wording{
+	incident.SituationDownAfterReboot: {icon: "🔴", what: "is down: {saw}; firstline rebooted it, which did not help", next: readConsole + " " + moves},
+	incident.SituationNotRebooted:     {icon: "🔴", what: "{is}: {saw}; not rebooted: {guard}"},
+	incident.SituationHeldBack: {
+		icon: "🛑", what: "{is}: {saw}; not rebooted: the region's breaker is open",
+		next: "Find out what the alert's instances have in common: a network fault, an outage of AWS or a deployment is not cured by reboots. Further instances come as notes on this alert.",
+	},
+	incident.SituationAttention: {
+		icon: "🟠", what: "needs a person, not a reboot", withReason: true,
+		next: "Correct what the check names: the instance's service, a certificate, a DNS name, a password, or the check's own settings.",
+	},
+	incident.SituationContradicted: {
+		icon: "🟠", what: "is reached by one check and not by another; not rebooted", withReason: true,
+		next: "Compare the checks below. A security group, a firewall or firstline's own network path often lets one of them in and not the other.",
+	},
+	incident.SituationBusy: {
+		icon: "🟠", what: "is alive and rejects connections; not rebooted", withReason: true,
+		next: "Look at the instance's load and at its limits of connections.",
+	},
+	incident.SituationBlind: {
+		icon: "🟠", what: "cannot be checked; not rebooted", withReason: true,
+		next: "Look at the instance yourself: whether it is reachable is not known. Then repair what kept firstline from checking it.",
+	},
+	incident.SituationStore: {
+		icon: "🟠", what: "{state}; not rebooted: firstline's table cannot be used",
+		next: "Look at the instance yourself. Then repair firstline's access to its DynamoDB table: until then every instance of the region that is not healthy is paged like this one, and none is rebooted.",
+	},
+	incident.SituationWorse:     {icon: "🔴", what: "is worse than when it was paged: {saw}; not rebooted", next: readConsole},
+	incident.SituationDiedAgain: {icon: "🔴", what: "is down again: {saw}; not rebooted", next: readConsole + " It was healthy since it was paged, so look for what comes back."},
+	incident.SituationStillDown: {icon: "🔴", what: "is still not healthy: {saw}; not rebooted", next: "Look at the instance again: nobody has brought it back since it was paged."},
+	incident.SituationNotConfirmed: {
+		icon: "🔴", what: "{state}; not rebooted. This page repeats one that no pager confirmed",
+		next: readConsole + " Then check that the pager works: `firstline notify test`.",
+	},
+	incident.SituationNote: {icon: "🟠", what: "is still not healthy: {saw}", next: "Nothing new: this note shows what firstline sees while you work on it."},
+	incident.SituationRecovered: {
+		icon: "🟢", what: "recovered: firstline rebooted it{rebooted}",
+		next: "Find out by day what made the reboot necessary, in the logs and metrics from before it.",
+	},
+	incident.SituationRebootedOften: {
+		icon: "🟠", what: "recovered, but firstline rebooted it {times} in 7 days",
+		next: "Find the cause: reboots only put it off. You are paged about this once a day at most.",
+	},
+	incident.SituationHealthyAgain: {icon: "🟢", what: "is healthy again{since}", next: "Nothing, unless it fails again. Once it has been healthy for long enough, firstline closes the alert."},
+	incident.SituationWell:         {icon: "✅", what: "is well: healthy{since}", next: nothingToDo + " firstline may reboot it again when it fails."},
+	incident.SituationGone:         {icon: "⚪", what: "is gone: it was terminated, or EC2 does not know it", next: "Remove it from regions.tfvars if it does not come back."},
+	incident.SituationStopped:      {icon: "⚪", what: "was stopped by a person", next: nothingToDo + " firstline looks at it again when it runs."},
+	incident.SituationUnwatched:    {icon: "⚪", what: "is no longer watched", next: nothingToDo},
+	incident.SituationPaused: {
+		icon: "⏸️", what: "is not healthy while it is paused: {saw}; nothing was done",
+		next: "Nothing, if the work behind the pause explains it. Otherwise look at the instance now: nobody is paged.",
+	},
+	incident.SituationCovered:  {icon: "🟡", what: "is healthy, but a check cannot be made", next: "Repair what kept firstline from making the check."},
+	incident.SituationUnsteady: {icon: "🟡", what: "fails now and then; no failure lasted long enough to act", next: "Look at the instance's load, and at whether a service restarts again and again."},
+	incident.SituationNoIncident: {
+		icon: "🟠", what: "could not be handled: nothing was checked or rebooted", withReason: true,
+		next: "Look at the alarm and its instance yourself. Then correct what the error names.",
+	},
+	incident.SituationTest: {icon: "🔵", next: "This is a test message sent with `firstline notify test`. No instance is affected."},
+}
+
+// guardWords are what is said of a guard that refused a reboot: in the first line,
+// and what to do.
+type guardWords struct{ why, next string }
+
+const rebootIt = "Look at the instance, and reboot it yourself if that is right."
+
+var guards = map[string]guardWords{
+	policy.GuardEC2:          {"its state in EC2 speaks against it", "Look at the instance's state in the console. Reboot it yourself if that is right."},
+	policy.GuardStatus:       {"AWS reports a problem of its own", "A reboot does not cure this. Wait for AWS, or stop and start the instance. " + moves},
+	policy.GuardInitializing: {"it is still starting", "Read the system log in the console: EC2's status checks have had no result for the whole boot window."},
+	policy.GuardAlarm:        {"none of its alarms is on", rebootIt + " firstline reboots only while an alarm of the instance is in ALARM."},
+	policy.GuardOnce:         {"this incident asked EC2 for a reboot before", readConsole + " See below what came of the reboot before you reboot it once more."},
+	policy.GuardCooldown:     {"it was rebooted or paged recently", "It fails again soon: look for the cause before anybody reboots it once more."},
+	policy.GuardBudget:       {"its reboots per day are used up", "It fails again after that many reboots: look for the cause before anybody reboots it once more."},
+	policy.GuardNever:        {"the settings allow no reboots", rebootIt},
+	policy.GuardRoute53Alone: {"only Route 53 reports a failure", "Compare the checks below: firstline reaches the instance and Route 53's checkers do not. Look at the way between them, and at the Route 53 health check's own settings."},
+	policy.GuardVantage:      {"no other vantage confirms the failure", "Try to reach the instance from another network: firstline's own way to it may be broken. Reboot it yourself if it is down from there, too."},
+	policy.GuardAnswered:     {"a check got an answer", rebootIt + ` Its setting reboot.on is "unreachable".`},
+	policy.GuardDryRun:       {"its setting reboot.dry_run is on", rebootIt + " firstline would have rebooted it."},
+}
+
+func wordsOfGuard(name string) guardWords {
+	if w, ok := guards[name]; ok {
+		return w
+	}
+	return guardWords{"a guard refused", rebootIt}
+}
+
+// fill puts what is known into the words of a situation.
+func fill(what string, dec *incident.Decision) string {
+	n := len(dec.Reboots)
+	rebooted := ""
+	if n > 0 {
+		rebooted = " at " + clock(dec.Reboots[n-1].At)
+	}
+	since := ""
+	if dec.Since > 0 {
+		since = " since " + clock(dec.Since)
+	}
+	is := "may be down"
+	if dec.Severity >= incident.SeverityDown {
+		is = "is down"
+	}
+	state := "is not healthy: " + saw(dec)
+	if dec.Verdict == incident.VerdictFailed {
+		state = is + ": " + saw(dec)
+	}
+	return strings.NewReplacer(
+		"{saw}", saw(dec), "{guard}", wordsOfGuard(dec.Guard).why, "{is}", is, "{state}", state,
+		"{rebooted}", rebooted, "{since}", since, "{times}", plural(n, "time"),
+	).Replace(what)
+}
+
+// saw says in short what the checks saw.
+func saw(dec *incident.Decision) string {
+	var failed, unknown []string
+	for _, f := range dec.Findings {
+		switch f.Outcome {
+		case incident.Failed:
+			failed = append(failed, checkName(f.Check))
+		case incident.Unknown:
+			unknown = append(unknown, checkName(f.Check)+" "+kindWords(f.Kind))
+		}
+	}
+	switch {
+	case len(failed) > 0:
+		return and(failed) + " failed"
+	case len(unknown) > 0:
+		return and(unknown)
+	case len(dec.Findings) > 0:
+		return "no check failed"
+	}
+	return "no check ran"
+}
+
+// kindWords say of a check what its finding's kind means.
+func kindWords(k incident.Kind) string {
+	switch k {
+	case incident.Attention:
+		return "needs a person"
+	case incident.Contradicted:
+		return "is contradicted"
+	case incident.Busy:
+		return "is busy"
+	case incident.Blind:
+		return "could not be made"
+	}
+	return "is unknown"
+}
+
+// findingLine is what one check saw.
+func findingLine(f incident.Finding) string {
+	outcome := string(f.Outcome)
+	switch f.Outcome {
+	case incident.Passed, incident.Failed, incident.Skipped:
+	case incident.Unknown:
+		outcome = kindWords(f.Kind)
+	default:
+		outcome = plain(outcome, 40)
+	}
+	line := checkName(f.Check) + " " + outcome
+	if reason := plain(f.Reason, limitReason); reason != "" {
+		line += ": " + reason
+	}
+	if f.Attempts > 1 {
+		line += fmt.Sprintf(" (%d attempts)", f.Attempts)
+	}
+	return line
+}
+
+// rebootLine is when an instance was rebooted, and what came of it.
+func rebootLine(r incident.Reboot) string {
+	request := map[string]string{
+		incident.RequestAccepted: "EC2 accepted it",
+		incident.RequestReserved: "whether EC2 was asked is not known",
+		incident.RequestUnknown:  "EC2's answer was lost",
+		incident.RequestRefused:  "EC2 refused it, nothing was rebooted",
+	}[r.Request]
+	outcome := map[string]string{
+		incident.OutcomeCured:      "the instance recovered",
+		incident.OutcomeNotCured:   "the instance did not recover",
+		incident.OutcomeOverridden: "the instance was stopped, terminated or unwatched",
+	}[r.Outcome]
+	if r.Outcome == "" && r.Request != incident.RequestRefused {
+		outcome = "its outcome is open"
+	}
+	s := strings.Trim(request+"; "+outcome, "; ")
+	if reason := plain(r.Reason, limitReason/2); reason != "" {
+		s += " (" + reason + ")"
+	}
+	return clock(r.At) + ": " + s
+}
+
+// keyWords say what an alert that several instances share is about.
+func keyWords(key string) string {
+	if key == policy.KeyBreaker {
+		return "the breaker"
+	}
+	check, kind, found := strings.Cut(key, "/")
+	if title := incident.CheckTitle(check); found && title != "" {
+		return title + " " + kindWords(incident.Kind(kind))
+	}
+	return plain(key, 60)
+}
+
+func checkName(check string) string {
+	return cmp.Or(incident.CheckTitle(check), plain(check, 20), "unnamed")
+}
+
+func and(list []string) string {
+	if len(list) < 2 {
+		return strings.Join(list, "")
+	}
+	return strings.Join(list[:len(list)-1], ", ") + " and " + list[len(list)-1]
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func clock(m incident.Millis) string {
+	if m == 0 {
+		return ""
+	}
+	return m.Time().Format("2006-01-02 15:04 UTC")
+}
+
+// ago is a span in words.
+func ago(d time.Duration) string {
+	switch m := int(d.Minutes()); {
+	case m < 1:
+		return "less than a minute"
+	case m < 60:
+		return fmt.Sprintf("%d min", m)
+	case m < 48*60:
+		return fmt.Sprintf("%d h %d min", m/60, m%60)
+	default:
+		return fmt.Sprintf("%d days", m/60/24)
+	}
+}

@@ -1,0 +1,258 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var (
+	days   = flag.Int("sim.days", 200, "how many random days")
+	seed   = flag.Uint64("sim.seed", 1, "the seed of the first day; each day adds one")
+	span   = flag.Duration("sim.for", 0, "run random days for this long instead, from a seed of the clock")
+	rate   = flag.Float64("sim.faults", -1, "the share of invocations with faults; -1 takes 0, 5 and 35 % in turn")
+	loud   = flag.Bool("sim.log", false, "print the log of every day")
+	counts = flag.Bool("sim.counts", true, "print the counts of all days together")
+)
+
+// rates are the shares of invocations with faults, in turn.
+var rates = []float64{0, 0, .05, .35}
+
+// TestRandomDays plays random days. A violation prints the seed; the same seed
+// with -sim.days 1 plays the same day with its log.
+func TestRandomDays(t *testing.T) {
+	var next atomic.Uint64
+	first, until := *seed, time.Time{}
+	if *span > 0 {
+		first, until = rand.Uint64()>>20, time.Now().Add(*span) //nolint:gosec // a seed that is printed
+		t.Logf("seeds from %d", first)
+	}
+	var mu sync.Mutex
+	total, begin := map[string]int{}, time.Now()
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for {
+				n := next.Add(1) - 1
+				if until.IsZero() && n >= uint64(max(0, *days)) || !until.IsZero() && time.Now().After(until) { //nolint:gosec // not negative
+					return
+				}
+				w := playDay(t, first+n, *loud || *days == 1)
+				mu.Lock()
+				report(t, first+n, w)
+				for name, n := range w.count {
+					total[name] += n
+				}
+				total["days"]++
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	took := time.Since(begin)
+	t.Logf("%d days in %s, %.1f per second on %d CPUs", total["days"], took.Round(time.Second), float64(total["days"])/took.Seconds(), runtime.GOMAXPROCS(0))
+	if *counts {
+		for _, name := range slices.Sorted(maps.Keys(total)) {
+			t.Logf("%9d  %s", total[name], name)
+		}
+	}
+}
+
+// report tells the violations of a day, each kind once.
+func report(t *testing.T, seed uint64, w *world) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, v := range w.violations {
+		w.count["VIOLATION "+v.kind]++
+		if !seen[v.kind] {
+			t.Errorf("seed %d: %s: %s", seed, v.kind, v.detail)
+		}
+		seen[v.kind] = true
+	}
+	if len(w.log) > 0 {
+		t.Logf("the day of seed %d:\n%s", seed, strings.Join(w.log, "\n"))
+	}
+}
+
+// playDay plays one random day in a bubble of its own.
+func playDay(t *testing.T, seed uint64, isLoud bool) (w *world) {
+	synctest.Test(t, func(*testing.T) {
+		w = newWorld(seed)
+		w.loud, w.people = isLoud, true
+		w.mu.Lock()
+		w.plan()
+		w.mu.Unlock()
+		w.live(day)
+		w.mu.Lock()
+		w.calm()
+		w.mu.Unlock()
+		for span := day + time.Hour; span <= day+calmest; span += time.Hour / 2 {
+			w.live(span)
+			if w.isAtRest() {
+				break
+			}
+		}
+		w.mu.Lock()
+		w.checkRest()
+		w.mu.Unlock()
+		w.stop()
+	})
+	return w
+}
+
+const (
+	day = 24 * time.Hour
+	// calmest is how long all may take to come to rest: two hours to be well, one
+	// more for the alert to end, and again for what came late.
+	calmest = 6 * time.Hour
+)
+
+// isAtRest reports whether nothing is open.
+func (w *world) isAtRest() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.openAlerts() {
+		if !isOfTheHour(a) {
+			return false
+		}
+	}
+	for _, m := range w.machines {
+		if !m.seen.untold.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+// sizes of regions; most are small, so that many days can be played.
+var sizes = []int{1, 1, 1, 2, 2, 3, 4, 6, 12}
+
+// plan draws what happens in a day.
+func (w *world) plan() {
+	w.faulty = rates[w.seed%uint64(len(rates))]
+	if *rate >= 0 {
+		w.faulty = *rate
+	}
+	w.dies = pick(w, 0, 0, .001, .01)
+	w.lost = pick(w, 0, .05, .3)
+	w.terse = w.p(.3)
+	if w.p(.2) {
+		w.pagers[0].name, w.pagers[0].readable = "pagerduty", false
+	}
+	if w.p(.3) {
+		w.pagers = append(w.pagers, &pager{w: w, name: "second", readable: true})
+	}
+	for n := range pick(w, sizes...) {
+		m := w.add(fmt.Sprintf("m%d", n+1), w.checksOf()...)
+		if w.p(.1) { // a first deployment
+			w.baseline(m)
+		}
+		w.planMachine(m)
+	}
+	w.planRegion()
+	w.every(5*time.Minute, w.reconcile)
+	w.every(time.Minute, w.watch)
+}
+
+func (w *world) planMachine(m *machine) {
+	sometime := func(do func()) { w.after(w.between(0, day-time.Hour), do) }
+	for range w.random.IntN(3) {
+		sometime(func() { w.ail(m) })
+	}
+	if w.p(.5) {
+		sometime(func() { w.raise(m, w.between(10*time.Minute, 2*time.Hour)) })
+	}
+	if w.p(.1) {
+		sometime(func() {
+			m.pauseFrom, m.pause = time.Now(), time.Now().Add(w.between(10*time.Minute, 10*time.Hour))
+			w.logf("%s is paused until %s", m.name, m.pause.Format("15:04"))
+		})
+	}
+	if w.p(.03) {
+		sometime(func() {
+			m.unwatched, m.alarmUntil = true, time.Time{}
+			w.logf("%s is no longer watched", m.name)
+		})
+	}
+}
+
+func (w *world) planRegion() {
+	some := func(p float64, do func()) {
+		if w.p(p) {
+			w.after(w.between(0, day-time.Hour), do)
+		}
+	}
+	some(.1, func() {
+		span := w.between(20*time.Minute, 8*time.Hour)
+		w.path = pick(w, dropped, dropped, refused, silent)
+		w.logf("our way to all machines: %s for %s", w.path, span)
+		w.after(span, func() { w.path = well })
+		if w.p(.4) {
+			w.out("egress", span)
+		}
+		for _, m := range w.machines {
+			m.seen.problems++
+			if w.p(.5) {
+				w.after(w.between(0, span), func() { w.raise(m, w.between(10*time.Minute, 2*time.Hour)) })
+			}
+		}
+	})
+	some(.1, func() { w.out("route53", w.between(10*time.Minute, 4*time.Hour)) })
+	some(.1, func() { w.out("ec2", w.between(10*time.Minute, 2*time.Hour)) })
+	some(.05, func() { w.out("table", w.between(5*time.Minute, time.Hour)) })
+	some(.1, func() { w.out(w.pagers[0].name, w.between(5*time.Minute, 90*time.Minute)) })
+	some(.05, func() { w.out("slack", w.between(5*time.Minute, 90*time.Minute)) })
+	some(.05, func() { w.pauseRegion(w.between(10*time.Minute, 3*time.Hour)) })
+	some(.15, w.disaster)
+}
+
+// disaster is a bad deployment, or a zone that fails.
+func (w *world) disaster() {
+	isZone := w.p(.4)
+	for _, m := range w.machines {
+		if !w.p(.8) || !m.isRunning() {
+			continue
+		}
+		m.seen.problems++
+		w.after(w.between(0, 5*time.Minute), func() {
+			if !m.isRunning() {
+				return
+			}
+			if isZone {
+				m.impaired = "system"
+			}
+			m.curable = w.p(.3)
+			w.set(m, pick(w, refused, dropped), dropped)
+			w.after(w.between(30*time.Minute, 4*time.Hour), func() { w.repair(m) })
+			w.raise(m, w.between(20*time.Minute, 3*time.Hour))
+		})
+	}
+}
+
+// calm ends all faults: from here on all is well, and nobody touches anything.
+func (w *world) calm() {
+	w.logf("all is well from here on")
+	w.quiet, w.people = true, false
+	w.faulty, w.dies, w.lost, w.path = 0, 0, 0, well
+	clear(w.outages)
+	for _, m := range w.machines {
+		m.webPath, m.sshPath, m.impaired = well, well, ""
+		m.flapUntil, m.pause, m.work = time.Time{}, time.Time{}, time.Time{}
+		if m.power == stopped {
+			m.power = running
+		}
+		if end := time.Now().Add(time.Hour); m.alarmUntil.After(end) {
+			m.alarmUntil = end
+		}
+		w.set(m, well, well)
+	}
+}

@@ -1,0 +1,206 @@
+package mutants
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	run  = flag.Bool("mutants.run", false, "build and play each mutant; takes about a minute for each")
+	days = flag.Int("mutants.days", 200, "how many random days a mutant that no scene kills is played for, at most 2000")
+)
+
+// mutant is one place that is broken: in file, old becomes new.
+type mutant struct{ name, file, old, new string }
+
+const root = "../../.."
+
+// guards are mutants that remove one condition each: false is put before it.
+var guards = []struct{ name, file, condition string }{
+	{"guard ec2 not asked", "guard.go", "case !f.Asked:"},
+	{"guard not running", "guard.go", "case !e.Running:"},
+	{"guard system status", "guard.go", "case e.System:"},
+	{"guard ebs status", "guard.go", "case e.EBS:"},
+	{"guard scheduled event", "guard.go", `case e.Scheduled != "":`},
+	{"guard initializing", "guard.go", "case e.Initializing:"},
+	{"guard alarm", "guard.go", "case !d.i.Execution.Alarm:"},
+	{"guard once", "guard.go", "case d.i.Execution.Rebooted:"},
+	{"guard cooldown", "guard.go", "case d.i.reboots(d.now.Add(-cooldown)) > 0:"},
+	{"guard quarantine", "guard.go", "case d.within(d.i.LastResolvedAt, quarantine):"},
+	{"guard budget", "guard.go", "case d.i.reboots(d.now.Add(-24*time.Hour)) >= perDay:"},
+	{"guard vantage agrees", "guard.go", "case !agrees:"},
+	{"guard something answers", "guard.go", "case !failedRoute53 && !ownAnswered && !others && !connected:"},
+	{"breaker in flight", "alerts.go", "case b.InFlight > 0 && inFlight >= b.InFlight:"},
+	{"breaker per hour", "alerts.go", "case b.PerHour > 0 && lastHour >= b.PerHour:"},
+	{"page again when not confirmed", "policy.go", "case !m.Confirmed:"},
+	{"page when worse", "policy.go", "case sev > m.Severity:"},
+	{"page when it died again", "policy.go", "case m.LongWell && failedFor(downAgain):"},
+	{"page when healthy again was said", "policy.go", "case m.AgainAt > 0 && failedFor(downAgain):"},
+	{"well ends the hand-over", "policy.go", "case d.isWell():\n\t\td.i.LastResolvedAt = d.now\n\t\td.leave(\"the instance is well\", \"\")\n\t\td.out.Slack, d.out.SlackKey = true, incident.SituationWell\n\t\treturn d.set(incident.NextResolve, incident.SituationWell, \"well: "},
+}
+
+// others change something else.
+var others = []mutant{
+	{"guard route53 alone", "internal/policy/guard.go", "if !d.l.ownFailed() {", "if false {"},
+	{"breaker not latched", "internal/policy/alerts.go", `if id := d.r.openAlert(KeyBreaker); id != "" {`, `if id := ""; id != "" {`},
+	{"breaker ignores another's silence", "internal/policy/alerts.go", "id != d.i.ID && at > since && d.within(at, silentMemory)", "false"},
+	{"breaker ignores reboots that cured nothing", "internal/policy/alerts.go", "n >= cures && ", "false && n >= cures && "},
+	{"breaker ignores that nobody answers", "internal/policy/alerts.go", "o.Asked && o.Value.Any && !o.Value.Answered", "false && o.Asked"},
+	{"breaker remembers what was before it closed", "internal/policy/alerts.go", "since := d.r.BreakerClosedAt", "since := incident.Millis(0)"},
+	{"a cause joins for ever", "internal/policy/alerts.go", "old != id && d.within(a.LastWakeAt, joinWithin)", "old != id"},
+	{"a member always pages", "internal/policy/alerts.go", "key != d.i.ID && old != id && d.within(a.LastWakeAt, joinWithin)", "false"},
+	{"page is repeated under a new alias", "internal/policy/alerts.go", "case a.LastWakeAt == 0:", "case false:"},
+	{"confirm off", "internal/policy/policy.go", "if !d.needsConfirming {", "if true {"},
+	{"quiet off", "internal/policy/policy.go", "if d.now.Sub(a.ClosedAt) >= quiet {", "if d.now.Sub(a.ClosedAt) >= 0 {"},
+	{"quiet for ever", "internal/policy/policy.go", "if d.now.Sub(a.ClosedAt) >= quiet {", "if false {"},
+	{"notes at each look", "internal/policy/policy.go", "if d.within(max(a.NoteAt, a.LastWakeAt), hourly) {", "if false {"},
+	{"well at once", "internal/policy/facts.go", "return d.lasted(d.i.HealthySince, well)\n", "return true\n"},
+	{"well in one look", "internal/policy/facts.go", "if d.i.HealthyRun < 2 {", "if d.i.HealthyRun < 1 {"},
+	{"what was skipped counts as healthy", "internal/policy/facts.go", "if d.skipsWhatFailed() {", "if false {"},
+	{"closed by a person is not seen", "internal/policy/facts.go", "state == AlertClosed && a.ClosedAt == 0", "false && state == AlertClosed"},
+	{"gone in one look", "internal/policy/policy.go", "d.i.UnknownToEC2 >= 2", "d.i.UnknownToEC2 >= 1"},
+	{"recovered in one look", "internal/policy/policy.go", `r.Outcome == "" && d.i.HealthyRun < 2 ||`, `false ||`},
+	{"window never closes", "internal/policy/policy.go", "case d.now.Sub(r.At) < window:", "case true:"},
+	{"slack at each look", "internal/policy/policy.go", "case d.i.SlackKey == key:", "case false:"},
+	{"blind is paged at once", "internal/policy/policy.go", "if d.l.Kind == incident.Blind && !d.lasted(d.i.Execution.BlindSince, blindPatience) {", "if false {"},
+	{"never at rest", "internal/policy/policy.go", "d.i.AtRest = d.out.Next == incident.NextDone && d.restful()", "d.i.AtRest = false"},
+	{"always at rest", "internal/policy/policy.go", "d.i.AtRest = d.out.Next == incident.NextDone && d.restful()", "d.i.AtRest = true"},
+	{"MayReboot ignores a pause", "internal/policy/guard.go", "if p, scope := d.pause(); p != nil {", "if p, scope := d.pause(); false && p != nil {"},
+	{"MayReboot ignores a hand-over", "internal/policy/guard.go", "if d.i.Membership != nil {\n\t\treturn s, \"a person has been paged\"", "if false {\n\t\treturn s, \"a person has been paged\""},
+	{"MayReboot reserves nothing in the region", "internal/policy/guard.go", "d.r.Reboots = append(d.r.Reboots, RegionReboot{Instance: d.i.ID, Execution: in.Execution, At: d.now})", ""},
+	{"baseline ignored", "internal/policy/look.go", "\tl.withoutBaseline(passedBefore)\n", ""},
+	{"URL not contradicted by Route 53", "internal/policy/look.go", "if url.NoByte() && route53.Outcome == incident.Passed {", "if false {"},
+	{"SSH not contradicted beside URL", "internal/policy/look.go", "\t\tif ssh.NoByte() {\n\t\t\tbecome(", "\t\tif false {\n\t\t\tbecome("},
+	{"Route 53 not contradicted by URL", "internal/policy/look.go", "case url.Outcome == incident.Passed && !url.Elsewhere:", "case false:"},
+	{"Route 53 does not get URL's kind", "internal/policy/look.go", "case urlAnswered && url.Outcome == incident.Unknown && (url.Kind == incident.Busy || url.Kind == incident.Attention):", "case false:"},
+	{"SSH not contradicted by URL's answer", "internal/policy/look.go", "\t\tcase urlAnswered:\n\t\t\tbecome(ssh", "\t\tcase false:\n\t\t\tbecome(ssh"},
+	{"SSH not contradicted by Route 53 alone", "internal/policy/look.go", "case url.Outcome == incident.Skipped && route53.Outcome == incident.Passed:", "case false:"},
+	{"blind is never covered", "internal/policy/look.go", "\tl.skipCovered(url, route53)\n", ""},
+	{"a page is never confirmed", "internal/policy/told.go", "m.Confirmed = true", "m.Confirmed = false"},
+	{"an outcome is never told", "internal/policy/told.go", "r.Outcome == incident.OutcomeCured && dec.Situation", "false && dec.Situation"},
+	{"a resolved alert stays", "internal/policy/told.go", "delete(r.Alerts, ref.ID)", ""},
+	{"the table's page in a healthy look", "internal/policy/told.go", "if l.Verdict == incident.VerdictHealthy {\n\t\tdec.Next", "if false {\n\t\tdec.Next"},
+	{"the lease is never held", "internal/policy/state.go", `return l.Execution != "" && l.Execution != by && now < l.Until`, "return false"},
+	{"a write without its version", "internal/store/change.go", `c.when("#version = :was", item{":was": number(version)})`, `c.when("attribute_exists(#pk)", nil)`},
+}
+
+// all are all mutants, with each pair of neighbouring rows swapped.
+func all(t *testing.T) (mutants []mutant) {
+	for _, g := range guards {
+		mutants = append(mutants, mutant{
+			g.name, "internal/policy/" + g.file, g.condition, strings.Replace(g.condition, "case ", "case false && ", 1),
+		})
+	}
+	mutants = append(mutants, others...)
+	const file = "internal/policy/policy.go"
+	raw := read(t, file)
+	_, list, _ := strings.Cut(raw, "var rows = []func(*decider) bool{\n")
+	list, _, _ = strings.Cut(list, "}")
+	rows := regexp.MustCompile(`\t\(\*decider\)\.\w+,\n`).FindAllString(list, -1)
+	for n := range len(rows) - 1 {
+		mutants = append(mutants, mutant{fmt.Sprintf("rows %d and %d swapped", n+1, n+2), file, rows[n] + rows[n+1], rows[n+1] + rows[n]})
+	}
+	return mutants
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(root, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// TestMutantsApply finds mutants of code that has changed.
+func TestMutantsApply(t *testing.T) {
+	seen := map[string]bool{}
+	for _, m := range all(t) {
+		if n := strings.Count(read(t, m.file), m.old); n != 1 {
+			t.Errorf("%s: its text is %d times in %s, want once:\n%s", m.name, n, m.file, m.old)
+		}
+		if seen[m.name] {
+			t.Errorf("two mutants have the name %q", m.name)
+		}
+		seen[m.name] = true
+	}
+}
+
+// TestMutants plays each mutant: first the scenes, then random days.
+func TestMutants(t *testing.T) {
+	if !*run {
+		t.Skip("-mutants.run plays them")
+	}
+	if by := killedBy(t, nil, 1); by != "" {
+		t.Fatalf("the code without a mutant fails, so that no mutant proves anything: %s", by)
+	}
+	for _, m := range all(t) {
+		t.Run(strings.ReplaceAll(m.name, " ", "-"), func(t *testing.T) { play(t, m) })
+	}
+}
+
+func play(t *testing.T, m mutant) {
+	path, err := filepath.Abs(filepath.Join(root, m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	broken := filepath.Join(dir, "broken.go")
+	if err := os.WriteFile(broken, []byte(strings.Replace(read(t, m.file), m.old, m.new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: broken}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if by := killedBy(t, []string{"-overlay", file}, min(*days, 2000)); by != "" {
+		t.Logf("killed: %s", by)
+		return
+	}
+	t.Errorf("no scene and none of %d random days killed it", *days)
+}
+
+// killedBy builds the simulation with flags and plays it; it says what failed.
+func killedBy(t *testing.T, flags []string, days int) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "sim.test")
+	args := append(append([]string{"test", "-c", "-vet=off", "-o", binary}, flags...), "firstline/test/sim")
+	build := exec.CommandContext(t.Context(), "go", args...) //nolint:gosec // our own
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("it does not compile: %v\n%s", err, out)
+	}
+	for _, args := range [][]string{
+		{"-test.run=TestScenes"},
+		{"-test.run=TestRandomDays", "-sim.counts=false", fmt.Sprintf("-sim.days=%d", days)},
+	} {
+		play := exec.CommandContext(t.Context(), binary, append(args, "-test.failfast", "-test.timeout=30m")...) //nolint:gosec // our own
+		play.Dir = filepath.Join(root, "test/sim")
+		if out, err := play.CombinedOutput(); err != nil {
+			return string(first(out))
+		}
+	}
+	return ""
+}
+
+// first is the line that tells what killed a mutant.
+func first(out []byte) []byte {
+	for line := range bytes.SplitSeq(out, []byte("\n")) {
+		if bytes.Contains(line, []byte("_test.go:")) || bytes.Contains(line, []byte("panic")) {
+			return bytes.TrimSpace(line)
+		}
+	}
+	return bytes.TrimSpace(out)
+}

@@ -1,0 +1,351 @@
+package sim
+
+import (
+	"strings"
+	"time"
+
+	"firstline/internal/incident"
+	"firstline/internal/policy"
+	"firstline/notify"
+)
+
+// seen is what the invariants remember of a machine.
+type seen struct {
+	// downSince and downLast are the begin and the last minute of an episode,
+	// which a break of less than half an hour does not end; runSince is the begin
+	// of the present run, which one of 90 seconds ends.
+	downSince, downLast, runSince time.Time
+	// firedSince is since when it is down while its alarm fires and somebody
+	// could be woken.
+	firedSince time.Time
+	isSilent   bool
+	okAt       time.Time // it was well for five minutes
+	woken      time.Time
+	paged      time.Time
+	reboot     time.Time
+	// untold is the newest reboot whose outcome nobody has heard of.
+	untold           time.Time
+	problems, closes int
+	wakes            int
+}
+
+// limits of the promise "never silent".
+const (
+	wokenWithin       = 35 * time.Minute
+	wokenWithinFaults = 50 * time.Minute
+)
+
+func (w *world) wokenWithin() time.Duration {
+	if w.dies > 0 || w.faulty > 0 {
+		return wokenWithinFaults
+	}
+	return wokenWithin
+}
+
+// watch checks the promises once a minute.
+func (w *world) watch() {
+	for _, m := range w.machines {
+		w.watchMachine(m)
+	}
+	w.watchAlerts()
+}
+
+func (w *world) watchMachine(m *machine) {
+	now, s := time.Now(), &m.seen
+	if !w.isDown(m, now) || m.unwatched {
+		if !m.isRunning() || now.Sub(s.downLast) > 5*time.Minute {
+			s.okAt = now
+		}
+		s.firedSince = time.Time{}
+		return
+	}
+	if now.Sub(s.downLast) > 30*time.Minute {
+		s.downSince, s.isSilent = now, false
+	}
+	if now.Sub(s.downLast) > 90*time.Second {
+		s.runSince, s.firedSince = now, time.Time{}
+	}
+	s.downLast = now
+	isFiring := now.Before(m.alarmUntil)
+	cannotTell := now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() ||
+		w.isOut("ec2") || w.isOut("egress") || w.isOut("table") || w.isOut("cloudwatch")
+	if cannotTell || !isFiring {
+		s.firedSince = time.Time{}
+	}
+	if isFiring && s.firedSince.IsZero() {
+		s.firedSince = now
+	}
+	limit := w.wokenWithin()
+	if s.isSilent || s.firedSince.IsZero() || now.Sub(s.firedSince) <= limit || now.Sub(s.runSince) <= limit || w.isTold(m) {
+		return
+	}
+	s.isSilent = true
+	w.violate("silent", "%s is down since %s, its alarm fires, and nobody has been woken", m.name, s.runSince.Format("15:04"))
+}
+
+func (w *world) noPager() bool {
+	for _, p := range w.pagers {
+		if !w.isOut(p.name) {
+			return false
+		}
+	}
+	return true
+}
+
+// isTold reports whether a person knows that a machine is down: somebody was
+// woken since, or it is a member of an alert that is open or in its quiet.
+func (w *world) isTold(m *machine) bool {
+	now, s := time.Now(), &m.seen
+	if !s.woken.IsZero() && !s.woken.Before(s.downSince) {
+		return true
+	}
+	for _, p := range w.pagers {
+		for _, a := range p.alerts {
+			t, isMember := a.members[m.id]
+			switch {
+			case !isMember, t.situation == incident.SituationHealthyAgain:
+			case t.severity < incident.SeverityDown && w.severity(m) >= incident.SeverityDown:
+			case a.open, !a.closedBy.IsZero() && now.Sub(a.closedBy) < 4*time.Hour+w.wokenWithin():
+				return true
+			case !p.readable && !a.closedBy.IsZero() && now.Sub(a.opened) < 24*time.Hour+w.wokenWithin():
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// severity is the one that a machine's truth has for our own checks.
+func (w *world) severity(m *machine) incident.Severity {
+	s := &m.settings
+	own := s.Enabled(incident.CheckURL) && m.web.down() || s.Enabled(incident.CheckSSH) && m.ssh.down()
+	if own || !s.Enabled(incident.CheckURL) && !s.Enabled(incident.CheckSSH) {
+		return incident.SeverityDown
+	}
+	return incident.SeverityUnknown
+}
+
+// watchAlerts finds alerts that nothing ends: all their members have been well,
+// or gone, for long enough.
+func (w *world) watchAlerts() {
+	for _, a := range w.openAlerts() {
+		if isOfTheHour(a) {
+			continue
+		}
+		if !w.isOver(a) {
+			a.emptied = time.Time{}
+			continue
+		}
+		if a.emptied.IsZero() {
+			a.emptied = time.Now()
+		}
+		// Two hours may be needed to be well, and the alert ends within one more.
+		if time.Since(a.emptied) > 3*time.Hour+15*time.Minute {
+			a.emptied = time.Now()
+			w.violate("ends", "the alert %s is open, though its members have been well for more than three hours", a.alias)
+		}
+	}
+}
+
+// isOfTheHour reports whether an alert is one that the table does not know: its
+// alias is the hour's, and a person closes it.
+func isOfTheHour(a *alert) bool {
+	return a.key == "store" || a.key == "no-incident"
+}
+
+func (w *world) isOver(a *alert) bool {
+	for id := range a.members {
+		m := w.machine(id)
+		if m == nil || m.unwatched || !m.isRunning() {
+			continue
+		}
+		if time.Since(m.seen.downLast) < 2*time.Minute || m.web != well || m.ssh != well || m.webPath != well || m.sshPath != well || w.path != well {
+			return false
+		}
+		for _, service := range []string{"ec2", "route53", "egress", "table"} {
+			if w.isOut(service) {
+				return false
+			}
+		}
+	}
+	return w.dies == 0 && w.faulty == 0 && !w.noPager()
+}
+
+// checkReboot checks a reboot at the instant at which EC2 makes it.
+func (w *world) checkReboot(m *machine, i *invocation) {
+	now, s := time.Now(), &m.seen
+	w.logf("REBOOT of %s", m.name)
+	w.count["reboots"]++
+	w.rebootIsHarmless(m)
+	if !now.Before(m.workFrom) && now.Before(m.work) && !(w.isDown(m, now) && s.paged.IsZero()) {
+		w.violate("harm", "%s was rebooted while a person worked on it", m.name)
+	}
+	race := 5 * time.Second
+	if w.faulty > 0 {
+		race = functionTime
+	}
+	if now.Before(m.pause) && now.Sub(m.pauseFrom) > race {
+		w.violate("harm", "%s was rebooted while it was paused", m.name)
+	}
+	if !s.paged.IsZero() && s.okAt.Before(s.paged) && !s.downSince.After(s.paged) {
+		w.violate("harm", "%s was rebooted after a page, never well between", m.name)
+	}
+	w.rebootIsAllowed(m, i)
+	m.reboots = append(m.reboots, now)
+	w.rebootsAt = append(w.rebootsAt, now)
+	s.reboot, s.untold = now, now
+}
+
+// rebootIsHarmless checks that the machine is down.
+func (w *world) rebootIsHarmless(m *machine) {
+	now := time.Now()
+	if now.Before(m.bootUntil) {
+		w.violate("harm", "%s was rebooted while it was booting", m.name)
+		return
+	}
+	if w.isDown(m, now) || now.Sub(m.seen.downLast) <= 90*time.Second || now.Before(m.flapUntil) {
+		w.count["reboots of a machine that is down"]++
+		return
+	}
+	switch path := w.pathTo(m); {
+	case !m.settings.Enabled(incident.CheckRoute53) && path == silent:
+		w.count["irreducible: a middle box accepts for a host that is cut off from us"]++
+	case !m.settings.Enabled(incident.CheckRoute53) && path == refused && m.sshPath == well && w.path == well:
+		w.count["irreducible: web refused to us alone while SSH answers"]++
+	case m.sshPath == silent && w.path == well && m.webPath == well:
+		// reboot.on = "any_check" takes a silent SSH server for a fault of its own.
+		w.count["irreducible: a middle box accepts for the SSH port alone"]++
+	default:
+		w.violate("harm", "%s was rebooted though it is healthy (web %s, ssh %s; our way: web %s, ssh %s, all %s)",
+			m.name, m.web, m.ssh, m.webPath, m.sshPath, w.path)
+	}
+}
+
+func (w *world) pathTo(m *machine) service {
+	switch {
+	case w.path != well:
+		return w.path
+	case m.webPath != well:
+		return m.webPath
+	}
+	return m.sshPath
+}
+
+// rebootIsAllowed checks the bounds of the settings.
+func (w *world) rebootIsAllowed(m *machine, i *invocation) {
+	now := time.Now()
+	if e := i.execution; e != nil {
+		if e.reboots++; e.reboots > 1 {
+			w.violate("loop", "%s was rebooted twice by one incident", m.name)
+		}
+	}
+	day := 0
+	for _, at := range m.reboots {
+		// A minute, since the reservation comes before the reboot.
+		if now.Sub(at) < time.Duration(m.settings.Reboot.CooldownSeconds)*time.Second-time.Minute {
+			w.violate("loop", "%s was rebooted within its cooldown, after %s", m.name, now.Sub(at).Round(time.Minute))
+		}
+		if now.Sub(at) < 24*time.Hour-time.Minute {
+			day++
+		}
+	}
+	if day >= m.settings.Reboot.PerDay {
+		w.violate("loop", "%s was rebooted %d times within a day", m.name, day+1)
+	}
+	hour, minute := 0, 0
+	for _, at := range w.rebootsAt {
+		if at.Before(w.breakerClosed) {
+			continue
+		}
+		if now.Sub(at) < time.Hour-2*time.Minute {
+			hour++
+		}
+		if now.Sub(at) < 50*time.Second { // no outcome is known yet
+			minute++
+		}
+	}
+	if hour >= w.breaker.PerHour {
+		w.violate("loop", "%d reboots in the region within an hour", hour+1)
+	}
+	if minute >= w.breaker.InFlight {
+		w.violate("loop", "%d reboots in flight", minute+1)
+	}
+}
+
+// heardOutcome records that people heard what became of a reboot.
+func (w *world) heardOutcome(m notify.Message) {
+	x := w.machine(m.Incident.InstanceID)
+	d := m.Incident.Decision
+	if x == nil || d == nil {
+		return
+	}
+	for _, r := range d.Reboots {
+		if r.Outcome != "" && !r.At.Time().Before(x.seen.untold.Add(-2*time.Minute)) {
+			x.seen.untold = time.Time{}
+		}
+	}
+	switch d.Situation {
+	case incident.SituationGone, incident.SituationStopped, incident.SituationUnwatched:
+		x.seen.untold = time.Time{}
+	}
+}
+
+// checkNoise checks a page at the instant at which it wakes somebody.
+func (w *world) checkNoise(a *alert, m notify.Message) {
+	if w.quiet {
+		return
+	}
+	now, recent := time.Now(), 0
+	for _, other := range w.wakes {
+		if now.Sub(other.at) < 10*time.Minute {
+			recent++
+		}
+		isCause := strings.Contains(a.key, "/") || a.key == policy.KeyBreaker
+		if isCause && other.alert != a && other.key == a.key && now.Sub(other.at) < time.Hour-time.Minute && other.alert.open {
+			w.violate("noise", "the cause %s was paged twice within an hour", a.key)
+		}
+	}
+	if recent == 6 {
+		w.violate("noise", "6 pages within 10 minutes")
+	}
+	if x := w.machine(a.key); x != nil && w.people {
+		if x.seen.wakes++; x.seen.wakes > x.seen.problems+x.seen.closes+1 {
+			w.violate("noise", "%s: page %d for %d problems (%s)", x.name, x.seen.wakes, x.seen.problems, m.Alert.Alias)
+		}
+	}
+}
+
+// ends are the states in which an execution may end.
+var ends = map[string]bool{
+	"All good": true, "Handed over": true, "Already handled": true, "Told": true, "Told another way": true, "Nobody was told": true,
+}
+
+func (w *world) checkEnd(e *execution) {
+	out := e.outcome
+	if out.Status == "ABORTED" {
+		w.count["end: the execution died"]++
+		return
+	}
+	w.count["end: "+out.End()]++
+	if !ends[out.End()] {
+		w.violate("end", "%s ended in %q: %s %s", e.name, out.End(), out.Error, out.Cause)
+	}
+	if out.End() == "Nobody was told" && w.faulty == 0 && !w.noPager() {
+		w.violate("end", "%s: nobody was told, though a pager works", e.name)
+	}
+}
+
+// checkRest checks what must be over when all has been well for hours.
+func (w *world) checkRest() {
+	for _, a := range w.openAlerts() {
+		if isOfTheHour(a) {
+			continue
+		}
+		w.violate("ends", "the alert %s is still open, after hours without a fault", a.alias)
+	}
+	for _, m := range w.machines {
+		if !m.seen.untold.IsZero() {
+			w.violate("told", "nobody heard what became of the reboot of %s at %s", m.name, m.seen.untold.Format("15:04"))
+		}
+	}
+}

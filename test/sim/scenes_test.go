@@ -1,0 +1,398 @@
+package sim
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"firstline/internal/incident"
+)
+
+// scene is a script in testdata/scenes: what the world does, and what must come
+// of it. A line is one of
+//
+//	lasts 8h                          how long it runs
+//	machine a url ssh                 a machine with these checks; "machines 12 url" makes m1 to m12
+//	no-baseline a url                 that check has never passed
+//	pager blind                       the pager cannot tell whether an alert is open
+//	[at 0:10 [every 40s]] COMMAND     with "every", machine after machine, or "5 times"
+//	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, open
+//	expect page N before|after 0:20   the Nth page's time; "says X" its situation
+//
+// The commands are those of command.
+type scene struct {
+	t      *testing.T
+	w      *world
+	lasts  time.Duration
+	expect [][]string
+}
+
+func TestScenes(t *testing.T) {
+	files, err := filepath.Glob("testdata/scenes/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenes: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) { playScene(t, string(raw)) })
+		})
+	}
+}
+
+// playScene plays a script; violations of the promises fail it as well.
+func playScene(t *testing.T, script string) {
+	s := &scene{t: t, w: newWorld(7), lasts: 4 * time.Hour}
+	s.w.loud = true
+	s.w.mu.Lock()
+	s.w.every(5*time.Minute, s.w.reconcile)
+	s.w.every(time.Minute, s.w.watch)
+	for n, line := range strings.Split(script, "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		if words := strings.Fields(line); len(words) > 0 {
+			if err := s.line(words); err != nil {
+				t.Fatalf("line %d: %q: %v", n+1, line, err)
+			}
+		}
+	}
+	s.w.mu.Unlock()
+	s.w.live(s.lasts)
+	s.w.mu.Lock()
+	for _, words := range s.expect {
+		if err := s.check(words); err != nil {
+			t.Errorf("expect %s: %v", strings.Join(words, " "), err)
+		}
+	}
+	for _, v := range s.w.violations {
+		t.Errorf("%s: %s", v.kind, v.detail)
+	}
+	if t.Failed() {
+		t.Log("\n" + strings.Join(s.w.log, "\n"))
+	}
+	s.w.mu.Unlock()
+	s.w.stop()
+}
+
+func (s *scene) line(words []string) (err error) {
+	switch words[0] {
+	case "lasts":
+		s.lasts, err = time.ParseDuration(words[1])
+	case "machine":
+		s.w.add(words[1], words[2:]...)
+	case "machines":
+		n, err := strconv.Atoi(words[1])
+		if err != nil {
+			return err
+		}
+		for i := range n {
+			s.w.add(fmt.Sprintf("m%d", i+1), words[2:]...)
+		}
+	case "no-baseline":
+		m, err := s.machine(words[1])
+		if err != nil {
+			return err
+		}
+		s.w.baseline(m, without(incident.Checks, words[2:])...)
+	case "pager":
+		s.w.pagers[0].name, s.w.pagers[0].readable = "pagerduty", false
+	case "expect":
+		s.expect = append(s.expect, words[1:])
+	default:
+		return s.schedule(words)
+	}
+	return err
+}
+
+func without(all, some []string) (rest []string) {
+	for _, a := range all {
+		if !strings.Contains(strings.Join(some, " "), a) {
+			rest = append(rest, a)
+		}
+	}
+	return rest
+}
+
+// schedule plans a command: once, for machine after machine, or again and again.
+func (s *scene) schedule(words []string) error {
+	at, every, times := time.Second, time.Duration(0), 1
+	var err error
+	if words[0] == "at" {
+		if at, err = clockTime(words[1]); err != nil {
+			return err
+		}
+		words = words[2:]
+	}
+	if words[0] == "every" {
+		if every, err = time.ParseDuration(words[1]); err != nil {
+			return err
+		}
+		words = words[2:]
+		if len(words) > 1 && words[1] == "times" {
+			if times, err = strconv.Atoi(words[0]); err != nil {
+				return err
+			}
+			words = words[2:]
+		}
+	}
+	commands := [][]string{words}
+	if len(words) > 1 && words[1] == "all" {
+		commands = nil
+		for _, m := range s.w.machines {
+			commands = append(commands, append([]string{words[0], m.name}, words[2:]...))
+		}
+	}
+	n := 0
+	for range times {
+		for _, c := range commands {
+			s.w.at(s.w.begun.Add(at+time.Duration(n)*every), func() {
+				if err := s.command(c); err != nil {
+					s.t.Errorf("%s: %q: %v", s.w.clock(), strings.Join(c, " "), err)
+				}
+			})
+			n++
+		}
+	}
+	return nil
+}
+
+func clockTime(text string) (time.Duration, error) {
+	parts := strings.Split(text, ":")
+	if len(parts) < 2 {
+		return 0, fmt.Errorf("%q is not a time such as 3:30", text)
+	}
+	var d time.Duration
+	for n, unit := range []time.Duration{time.Hour, time.Minute, time.Second} {
+		if n < len(parts) {
+			v, err := strconv.Atoi(parts[n])
+			if err != nil {
+				return 0, err
+			}
+			d += time.Duration(v) * unit
+		}
+	}
+	return d, nil
+}
+
+func (s *scene) machine(name string) (*machine, error) {
+	m := s.w.machine(name)
+	if m == nil {
+		return nil, fmt.Errorf("there is no machine %q", name)
+	}
+	return m, nil
+}
+
+// option finds "name=value" or, for a span, "for 8h" among words.
+func option(words []string, name string) (string, bool) {
+	for n, w := range words {
+		if v, ok := strings.CutPrefix(w, name+"="); ok {
+			return v, true
+		}
+		if w == name {
+			if n+1 < len(words) {
+				return words[n+1], true
+			}
+			return "", true
+		}
+	}
+	return "", false
+}
+
+func forSpan(words []string) time.Duration {
+	v, _ := option(words, "for")
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		return time.Hour
+	}
+	return d
+}
+
+// command does one thing to the world:
+//
+//	set a web=refused ssh=silent [curable] [impaired=system]
+//	path a|region web=refused ssh=dropped      as we alone see it
+//	repair a | boot a for 90s [curable] | flap a p=0.3 for 8h
+//	alarm a for 8h | alarm-off a
+//	power a stopped|running|terminated | unwatch a
+//	out ec2|route53|opsgenie|slack|table|egress for 3h
+//	pause a|region for 3m | resume
+//	close a|breaker|CAUSE     a person closes the open alert with this key or member
+//	die a                     the execution that works on a dies
+//	fault STEP killed-after [CALL]
+func (s *scene) command(words []string) error {
+	w, rest := s.w, words[1:]
+	switch words[0] {
+	case "out":
+		w.out(rest[0], forSpan(rest))
+		return nil
+	case "resume":
+		w.resume()
+		return nil
+	case "close":
+		return s.close(rest[0])
+	case "fault":
+		f := plannedFault{step: rest[0], kind: faultKind(rest[1])}
+		if len(rest) > 2 {
+			f.call = rest[2]
+		}
+		w.planned = append(w.planned, f)
+		return nil
+	}
+	if rest[0] == "region" {
+		if words[0] == "pause" {
+			w.pauseRegion(forSpan(rest))
+			return nil
+		}
+		w.path = service(rest[1])
+		w.logf("our way to all machines: %s", w.path)
+		return nil
+	}
+	m, err := s.machine(rest[0])
+	if err != nil {
+		return err
+	}
+	return s.onMachine(words[0], m, rest[1:])
+}
+
+func (s *scene) onMachine(verb string, m *machine, rest []string) error {
+	w := s.w
+	of := func(name string, was service) service {
+		if v, ok := option(rest, name); ok {
+			return service(v)
+		}
+		return was
+	}
+	switch verb {
+	case "set":
+		_, m.curable = option(rest, "curable")
+		m.impaired, _ = option(rest, "impaired")
+		w.set(m, of("web", m.web), of("ssh", m.ssh))
+	case "path":
+		m.webPath, m.sshPath = of("web", m.webPath), of("ssh", m.sshPath)
+		w.logf("our way to %s: web %s, ssh %s", m.name, m.webPath, m.sshPath)
+	case "repair":
+		w.repair(m)
+	case "boot":
+		_, cures := option(rest, "curable")
+		w.boot(m, forSpan(rest), cures)
+	case "flap":
+		p, _ := option(rest, "p")
+		m.flapP, _ = strconv.ParseFloat(p, 64)
+		m.flapUntil = time.Now().Add(forSpan(rest))
+	case "alarm":
+		w.raise(m, forSpan(rest))
+	case "alarm-off":
+		m.alarmUntil = time.Time{}
+	case "power":
+		m.power = power(rest[0])
+		w.logf("%s: %s", m.name, m.power)
+	case "unwatch":
+		m.unwatched = true
+	case "pause":
+		m.pauseFrom, m.pause = time.Now(), time.Now().Add(forSpan(rest))
+	case "die":
+		for _, e := range w.executions {
+			if e.instance == m.id && e.outcome == nil {
+				e.stop = true
+				w.logf("the execution %s dies", e.name)
+			}
+		}
+	default:
+		return fmt.Errorf("%q is unknown", verb)
+	}
+	return nil
+}
+
+func (s *scene) close(key string) error {
+	id := key
+	if m := s.w.machine(key); m != nil {
+		id = m.id
+	}
+	for _, a := range s.w.openAlerts() {
+		if _, isMember := a.members[id]; isMember || a.key == key {
+			s.w.closeAlert(a)
+			return nil
+		}
+	}
+	return fmt.Errorf("no open alert has the key or the member %q", key)
+}
+
+// check checks one expectation.
+func (s *scene) check(words []string) error {
+	if words[0] == "page" {
+		return s.checkPage(words[1:])
+	}
+	got, rest := 0, words[1:]
+	switch words[0] {
+	case "reboots":
+		if rest[0] == "of" {
+			m, err := s.machine(rest[1])
+			if err != nil {
+				return err
+			}
+			got, rest = len(m.reboots), rest[2:]
+		} else {
+			got = len(s.w.rebootsAt)
+		}
+	case "pages":
+		got = len(s.w.wakes)
+	case "slack", "notes":
+		got = s.w.count[words[0]]
+	case "open":
+		got = len(s.w.openAlerts())
+	case "ended": // "ended Told >= 1"
+		n := len(rest) - 2
+		got, rest = s.w.count["end: "+strings.Join(rest[:n], " ")], rest[n:]
+	default:
+		return fmt.Errorf("%q is unknown", words[0])
+	}
+	return compare(got, rest)
+}
+
+func compare(got int, rest []string) error {
+	if len(rest) != 2 {
+		return fmt.Errorf("want an operator and a number")
+	}
+	want, err := strconv.Atoi(rest[1])
+	if err != nil {
+		return err
+	}
+	if ok := map[string]bool{"=": got == want, "<=": got <= want, ">=": got >= want}[rest[0]]; !ok {
+		return fmt.Errorf("got %d", got)
+	}
+	return nil
+}
+
+// checkPage checks "1 before 0:20", "1 after 0:20" and "1 says worse".
+func (s *scene) checkPage(words []string) error {
+	n, err := strconv.Atoi(words[0])
+	if err != nil {
+		return err
+	}
+	if n > len(s.w.wakes) {
+		return fmt.Errorf("there are %d pages", len(s.w.wakes))
+	}
+	page := s.w.wakes[n-1]
+	if words[1] == "says" {
+		if page.situation != words[2] {
+			return fmt.Errorf("it says %s", page.situation)
+		}
+		return nil
+	}
+	limit, err := clockTime(words[2])
+	if err != nil {
+		return err
+	}
+	if at := page.at.Sub(s.w.begun); words[1] == "before" && at > limit || words[1] == "after" && at < limit {
+		return fmt.Errorf("it came at %s", at.Round(time.Second))
+	}
+	return nil
+}

@@ -66,7 +66,7 @@ func TestGolden(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			want, err := os.ReadFile(path)
+			want, err := os.ReadFile(path) //nolint:gosec // G304: a golden file of this test
 			if err != nil {
 				t.Fatal(err)
 			}

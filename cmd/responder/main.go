@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
@@ -26,11 +25,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
+	"firstline/checks"
+	"firstline/handler"
 	"firstline/internal/fault"
-	"firstline/internal/old/checks"
-	"firstline/internal/old/guard"
-	"firstline/internal/old/handler"
-	"firstline/internal/old/notify"
+	"firstline/internal/incident"
+	"firstline/internal/store"
+	"firstline/notify"
 )
 
 func main() { lambda.Start(newHandler(os.Getenv)) }
@@ -39,99 +39,87 @@ func main() { lambda.Start(newHandler(os.Getenv)) }
 // modules/function sets. What is missing there is an error of the step that
 // needs it, so that the others still work.
 func newHandler(getenv func(string) string) *handler.Handler {
-	region := getenv("AWS_REGION")
-	config := sync.OnceValue(func() aws.Config { return awsConfig(getenv, region) })
-	ssmClient := sync.OnceValue(func() *ssm.Client { return ssm.NewFromConfig(config()) })
-	ec2Client := sync.OnceValue(func() *ec2.Client { return ec2.NewFromConfig(config()) })
-	alarms := sync.OnceValue(func() *cloudwatch.Client { return cloudwatch.NewFromConfig(config()) })
-	healthChecks := sync.OnceValue(func() *route53.Client { return route53.NewFromConfig(config()) })
-	executions := sync.OnceValue(func() *sfn.Client { return sfn.NewFromConfig(config()) })
-	items := sync.OnceValue(func() *dynamodb.Client {
-		return dynamodb.NewFromConfig(config(), func(o *dynamodb.Options) { o.HTTPClient = httpClient(tableTimeout) })
-	})
+	c := newClients(getenv)
 	logLevel := level(getenv("FIRSTLINE_LOG_LEVEL"))
-	log := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: logLevel}))
-	table := &guard.Table{
+	table := &store.Table{
 		Name:   getenv("FIRSTLINE_TABLE"),
-		Client: func(context.Context) (guard.API, error) { return items(), nil },
-		Log:    log,
+		Client: func(context.Context) (store.API, error) { return c.table(), nil },
 	}
-
-	parameters := func(context.Context) (handler.ParameterGetter, error) { return ssmClient(), nil }
+	parameters := func(context.Context) (handler.ParameterGetter, error) { return c.ssm(), nil }
 	secrets := &handler.Secrets{SSM: parameters}
-	secret := func(parameter string) notify.Secret {
-		return func(ctx context.Context, fresh bool) (string, error) {
-			return secrets.Get(ctx, parameter, fresh)
-		}
-	}
-	topics := func(region string) *sns.Client {
-		return sns.NewFromConfig(config(), func(o *sns.Options) { o.Region = cmp.Or(region, o.Region) })
-	}
-	describe := func(ctx context.Context, in *ec2.DescribeInstancesInput, o ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
-		return ec2Client().DescribeInstances(ctx, in, o...)
-	}
-	// Whatever is not said to be in a VPC is not: then a private address is an
-	// error that names it, and not a machine to reboot.
-	vpc := getenv("FIRSTLINE_VPC") == "true"
-	egress := checks.DialEgress(egressAddresses(getenv, region)...)
-	return &handler.Handler{
-		Deployment:       getenv("FIRSTLINE_NAME"),
-		Region:           region,
-		SettingsPath:     getenv("FIRSTLINE_SETTINGS_PATH"),
-		ExecutionTimeout: executionTimeout(getenv),
-		Brake:            brake(getenv),
-		StateMachineARN:  getenv("FIRSTLINE_STATE_MACHINE_ARN"),
-		AlarmPrefix:      getenv("FIRSTLINE_ALARM_PREFIX"),
-		SlackPages:       slackPages(getenv),
-		AllClear:         allClear(getenv),
-		Log:              log,
-		Metrics:          &handler.Metrics{Out: os.Stdout, Deployment: getenv("FIRSTLINE_NAME"), Level: logLevel},
+	egress := checks.DialEgress(egressAddresses(getenv)...)
+	h := &handler.Handler{
+		Deployment:      getenv("FIRSTLINE_NAME"),
+		Region:          getenv("AWS_REGION"),
+		SettingsPath:    getenv("FIRSTLINE_SETTINGS_PATH"),
+		Breaker:         breaker(getenv),
+		StateMachineARN: getenv("FIRSTLINE_STATE_MACHINE_ARN"),
+		AlarmPrefix:     getenv("FIRSTLINE_ALARM_PREFIX"),
+		SlackPages:      getenv("FIRSTLINE_SLACK_PAGES") == "true",
+		Log:             slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: logLevel})),
+		Metrics:         &handler.Metrics{Out: os.Stdout, Deployment: getenv("FIRSTLINE_NAME"), Level: logLevel},
 
 		SSM:           parameters,
-		EC2:           func(context.Context) (handler.Rebooter, error) { return ec2Client(), nil },
-		CloudWatch:    func(context.Context) (handler.AlarmDescriber, error) { return alarms(), nil },
-		StepFunctions: func(context.Context) (handler.Executioner, error) { return executions(), nil },
-		Guards: func(context.Context) (handler.Guards, error) {
+		EC2:           func(context.Context) (handler.EC2, error) { return c.ec2(), nil },
+		CloudWatch:    func(context.Context) (handler.AlarmDescriber, error) { return c.cloudwatch(), nil },
+		StepFunctions: func(context.Context) (handler.Executions, error) { return c.sfn(), nil },
+		Table: func(context.Context) (handler.Table, error) {
 			if table.Name == "" {
-				return nil, fault.New(fault.InvalidInput, "ask the guards", "the function's environment has no FIRSTLINE_TABLE; apply the Terraform root again")
+				return nil, fault.New(fault.InvalidInput, "use the table", "the function's environment has no FIRSTLINE_TABLE; apply the Terraform root again")
 			}
 			return table, nil
 		},
-
-		URL: &checks.URL{
-			DescribeInstances: describe,
-			Secret:            secrets.Get,
-			Egress:            egress,
-			VPC:               vpc,
+		Connected: func(ctx context.Context) (bool, error) { return egress(ctx, "tcp4") == nil, nil },
+		Slack: &notify.Slack{
+			Token: func(ctx context.Context, fresh bool) (string, error) {
+				return secrets.Get(ctx, getenv("FIRSTLINE_SLACK_TOKEN_PARAMETER"), fresh)
+			},
+			ChannelID: getenv("FIRSTLINE_SLACK_CHANNEL_ID"),
+			APIURL:    getenv("FIRSTLINE_SLACK_API_URL"),
 		},
-		Route53: &checks.Route53{GetHealthCheckStatus: func(ctx context.Context, in *route53.GetHealthCheckStatusInput, o ...func(*route53.Options)) (*route53.GetHealthCheckStatusOutput, error) {
-			return healthChecks().GetHealthCheckStatus(ctx, in, o...)
-		}},
-		SSH:    &checks.SSH{DescribeInstances: describe, Egress: egress, VPC: vpc},
-		Slack:  &notify.Slack{Token: secret(getenv("FIRSTLINE_SLACK_TOKEN_PARAMETER")), ChannelID: getenv("FIRSTLINE_SLACK_CHANNEL_ID"), APIURL: getenv("FIRSTLINE_SLACK_API_URL")},
-		Pagers: newPagers(getenv, secret, topics),
+		Pagers: sync.OnceValues(func() ([]notify.Pager, error) {
+			return notify.New([]byte(getenv("FIRSTLINE_PAGERS")), notify.Deps{Secret: secrets.Get, SNS: c.sns})
+		}),
 	}
+	addChecks(h, c, egress, secrets, getenv("FIRSTLINE_VPC") == "true")
+	return h
 }
 
-// executionTimeout is how long an execution of the state machine may take; 0 when
-// the environment does not say, or nothing that makes sense.
-func executionTimeout(getenv func(string) string) time.Duration {
-	seconds, err := strconv.ParseUint(getenv("FIRSTLINE_EXECUTION_TIMEOUT_SECONDS"), 10, 31)
-	if err != nil {
-		return 0
+// addChecks gives the handler its checks. Whatever is not said to be in a VPC is
+// not: then a private address is an error that names it, and not a machine to
+// reboot.
+func addChecks(h *handler.Handler, c *clients, egress checks.Egress, secrets *handler.Secrets, vpc bool) {
+	describe := func(ctx context.Context, in *ec2.DescribeInstancesInput, o ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
+		return c.ec2().DescribeInstances(ctx, in, o...)
 	}
-	return time.Duration(seconds) * time.Second
+	status := func(ctx context.Context, in *route53.GetHealthCheckStatusInput, o ...func(*route53.Options)) (*route53.GetHealthCheckStatusOutput, error) {
+		return c.route53().GetHealthCheckStatus(ctx, in, o...)
+	}
+	web := &checks.URL{DescribeInstances: describe, Secret: secrets.Get, Egress: egress, VPC: vpc}
+	ssh := &checks.SSH{DescribeInstances: describe, Egress: egress, VPC: vpc}
+	checkers := &checks.Route53{GetHealthCheckStatus: status}
+	h.Checks = map[string]handler.Check{
+		incident.CheckURL: func(ctx context.Context, inc *incident.Incident, _ incident.Millis) incident.Finding {
+			return web.Check(ctx, inc.InstanceID, inc.Settings.URL)
+		},
+		incident.CheckRoute53: func(ctx context.Context, inc *incident.Incident, since incident.Millis) incident.Finding {
+			return checkers.Check(ctx, inc.Settings.Route53, since.Time())
+		},
+		incident.CheckSSH: func(ctx context.Context, inc *incident.Incident, _ incident.Millis) incident.Finding {
+			return ssh.Check(ctx, inc.InstanceID, inc.Settings.SSH)
+		},
+	}
+	h.Answers = (&checks.Prober{URL: web, SSH: ssh}).Answers
 }
 
-// brake is how many reboots the region may have; nil when the environment does not
-// say. None at all is 0 in it.
-func brake(getenv func(string) string) *guard.Limits {
-	inFlight, errInFlight := strconv.ParseUint(getenv("FIRSTLINE_BRAKE_IN_FLIGHT"), 10, 31)
-	perHour, errPerHour := strconv.ParseUint(getenv("FIRSTLINE_BRAKE_PER_HOUR"), 10, 31)
-	if errInFlight != nil || errPerHour != nil {
+// breaker bounds the region's reboots; nil when the environment does not say, or
+// nothing that makes sense. Never to reboot is 0 in it.
+func breaker(getenv func(string) string) *incident.Breaker {
+	var b incident.Breaker
+	if err := incident.DecodeStrict([]byte(getenv("FIRSTLINE_BREAKER")), &b); err != nil || b.InFlight < 0 || b.PerHour < 0 {
 		return nil
 	}
-	return &guard.Limits{InFlight: int(inFlight), PerHour: int(perHour)}
+	return &b
 }
 
 // Time-outs of an answer's head. A service that takes the connection and says
@@ -142,6 +130,35 @@ const (
 	tableTimeout  = 2 * time.Second
 )
 
+// clients makes each client on its first use.
+type clients struct {
+	ssm        func() *ssm.Client
+	ec2        func() *ec2.Client
+	cloudwatch func() *cloudwatch.Client
+	route53    func() *route53.Client
+	sfn        func() *sfn.Client
+	table      func() *dynamodb.Client
+	// sns makes the client of a region: a topic may be in another one.
+	sns func(region string) notify.SNSPublisher
+}
+
+func newClients(getenv func(string) string) *clients {
+	config := sync.OnceValue(func() aws.Config { return awsConfig(getenv) })
+	return &clients{
+		ssm:        sync.OnceValue(func() *ssm.Client { return ssm.NewFromConfig(config()) }),
+		ec2:        sync.OnceValue(func() *ec2.Client { return ec2.NewFromConfig(config()) }),
+		cloudwatch: sync.OnceValue(func() *cloudwatch.Client { return cloudwatch.NewFromConfig(config()) }),
+		route53:    sync.OnceValue(func() *route53.Client { return route53.NewFromConfig(config()) }),
+		sfn:        sync.OnceValue(func() *sfn.Client { return sfn.NewFromConfig(config()) }),
+		table: sync.OnceValue(func() *dynamodb.Client {
+			return dynamodb.NewFromConfig(config(), func(o *dynamodb.Options) { o.HTTPClient = httpClient(tableTimeout) })
+		}),
+		sns: func(region string) notify.SNSPublisher {
+			return sns.NewFromConfig(config(), func(o *sns.Options) { o.Region = cmp.Or(region, o.Region) })
+		},
+	}
+}
+
 func httpClient(answer time.Duration) *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = min(answer, 5*time.Second) }).
@@ -151,9 +168,9 @@ func httpClient(answer time.Duration) *awshttp.BuildableClient {
 // awsConfig is what a Lambda function needs of the SDK's configuration. The
 // config module would bring in profiles, single sign-on and instance metadata,
 // which make the binary larger and its start slower.
-func awsConfig(getenv func(string) string, region string) aws.Config {
+func awsConfig(getenv func(string) string) aws.Config {
 	c := aws.Config{
-		Region: region,
+		Region: getenv("AWS_REGION"),
 		Credentials: credentials.NewStaticCredentialsProvider(
 			getenv("AWS_ACCESS_KEY_ID"), getenv("AWS_SECRET_ACCESS_KEY"), getenv("AWS_SESSION_TOKEN")),
 		HTTPClient: httpClient(answerTimeout),
@@ -170,27 +187,18 @@ func awsConfig(getenv func(string) string, region string) aws.Config {
 // (https://docs.aws.amazon.com/general/latest/gr/ec2-service.html). Several,
 // since a pager of one's own or EC2's endpoint may be inside the VPC, where it
 // shows nothing.
-func egressAddresses(getenv func(string) string, region string) []string {
-	ec2 := "https://ec2." + region + ".api.aws"
-	if endpoint := getenv("AWS_ENDPOINT_URL"); endpoint != "" {
-		ec2 = endpoint
-	}
-	addresses := []string{}
-	bases := append([]string{ec2}, pagerURLs(getenv)...)
+func egressAddresses(getenv func(string) string) []string {
+	bases := append(
+		[]string{cmp.Or(getenv("AWS_ENDPOINT_URL"), "https://ec2."+getenv("AWS_REGION")+".api.aws")},
+		notify.Addresses([]byte(getenv("FIRSTLINE_PAGERS")))...)
 	bases = append(bases, cmp.Or(getenv("FIRSTLINE_SLACK_API_URL"), "https://slack.com/api/"))
+	addresses := []string{}
 	for _, base := range bases {
 		u, err := url.Parse(base)
 		if err != nil || u.Hostname() == "" {
 			continue
 		}
-		port := u.Port()
-		switch {
-		case port != "":
-		case u.Scheme == "http":
-			port = "80"
-		default:
-			port = "443"
-		}
+		port := cmp.Or(u.Port(), map[string]string{"http": "80"}[u.Scheme], "443")
 		addresses = append(addresses, net.JoinHostPort(u.Hostname(), port))
 	}
 	return addresses

@@ -14,10 +14,29 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"firstline/internal/fault"
-	"firstline/internal/old/checks"
-	"firstline/internal/old/guard"
-	"firstline/internal/old/incident"
+	"firstline/internal/incident"
+	"firstline/notify"
 )
+
+const instance = "i-0c1cbf2e7abdedf75"
+
+func env(values map[string]string) func(string) string {
+	return func(k string) string { return values[k] }
+}
+
+// onAWS is a server that stands for AWS, and the environment that leads to it.
+func onAWS(t *testing.T, answer http.HandlerFunc, values map[string]string) func(string) string {
+	t.Helper()
+	server := httptest.NewServer(answer)
+	t.Cleanup(server.Close)
+	own := map[string]string{"AWS_ENDPOINT_URL": server.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+	return func(k string) string {
+		if v, ok := values[k]; ok {
+			return v
+		}
+		return own[k]
+	}
+}
 
 func TestEgressAddresses(t *testing.T) {
 	for _, tt := range []struct {
@@ -32,7 +51,12 @@ func TestEgressAddresses(t *testing.T) {
 		{"pagers set wrongly", nil, []string{"ec2.eu-west-1.api.aws:443", "slack.com:443"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := egressAddresses(func(k string) string { return tt.env[k] }, "eu-west-1")
+			got := egressAddresses(func(k string) string {
+				if k == "AWS_REGION" {
+					return "eu-west-1"
+				}
+				return tt.env[k]
+			})
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -40,59 +64,44 @@ func TestEgressAddresses(t *testing.T) {
 	}
 }
 
+// Outside of a VPC a private address is a mistake, and nothing is asked there.
 func TestVPC(t *testing.T) {
-	for value, want := range map[string]bool{"true": true, "false": false, "": false} {
-		h := newHandler(func(k string) string { return map[string]string{"FIRSTLINE_VPC": value}[k] })
-		url, ssh := h.URL.(*checks.URL), h.SSH.(*checks.SSH)
-		if url.VPC != want || ssh.VPC != want {
-			t.Errorf("FIRSTLINE_VPC=%q: url %t, ssh %t, want %t", value, url.VPC, ssh.VPC, want)
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	settings := incident.DefaultSettings()
+	settings.URL.Enabled, settings.URL.Address = true, server.URL
+	inc := &incident.Incident{InstanceID: instance, Settings: &settings}
+	for value, reached := range map[string]bool{"true": true, "false": false, "": false} {
+		getenv := onAWS(t, http.NotFound, map[string]string{"FIRSTLINE_VPC": value})
+		f := newHandler(getenv).Checks[incident.CheckURL](t.Context(), inc, 0)
+		if got := strings.Contains(f.Reason, "404"); got != reached {
+			t.Errorf("FIRSTLINE_VPC=%q: %q", value, f.Reason)
 		}
 	}
 }
 
-func TestLimits(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		env  map[string]string
-		want *guard.Limits
-	}{
-		{"both", map[string]string{"FIRSTLINE_BRAKE_IN_FLIGHT": "2", "FIRSTLINE_BRAKE_PER_HOUR": "6"}, &guard.Limits{InFlight: 2, PerHour: 6}},
-		{"never", map[string]string{"FIRSTLINE_BRAKE_IN_FLIGHT": "0", "FIRSTLINE_BRAKE_PER_HOUR": "0"}, &guard.Limits{}},
-		{"one is missing", map[string]string{"FIRSTLINE_BRAKE_IN_FLIGHT": "2"}, nil},
-		{"negative", map[string]string{"FIRSTLINE_BRAKE_IN_FLIGHT": "-1", "FIRSTLINE_BRAKE_PER_HOUR": "6"}, nil},
-		{"not a number", map[string]string{"FIRSTLINE_BRAKE_IN_FLIGHT": "2", "FIRSTLINE_BRAKE_PER_HOUR": "many"}, nil},
-		{"none", nil, nil},
+func TestBreaker(t *testing.T) {
+	for value, want := range map[string]*incident.Breaker{
+		`{"in_flight":2,"per_hour":6}`:             {InFlight: 2, PerHour: 6},
+		`{"in_flight":0,"per_hour":0}`:             {},
+		`{"in_flight":-1,"per_hour":6}`:            nil,
+		`{"in_flight":2,"per_hour":-6}`:            nil,
+		`{"in_flight":2,"per_hour":"many"}`:        nil,
+		`{"in_flight":2,"per_hour":6,"per_day":1}`: nil,
+		``: nil,
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			h := newHandler(func(k string) string { return tt.env[k] })
-			if diff := cmp.Diff(tt.want, h.Brake); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestExecutionTimeout(t *testing.T) {
-	for value, want := range map[string]time.Duration{"7200": 2 * time.Hour, "": 0, "-1": 0, "2h": 0, "99999999999999999999": 0} {
-		h := newHandler(func(k string) string { return map[string]string{"FIRSTLINE_EXECUTION_TIMEOUT_SECONDS": value}[k] })
-		if h.ExecutionTimeout != want {
-			t.Errorf("%q: %s, want %s", value, h.ExecutionTimeout, want)
+		if diff := cmp.Diff(want, newHandler(env(map[string]string{"FIRSTLINE_BREAKER": value})).Breaker); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", value, diff)
 		}
 	}
 }
 
 // What the environment lacks is an error of the step that needs it, and names it.
 func TestTable(t *testing.T) {
-	if _, err := newHandler(func(string) string { return "" }).Guards(t.Context()); fault.KindOf(err) != fault.InvalidInput || !strings.Contains(err.Error(), "FIRSTLINE_TABLE") {
+	if _, err := newHandler(env(nil)).Table(t.Context()); fault.KindOf(err) != fault.InvalidInput || !strings.Contains(err.Error(), "FIRSTLINE_TABLE") {
 		t.Errorf("got %v", err)
 	}
-	h := newHandler(func(k string) string {
-		return map[string]string{"FIRSTLINE_TABLE": "firstline-incidents", "FIRSTLINE_NAME": "blue", "FIRSTLINE_LOG_LEVEL": "warn"}[k]
-	})
-	guards, err := h.Guards(t.Context())
-	if err != nil || guards.(*guard.Table).Name != "firstline-incidents" {
-		t.Errorf("%v, %v", guards, err)
-	}
+	h := newHandler(env(map[string]string{"FIRSTLINE_NAME": "blue", "FIRSTLINE_LOG_LEVEL": "warn"}))
 	if h.Metrics.Deployment != "blue" || h.Metrics.Level != slog.LevelWarn || h.Metrics.Out != os.Stdout {
 		t.Errorf("metrics %+v", h.Metrics)
 	}
@@ -101,7 +110,7 @@ func TestTable(t *testing.T) {
 // A table that says nothing is asked again while there is time.
 func TestTableThatHangs(t *testing.T) {
 	var asked atomic.Int32
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	getenv := onAWS(t, func(w http.ResponseWriter, r *http.Request) {
 		if asked.Add(1) == 1 {
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
@@ -109,18 +118,94 @@ func TestTableThatHangs(t *testing.T) {
 		}
 		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 		_, _ = io.WriteString(w, `{"Responses":{"firstline-incidents":[]},"UnprocessedKeys":{}}`)
-	}))
-	defer server.Close()
-	h := newHandler(func(k string) string {
-		return map[string]string{"FIRSTLINE_TABLE": "firstline-incidents", "AWS_ENDPOINT_URL": server.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}[k]
-	})
-	guards, err := h.Guards(t.Context())
+	}, map[string]string{"FIRSTLINE_TABLE": "firstline-incidents"})
+	table, err := newHandler(getenv).Table(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	own, paused, err := guards.Look(t.Context(), &incident.Incident{InstanceID: "i-0c1cbf2e7abdedf75", Execution: incident.Execution{ID: "arn", Name: "x", StartedAt: start}})
-	if err != nil || own != nil || paused != nil || asked.Load() != 2 || time.Since(start) < tableTimeout {
-		t.Errorf("%v, %v, %v after %d questions and %s", own, paused, err, asked.Load(), time.Since(start))
+	if e, err := table.Load(t.Context(), instance); err != nil || e.Exists || asked.Load() != 2 || time.Since(start) < tableTimeout {
+		t.Errorf("%+v, %v after %d questions and %s", e, err, asked.Load(), time.Since(start))
+	}
+}
+
+func TestPagers(t *testing.T) {
+	h := newHandler(env(map[string]string{"FIRSTLINE_PAGERS": `[{"type":"jsm"},{"type":"sns"},{"type":"opsgenie","url":"eu"}]`}))
+	pagers, err := h.Pagers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range pagers {
+		names = append(names, p.Name())
+	}
+	if diff := cmp.Diff([]string{"jsm", "sns", "opsgenie"}, names); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	// What is not right is the error of a step that pages, and the others work.
+	h = newHandler(env(nil))
+	if pagers, err := h.Pagers(); pagers != nil || fault.KindOf(err) != fault.InvalidInput || h.Slack == nil || len(h.Checks) != len(incident.Checks) {
+		t.Errorf("without pagers: %v, %v", pagers, err)
+	}
+}
+
+// SNS is asked in the topic's region.
+func TestTopicElsewhere(t *testing.T) {
+	var asked, body string
+	getenv := onAWS(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Header.Get("Authorization")
+		raw, _ := io.ReadAll(r.Body)
+		body = string(raw)
+		w.Header().Set("Content-Type", "text/xml")
+		_, _ = io.WriteString(w, `<PublishResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>`)
+	}, map[string]string{"FIRSTLINE_PAGERS": `[{"type":"sns","topicArn":"arn:aws:sns:us-east-1:123456789012:on-call"}]`})
+	pagers, err := newHandler(getenv).Pagers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := notify.Message{Kind: notify.KindPage, Incident: &incident.Incident{InstanceID: instance}, Now: time.Now()}
+	if _, err := pagers[0].Page(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(asked, "/us-east-1/sns/") || !strings.Contains(body, "on-call") || !strings.Contains(body, "Action=Publish") {
+		t.Errorf("asked with %q: %s", asked, body)
+	}
+}
+
+// The secrets are read from their own parameters, and "unset" is none.
+func TestSecrets(t *testing.T) {
+	var asked []string
+	getenv := onAWS(t, func(w http.ResponseWriter, r *http.Request) {
+		raw, _ := io.ReadAll(r.Body)
+		asked = append(asked, string(raw))
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		_, _ = io.WriteString(w, `{"Parameter":{"Type":"SecureString","Value":"unset"}}`)
+	}, map[string]string{
+		"FIRSTLINE_PAGERS":                `[{"type":"opsgenie","url":"eu","keyParameter":"/x/opsgenie"},{"type":"jsm","keyParameter":"/x/jsm"}]`,
+		"FIRSTLINE_SLACK_TOKEN_PARAMETER": "/x/slack", "FIRSTLINE_SLACK_CHANNEL_ID": "C0123456789",
+	})
+	h := newHandler(getenv)
+	pagers, err := h.Pagers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := notify.Message{Kind: notify.KindPage, Incident: &incident.Incident{InstanceID: instance}}
+	for parameter, rehearse := range map[string]func() (string, error){
+		"/x/opsgenie": func() (string, error) { return pagers[0].Rehearse(t.Context(), m) },
+		"/x/jsm":      func() (string, error) { return pagers[1].Rehearse(t.Context(), m) },
+		"/x/slack":    func() (string, error) { return h.Slack.Rehearse(t.Context(), m) },
+	} {
+		asked = nil
+		if _, err := rehearse(); err == nil || !strings.Contains(err.Error(), parameter) || len(asked) != 1 || !strings.Contains(asked[0], parameter) {
+			t.Errorf("got %v after %v, want %s", err, asked, parameter)
+		}
+	}
+}
+
+func TestSlackPages(t *testing.T) {
+	for value, want := range map[string]bool{"true": true, "false": false, "": false} {
+		if got := newHandler(env(map[string]string{"FIRSTLINE_SLACK_PAGES": value})).SlackPages; got != want {
+			t.Errorf("%q: %t", value, got)
+		}
 	}
 }

@@ -66,16 +66,18 @@ func TestEgressAddresses(t *testing.T) {
 
 // Outside of a VPC a private address is a mistake, and nothing is asked there.
 func TestVPC(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	defer server.Close()
 	settings := incident.DefaultSettings()
-	settings.URL.Enabled, settings.URL.Address = true, server.URL
+	settings.URL.Enabled, settings.URL.Address = true, "http://192.168.255.254:9"
+	settings.URL.Attempts, settings.URL.TimeoutMs = 1, 100
+	settings.SSH.Enabled, settings.SSH.Host, settings.SSH.Attempts, settings.SSH.TimeoutMs = true, "192.168.255.254", 1, 100
 	inc := &incident.Incident{InstanceID: instance, Settings: &settings}
-	for value, reached := range map[string]bool{"true": true, "false": false, "": false} {
-		getenv := onAWS(t, http.NotFound, map[string]string{"FIRSTLINE_VPC": value})
-		f := newHandler(getenv).Checks[incident.CheckURL](t.Context(), inc, 0)
-		if got := strings.Contains(f.Reason, "404"); got != reached {
-			t.Errorf("FIRSTLINE_VPC=%q: %q", value, f.Reason)
+	for value, want := range map[string]bool{"true": false, "false": true, "": true} {
+		h := newHandler(onAWS(t, http.NotFound, map[string]string{"FIRSTLINE_VPC": value}))
+		for _, check := range []string{incident.CheckURL, incident.CheckSSH} {
+			f := h.Checks[check](t.Context(), inc, 0)
+			if mistake := f.Kind == incident.Attention && strings.Contains(f.Reason, "private"); mistake != want {
+				t.Errorf("FIRSTLINE_VPC=%q: %s is %s %s, %q", value, check, f.Outcome, f.Kind, f.Reason)
+			}
 		}
 	}
 }

@@ -79,18 +79,16 @@ type part struct{ key, label, name, link string }
 func parts(r deployed.Region) []part {
 	pages, public := console.In(r.Partition(), r.Region)
 	all := []part{
-		{"state_machine", "state machine, incidents", r.StateMachineARN, pages.StateMachine(r.StateMachineARN)},
-		{"all_clear_state_machine", "state machine, all-clears", r.AllClearMachineARN, pages.StateMachine(r.AllClearMachineARN)},
+		{"state_machine", "state machine", r.StateMachineARN, pages.StateMachine(r.StateMachineARN)},
 		{"execution_log_group", "log of the incidents", r.ExecutionLogGroup, pages.LogGroup(r.ExecutionLogGroup)},
 		{"function", "function", r.FunctionARN, pages.Function(r.FunctionName)},
 		{"function_log_group", "log of the function", r.FunctionLogGroup, pages.LogGroup(r.FunctionLogGroup)},
 		{"alarms", "alarms on instances", several(r.AlarmNames, r.Name+"-cpu-"), pages.Alarms(r.Name + "-cpu-")},
 		{"self_alarms", "alarms on firstline", several(r.SelfAlarmNames, r.Name+"-self-"), pages.Alarms(r.Name + "-self-")},
-		{"rule", "rule", r.RuleName, pages.Rule(r.RuleName)},
-		{"ok_rule", "rule of recovered alarms", r.OKRuleName, pages.Rule(r.OKRuleName)},
+		{"rule", "rule of alarms", r.RuleName, pages.Rule(r.RuleName)},
 		{"canary_rule", "rule of dry incidents", r.CanaryRuleName, pages.Rule(r.CanaryRuleName)},
-		{"sweep_rule", "rule of standing alarms", r.SweepRuleName, pages.Rule(r.SweepRuleName)},
-		{"table", "table of the incidents", r.TableName, pages.Table(r.TableName)},
+		{"reconcile_rule", "rule of reconcile", r.ReconcileRuleName, pages.Rule(r.ReconcileRuleName)},
+		{"table", "table", r.TableName, pages.Table(r.TableName)},
 		{"dashboard", "dashboard", r.DashboardName, pages.Dashboard(r.DashboardName)},
 		{"dead_letter_queue", "dead-letter queue", r.DeadLetterQueueURL, pages.Queue(r.DeadLetterQueueURL)},
 	}

@@ -178,11 +178,10 @@ func TestPrintRegions(t *testing.T) {
 		regions: []deployed.Region{
 			{
 				Region: "eu-west-1", AccountID: "123456789012", Name: "firstline", Version: "0.3.0",
-				StateMachineARN:    "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline",
-				FunctionName:       "firstline-responder",
-				FunctionARN:        "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3",
-				AllClearMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear",
-				RuleName:           "firstline-alarm", OKRuleName: "firstline-ok", CanaryRuleName: "firstline-canary", SweepRuleName: "firstline-sweep",
+				StateMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline",
+				FunctionName:    "firstline-responder",
+				FunctionARN:     "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3",
+				RuleName:        "firstline-alarm", CanaryRuleName: "firstline-canary", ReconcileRuleName: "firstline-reconcile",
 				TableName: "firstline-incidents", DashboardName: "firstline-eu-west-1",
 				DeadLetterQueueURL: "https://sqs.eu-west-1.amazonaws.com/123456789012/firstline-dead-letter",
 				AlarmTopicARN:      &topic,
@@ -199,10 +198,8 @@ func TestPrintRegions(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `eu-west-1  account 123456789012, 1 instance, version 0.3.0
-  state machine, incidents  arn:aws:states:eu-west-1:123456789012:stateMachine:firstline
+  state machine             arn:aws:states:eu-west-1:123456789012:stateMachine:firstline
                             https://console.aws.amazon.com/states/home?region=eu-west-1#/statemachines/view/arn:aws:states:eu-west-1:123456789012:stateMachine:firstline
-  state machine, all-clears arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear
-                            https://console.aws.amazon.com/states/home?region=eu-west-1#/statemachines/view/arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear
   log of the incidents      /aws/vendedlogs/states/firstline
                             https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#logsV2:log-groups/log-group/$252Faws$252Fvendedlogs$252Fstates$252Ffirstline
   function                  arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3
@@ -213,15 +210,13 @@ func TestPrintRegions(t *testing.T) {
                             https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#alarmsV2:?~(search~'firstline-cpu-)
   alarms on firstline       1: firstline-self-…
                             https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#alarmsV2:?~(search~'firstline-self-)
-  rule                      firstline-alarm
+  rule of alarms            firstline-alarm
                             https://console.aws.amazon.com/events/home?region=eu-west-1#/eventbus/default/rules/firstline-alarm
-  rule of recovered alarms  firstline-ok
-                            https://console.aws.amazon.com/events/home?region=eu-west-1#/eventbus/default/rules/firstline-ok
   rule of dry incidents     firstline-canary
                             https://console.aws.amazon.com/events/home?region=eu-west-1#/eventbus/default/rules/firstline-canary
-  rule of standing alarms   firstline-sweep
-                            https://console.aws.amazon.com/events/home?region=eu-west-1#/eventbus/default/rules/firstline-sweep
-  table of the incidents    firstline-incidents
+  rule of reconcile         firstline-reconcile
+                            https://console.aws.amazon.com/events/home?region=eu-west-1#/eventbus/default/rules/firstline-reconcile
+  table                     firstline-incidents
                             https://console.aws.amazon.com/dynamodbv2/home?region=eu-west-1#table?name=firstline-incidents
   dashboard                 firstline-eu-west-1
                             https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#dashboards/dashboard/firstline-eu-west-1
@@ -231,7 +226,7 @@ func TestPrintRegions(t *testing.T) {
                             https://console.aws.amazon.com/sns/v3/home?region=eu-west-1#/topic/arn:aws:sns:eu-west-1:123456789012:firstline
 
 us-iso-east-1  account 123456789012, 0 instances
-  state machine, incidents  arn:aws-iso:states:us-iso-east-1:123456789012:stateMachine:firstline
+  state machine             arn:aws-iso:states:us-iso-east-1:123456789012:stateMachine:firstline
 
 us-east-1  not deployed
 `

@@ -21,19 +21,15 @@ type Region struct {
 	// Version is that of the Terraform code that was applied here last.
 	Version         string `json:"version"`
 	StateMachineARN string `json:"state_machine_arn"`
-	// AllClearMachineARN is the state machine that closes alerts; "" where the
-	// version that was applied has none.
-	AllClearMachineARN string `json:"all_clear_state_machine_arn"`
-	FunctionName       string `json:"function_name"`
+	FunctionName    string `json:"function_name"`
 	// FunctionARN names the published version that incidents call.
 	FunctionARN        string `json:"function_arn"`
 	SettingsPath       string `json:"settings_path"`
 	RuleName           string `json:"rule_name"`
-	OKRuleName         string `json:"ok_rule_name"`
 	CanaryRuleName     string `json:"canary_rule_name"`
-	SweepRuleName      string `json:"sweep_rule_name"`
+	ReconcileRuleName  string `json:"reconcile_rule_name"`
 	DeadLetterQueueURL string `json:"dead_letter_queue_url"`
-	// TableName is the table of leases, pauses and incidents.
+	// TableName is the table of instances, the region, alerts and records.
 	TableName     string `json:"table_name"`
 	DashboardName string `json:"dashboard_name"`
 	// AlarmTopicARN is nil without subscribers.
@@ -50,7 +46,7 @@ type Region struct {
 	// does not tell.
 	PagerTopicARN    string `json:"pager_topic_arn"`
 	FunctionLogGroup string `json:"function_log_group"`
-	// ExecutionLogGroup is that of both state machines.
+	// ExecutionLogGroup is the state machine's.
 	ExecutionLogGroup string `json:"execution_log_group"`
 }
 

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"firstline/internal/old/incident"
+	"firstline/internal/incident"
 	"firstline/internal/regions"
 )
 

@@ -41,21 +41,38 @@ build: command ## Build the command and the function's zips (arm64, x86_64) into
 cc:
 	@command -v "$$(go env CC)" >/dev/null || { echo "A C compiler is missing, which Go's race detector needs: install gcc"; exit 1; }
 
-.PHONY: test
-test: setup cc ## Run all tests: Go, Terraform, the stories and a sample of the faults on the local AWS
-	@echo "test 1/4: Go packages, with the race detector"
-	@go test -race $$(go list ./... | grep -v '^firstline/test')
-	@echo "test 2/4: Terraform modules, with mocked providers"
-	@go test -count=1 -timeout 20m -v -run '^TestTerraform' ./test/...
-	@echo "test 3/4: contract, and stories on the local AWS with the real Terraform and provider"
-	@go test -race -count=1 -timeout 40m -v -parallel 10 -skip '^Test(Terraform|Faults)' ./test/...
-	@echo "test 4/4: a sample of the fault matrix on the local AWS, one case of each kind (two minutes)"
-	@go test -count=1 -timeout 10m -v -run '^TestFaults$$' ./test
+# The tests that need neither an account nor the local AWS.
+UNIT := go list ./... | grep -v '^firstline/test'
 
-# FIRSTLINE_FAULTS is "all" or a regular expression of cases' names.
-.PHONY: faults
-faults: setup ## Run the whole fault matrix on the local AWS (ten minutes)
-	@FIRSTLINE_FAULTS="$${FIRSTLINE_FAULTS:-all}" go test -count=1 -timeout 20m -v -run '^TestFaults$$' ./test
+.PHONY: check
+check: setup ## Run the unit tests, 1,000 random days and terraform validate
+	@echo "check 1/3: Go packages, and the contract of the definition"
+	@go test $$($(UNIT)) ./test/asl ./test/dynamo
+	@echo "check 2/3: the scenes and 1,000 random days"
+	@go test -count=1 ./test/sim/... -sim.days 1000
+	@echo "check 3/3: terraform validate"
+	@go test -count=1 -run '^TestTerraformIsValid$$' ./test
+
+.PHONY: test
+test: setup cc ## Run all tests: Go, the simulation, Terraform, and the stories on the local AWS
+	@echo "test 1/4: Go packages, with the race detector"
+	@go test -race $$($(UNIT)) ./test/asl ./test/dynamo
+	@echo "test 2/4: the simulation: scenes, and 1,000 random days"
+	@go test -count=1 -timeout 20m ./test/sim/... -sim.days 1000
+	@echo "test 3/4: Terraform modules, with mocked providers"
+	@go test -count=1 -timeout 20m -v -run '^TestTerraform' ./test
+	@echo "test 4/4: contract, and stories on the local AWS with the real Terraform and provider"
+	@go test -race -count=1 -timeout 40m -v -parallel 10 -skip '^TestTerraform' ./test ./test/bench
+
+# SOAK is how long, FLAGS are flags of the simulation: FLAGS="-sim.faults .35".
+SOAK ?= 10m
+.PHONY: soak
+soak: go ## Play random days for SOAK=10m, and print the seeds of failures
+	@go test -count=1 -timeout 0 -v ./test/sim -run '^TestRandomDays$$' -sim.for $(SOAK) $(FLAGS)
+
+.PHONY: mutants
+mutants: go ## Break the policy and the store in each named way: the simulation must notice
+	@go test -count=1 -timeout 0 -v ./test/sim/mutants -mutants.run
 
 .PHONY: lint
 lint: setup lint-tool ## Run golangci-lint and terraform fmt

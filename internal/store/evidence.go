@@ -11,18 +11,18 @@ import (
 
 // Evidence is what was seen of an instance before its reboot.
 type Evidence struct {
-	InstanceID string `dynamodbav:"instance_id"`
+	InstanceID string `json:"instance_id"`
 	// At is when it was gathered.
-	At incident.Millis `dynamodbav:"at"`
+	At incident.Millis `json:"at"`
 	// Console is the end of what the instance wrote to its console, redacted.
-	Console string `dynamodbav:"console,omitempty"`
+	Console string `json:"console,omitempty"`
 	// ConsoleAt is when EC2 took that down, which may be long before At.
-	ConsoleAt incident.Millis `dynamodbav:"console_at,omitempty"`
+	ConsoleAt incident.Millis `json:"console_at,omitempty"`
 	// SystemStatus, InstanceStatus and EBSStatus are EC2's status checks, "ok" or
 	// "impaired".
-	SystemStatus   string `dynamodbav:"system_status,omitempty"`
-	InstanceStatus string `dynamodbav:"instance_status,omitempty"`
-	EBSStatus      string `dynamodbav:"ebs_status,omitempty"`
+	SystemStatus   string `json:"system_status,omitempty"`
+	InstanceStatus string `json:"instance_status,omitempty"`
+	EBSStatus      string `json:"ebs_status,omitempty"`
 }
 
 // maxConsole is how much of the console's output is kept, in bytes.

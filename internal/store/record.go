@@ -21,67 +21,67 @@ import (
 type Record struct {
 	// ID is the name of its execution, Execution the execution's ARN. With
 	// StartedAt, ID is its key.
-	ID        string          `dynamodbav:"id"`
-	Execution string          `dynamodbav:"execution,omitempty"`
-	StartedAt incident.Millis `dynamodbav:"started_at"`
+	ID        string          `json:"id"`
+	Execution string          `json:"execution,omitempty"`
+	StartedAt incident.Millis `json:"started_at"`
 
 	// What it began with. The first write of each stays.
-	InstanceID string             `dynamodbav:"instance_id,omitempty"`
-	Name       string             `dynamodbav:"name,omitempty"`
-	Region     string             `dynamodbav:"region,omitempty"`
-	Trigger    string             `dynamodbav:"trigger,omitempty"`
-	Dry        bool               `dynamodbav:"dry,omitempty"`
-	Alarm      *incident.Alarm    `dynamodbav:"alarm,omitempty"`
-	Settings   *incident.Settings `dynamodbav:"settings,omitempty"`
+	InstanceID string             `json:"instance_id,omitempty"`
+	Name       string             `json:"name,omitempty"`
+	Region     string             `json:"region,omitempty"`
+	Trigger    string             `json:"trigger,omitempty"`
+	Dry        bool               `json:"dry,omitempty"`
+	Alarm      *incident.Alarm    `json:"alarm,omitempty"`
+	Settings   *incident.Settings `json:"settings,omitempty"`
 
 	// EndedAt is 0 while it is open, and End says how it ended. The first write
 	// of each stays.
-	EndedAt incident.Millis `dynamodbav:"ended_at,omitempty"`
-	End     string          `dynamodbav:"end,omitempty"`
+	EndedAt incident.Millis `json:"ended_at,omitempty"`
+	End     string          `json:"end,omitempty"`
 
 	// What came of it. The newest write of each stays; a zero value writes none.
 	//
 	// LeaseUntil is when its lease ends: an execution that has not closed its
 	// record by then has died, or lost its lease.
-	LeaseUntil incident.Millis            `dynamodbav:"lease_until,omitempty"`
-	Told       bool                       `dynamodbav:"told,omitempty"`
-	Paged      *incident.Paged            `dynamodbav:"paged,omitempty"`
-	Reboot     *incident.Reboot           `dynamodbav:"reboot,omitempty"`
-	Thread     *incident.Thread           `dynamodbav:"thread,omitempty"`
-	HeldBy     string                     `dynamodbav:"held_by,omitempty"`
-	Suppressed []incident.Suppressed      `dynamodbav:"suppressed,omitempty"`
-	Caught     map[string]incident.Caught `dynamodbav:"caught,omitempty"`
+	LeaseUntil incident.Millis            `json:"lease_until,omitempty"`
+	Told       bool                       `json:"told,omitempty"`
+	Paged      *incident.Paged            `json:"paged,omitempty"`
+	Reboot     *incident.Reboot           `json:"reboot,omitempty"`
+	Thread     *incident.Thread           `json:"thread,omitempty"`
+	HeldBy     string                     `json:"held_by,omitempty"`
+	Suppressed []incident.Suppressed      `json:"suppressed,omitempty"`
+	Caught     map[string]incident.Caught `json:"caught,omitempty"`
 
 	// Looks are those that it has decided on, in order. They are appended, never
 	// written as a whole: see RecordUpdate.
-	Looks []LookRecord `dynamodbav:"looks,omitempty"`
+	Looks []LookRecord `json:"looks,omitempty"`
 }
 
 // LookRecord is what one look saw and what was decided on it.
 type LookRecord struct {
-	Look        int               `dynamodbav:"look"`
-	At          incident.Millis   `dynamodbav:"at"`
-	Verdict     incident.Verdict  `dynamodbav:"verdict,omitempty"`
-	Kind        incident.Kind     `dynamodbav:"kind,omitempty"`
-	Row         int               `dynamodbav:"row,omitempty"`
-	Next        string            `dynamodbav:"next,omitempty"`
-	WaitSeconds int               `dynamodbav:"wait_seconds,omitempty"`
-	Reason      string            `dynamodbav:"reason,omitempty"`
-	Confirming  string            `dynamodbav:"confirming,omitempty"`
-	Situation   string            `dynamodbav:"situation,omitempty"`
-	Guard       string            `dynamodbav:"guard,omitempty"`
-	Findings    []FindingOfRecord `dynamodbav:"findings,omitempty"`
+	Look        int               `json:"look"`
+	At          incident.Millis   `json:"at"`
+	Verdict     incident.Verdict  `json:"verdict,omitempty"`
+	Kind        incident.Kind     `json:"kind,omitempty"`
+	Row         int               `json:"row,omitempty"`
+	Next        string            `json:"next,omitempty"`
+	WaitSeconds int               `json:"wait_seconds,omitempty"`
+	Reason      string            `json:"reason,omitempty"`
+	Confirming  string            `json:"confirming,omitempty"`
+	Situation   string            `json:"situation,omitempty"`
+	Guard       string            `json:"guard,omitempty"`
+	Findings    []FindingOfRecord `json:"findings,omitempty"`
 }
 
 // FindingOfRecord is a finding in few bytes.
 type FindingOfRecord struct {
-	Check     string           `dynamodbav:"check"`
-	Outcome   incident.Outcome `dynamodbav:"outcome"`
-	Kind      incident.Kind    `dynamodbav:"kind,omitempty"`
-	Reason    string           `dynamodbav:"reason,omitempty"`
-	Attempts  int              `dynamodbav:"attempts,omitempty"`
-	ElapsedMs int64            `dynamodbav:"elapsed_ms,omitempty"`
-	At        incident.Millis  `dynamodbav:"at,omitempty"`
+	Check     string           `json:"check"`
+	Outcome   incident.Outcome `json:"outcome"`
+	Kind      incident.Kind    `json:"kind,omitempty"`
+	Reason    string           `json:"reason,omitempty"`
+	Attempts  int              `json:"attempts,omitempty"`
+	ElapsedMs int64            `json:"elapsed_ms,omitempty"`
+	At        incident.Millis  `json:"at,omitempty"`
 }
 
 // RecordUpdate is what is written of an incident: attributes of its record, and

@@ -1,12 +1,12 @@
 // Package timeline tells an execution's history as an operator would: a line
-// for each check, action and wait.
+// for each check, decision, action and wait.
 package timeline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,15 +14,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
 
-	"firstline/internal/old/checks"
-	"firstline/internal/old/incident"
+	"firstline/internal/incident"
 )
 
 // Line is one thing that happened.
 type Line struct {
 	// After is the time since the execution started.
 	After time.Duration
-	// State is the state's name, or the execution's end.
+	// State is the state's name, or "end".
 	State string
 	// Text says what came of it.
 	Text string
@@ -92,9 +91,7 @@ func Lines(events []types.HistoryEvent) []Line {
 		if start.IsZero() {
 			start = at
 		}
-		say := func(state, format string, args ...any) {
-			lines = append(lines, Line{After: at.Sub(start), State: state, Text: fmt.Sprintf(format, args...)})
-		}
+		say := func(state, text string) { lines = append(lines, Line{After: at.Sub(start), State: state, Text: text}) }
 		switch {
 		case e.StateEnteredEventDetails != nil:
 			state = aws.ToString(e.StateEnteredEventDetails.Name)
@@ -102,135 +99,96 @@ func Lines(events []types.HistoryEvent) []Line {
 			// What is no incident leaves it empty, and the line short.
 			_ = json.Unmarshal([]byte(aws.ToString(e.StateEnteredEventDetails.Input)), &entered)
 			if e.Type == types.HistoryEventTypeWaitStateEntered {
-				say(state, "%s", waiting(state, &entered))
+				say(state, fmt.Sprintf("%d s", entered.WaitSeconds))
 			}
 		case e.TaskFailedEventDetails != nil:
-			say(state, "%s: %s", aws.ToString(e.TaskFailedEventDetails.Error), cause(aws.ToString(e.TaskFailedEventDetails.Cause)))
+			say(state, aws.ToString(e.TaskFailedEventDetails.Error)+": "+cause(aws.ToString(e.TaskFailedEventDetails.Cause)))
 		case e.TaskTimedOutEventDetails != nil:
-			say(state, "%s", aws.ToString(e.TaskTimedOutEventDetails.Error))
+			say(state, aws.ToString(e.TaskTimedOutEventDetails.Error))
 		case e.Type == types.HistoryEventTypeTaskStateExited:
 			var left incident.Incident
-			if err := json.Unmarshal([]byte(aws.ToString(e.StateExitedEventDetails.Output)), &left); err != nil || left.Error != nil && entered.Error == nil {
-				continue
+			err := json.Unmarshal([]byte(aws.ToString(e.StateExitedEventDetails.Output)), &left)
+			// What a Catch takes out of a state is told already.
+			if err == nil && left.Execution.ID != "" && len(left.Caught) <= len(entered.Caught) {
+				say(state, done(state, &entered, &left))
 			}
-			say(aws.ToString(e.StateExitedEventDetails.Name), "%s", done(&entered, &left))
 		case e.Type == types.HistoryEventTypeExecutionSucceeded:
-			say("end", "%s", state)
+			say("end", state)
 		case e.ExecutionFailedEventDetails != nil:
-			say("end", "failed: %s", aws.ToString(e.ExecutionFailedEventDetails.Cause))
+			say("end", "failed: "+aws.ToString(e.ExecutionFailedEventDetails.Cause))
 		case e.Type == types.HistoryEventTypeExecutionTimedOut, e.Type == types.HistoryEventTypeExecutionAborted:
-			say("end", "%s", e.Type)
+			say("end", string(e.Type))
 		}
 	}
 	return lines
 }
 
-// waiting says how long a wait is.
-func waiting(state string, i *incident.Incident) string {
-	if i.Settings == nil {
-		return "waiting"
-	}
-	seconds := i.Settings.Boot.IntervalSeconds
-	switch {
-	case i.Watch != nil && strings.Contains(state, "first"):
-		seconds = i.Watch.WaitSeconds
-	case i.Watch != nil && strings.Contains(state, "next"):
-		seconds = i.Watch.EverySeconds
-	case strings.Contains(state, "boot"):
-		seconds = i.Settings.Boot.FirstLookSeconds
-	}
-	return fmt.Sprintf("%d s", seconds)
-}
-
-// done says what a Task changed in the incident.
-func done(before, after *incident.Incident) string {
-	switch {
-	case after.Run == incident.RunAllClear && after.Alert == nil:
-		return ended(incident.WatchNoAlert)
-	case before.Watch == nil && after.Watch != nil:
-		return watching(after)
-	case after.Watch != nil && after.Watch.Ended != "":
-		return ended(after.Watch.Ended)
-	case before.Settings == nil && after.Settings != nil:
-		return after.InstanceID + " in " + after.Region
-	case after.Reboot != nil && (before.Reboot == nil || after.Run != before.Run):
-		return "reboot " + after.Reboot.Outcome
-	case seen(before) != seen(after) && len(after.Findings) > 0:
-		f := newest(after)
-		word := "failed"
-		switch {
-		case f.Skipped:
-			return f.Reason
-		case f.Passed:
-			word = "passed"
+// done says what a Task made of the incident.
+func done(state string, before, after *incident.Incident) string {
+	for _, check := range incident.Checks {
+		if f := after.Finding(check); f != nil && state == "Check "+incident.CheckTitle(check) {
+			return Finding(*f)
 		}
-		return fmt.Sprintf("%s: %s (%s, %d ms)", word, f.Reason, plural(f.Attempts, "attempt"), f.ElapsedMs)
-	case after.Refusal != nil && before.Refusal == nil:
-		return fmt.Sprintf("refused (%s): %s", after.Refusal.Guard, after.Refusal.Reason)
+	}
+	switch {
+	case after.Next == incident.NextAlreadyHandled:
+		return "another execution looks after the instance"
 	case len(after.Suppressed) > len(before.Suppressed):
-		return "suppressed: a dry run sends nothing"
-	case after.Alert != nil && (before.Alert == nil || *before.Alert != *after.Alert):
-		return paged(after.Alert)
-	case after.Thread != nil && (before.Thread == nil || *before.Thread != *after.Thread):
+		return "suppressed, since it is dry: " + after.Suppressed[len(after.Suppressed)-1].Action
+	case state == "Open":
+		return fmt.Sprintf("%s in %s, started by: %s", after.InstanceID, after.Region, after.Trigger)
+	case state == "Decide" && after.Decision != nil:
+		return Decision(*after.Decision)
+	case state == "Reboot":
+		return cmp.Or(after.Refusal, "rebooted")
+	case after.Paged != nil && before.Paged == nil:
+		return Paged(*after.Paged, after.Decision != nil && after.Decision.Note)
+	case after.Thread != nil && before.Thread == nil:
 		return "posted in " + after.Thread.Channel
-	case after.Watch != nil:
-		return "the alert is still open"
-	default:
-		return "done"
 	}
+	return "done"
 }
 
-// watching says what the machine that gives the all-clear looks after.
-func watching(i *incident.Incident) string {
-	if i.Watch.Trigger == incident.WatchAlarm {
-		return fmt.Sprintf("the alarm of %s is OK again, and its alert is open", i.InstanceID)
+// Finding says what a check saw.
+func Finding(f incident.Finding) string {
+	outcome := string(f.Outcome)
+	if f.Kind != "" {
+		outcome += " (" + string(f.Kind) + ")"
 	}
-	return fmt.Sprintf("the alert of %s is open: a look every %d s until %s", i.InstanceID, i.Watch.EverySeconds, i.Watch.Until.UTC().Format(time.RFC3339))
+	if f.Attempts == 0 {
+		return outcome + ": " + f.Reason
+	}
+	attempts := "1 attempt"
+	if f.Attempts > 1 {
+		attempts = fmt.Sprintf("%d attempts", f.Attempts)
+	}
+	return fmt.Sprintf("%s: %s (%s, %d ms)", outcome, f.Reason, attempts, f.ElapsedMs)
 }
 
-// ended says why a watch ends.
-func ended(how string) string {
-	switch how {
-	case incident.WatchCleared:
-		return "the alert is closed"
-	case incident.WatchClosed:
-		return "somebody has closed the alert"
-	case incident.WatchReplaced:
-		return "another alert has taken its place"
-	case incident.WatchTakenOver:
-		return "a later watch looks after it"
-	case incident.WatchTimeOver:
-		return "not well, and the time is over"
-	case incident.WatchNoAlert:
-		return "no alert is open, so there is nothing to close"
+// Decision says what was decided on a look, by which row of the policy's table,
+// and why.
+func Decision(d incident.Decision) string {
+	text := string(d.Verdict)
+	if d.Kind != "" {
+		text += " (" + string(d.Kind) + ")"
 	}
-	return how
+	text += fmt.Sprintf("; row %d: %s", d.Row, d.Next)
+	if d.WaitSeconds > 0 {
+		text += fmt.Sprintf(" %d s", d.WaitSeconds)
+	}
+	if about := strings.Trim(d.Situation+", "+d.Guard, ", "); about != "" {
+		text += " (" + about + ")"
+	}
+	return text + ": " + d.Reason
 }
 
-// paged says where a page went.
-func paged(a *incident.Alert) string {
-	through := ""
-	if a.Pager != "" {
-		through = " through " + a.Pager
+// Paged says which pager took a page or a note.
+func Paged(p incident.Paged, note bool) string {
+	what := "paged"
+	if note {
+		what = "noted"
 	}
-	if a.Repeats > 0 {
-		return fmt.Sprintf("added to the open alert%s, repeat %d", through, a.Repeats)
-	}
-	return "paged" + through
-}
-
-// seen tells incidents apart by how many looks their findings stand for.
-func seen(i *incident.Incident) int {
-	n := 0
-	for _, f := range i.Findings {
-		n += max(f.Looks, 1)
-	}
-	return n
-}
-
-// newest returns the finding that was made last.
-func newest(i *incident.Incident) checks.Finding {
-	return slices.MaxFunc(i.Findings, func(a, b checks.Finding) int { return a.At.Compare(b.At) })
+	return fmt.Sprintf("%s by %s, alias %s", what, p.Pager, p.Alias)
 }
 
 // cause unpacks the JSON in which Lambda reports a function's error.
@@ -240,11 +198,4 @@ func cause(text string) string {
 		return e.ErrorMessage
 	}
 	return text
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
 }

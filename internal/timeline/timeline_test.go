@@ -9,147 +9,155 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
 	"github.com/google/go-cmp/cmp"
 
-	"firstline/internal/old/checks"
-	"firstline/internal/old/incident"
+	"firstline/internal/incident"
 )
 
-func TestLines(t *testing.T) {
-	start := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
-	var events []types.HistoryEvent
-	at := func(s int, e types.HistoryEvent) {
-		e.Timestamp = aws.Time(start.Add(time.Duration(s) * time.Second))
-		events = append(events, e)
-	}
-	state := func(i *incident.Incident) *string {
-		raw, err := json.Marshal(i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return aws.String(string(raw))
-	}
-	enter := func(s int, typ types.HistoryEventType, name string, i *incident.Incident) {
-		at(s, types.HistoryEvent{Type: typ, StateEnteredEventDetails: &types.StateEnteredEventDetails{Name: &name, Input: state(i)}})
-	}
-	leave := func(s int, name string, i *incident.Incident) {
-		at(s, types.HistoryEvent{Type: types.HistoryEventTypeTaskStateExited, StateExitedEventDetails: &types.StateExitedEventDetails{Name: &name, Output: state(i)}})
-	}
-	const task = types.HistoryEventTypeTaskStateEntered
-	settings := incident.DefaultSettings()
+const task = types.HistoryEventTypeTaskStateEntered
 
-	at(0, types.HistoryEvent{Type: types.HistoryEventTypeExecutionStarted})
-	nothing := &incident.Incident{}
-	enter(0, task, "Open incident", nothing)
-	opened := &incident.Incident{InstanceID: "i-0a1b2c3d", Region: "eu-west-1", Settings: &settings, Run: 1}
-	leave(1, "Open incident", opened)
-	enter(1, task, "Check URL", opened)
-	at(2, types.HistoryEvent{TaskFailedEventDetails: &types.TaskFailedEventDetails{Error: aws.String("Unavailable"), Cause: aws.String(`{"errorType":"Unavailable","errorMessage":"not now"}`)}})
-	failed := *opened
-	failed.Findings = []checks.Finding{{Run: 1, Check: "url", Reason: "refused", Attempts: 1, ElapsedMs: 12, At: start}}
-	leave(3, "Check URL", &failed)
-	enter(3, types.HistoryEventTypeChoiceStateEntered, "URL passed?", &failed)
-	enter(3, task, "Reboot instance", &failed)
-	rebooted := failed
-	rebooted.Run, rebooted.Reboot = 2, &incident.Reboot{At: start, Outcome: incident.RebootRequested}
-	leave(4, "Reboot instance", &rebooted)
-	enter(4, types.HistoryEventTypeWaitStateEntered, "Wait for boot", &rebooted)
-	enter(64, task, "Tell Slack", &rebooted)
-	leave(65, "Tell Slack", &rebooted)
-	enter(65, types.HistoryEventTypeSucceedStateEntered, "Recovered", &rebooted)
-	at(65, types.HistoryEvent{Type: types.HistoryEventTypeExecutionSucceeded})
+// played builds a history, second by second.
+type played struct {
+	t      *testing.T
+	events []types.HistoryEvent
+}
+
+func (p *played) add(e types.HistoryEvent) {
+	start := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	e.Timestamp = aws.Time(start.Add(time.Duration(len(p.events)) * time.Second))
+	p.events = append(p.events, e)
+}
+
+func (p *played) text(v any) *string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return aws.String(string(raw))
+}
+
+func (p *played) enter(typ types.HistoryEventType, name string, in any) {
+	p.add(types.HistoryEvent{Type: typ, StateEnteredEventDetails: &types.StateEnteredEventDetails{Name: &name, Input: p.text(in)}})
+}
+
+func (p *played) leave(name string, out any) {
+	p.add(types.HistoryEvent{Type: types.HistoryEventTypeTaskStateExited, StateExitedEventDetails: &types.StateExitedEventDetails{Name: &name, Output: p.text(out)}})
+}
+
+func (p *played) fail(kind, cause string) {
+	p.add(types.HistoryEvent{TaskFailedEventDetails: &types.TaskFailedEventDetails{Error: &kind, Cause: &cause}})
+}
+
+func opened() incident.Incident {
+	settings := incident.DefaultSettings()
+	return incident.Incident{
+		InstanceID: "i-0a1b2c3d", Region: "eu-west-1", Trigger: incident.TriggerAlarm, Settings: &settings, Look: 1,
+		Execution: incident.Execution{ID: "arn:x"},
+	}
+}
+
+func TestLines(t *testing.T) {
+	p := &played{t: t}
+	p.add(types.HistoryEvent{Type: types.HistoryEventTypeExecutionStarted})
+	p.enter(task, "Open", map[string]string{"source": "aws.cloudwatch"})
+	i := opened()
+	p.leave("Open", i)
+	p.enter(types.HistoryEventTypeChoiceStateEntered, "What next?", i)
+	p.enter(task, "Check URL", i)
+	i.Record(incident.Finding{Check: incident.CheckURL, Outcome: incident.Failed, Reason: "refused", Attempts: 3, ElapsedMs: 12})
+	p.leave("Check URL", i)
+	p.enter(task, "Check SSH", i)
+	p.fail("Unavailable", `{"errorType":"Unavailable","errorMessage":"not now"}`)
+	i.Catch(incident.CheckSSH, incident.Caught{Error: "Unavailable"})
+	p.leave("Check SSH", i)
+	p.enter(task, "Decide", i)
+	i.Caught, i.WaitSeconds = nil, 60
+	i.Decision = &incident.Decision{Look: 1, Verdict: incident.VerdictFailed, Row: 10, Next: incident.NextReboot, WaitSeconds: 60, Reason: "refused"}
+	p.leave("Decide", i)
+	p.enter(task, "Reboot", i)
+	p.leave("Reboot", i)
+	p.enter(types.HistoryEventTypeWaitStateEntered, "Wait", i)
+	p.enter(task, "Page", i)
+	i.Paged = &incident.Paged{Pager: "opsgenie", Alias: "f/i-0/1"}
+	p.leave("Page", i)
+	p.enter(task, "Close", i)
+	p.leave("Close", i)
+	p.enter(types.HistoryEventTypeSucceedStateEntered, "Told", i)
+	p.add(types.HistoryEvent{Type: types.HistoryEventTypeExecutionSucceeded})
 
 	want := []Line{
-		{1 * time.Second, "Open incident", "i-0a1b2c3d in eu-west-1"},
-		{2 * time.Second, "Check URL", "Unavailable: not now"},
-		{3 * time.Second, "Check URL", "failed: refused (1 attempt, 12 ms)"},
-		{4 * time.Second, "Reboot instance", "reboot requested"},
-		{4 * time.Second, "Wait for boot", "60 s"},
-		{65 * time.Second, "Tell Slack", "done"},
-		{65 * time.Second, "end", "Recovered"},
+		{2 * time.Second, "Open", "i-0a1b2c3d in eu-west-1, started by: alarm"},
+		{5 * time.Second, "Check URL", "failed: refused (3 attempts, 12 ms)"},
+		{7 * time.Second, "Check SSH", "Unavailable: not now"},
+		{10 * time.Second, "Decide", "failed; row 10: reboot 60 s: refused"},
+		{12 * time.Second, "Reboot", "rebooted"},
+		{13 * time.Second, "Wait", "60 s"},
+		{15 * time.Second, "Page", "paged by opsgenie, alias f/i-0/1"},
+		{17 * time.Second, "Close", "done"},
+		{19 * time.Second, "end", "Told"},
 	}
-	if diff := cmp.Diff(want, Lines(events)); diff != "" {
+	if diff := cmp.Diff(want, Lines(p.events)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	// Follow tells lines as they come: more events must only add to them.
-	for n := range events {
-		some := append([]Line{}, Lines(events[:n])...)
+	for n := range p.events {
+		some := append([]Line{}, Lines(p.events[:n])...)
 		if diff := cmp.Diff(want[:len(some)], some); diff != "" {
 			t.Errorf("after %d events (-want +got):\n%s", n, diff)
 		}
 	}
 }
 
-// Who looks on must see that nobody was told.
-func TestLinesOfADryIncident(t *testing.T) {
-	settings := incident.DefaultSettings()
-	before := &incident.Incident{InstanceID: "i-0a1b2c3d", Dry: true, Settings: &settings, Run: 1}
-	after := *before
-	after.Suppress(incident.ActionPage, "[dry run] i-0a1b2c3d is down", time.Now())
-	if got, want := done(before, &after), "suppressed: a dry run sends nothing"; got != want {
-		t.Errorf("a page: got %q, want %q", got, want)
-	}
-	after.Run, after.Reboot = 2, &incident.Reboot{Outcome: incident.RebootSuppressed}
-	if got, want := done(before, &after), "reboot suppressed"; got != want {
-		t.Errorf("a reboot: got %q, want %q", got, want)
+// An event that is no incident has one line for its error and none for what the
+// Catch makes of it.
+func TestLinesOfNoIncident(t *testing.T) {
+	p := &played{t: t}
+	p.enter(task, "Open", map[string]string{})
+	p.fail("InvalidInput", "event.source: missing")
+	p.leave("Open", map[string]string{"Error": "InvalidInput", "Cause": "event.source: missing"})
+	p.add(types.HistoryEvent{ExecutionFailedEventDetails: &types.ExecutionFailedEventDetails{Cause: aws.String("nobody was told")}})
+	want := []Line{{time.Second, "Open", "InvalidInput: event.source: missing"}, {3 * time.Second, "end", "failed: nobody was told"}}
+	if diff := cmp.Diff(want, Lines(p.events)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-// The machine that gives the all-clear is told as well.
-func TestLinesOfAnAllClear(t *testing.T) {
-	settings := incident.DefaultSettings()
-	until := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	page := incident.Incident{InstanceID: "i-0a1b2c3d", Region: "eu-west-1", Settings: &settings, Run: 2}
+func TestDone(t *testing.T) {
 	with := func(change func(*incident.Incident)) *incident.Incident {
-		i := page
+		i := opened()
 		change(&i)
 		return &i
 	}
-	alert := &incident.Alert{Alias: "firstline/i-0a1b2c3d", Pager: "jsm"}
-	watch := func(trigger, ended string) *incident.Watch {
-		return &incident.Watch{Trigger: trigger, Until: until, EverySeconds: 300, WaitSeconds: 120, Ended: ended}
-	}
-	open := with(func(i *incident.Incident) { i.Alert, i.Watch = alert, watch(incident.WatchPage, "") })
+	before := with(func(*incident.Incident) {})
 	for _, tt := range []struct {
-		name          string
-		before, after *incident.Incident
-		want          string
+		state string
+		after *incident.Incident
+		want  string
 	}{
-		{"a page", &page, with(func(i *incident.Incident) { i.Alert = alert }), "paged through jsm"},
-		{
-			"a repeat", &page, with(func(i *incident.Incident) { i.Alert = &incident.Alert{Alias: "a", Pager: "jsm", Repeats: 2} }),
-			"added to the open alert through jsm, repeat 2",
-		},
-		{"Slack's thread", &page, with(func(i *incident.Incident) { i.Thread = &incident.Thread{Channel: "C0", TS: "1.2"} }), "posted in C0"},
-		{"found after a page", &page, open, "the alert of i-0a1b2c3d is open: a look every 300 s until 2026-11-22T12:00:00Z"},
-		{
-			"found after the alarm", &incident.Incident{}, with(func(i *incident.Incident) { i.Alert, i.Watch = alert, watch(incident.WatchAlarm, "") }),
-			"the alarm of i-0a1b2c3d is OK again, and its alert is open",
-		},
-		{
-			"none open", &incident.Incident{}, &incident.Incident{InstanceID: "i-0a1b2c3d", Run: incident.RunAllClear},
-			"no alert is open, so there is nothing to close",
-		},
-		{"looked", open, open, "the alert is still open"},
-		{
-			"a reboot that a guard refused", &page, with(func(i *incident.Incident) {
-				i.Refusal = &incident.Refusal{Guard: incident.GuardBudget, Reason: "per_day is 0"}
-			}),
-			"refused (budget): per_day is 0",
-		},
-		{"cleared", open, with(func(i *incident.Incident) { i.Alert, i.Watch = alert, watch(incident.WatchPage, incident.WatchCleared) }), "the alert is closed"},
-		{"closed", open, with(func(i *incident.Incident) { i.Alert, i.Watch = alert, watch(incident.WatchPage, incident.WatchClosed) }), "somebody has closed the alert"},
+		{"Open", with(func(i *incident.Incident) { i.Next = incident.NextAlreadyHandled }), "another execution looks after the instance"},
+		{"Decide", with(func(i *incident.Incident) { i.Suppress(incident.NextPage, "[dry run] i-0a1b2c3d is down", time.Now()) }), "suppressed, since it is dry: page"},
+		{"Decide", with(func(i *incident.Incident) {
+			i.Decision = &incident.Decision{Verdict: incident.VerdictUnknown, Kind: incident.Blind, Row: 12, Next: incident.NextPage, Situation: incident.SituationBlind, Reason: "denied"}
+		}), "unknown (blind); row 12: page (blind): denied"},
+		{"Reboot", with(func(i *incident.Incident) { i.Refusal = "the region is paused" }), "the region is paused"},
+		{"Page", with(func(i *incident.Incident) {
+			i.Paged, i.Decision = &incident.Paged{Pager: "jsm", Alias: "a"}, &incident.Decision{Note: true}
+		}), "noted by jsm, alias a"},
+		{"Slack", with(func(i *incident.Incident) { i.Thread = &incident.Thread{Channel: "C0", TS: "1.2"} }), "posted in C0"},
+		{"Resolve alert", before, "done"},
 	} {
-		if got := done(tt.before, tt.after); got != tt.want {
-			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		if got := done(tt.state, before, tt.after); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.state, got, tt.want)
 		}
 	}
-	for state, want := range map[string]string{
-		"Wait for first look": "120 s", "Wait for second look": "20 s", "Wait for next look": "300 s",
+}
+
+func TestFinding(t *testing.T) {
+	for want, f := range map[string]incident.Finding{
+		"passed: 200 (1 attempt, 90 ms)": {Outcome: incident.Passed, Reason: "200", Attempts: 1, ElapsedMs: 90},
+		"unknown (busy): 503":            {Outcome: incident.Unknown, Kind: incident.Busy, Reason: "503"},
+		"skipped: it is off":             {Outcome: incident.Skipped, Reason: "it is off"},
 	} {
-		if got := waiting(state, open); got != want {
-			t.Errorf("%s: got %q, want %q", state, got, want)
+		if got := Finding(f); got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
-	}
-	if got := waiting("Wait for next look", &page); got != "20 s" {
-		t.Errorf("in the boot window: got %q", got)
 	}
 }

@@ -1,10 +1,9 @@
-// Package deadletter reads the queue of the events that could not start an
-// incident, and starts their incidents after all.
+// Package deadletter reads the queue of the alarms' events that could not start
+// an execution, and starts their executions after all.
 package deadletter
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,7 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"firstline/internal/old/incident"
+	"firstline/internal/incident"
 )
 
 // messages is what is used of SQS's client.
@@ -39,31 +38,24 @@ type Queue struct {
 	// URL is the queue's.
 	URL    string
 	States starter
-	// StateMachine and AllClear are the ARNs of the state machines that the events
-	// were for: of alarms that ring, and of those that are over. AllClear is ""
-	// where there is none.
-	StateMachine, AllClear string
+	// StateMachine is the ARN of the state machine that the events were for.
+	StateMachine string
 }
 
 // Message is an event in the queue.
 type Message struct {
 	ID   string
 	Body string
-	// Alarm and InstanceID are of what rang, and At is the event's time; InstanceID
-	// is empty where the alarm speaks of none, and At zero where there is no time.
+	// Alarm is the alarm's name, At when it went to ALARM; zero where Malformed
+	// says why.
 	Alarm, InstanceID string
 	At                time.Time
-	// Over says that the alarm returned to OK: then it is not an incident that
-	// starts, but the look whether an open alert can be closed.
-	Over bool
 	// SentAt is when EventBridge gave up, and Code and Reason why.
 	SentAt       time.Time
 	Code, Reason string
-	// Malformed says why the body is no alarm's event; empty when it is one.
+	// Malformed says why the body starts nothing; empty when it does.
 	Malformed string
 
-	// target is the ARN of the state machine that EventBridge could not start.
-	target  string
 	receipt string
 }
 
@@ -131,57 +123,18 @@ func read(m sqstypes.Message) Message {
 	letter := Message{ID: aws.ToString(m.MessageId), Body: aws.ToString(m.Body), receipt: aws.ToString(m.ReceiptHandle)}
 	letter.Code = aws.ToString(m.MessageAttributes["ERROR_CODE"].StringValue)
 	letter.Reason = aws.ToString(m.MessageAttributes["ERROR_MESSAGE"].StringValue)
-	letter.target = aws.ToString(m.MessageAttributes["TARGET_ARN"].StringValue)
 	if ms, err := strconv.ParseInt(m.Attributes[string(sqstypes.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
 		letter.SentAt = time.UnixMilli(ms).UTC()
 	}
-	if err := letter.decode(); err != nil {
+	switch inc, err := incident.ParseEvent([]byte(letter.Body)); {
+	case err != nil:
 		letter.Malformed = err.Error()
+	case inc.Trigger != incident.TriggerAlarm:
+		letter.Malformed = "event.source: it is no alarm's event"
+	default:
+		letter.Alarm, letter.InstanceID, letter.At = inc.Alarm.Name, inc.InstanceID, inc.Alarm.At.Time()
 	}
 	return letter
-}
-
-// decode reads the body, which is the event as EventBridge had it for the state
-// machine. What the state machine does with any alarm's event is up to it.
-func (m *Message) decode() error {
-	var e struct {
-		Time   string `json:"time"`
-		Detail struct {
-			AlarmName string `json:"alarmName"`
-			State     struct {
-				Value string `json:"value"`
-			} `json:"state"`
-			Configuration struct {
-				Metrics []struct {
-					MetricStat struct {
-						Metric struct {
-							Dimensions map[string]string `json:"dimensions"`
-						} `json:"metric"`
-					} `json:"metricStat"`
-				} `json:"metrics"`
-			} `json:"configuration"`
-		} `json:"detail"`
-	}
-	if err := json.Unmarshal([]byte(m.Body), &e); err != nil {
-		return fmt.Errorf("its body is no alarm's event: %w", err)
-	}
-	m.Alarm = e.Detail.AlarmName
-	m.Over = e.Detail.State.Value == "OK"
-	if at, err := time.Parse(time.RFC3339, e.Time); err == nil {
-		m.At = at.UTC()
-	}
-	for _, metric := range e.Detail.Configuration.Metrics {
-		if id := metric.MetricStat.Metric.Dimensions["InstanceId"]; id != "" {
-			m.InstanceID = id
-		}
-	}
-	switch source := incident.SourceOf([]byte(m.Body)); {
-	case source != incident.SourceAlarm:
-		return fmt.Errorf("its body is no alarm's event: source %q, want %q", source, incident.SourceAlarm)
-	case m.Alarm == "":
-		return errors.New("its body is no alarm's event: detail.alarmName is missing")
-	}
-	return nil
 }
 
 // Name is the name of the execution that a message starts, always the same one.
@@ -191,46 +144,26 @@ func (m Message) Name() string { return "redrive-" + m.ID }
 type Outcome string
 
 const (
-	// Started says that its incident was started, and the message deleted.
+	// Started says that its execution was started, and the message deleted.
 	Started Outcome = "started"
 	// StartedBefore says that this was done before, and the message deleted now.
 	StartedBefore Outcome = "started before"
-	// NotDeleted says that its incident was started, and that the message is
+	// NotDeleted says that its execution was started, and that the message is
 	// still there: replaying it again only deletes it.
 	NotDeleted Outcome = "started, not deleted"
 	// Kept says that nothing was done, and that the message is still there.
 	Kept Outcome = "kept"
 )
 
-// errNoAllClear says that an alarm's end has nobody to go to.
-var errNoAllClear = errors.New("no state machine that gives the all-clear is deployed here: deploy this version first, or delete the message yourself")
-
-// machine returns the state machine of a message: the one that EventBridge could
-// not start, which its attributes name. Where that is none of today's, and where
-// somebody moved the message and lost them, what happened to the alarm decides.
-func (q *Queue) machine(m Message) string {
-	switch {
-	case m.target == q.StateMachine, m.target == q.AllClear && m.target != "":
-		return m.target
-	case m.Over:
-		return q.AllClear
-	}
-	return q.StateMachine
-}
-
-// Replay starts the state machine of a message, once, whoever tries and however
+// Replay starts the execution of a message, once, whoever tries and however
 // often, and deletes the message then.
 func (q *Queue) Replay(ctx context.Context, m Message) (Outcome, error) {
 	if m.Malformed != "" {
 		return Kept, errors.New(m.Malformed)
 	}
-	machine := q.machine(m)
-	if machine == "" {
-		return Kept, errNoAllClear
-	}
 	outcome := Started
 	_, err := q.States.StartExecution(ctx, &sfn.StartExecutionInput{
-		StateMachineArn: &machine, Name: aws.String(m.Name()), Input: &m.Body,
+		StateMachineArn: &q.StateMachine, Name: aws.String(m.Name()), Input: &m.Body,
 	})
 	if _, exists := errors.AsType[*sfntypes.ExecutionAlreadyExists](err); exists {
 		outcome = StartedBefore
@@ -248,7 +181,7 @@ func (q *Queue) Replay(ctx context.Context, m Message) (Outcome, error) {
 func Peculiar(err error) bool {
 	_, input := errors.AsType[*sfntypes.InvalidExecutionInput](err)
 	_, name := errors.AsType[*sfntypes.InvalidName](err)
-	return input || name || errors.Is(err, errNoAllClear)
+	return input || name
 }
 
 // Release hands messages back to whoever reads the queue. It tries all of them.

@@ -18,8 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-const event = `{"source": "aws.cloudwatch", "detail-type": "CloudWatch Alarm State Change", "time": "2026-11-23T11:00:00Z", "region": "eu-west-1",
-	"detail": {"alarmName": "firstline-cpu-i-0a1b2c3d", "configuration": {"metrics": [{"metricStat": {"metric": {"dimensions": {"InstanceId": "i-0a1b2c3d"}}}}]}}}`
+const event = `{"source": "aws.cloudwatch", "detail-type": "CloudWatch Alarm State Change", "account": "123456789012", "time": "2026-11-23T11:00:00Z", "region": "eu-west-1",
+	"detail": {"alarmName": "firstline-cpu-i-0a1b2c3d", "state": {"value": "ALARM"}, "configuration": {"metrics": [{"metricStat": {"metric": {"dimensions": {"InstanceId": "i-0a1b2c3d"}}}}]}}}`
 
 // queued is a message as SQS hands it out.
 func queued(id, body string, sent time.Time) sqstypes.Message {
@@ -31,16 +31,6 @@ func queued(id, body string, sent time.Time) sqstypes.Message {
 			"ERROR_MESSAGE": {DataType: aws.String("String"), StringValue: aws.String("not authorized to perform states:StartExecution")},
 		},
 	}
-}
-
-// over is the event of an alarm that returned to OK.
-var over = strings.Replace(event, `"alarmName"`, `"state": {"value": "OK"}, "alarmName"`, 1)
-
-// aimed is a message that EventBridge could not bring to a target.
-func aimed(body, target string) sqstypes.Message {
-	m := queued("m", body, sent)
-	m.MessageAttributes["TARGET_ARN"] = sqstypes.MessageAttributeValue{DataType: aws.String("String"), StringValue: &target}
-	return m
 }
 
 // played is SQS and Step Functions.
@@ -97,7 +87,7 @@ func (p *played) StartExecution(_ context.Context, in *sfn.StartExecutionInput, 
 }
 
 func queue(p *played) *Queue {
-	return &Queue{SQS: p, URL: "https://sqs/firstline-dead-letter", States: p, StateMachine: machine, AllClear: machine + "-all-clear"}
+	return &Queue{SQS: p, URL: "https://sqs/firstline-dead-letter", States: p, StateMachine: machine}
 }
 
 const machine = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
@@ -158,20 +148,12 @@ func TestRead(t *testing.T) {
 		want       Message
 	}{
 		{"an alarm's event", event, Message{Alarm: "firstline-cpu-i-0a1b2c3d", InstanceID: "i-0a1b2c3d", At: sent.Add(-time.Hour)}},
-		{
-			"an alarm that speaks of no instance", `{"source": "aws.cloudwatch", "detail": {"alarmName": "a"}}`,
-			Message{Alarm: "a"},
-		},
-		{"a time that is none", `{"source": "aws.cloudwatch", "time": "soon", "detail": {"alarmName": "a"}}`, Message{Alarm: "a"}},
-		{"not JSON", `<event/>`, Message{Malformed: "its body is no alarm's event: invalid character '<' looking for beginning of value"}},
-		{"empty", ``, Message{Malformed: "its body is no alarm's event: unexpected end of JSON input"}},
-		{"no object", `"event"`, Message{Malformed: "its body is no alarm's event: json: cannot unmarshal string into Go value of type"}},
-		{"an alarm that is over", over, Message{Alarm: "firstline-cpu-i-0a1b2c3d", InstanceID: "i-0a1b2c3d", At: sent.Add(-time.Hour), Over: true}},
-		{"of a rehearsal", strings.Replace(event, "aws.cloudwatch", "firstline.canary", 1), Message{
-			Alarm: "firstline-cpu-i-0a1b2c3d", InstanceID: "i-0a1b2c3d", At: sent.Add(-time.Hour),
-			Malformed: `its body is no alarm's event: source "firstline.canary", want "aws.cloudwatch"`,
-		}},
-		{"no alarm", `{"source": "aws.cloudwatch"}`, Message{Malformed: "its body is no alarm's event: detail.alarmName is missing"}},
+		{"an alarm that names no instance", strings.Replace(event, "InstanceId", "Host", 1), Message{Malformed: "event.detail.configuration.metrics: "}},
+		{"an alarm that went to OK", strings.Replace(event, "ALARM", "OK", 1), Message{Malformed: "event.detail.state.value: "}},
+		{"not JSON", `<event/>`, Message{Malformed: "event: not JSON: "}},
+		{"empty", ``, Message{Malformed: "event: not JSON: "}},
+		{"no object", `"event"`, Message{Malformed: "event: "}},
+		{"dry", strings.Replace(event, "aws.cloudwatch", "firstline.canary", 1), Message{Malformed: "event.source: it is no alarm's event"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := read(queued("m", tt.body, sent))
@@ -222,47 +204,6 @@ func TestReplay(t *testing.T) {
 			}
 			if tt.deleted > 0 && tt.p.deleted[0] != "https://sqs/firstline-dead-letter: receipt of m" {
 				t.Errorf("deleted %v", tt.p.deleted)
-			}
-		})
-	}
-}
-
-// Each event goes to the state machine that it was for.
-func TestReplayMachine(t *testing.T) {
-	const allClear = machine + "-all-clear"
-	ringing := strings.Replace(event, `"alarmName"`, `"state": {"value": "ALARM"}, "alarmName"`, 1)
-	for _, tt := range []struct {
-		name    string
-		message sqstypes.Message
-		without bool // a version that has no machine for the all-clear
-		want    string
-	}{
-		{name: "rang", message: aimed(ringing, machine), want: machine},
-		{name: "is over", message: aimed(over, allClear), want: allClear},
-		{name: "rang, and the attributes are lost", message: queued("m", ringing, sent), want: machine},
-		{name: "is over, and the attributes are lost", message: queued("m", over, sent), want: allClear},
-		{name: "rang, for a machine of another name", message: aimed(ringing, machine+"-old"), want: machine},
-		{name: "is over, for a machine of another name", message: aimed(over, machine+"-old"), want: allClear},
-		{name: "does not say which, for the machine of the all-clear", message: aimed(event, allClear), want: allClear},
-		{name: "is over, and there is nobody to tell", message: queued("m", over, sent), without: true},
-		{name: "rang, in an older version", message: aimed(ringing, machine), without: true, want: machine},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			p := &played{}
-			q := queue(p)
-			if tt.without {
-				q.AllClear = ""
-			}
-			got, err := q.Replay(t.Context(), read(tt.message))
-			if tt.want == "" {
-				if got != Kept || !Peculiar(err) || len(p.started)+len(p.deleted) != 0 {
-					t.Errorf("got %q, %v; started %v, deleted %v", got, err, p.started, p.deleted)
-				}
-				return
-			}
-			on, _, _ := strings.Cut(p.started["redrive-m"], " ")
-			if got != Started || err != nil || on != tt.want {
-				t.Errorf("got %q, %v; started %v, want %s", got, err, p.started, tt.want)
 			}
 		})
 	}

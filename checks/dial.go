@@ -162,7 +162,7 @@ const maxAddresses = 3
 
 func (d dialer) resolve(ctx context.Context, p *progress, addressFamily, host string) ([]netip.Addr, *cause) {
 	if addr, err := netip.ParseAddr(host); err == nil {
-		if incident.FamilyOf(addr) != addressFamily {
+		if familyOf(addr) != addressFamily {
 			return nil, wrong("connect to %s: the address is not %s, which is the family to use", host, addressFamily)
 		}
 		return d.reachable("connect to "+host, "it is", []netip.Addr{addr.Unmap()})
@@ -333,4 +333,12 @@ var sharedAddressSpace = netip.MustParsePrefix("100.64.0.0/10")
 // public reports whether the route to addr leads through the internet.
 func public(addr netip.Addr) bool {
 	return addr.IsGlobalUnicast() && !addr.IsPrivate() && !sharedAddressSpace.Contains(addr)
+}
+
+// familyOf is the family of an address.
+func familyOf(addr netip.Addr) string {
+	if addr.Unmap().Is4() {
+		return incident.FamilyIPv4
+	}
+	return incident.FamilyIPv6
 }

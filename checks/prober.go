@@ -33,9 +33,6 @@ func (p *Prober) Answers(ctx context.Context, instanceID string, settings *incid
 
 func (p *Prober) answersSSH(ctx context.Context, instanceID string, s incident.SSHSettings) bool {
 	s.HostKeyFingerprint = "" // one connection is enough
-	if s.Validate() != nil {
-		return false
-	}
 	lookup, cancel := context.WithTimeout(ctx, answersAllowance)
 	defer cancel()
 	target, failure := p.SSH.target(lookup, instanceID, s)
@@ -44,9 +41,6 @@ func (p *Prober) answersSSH(ctx context.Context, instanceID string, s incident.S
 
 func (p *Prober) answersURL(ctx context.Context, instanceID string, s incident.URLSettings) bool {
 	s.SecretHeaders, s.FollowRedirects = nil, false // a 401 is an answer
-	if s.Validate() != nil {
-		return false
-	}
 	lookup, cancel := context.WithTimeout(ctx, answersAllowance)
 	defer cancel()
 	request, failure := p.URL.prepare(lookup, instanceID, s)

@@ -156,10 +156,6 @@ func TestRoute53Errors(t *testing.T) {
 			}
 		})
 	}
-	t.Run("settings", func(t *testing.T) {
-		f := new(Route53).Check(t.Context(), incident.Route53Settings{HealthCheckID: "x", Attempts: 1}, time0)
-		wantUnknown(t, f, incident.Attention, "route53.healthCheckId")
-	})
 	t.Run("nobody to ask", func(t *testing.T) {
 		f := new(Route53).Check(t.Context(), incident.Route53Settings{HealthCheckID: healthCheck, Attempts: 1}, time0)
 		wantUnknown(t, f, incident.Blind)

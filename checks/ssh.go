@@ -60,9 +60,6 @@ func (c *SSH) Check(ctx context.Context, instanceID string, s incident.SSHSettin
 		return skipped(incident.CheckSSH, "ssh.enabled is false")
 	}
 	q := inquiry{check: incident.CheckSSH, start: time.Now()}
-	if err := s.Validate(); err != nil {
-		return q.finding(answer{cause: wrong("ssh settings: %v", err)})
-	}
 	target, failure := c.target(ctx, instanceID, s)
 	if failure != nil {
 		return q.finding(answer{cause: failure})

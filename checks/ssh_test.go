@@ -368,7 +368,6 @@ func TestSSHErrors(t *testing.T) {
 		kind  incident.Kind
 		words string
 	}{
-		{"settings", SSH{}, func(s *incident.SSHSettings) { s.Port = 0 }, incident.Attention, "ssh.port"},
 		{"instance unknown", SSH{DescribeInstances: refuses("InvalidInstanceID.NotFound")}, nil, incident.Attention, "NotFound"},
 		{"denied", SSH{DescribeInstances: refuses("UnauthorizedOperation")}, nil, incident.Blind, ""},
 		{"no IPv6", SSH{DescribeInstances: at("203.0.113.7")}, func(s *incident.SSHSettings) { s.AddressFamily = "ipv6" }, incident.Attention, "no IPv6 address"},

@@ -65,9 +65,6 @@ func (c *URL) Check(ctx context.Context, instanceID string, s incident.URLSettin
 		return skipped(incident.CheckURL, "url.enabled is false")
 	}
 	q := inquiry{check: incident.CheckURL, start: time.Now()}
-	if err := s.Validate(); err != nil {
-		return q.finding(answer{cause: wrong("url settings: %v", err)})
-	}
 	request, failure := c.prepare(ctx, instanceID, s)
 	if request != nil {
 		q.what = s.Method + " " + shown(request.target)
@@ -99,7 +96,7 @@ type urlRequest struct {
 	secrets []string
 	renew   func() error
 	host    string
-	status  []incident.StatusRange
+	status  []statusRange
 	pattern *regexp.Regexp
 }
 
@@ -131,9 +128,8 @@ func (c *URL) prepare(ctx context.Context, instanceID string, s incident.URLSett
 			return nil
 		}
 	}
-	// Neither can fail: Validate has seen them.
 	var err error
-	if r.status, err = incident.ParseStatus(s.Status); err != nil {
+	if r.status, err = parseStatus(s.Status); err != nil {
 		return r, wrong("url.status: %v", err)
 	}
 	if r.pattern, err = regexp.Compile(s.BodyPattern); err != nil {

@@ -345,7 +345,9 @@ func TestURLNetwork(t *testing.T) {
 		{"name server in trouble", URL{dialer: names(&net.DNSError{IsTemporary: true, Err: "server misbehaving"})}, func(s *incident.URLSettings) { s.Address = "http://a.example/" }, "", incident.Blind, "server misbehaving"},
 		{"instance unknown", URL{DescribeInstances: refuses("InvalidInstanceID.NotFound")}, nil, "", incident.Attention, "NotFound"},
 		{"denied", URL{DescribeInstances: refuses("UnauthorizedOperation")}, nil, "", incident.Blind, ""},
-		{"settings", URL{}, func(s *incident.URLSettings) { s.TimeoutMs = 1 }, "", incident.Attention, "url.timeoutMs"},
+		{"a pattern that is none", URL{}, func(s *incident.URLSettings) { s.BodyPattern = "a(" }, "", incident.Attention, "url.bodyPattern"},
+		{"a status that is none", URL{}, func(s *incident.URLSettings) { s.Status = []string{"200", "2xx"} }, "", incident.Attention, "url.status: \"2xx\""},
+		{"an address that is none, with a secret", URL{}, func(s *incident.URLSettings) { s.Address = "http://a:secret" }, "", incident.Attention, "url.address: is not a URL"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

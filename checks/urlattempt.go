@@ -52,8 +52,8 @@ func (r *urlRequest) try(ctx context.Context, p *progress) (string, error) {
 }
 
 func (r *urlRequest) judge(t *urlAttempt, resp *http.Response) error {
-	accepted := slices.ContainsFunc(r.status, func(s incident.StatusRange) bool {
-		return s.First <= resp.StatusCode && resp.StatusCode <= s.Last
+	accepted := slices.ContainsFunc(r.status, func(s statusRange) bool {
+		return s.first <= resp.StatusCode && resp.StatusCode <= s.last
 	})
 	if !accepted {
 		return r.rejected(t, resp)

@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
+	"strings"
 )
 
 // Settings are one instance's settings, as Terraform writes them to SSM.
@@ -122,32 +125,49 @@ func (s *Settings) Fingerprint(check string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// Validate returns all that is wrong with the settings, each with the field
-// and what would be right. The errors are plain: the caller gives them a kind.
+// Validate returns what nothing could work with: a value out of range or an
+// unknown word, with its field and what would be right. All other rules are in
+// Terraform's modules/settings, which has refused what breaks them; what was
+// changed by hand since then is a finding of the check. The errors are plain: the
+// caller gives them a kind.
 func (s *Settings) Validate() error {
-	errs := []error{s.URL.Validate(), s.Route53.Validate(), s.SSH.Validate()}
+	var errs []error
+	bound := func(field string, got, lowest, highest int) {
+		if got < lowest || got > highest {
+			errs = append(errs, fmt.Errorf("%s: %d is out of range; use %d to %d", field, got, lowest, highest))
+		}
+	}
+	choice := func(field, got string, want ...string) {
+		if !slices.Contains(want, got) {
+			errs = append(errs, fmt.Errorf("%s: %q is unknown; use one of %s", field, got, strings.Join(want, ", ")))
+		}
+	}
+	series := func(section string, attempts, intervalMs int) {
+		bound(section+".attempts", attempts, 1, 10)
+		bound(section+".intervalMs", intervalMs, 0, 30_000)
+	}
 	if !s.URL.Enabled && !s.SSH.Enabled && s.Route53.HealthCheckID == "" {
 		errs = append(errs, errors.New("url.enabled, ssh.enabled, route53.healthCheckId: every check is off, so nothing could ever fail; turn at least one on"))
 	}
-	bound := func(field string, got, lowest, highest int, unit string) {
-		if got < lowest || got > highest {
-			errs = append(errs, fmt.Errorf("%s: %d is out of range; use %d to %d %s", field, got, lowest, highest, unit))
-		}
-	}
-	bound("confirmSeconds", s.ConfirmSeconds, 0, MaxConfirmSeconds, "seconds, where 0 acts on the first look")
-	bound("boot.firstLookSeconds", s.Boot.FirstLookSeconds, 1, MaxWindowSeconds, "seconds")
-	bound("boot.intervalSeconds", s.Boot.IntervalSeconds, MinIntervalSeconds, MaxWindowSeconds, "seconds")
-	bound("boot.windowSeconds", s.Boot.WindowSeconds, 1, MaxWindowSeconds, "seconds")
-	if s.Boot.FirstLookSeconds > s.Boot.WindowSeconds {
-		errs = append(errs, fmt.Errorf("boot.firstLookSeconds: %d is after the window of %d s closes; use at most that", s.Boot.FirstLookSeconds, s.Boot.WindowSeconds))
-	}
-	bound("reboot.cooldownSeconds", s.Reboot.CooldownSeconds, 0, MaxCooldownSeconds, "seconds")
-	bound("reboot.perDay", s.Reboot.PerDay, 0, MaxPerDay, "reboots, where 0 means never")
-	if s.Reboot.CooldownSeconds >= 0 && s.Reboot.CooldownSeconds < s.Boot.WindowSeconds {
-		errs = append(errs, fmt.Errorf("reboot.cooldownSeconds: %d ends before the boot window of %d s; use at least that", s.Reboot.CooldownSeconds, s.Boot.WindowSeconds))
-	}
-	if s.Reboot.On != OnAnyCheck && s.Reboot.On != OnUnreachable {
-		errs = append(errs, fmt.Errorf("reboot.on: %q is unknown; use %q or %q", s.Reboot.On, OnAnyCheck, OnUnreachable))
-	}
+	choice("url.scheme", s.URL.Scheme, SchemeHTTP, SchemeHTTPS)
+	choice("url.addressFamily", s.URL.AddressFamily, FamilyIPv4, FamilyIPv6)
+	// What acts on the target (PUT, PATCH, DELETE) is never sent.
+	choice("url.method", s.URL.Method, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions)
+	bound("url.port", s.URL.Port, 0, 65_535)
+	bound("url.timeoutMs", s.URL.TimeoutMs, 100, 30_000)
+	series("url", s.URL.Attempts, s.URL.IntervalMs)
+	bound("route53.quorumPercent", s.Route53.QuorumPercent, 0, 99)
+	series("route53", s.Route53.Attempts, s.Route53.IntervalMs)
+	choice("ssh.addressFamily", s.SSH.AddressFamily, FamilyIPv4, FamilyIPv6)
+	bound("ssh.port", s.SSH.Port, 1, 65_535)
+	bound("ssh.timeoutMs", s.SSH.TimeoutMs, 100, 30_000)
+	series("ssh", s.SSH.Attempts, s.SSH.IntervalMs)
+	bound("confirmSeconds", s.ConfirmSeconds, 0, MaxConfirmSeconds)
+	bound("boot.windowSeconds", s.Boot.WindowSeconds, 1, MaxWindowSeconds)
+	bound("boot.firstLookSeconds", s.Boot.FirstLookSeconds, 1, s.Boot.WindowSeconds)
+	bound("boot.intervalSeconds", s.Boot.IntervalSeconds, MinIntervalSeconds, MaxWindowSeconds)
+	bound("reboot.cooldownSeconds", s.Reboot.CooldownSeconds, s.Boot.WindowSeconds, MaxCooldownSeconds)
+	bound("reboot.perDay", s.Reboot.PerDay, 0, MaxPerDay)
+	choice("reboot.on", s.Reboot.On, OnAnyCheck, OnUnreachable)
 	return errors.Join(errs...)
 }

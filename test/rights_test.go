@@ -105,12 +105,12 @@ func auditRights(t *testing.T, w *stage.World) {
 		used[c.Role+" "+action] = true
 	}
 	if len(byRole) < 9 {
-		t.Errorf("%d roles called AWS, want the function's, the machines' and the rules' of three deployments: %v", len(byRole), byRole)
+		t.Errorf("%d roles called AWS, want the function's, the state machine's and the rules' of three deployments: %v", len(byRole), byRole)
 	}
 	// What only some deployments or a few stories do.
 	for _, want := range []string{
-		"firstline-workflow-" + home + " states:StartExecution", "chain-responder-" + home + " sns:Publish",
-		"firstline-trigger-" + home + " states:StartExecution",
+		"firstline-responder-" + home + " states:StartExecution", "firstline-trigger-" + home + " states:StartExecution",
+		"chain-responder-" + home + " sns:Publish",
 	} {
 		if !used["arn:aws:iam::"+localaws.AccountID+":role/"+want] {
 			t.Errorf("nothing shows that %s is allowed", want)

@@ -133,7 +133,7 @@ locals {
       for check in local.checks : [local.namespace, "CheckLatency", "Deployment", var.name, "Check", check]
     ] },
     { title = "Alarms in ALARM, and reconciles", stat = "Maximum", metrics = [
-      [local.namespace, "AlarmsOn", "Deployment", var.name],
+      [local.namespace, "AlarmsInAlarm", "Deployment", var.name],
       [local.namespace, "Reconciles", "Deployment", var.name],
     ] },
   ]

@@ -8,6 +8,7 @@ import (
 	"firstline/internal/fault"
 	"firstline/internal/incident"
 	"firstline/internal/policy"
+	"firstline/internal/redact"
 	"firstline/internal/store"
 	"firstline/notify"
 )
@@ -35,9 +36,7 @@ func (h *Handler) rehearse(ctx context.Context, t Table, inc *incident.Incident,
 	if err := h.suppressDecision(ctx, inc, dec); err != nil {
 		return err
 	}
-	if err := h.suppressReboot(ctx, inc); err != nil {
-		return err
-	}
+	h.suppressReboot(ctx, inc)
 	_, err = t.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		if owns(e.State.Instance.Lease, inc) {
 			giveBack(&e.State.Instance.Lease)
@@ -61,25 +60,24 @@ func (h *Handler) suppressDecision(ctx context.Context, inc *incident.Incident, 
 		if h.Slack != nil {
 			return h.rehearseSlack(ctx, inc, dec)
 		}
-	case incident.NextReboot:
-		return nil // suppressReboot says so
 	}
 	inc.Suppress(dec.Next, fmt.Sprintf("%s%s: %s", dryLabel, dec.Next, dec.Reason), now)
 	return nil
 }
 
 // suppressReboot asks EC2 whether it would reboot the instance, whatever the
-// checks saw: a missing right is found before it is needed.
-func (h *Handler) suppressReboot(ctx context.Context, inc *incident.Incident) error {
+// checks saw: a missing right is found before it is needed. The incident's
+// refusal says why EC2 would not.
+func (h *Handler) suppressReboot(ctx context.Context, inc *incident.Incident) {
 	client, err := h.EC2(ctx)
+	if err == nil {
+		err = h.dryRunReboot(ctx, client, inc.InstanceID)
+	}
 	if err != nil {
-		return err
+		inc.Refusal = string(fault.KindOf(err)) + ": " + redact.Error(err)
+		return
 	}
-	if err := h.dryRunReboot(ctx, client, inc.InstanceID); err != nil {
-		return err
-	}
-	inc.Suppress(incident.NextReboot, dryLabel+"EC2 would reboot "+inc.InstanceID, time.Now())
-	return nil
+	inc.Suppress(incident.NextReboot, dryLabel+"EC2 allows a reboot of "+inc.InstanceID, time.Now())
 }
 
 // rehearsePage does of a page what makes no call, with every pager: one that
@@ -90,7 +88,7 @@ func (h *Handler) rehearsePage(ctx context.Context, inc *incident.Incident, dec 
 		return err
 	}
 	m := h.message(inc, dec, kindOfPage(dec))
-	first := ""
+	first := dryLabel + "there is no pager"
 	var failed error
 	for n, p := range pagers {
 		text, err := p.Rehearse(ctx, m)

@@ -238,10 +238,11 @@ func oneAttempt(o *ec2.Options) { o.RetryMaxAttempts = 1 }
 // (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RebootInstances.html).
 const wouldSucceed = "DryRunOperation"
 
-// dryRunReboot asks EC2 whether it would reboot the instance.
+// dryRunReboot asks EC2 whether it would reboot the instance. Unlike a reboot it
+// may be asked again, which the SDK does.
 func (h *Handler) dryRunReboot(ctx context.Context, client EC2, id string) error {
 	op := "reboot " + id
-	_, err := client.RebootInstances(ctx, &ec2.RebootInstancesInput{InstanceIds: []string{id}, DryRun: aws.Bool(true)}, oneAttempt)
+	_, err := client.RebootInstances(ctx, &ec2.RebootInstancesInput{InstanceIds: []string{id}, DryRun: aws.Bool(true)})
 	if err == nil {
 		return fault.New(fault.Internal, op, "EC2 accepted a dry run as if it were none, and may be rebooting the instance: it answers one with the code %s", wouldSucceed)
 	}

@@ -41,9 +41,11 @@ func (h *Handler) ask(inc *incident.Incident) *asking {
 	return &asking{h: h, inc: inc, asked: map[string]bool{}, known: policy.Facts{Alerts: map[string]policy.AlertState{}}}
 }
 
-// facts puts what the decision needs into its input, all asked side by side.
+// facts puts what the decision needs into its input, all asked side by side. A
+// dry incident asks even if its decision needs nothing: a missing right is found
+// before it is needed.
 func (a *asking) facts(ctx context.Context, in *policy.Input) {
-	if policy.NeedsFacts(*in) {
+	if a.inc.Dry || policy.NeedsFacts(*in) {
 		a.gather(ctx, in)
 	}
 	in.Facts = a.known

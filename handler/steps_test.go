@@ -527,7 +527,7 @@ func TestDryRunsDoNothing(t *testing.T) {
 		want []string
 	}{
 		"healthy":   {(*world).healthy, []string{"done", "reboot"}},
-		"down":      {(*world).down, []string{"reboot"}},
+		"down":      {(*world).down, []string{"reboot", "reboot"}},
 		"attention": {(*world).attention, []string{"page", "reboot"}},
 	}
 	for name, tt := range looks {
@@ -687,18 +687,66 @@ func TestVerify(t *testing.T) {
 		if s.Baseline["ssh"] == "" || s.Baseline["url"] != "" || s.Lease.Execution != "" || !s.AtRest {
 			t.Errorf("stored %+v", s)
 		}
-		// Its incident rehearses the channels.
-		got = w.must(w.step("page", got))
-		got = w.must(w.step("slack", got))
-		if len(got.Suppressed) != 3 || len(w.pager.woken)+len(w.slack.posted) > 0 {
-			t.Errorf("suppressed %+v", got.Suppressed)
-		}
 	})
 	in(t, func(w *world) {
 		w.executions[executionARN+"a"] = sfntypes.ExecutionStatusRunning
 		w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))
-		if got := w.must(verify(w, "v")); got.Next != incident.NextAlreadyHandled || len(w.checked) > 0 {
+		got := w.must(verify(w, "v"))
+		if got.Next != incident.NextAlreadyHandled || got.HeldBy == nil || got.HeldBy.Name != "a" || len(w.checked) > 0 {
 			t.Errorf("got %+v", got)
+		}
+	})
+	// The lease is lost during the checks, and EC2 refuses.
+	in(t, func(w *world) {
+		w.dryRunErr = &smithy.GenericAPIError{Code: "UnauthorizedOperation"}
+		ssh := w.h.Checks["ssh"]
+		w.h.Checks["ssh"] = func(ctx context.Context, inc *incident.Incident, since incident.Millis) incident.Finding {
+			w.change(one, func(s *policy.State) {
+				s.Instance.Lease = policy.Lease{Execution: "b", Version: s.Instance.Lease.Version + 1}
+			})
+			return ssh(ctx, inc, since)
+		}
+		got := w.must(verify(w, "v"))
+		if got.Next != incident.NextAlreadyHandled || got.HeldBy == nil || got.HeldBy.ID != "b" || w.stored(one).Instance.Baseline != nil {
+			t.Errorf("got %+v", got)
+		}
+		if !strings.HasPrefix(got.Refusal, "Denied: ") || len(got.Suppressed) > 0 {
+			t.Errorf("refusal %q, suppressed %+v", got.Refusal, got.Suppressed)
+		}
+	})
+}
+
+// A right that a healthy look does not need is missed in a dry incident all the
+// same.
+func TestDryRunsFindMissingRights(t *testing.T) {
+	in(t, func(w *world) {
+		w.dryRunErr = &smithy.GenericAPIError{Code: "UnauthorizedOperation"}
+		w.h.CloudWatch = func(context.Context) (AlarmDescriber, error) { return nil, errors.New("not authorized") }
+		got := w.run("a", w.event(incident.SourceCanary, one, false)).inc
+		if d := got.Decision; d.Verdict != incident.VerdictHealthy || !slices.Equal(d.Unasked, []string{"CloudWatch: not authorized"}) {
+			t.Errorf("%+v", d)
+		}
+		if !strings.HasPrefix(got.Refusal, "Denied: ") {
+			t.Errorf("refusal %q", got.Refusal)
+		}
+	})
+}
+
+// The operator's command tries the channels with a dry event of no instance.
+func TestChannelsAreRehearsed(t *testing.T) {
+	in(t, func(w *world) {
+		inc := &incident.Incident{Event: json.RawMessage(`{"source":"firstline.canary"}`), Execution: execution("v")}
+		for _, step := range []string{"page", "slack"} {
+			if got := w.must(w.step(step, inc)); len(got.Suppressed) != 1 || got.Suppressed[0].Action != step || !strings.Contains(got.Suppressed[0].Text, incident.SituationNoIncident) {
+				t.Errorf("%s: %+v", step, got.Suppressed)
+			}
+		}
+		w.pager.err = fault.New(fault.InvalidInput, "read secret x", "it was never given a value")
+		if _, err := w.step("page", inc); kindOf(err) != "InvalidInput" || !strings.Contains(messageOf(err), "never given a value") {
+			t.Errorf("got %v", err)
+		}
+		if n := len(w.pager.woken) + len(w.slack.posted); n > 0 {
+			t.Errorf("%d messages were sent", n)
 		}
 	})
 }

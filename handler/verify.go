@@ -6,20 +6,19 @@ import (
 
 	"firstline/internal/fault"
 	"firstline/internal/incident"
-	"firstline/internal/redact"
 	"firstline/internal/store"
 )
 
-// verifyLease is how long verify has an instance's lease at most: a function
-// runs for at most 15 minutes, and this step for much less.
+// verifyLease is how long verify has an instance's lease at most. Terraform lets
+// the function run for 2 minutes at most.
 const verifyLease = 3 * time.Minute
 
-// verify runs all checks of an instance side by side, under its lease, and keeps
-// which have passed: the baseline, without which a check causes no reboot. It
-// asks EC2 whether it would reboot the instance. The policy is not asked. Its
-// event is one of incident.SourceCanary; its answer is the incident, with the
-// findings, the suppressed reboot or the refusal that says why there is none, and
-// next "done", or "already_handled" where another execution holds the lease.
+// verify runs all checks of an instance under its lease, keeps which have passed
+// (the baseline, without which a check causes no reboot), and asks EC2 whether it
+// would reboot the instance. The policy is not asked. The event's source is
+// incident.SourceCanary. The answer is the incident with the findings, the
+// suppressed reboot or the refusal that says why there is none, and next "done",
+// or "already_handled" where another execution holds the lease.
 func verify(ctx context.Context, h *Handler, req request) (any, error) {
 	inc, err := h.begin(req)
 	if err != nil {
@@ -44,56 +43,49 @@ func verify(ctx context.Context, h *Handler, req request) (any, error) {
 		alreadyHandled(inc, holder)
 		return inc, nil
 	}
-	h.runChecks(ctx, inc)
-	if err := h.suppressReboot(ctx, inc); err != nil {
-		inc.Refusal = string(fault.KindOf(err)) + ": " + redact.Error(err)
-	}
-	_, err = t.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
+	h.verifyChecks(ctx, inc)
+	inc.Next = incident.NextDone
+	e, err := t.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		i := &e.State.Instance
 		if !owns(i.Lease, inc) {
-			return lostLease(op)
+			return store.ErrKeep
 		}
-		keepBaseline(e, inc)
+		i.Learn(inc.Findings, inc.Settings)
 		giveBack(&i.Lease)
 		return nil
 	})
-	inc.Next = incident.NextDone
+	if err == nil && !gaveBack(e.State.Instance.Lease, inc) {
+		alreadyHandled(inc, holderOf(e.State.Instance.Lease))
+	}
 	return inc, kinded(op, err)
 }
 
-// runChecks runs all checks side by side. One that does not end leaves no
-// finding.
-func (h *Handler) runChecks(ctx context.Context, inc *incident.Incident) {
-	findings := make([]*incident.Finding, len(incident.Checks))
-	var numbers []int
-	for n := range incident.Checks {
-		numbers = append(numbers, n)
+// verifyChecks runs all checks and asks EC2, side by side, and leaves time for
+// storing what came of it. What does not end leaves no finding.
+func (h *Handler) verifyChecks(ctx context.Context, inc *incident.Incident) {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-tellTime))
+		defer cancel()
 	}
-	sideBySide(ctx, h, numbers, func(n int) {
-		if run := h.Checks[incident.Checks[n]]; run != nil {
+	asked := new(*inc)
+	findings := make([]*incident.Finding, len(incident.Checks))
+	all := []func(){func() { h.suppressReboot(ctx, asked) }}
+	for n, name := range incident.Checks {
+		if run := h.Checks[name]; run != nil {
 			own := new(*inc)
-			f := run(ctx, own, 0)
-			f.Check = incident.Checks[n]
-			findings[n] = &f
+			all = append(all, func() {
+				f := run(ctx, own, 0)
+				f.Check = name
+				findings[n] = &f
+			})
 		}
-	})
+	}
+	sideBySide(ctx, h, all, func(do func()) { do() })
 	for _, f := range findings {
 		if f != nil {
 			inc.Record(*f)
 		}
 	}
-}
-
-// keepBaseline keeps which checks have passed with the settings of today.
-func keepBaseline(e *store.Entry, inc *incident.Incident) {
-	i := &e.State.Instance
-	for _, f := range inc.Findings {
-		if f.Outcome != incident.Passed {
-			continue
-		}
-		if i.Baseline == nil {
-			i.Baseline = map[string]string{}
-		}
-		i.Baseline[f.Check] = inc.Settings.Fingerprint(f.Check)
-	}
+	inc.Suppressed, inc.Refusal = asked.Suppressed, asked.Refusal
 }

@@ -58,10 +58,11 @@ type world struct {
 	// executions are the statuses of executions by ARN; started are those started.
 	executions map[string]sfntypes.ExecutionStatus
 	started    map[string]string
-	// rebooted counts requests to EC2, dry ones apart; rebootErr is its answer.
+	// rebooted counts requests to EC2, dry ones apart.
 	rebooted, dryRuns int
-	rebootErr         error
-	answers           bool
+	// rebootErr is EC2's answer, dryRunErr that to a dry one.
+	rebootErr, dryRunErr error
+	answers              bool
 
 	pagers []notify.Pager
 	pager  *fakePager
@@ -72,7 +73,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, db: dynamo.New("firstline"), log: &bytes.Buffer{},
 		settings: map[string]incident.Settings{}, state: ec2types.InstanceStateNameRunning, tags: map[string]string{},
-		findings: map[string]incident.Finding{}, checked: map[string]int{},
+		dryRunErr: &smithy.GenericAPIError{Code: "DryRunOperation"}, findings: map[string]incident.Finding{}, checked: map[string]int{},
 		executions: map[string]sfntypes.ExecutionStatus{}, started: map[string]string{}, answers: true,
 		pager: &fakePager{name: "opsgenie", can: notify.Capabilities{Confirms: true, Readable: true, Notes: true, Resolvable: true, Deduplicates: true}, open: map[string]bool{}},
 		slack: &fakeSlack{},
@@ -402,7 +403,7 @@ func (f fakeEC2) RebootInstances(_ context.Context, in *ec2.RebootInstancesInput
 	defer f.w.mu.Unlock()
 	if aws.ToBool(in.DryRun) {
 		f.w.dryRuns++
-		return nil, &smithy.GenericAPIError{Code: "DryRunOperation"}
+		return nil, f.w.dryRunErr
 	}
 	f.w.rebooted++
 	return &ec2.RebootInstancesOutput{}, f.w.rebootErr

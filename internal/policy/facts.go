@@ -170,15 +170,7 @@ func (d *decider) seeLook() {
 		f.Reason = incident.ClipLine(f.Reason, 300)
 		i.Findings = append(i.Findings, f)
 	}
-	for _, f := range d.in.Findings {
-		if f.Outcome != incident.Passed {
-			continue
-		}
-		if i.Baseline == nil {
-			i.Baseline = map[string]string{}
-		}
-		i.Baseline[f.Check] = d.s.Fingerprint(f.Check)
-	}
+	i.Learn(d.in.Findings, d.s)
 	if d.l.silent() && e.Looks > 1 {
 		if d.r.Silent == nil {
 			d.r.Silent = map[string]incident.Millis{}
@@ -189,6 +181,19 @@ func (d *decider) seeLook() {
 		d.seeHealthy()
 	} else {
 		d.seeUnhealthy()
+	}
+}
+
+// Learn keeps in the baseline which checks have passed with these settings.
+func (i *Instance) Learn(findings []incident.Finding, s *incident.Settings) {
+	for _, f := range findings {
+		if f.Outcome != incident.Passed {
+			continue
+		}
+		if i.Baseline == nil {
+			i.Baseline = map[string]string{}
+		}
+		i.Baseline[f.Check] = s.Fingerprint(f.Check)
 	}
 }
 

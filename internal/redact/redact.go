@@ -6,7 +6,6 @@
 package redact
 
 import (
-	"slices"
 	"strings"
 	"unicode"
 
@@ -16,20 +15,19 @@ import (
 // redacted stands where a secret was.
 const redacted = "[redacted]"
 
-// Console makes the output of an instance's console fit to be stored and
-// shown. It removes terminal escapes and whatever else does not print, and
-// what looks like a secret. Where it cannot tell how far a value goes, it
-// removes the rest of the line. Give it the whole output: a secret whose
-// beginning is cut off cannot be recognised.
-func Console(s string) string {
-	return redact(s, consoleRules)
-}
+// Text redacts an error or a cause. Such a text names secrets all the time and
+// goes on after a colon ("read secret /app/token: the SSM parameter does not
+// exist"), so that what stands behind a colon is mostly kept.
+func Text(s string) string { return redact(s, inText) }
 
-// Text does the same for an error or a cause, more gently: such a text names
-// secrets all the time and goes on after a colon ("read secret /app/token: the
-// SSM parameter does not exist"), which Console takes for the value.
-func Text(s string) string {
-	return redact(s, textRules)
+// Console makes the output of an instance's console fit to be stored and
+// shown. Where it cannot tell how far a value goes, it removes the rest of the
+// line. Give it the whole output: a secret whose beginning is cut off cannot be
+// recognised.
+func Console(s string) string {
+	return redact(s, func(line string) string {
+		return behind(toEndOfLine, inText(line))
+	})
 }
 
 // Error returns the text of err, which must not be nil, as Text does. The
@@ -62,71 +60,33 @@ func awsMessages(err error) []string {
 	return messages
 }
 
-func redact(s string, rules []rule) string {
-	lines := strings.Split(clean(s), "\n")
-	randomPasswords(lines)
-	for n, line := range lines {
-		lines[n] = apply(rules, line)
-	}
-	return strings.Join(lines, "\n")
-}
-
-// rule removes one kind of secret from a line.
-type rule struct {
-	// words are what the rule cannot match without; a rule without words is
-	// asked of every line. A console has a thousand lines and a regular
-	// expression takes its time with each, most of them ordinary.
-	words []string
-	// anyCase says that the words, in small letters, match in any case.
-	anyCase bool
-	redact  func(line string) string
-}
-
-func apply(rules []rule, line string) string {
-	// A rule only puts "[redacted]" into the line, which completes no word, so
-	// that what the line held at first decides.
-	original, lower := line, small(line)
-	for _, r := range rules {
-		searched := original
-		if r.anyCase {
-			searched = lower
-		}
-		if len(r.words) == 0 || containsAny(searched, r.words) {
-			line = r.redact(line)
-		}
-	}
-	return line
-}
-
-func containsAny(s string, words []string) bool {
-	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(s, word) })
-}
-
-// small returns s in small letters as regular expressions compare them: they
-// take the long s for an s.
-func small(s string) string { return strings.ReplaceAll(strings.ToLower(s), "ſ", "s") }
-
-// clean removes what does not print, which may hide in the middle of a secret,
-// and the secrets that cover several lines.
-func clean(s string) string {
-	s = plain(s)
-	lower := small(s)
-	if strings.Contains(lower, "private key") {
-		s = cutKeys(keyBlock().ReplaceAllString(s, redacted))
-	}
-	if strings.Contains(lower, "<password>") {
-		s = windowsPassword().ReplaceAllString(s, "${1}"+redacted+"${2}")
-	}
-	return s
-}
-
-func plain(s string) string {
+// redact removes what does not print, which may hide in the middle of a secret,
+// then the secrets that cover several lines, then those of each line.
+func redact(s string, ofLine func(string) string) string {
 	s = strings.ToValidUTF8(s, "")
 	// Only these bytes begin an escape: ESC, and the control characters beyond ASCII.
 	if strings.Contains(s, "\x1b") || strings.Contains(s, "\xc2") {
 		s = escape().ReplaceAllString(s, "")
 	}
-	return strings.Map(printable, strings.ReplaceAll(s, "\r\n", "\n"))
+	s = strings.Map(printable, strings.ReplaceAll(s, "\r\n", "\n"))
+	lower := strings.ToLower(s)
+	if strings.Contains(lower, "private key") {
+		s = endOfKey().ReplaceAllString(privateKey().ReplaceAllString(s, redacted), redacted)
+	}
+	if strings.Contains(lower, "<password>") {
+		s = windowsPassword().ReplaceAllString(s, "${1}"+redacted+"${2}")
+	}
+	lines := strings.Split(s, "\n")
+	if strings.Contains(lower, "random") {
+		randomPasswords(lines)
+	}
+	for n, line := range lines {
+		if line = secretKeys(line); suspect(line) {
+			line = ofLine(line)
+		}
+		lines[n] = line
+	}
+	return strings.Join(lines, "\n")
 }
 
 func printable(r rune) rune {
@@ -143,36 +103,6 @@ func printable(r rune) rune {
 	return r
 }
 
-// cutKeys removes private keys whose beginning is missing: EC2 keeps the last
-// 64 KiB of a console.
-func cutKeys(s string) string {
-	for {
-		end := keyEnd().FindStringIndex(s)
-		if end == nil {
-			return s
-		}
-		// The last line of a key may be short.
-		begin := lineBefore(s, strings.LastIndexByte(s[:end[0]], '\n')+1)
-		for begin > 0 {
-			previous := lineBefore(s, begin)
-			if !keyLine().MatchString(s[previous : begin-1]) {
-				break
-			}
-			begin = previous
-		}
-		s = s[:begin] + redacted + s[end[1]:]
-	}
-}
-
-// lineBefore returns where the line begins that ends before begin, which is
-// the beginning of a line.
-func lineBefore(s string, begin int) int {
-	if begin == 0 {
-		return 0
-	}
-	return strings.LastIndexByte(s[:begin-1], '\n') + 1
-}
-
 // randomWindow is how many lines after cloud-init's headline, or after the last
 // password below it, may hold a password: other programs write to the same
 // console at the same time.
@@ -183,14 +113,13 @@ const randomWindow = 20
 func randomPasswords(lines []string) {
 	left := 0
 	for n, line := range lines {
+		left--
 		switch {
-		case strings.Contains(small(line), "random") && randomHeadline().MatchString(line):
+		case randomHeadline().MatchString(line):
 			left = randomWindow
-		case left > 0 && randomPassword().MatchString(line):
+		case left >= 0 && randomPassword().MatchString(line):
 			lines[n] = randomPassword().ReplaceAllString(line, "${1}"+redacted)
 			left = randomWindow
-		default:
-			left--
 		}
 	}
 }

@@ -3,8 +3,6 @@ package redact
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"regexp"
 	"strings"
 	"testing"
 	"unicode"
@@ -98,7 +96,7 @@ func TestConsole(t *testing.T) {
 		{"option", "mysql --password hunter2 --host x", "mysql --password [redacted] --host x"},
 		{"MySQL", "A temporary password is generated for root@localhost: qw:er=ty", "A temporary password is [redacted]"},
 		{"told", "Generated password for admin: a b c", "Generated password for admin: [redacted]"},
-		{"Bitnami", "Setting Bitnami application password to 'hunter2'", "Setting Bitnami application password to [redacted]"},
+		{"Bitnami", "Setting Bitnami application password to 'hunter2'", "Setting Bitnami application password to '[redacted]'"},
 		{"nothing", "password=\npassword:", "password=\npassword:"},
 		{"spaces before the value", "TOKEN   :    hunter2  ", "TOKEN   :    [redacted]"},
 
@@ -126,11 +124,13 @@ func TestConsole(t *testing.T) {
 		{"blank behind =", "DB_PASSWORD= hunter2", "DB_PASSWORD= [redacted]"},
 		{"pwd", "  pwd: hunter2", "  pwd: [redacted]"},
 		{"pwd, letters only", "pwd: geheim", "pwd: [redacted]"},
-		{"pwd of a database", "Data Source=db;User Id=sa;Pwd=hunter2;", "Data Source=db;User Id=sa;Pwd=[redacted]"},
+		{"pwd of a database", "Data Source=db;User Id=sa;Pwd=hunter2;", "Data Source=db;User Id=sa;Pwd=[redacted];"},
 		{"MySQL's variable", "MYSQL_PWD=hunter2 mysql", "MYSQL_PWD=[redacted] mysql"},
 		{"weak JSON", `{"pass":"hunter2","n":1}`, `{"pass":"[redacted]","n":1}`},
 		{"weak JSON in JSON", `{\"db_pass\":\"hunter2\"}`, `{\"db_pass\":[redacted]`},
-		{"weak, often", strings.Repeat("bypass: ", maxKept+5) + "pwd: hunter2", strings.Repeat("bypass: ", maxKept+1) + "[redacted]"},
+		{"weak, behind many that are kept", strings.Repeat("bypass: ", 25) + "pwd: hunter2", strings.Repeat("bypass: ", 25) + "pwd: [redacted]"},
+		{"weak, within a value that is kept", "PWD=/x?token=hunter2", "PWD=/x?token=[redacted]"},
+		{"told of another", "Generated token for admin: 'hunter2'", "Generated token for admin: '[redacted]'"},
 		{"weak, twice", "bypass: 1, pwd: hunter2", "bypass: 1, pwd: [redacted]"},
 		{"Azure", "AccountName=x;AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6==;EndpointSuffix=y", "AccountName=x;AccountKey=[redacted]"},
 		{"Azure, short", "AccountKey=abc", "AccountKey=[redacted]"},
@@ -318,76 +318,26 @@ func TestError(t *testing.T) {
 	}
 }
 
-// slowly does what Console and Text do, but asks everything of every line.
-func slowly(s string, rules []rule) string {
-	s = escape().ReplaceAllString(strings.ToValidUTF8(s, ""), "")
-	s = strings.Map(printable, strings.ReplaceAll(s, "\r\n", "\n"))
-	s = windowsPassword().ReplaceAllString(cutKeys(keyBlock().ReplaceAllString(s, redacted)), "${1}"+redacted+"${2}")
-	run := regexp.MustCompile(`[A-Za-z0-9+/]+`)
-	lines := strings.Split(s, "\n")
-	left := 0
-	for n, line := range lines {
-		left--
-		if randomHeadline().MatchString(line) {
-			left = randomWindow
-		} else if left >= 0 && randomPassword().MatchString(line) {
-			line = randomPassword().ReplaceAllString(line, "${1}"+redacted)
-			left = randomWindow
-		}
-		for _, r := range rules {
-			if len(r.words) > 0 {
-				line = r.redact(line)
-				continue
-			}
-			line = run.ReplaceAllStringFunc(line, func(m string) string {
-				if secretKey(m) {
-					return redacted
-				}
-				return m
-			})
-		}
-		lines[n] = line
-	}
-	return strings.Join(lines, "\n")
-}
-
-func mustEqualSlowly(t *testing.T, in string) {
-	t.Helper()
-	if got, want := Console(in), slowly(in, consoleRules); got != want {
-		t.Fatalf("Console(%q):\ngot  %q\nwant %q", in, got, want)
-	}
-	if got, want := Text(in), slowly(in, textRules); got != want {
-		t.Fatalf("Text(%q):\ngot  %q\nwant %q", in, got, want)
-	}
-}
-
-// Lines that no regular expression is asked of have nothing that one would find.
-func TestAsThoroughAsSlowly(t *testing.T) {
+// A line that no regular expression is asked of has nothing that one would find.
+func TestHints(t *testing.T) {
 	t.Parallel()
-	parts := []string{
-		"A3TABCDEFGHIJKLMNOPQ", "ASIA0123456789ABCDEF", "IQoJ" + strings.Repeat("ab1/", 12), "eyJhbGciOi.eyJzdWIi", "ghx_0123456789abcdefxyij",
-		"github_pat_0123456789abcdefxyij", "glpat-0123456789", "npm_0123456789abcdefxyij", "xoxz-0123456789", "xapp-0123456789", "rk_live_0123456789",
-		"sk_test_0123456789", "AIza0123456789abcdefxyijABCDEFGHIJ", "$y$abc", "$argon2id$x", strings.Repeat("aB3/", 10), strings.Repeat("aB3+", 10) + "x",
-		"https://u:p@h", "PaſſWord: x", "To\u212aen = x", "--api-key x", "bearer abc123def", "Baſic dXNlcjpwYXNz", "negotiate a1b2c3d4", "token abc=def",
-		"pwd=", "signature=", "Cookie: ", "\"", "'", "=", ": ", " ", "\n", "\r\n", "\x1b[31m", "\u009b1m", "\u0090x\u009c", "\xff", "é", "\v",
-		"-----BEGIN PRIVATE \u212aEY-----", "-----END rsa private key-----", "<PASSWORD>", "<paſſword>", "</Password>", "x",
-		"hvs.0123456789ab", "hvb.0123456789ab", "hvr.0123456789ab", "ABIA0123456789ABCDEF", "ACCA0123456789ABCDEF",
-		"FwoG" + strings.Repeat("ab1/", 12), "FQoG" + strings.Repeat("ab1/", 12), "digest a1b2c3d4", "?auth=x", "&jwt=x", "&SID=x", "mariadb -px", "credential: x",
-		"SG.0123456789abcdefxyij", "dor_v1_0123456789abcdef", "sk-0123456789abcdefxyijk", "ATATT30123456789abcdefxyij", "SWMTKN-1-0", "AGE-SECRET-KEY-10123456789ABCDEFGHIJ",
-		"hook\u017f.slack.com/services/x", "Discord.com/api/webhooks/x", "x.WEBHOOK.office.com/webhookb2/y", "?\u212aey=x", "&ſig=x", "curl ", " -u a:b", " -fU 'a:b'", " --proxy-user=a:b",
-		"REQUIREPAſS x", "_authTo\u212aen x", "masterauth x", "mysqldump -px", "redis-cli -a x", "sshpass -p x", "docker login -p x", "chpaſswd", "root:x", "DB_PAſS: x", "PWD=/x", "bypass=x", "pwd: a b",
-		"Set the following 'RANDOM' paſſwords", "ubuntu:x",
-	}
-	for _, part := range parts {
-		mustEqualSlowly(t, part)
-	}
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same ones each time
-	for range 1000 {
-		var b strings.Builder
-		for range 1 + random.IntN(8) {
-			b.WriteString(parts[random.IntN(len(parts))])
+	for _, line := range []string{
+		"A3TABCDEFGHIJKLMNOPQ", "AKIA0123456789ABCDEF", "ASIA0123456789ABCDEF", "ABIA0123456789ABCDEF", "ACCA0123456789ABCDEF",
+		"IQoJ" + strings.Repeat("ab1/", 12), "FwoG" + strings.Repeat("ab1/", 12), "FQoG" + strings.Repeat("ab1/", 12), "eyJhbGciOi.eyJzdWIi",
+		"ghx_0123456789abcdefxyij", "github_pat_0123456789abcdefxyij", "glpat-0123456789", "npm_0123456789abcdefxyij", "xoxz-0123456789",
+		"xapp-0123456789", "rk_live_0123456789", "sk_test_0123456789", "AIza0123456789abcdefxyijABCDEFGHIJ", "$y$abc", "$argon2id$x",
+		"hvs.0123456789ab", "hvb.0123456789ab", "hvr.0123456789ab", "SG.0123456789abcdefxyij", "dor_v1_0123456789abcdef",
+		"sk-0123456789abcdefxyijk", "ATATT30123456789abcdefxyij", "SWMTKN-1-0", "AGE-SECRET-KEY-10123456789ABCDEFGHIJ", "https://u:p@h",
+		"Passphrase=x", "SECRET=x", "tok" + "en: x", "credential was x", "x api key: x", "signing_key=x", "Recovery Key: x", "Authorization: x", "Cookie: x",
+		"PWD=x", "bypass_pass: x", "Signature=x", "Bearer abc123def", "basic dXNlcjpwYXNz", "Digest a1b2c3d4", "negotiate a1b2c3d4", "GenieKey a1b2c3d4",
+		"hooks.slack.com/services/x", "Hooks.slack-gov.com/triggers/x", "Discord.com/api/webhooks/x", "x.WEBHOOK.office.com/webhookb2/y",
+		"?key=x", "&SIG=x", ";auth=x", "&jwt=x", "?sid=x", "curl -fU 'a:b'", " -u a:b", " --proxy-user=a:b", " --user a:b",
+		"--api-key x", "requirepass x", "masterauth x", "_authToken x", "mysqldump -px", "mariadb -px", "redis-cli -a x", "sshpass -p x",
+		"docker login -p x", "podman login -p x", "root:x | chpasswd",
+	} {
+		if got := behind(toEndOfLine, inText(line)); got == line || !suspect(line) {
+			t.Errorf("%s becomes %s, suspect: %v", line, got, suspect(line))
 		}
-		mustEqualSlowly(t, b.String())
 	}
 }
 
@@ -433,7 +383,6 @@ func FuzzRedact(f *testing.F) {
 		for _, form := range both {
 			in := before + "\n" + form + "\n" + after
 			mustBeClean(t, Text(in), secret, form)
-			mustEqualSlowly(t, in)
 		}
 		for _, form := range append(console, both...) {
 			mustBeClean(t, Console(before+"\n"+form+"\n"+after), secret, form)
@@ -444,6 +393,7 @@ func FuzzRedact(f *testing.F) {
 func BenchmarkConsole(b *testing.B) {
 	for _, bb := range []struct{ name, line string }{
 		{"worst", "[   12.345678] systemd[1]: Started Session 1 of User root, key token=abc password: x http://a:b@c\n"},
+		{"hostile names", strings.Repeat("bypass:bypass=pwd: pass: ", 4)},
 		{"hostile", strings.Repeat("bypass: bypass=-----END PRIVATE KEY----- ", 3) + "\n"},
 		{"ordinary", "[   12.345678] systemd[1]: Started Session 1 of User root, and whatever else a console says of it\n"},
 	} {

@@ -28,6 +28,14 @@ locals {
   deployment = module.settings.deployment
 }
 
+# Allowed, since somebody may only want to look on.
+check "channels" {
+  assert {
+    condition     = local.deployment.slack != null || length(local.deployment.pagers) > 0
+    error_message = "slack, pagers: there is no Slack and no pager, so nobody is told of an instance that is down. If that is not intended, set slack or a pager."
+  }
+}
+
 # Allowed, and easily meant for "no limit".
 check "breaker" {
   assert {

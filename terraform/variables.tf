@@ -27,32 +27,33 @@ variable "defaults" {
 }
 
 variable "slack" {
-  description = "Where Slack messages go: { channel_id, api_url, pages }; api_url is for another base than Slack's own, such as GovSlack's; pages = false keeps pages out of Slack."
+  description = "Where Slack messages go: { channel_id, api_url, pages }; api_url is for another base than Slack's own, such as GovSlack's; pages = false keeps pages out of Slack. Left out: no Slack."
   type        = any
+  default     = null
 }
 
 variable "pagers" {
-  description = "Who wakes people, in order of fallback: one to three of \"opsgenie\" (the default), \"jsm\" (Jira Service Management) and \"sns\" (an SNS topic). Each has a block of its name."
+  description = "Who wakes people, in order of fallback: any of \"opsgenie\", \"jsm\" (Jira Service Management) and \"sns\" (an SNS topic). Left out: those that have a block of their name, in this order. Pass [] explicitly to page nobody."
   type        = any
-  default     = ["opsgenie"]
+  default     = null
 }
 
 variable "opsgenie" {
   description = "OpsGenie: { endpoint, team_id, responders, priority, priority_unknown, tags, details, entity, source }; endpoint is \"us\" (default), \"eu\" or an https address, priorities are P1 to P5 (default P3). priority_unknown is for \"could not tell\"."
   type        = any
-  default     = {}
+  default     = null
 }
 
 variable "jsm" {
   description = "Jira Service Management: the same as opsgenie; endpoint is an https address other than Atlassian's own."
   type        = any
-  default     = {}
+  default     = null
 }
 
 variable "sns" {
   description = "The SNS topic of pages: { topic_arn }, of any region and account; without it the deployment's own, which subscribers hear."
   type        = any
-  default     = {}
+  default     = null
 }
 
 variable "function" {

@@ -17,7 +17,7 @@ locals {
 
   # A pager's key is there if the pager is: parameter => variable.
   keys    = { for pager, key in { opsgenie = "opsgenie-api-key", jsm = "jsm-api-key" } : pager => key if contains(var.pagers[*].type, pager) }
-  secrets = { for key in concat(["slack-token"], values(local.keys)) : key => "TF_VAR_${replace(key, "-", "_")}" }
+  secrets = { for key in concat([for s in var.slack[*] : "slack-token"], values(local.keys)) : key => "TF_VAR_${replace(key, "-", "_")}" }
 
   # Where an SNS topic is a pager, and no other.
   topic_arns = distinct([for p in var.pagers : p.topic_arn if p.type == "sns"])
@@ -432,26 +432,26 @@ resource "aws_lambda_function" "responder" {
   publish          = true # running incidents keep the version that they began with
 
   environment {
-    variables = {
+    variables = merge({
       # A cold start leaves less garbage than a first collection would take time
       # for: it comes at 8 MB of heap instead of 4.
       GOGC = "200"
 
-      FIRSTLINE_NAME                  = var.name
-      FIRSTLINE_SETTINGS_PATH         = local.settings_path
-      FIRSTLINE_LOG_LEVEL             = var.function.log_level
-      FIRSTLINE_VPC                   = tostring(var.vpc != null) # outside of one, a private address is a mistake
-      FIRSTLINE_SLACK_CHANNEL_ID      = var.slack.channel_id
-      FIRSTLINE_SLACK_API_URL         = var.slack.api_url
-      FIRSTLINE_SLACK_TOKEN_PARAMETER = aws_ssm_parameter.secret["slack-token"].name
-      FIRSTLINE_SLACK_PAGES           = tostring(var.slack.pages)
-      FIRSTLINE_PAGERS                = jsonencode(local.pagers)
-
+      FIRSTLINE_NAME              = var.name
+      FIRSTLINE_SETTINGS_PATH     = local.settings_path
+      FIRSTLINE_LOG_LEVEL         = var.function.log_level
+      FIRSTLINE_VPC               = tostring(var.vpc != null) # outside of one, a private address is a mistake
+      FIRSTLINE_PAGERS            = jsonencode(local.pagers)
       FIRSTLINE_TABLE             = var.table_name
       FIRSTLINE_STATE_MACHINE_ARN = local.state_machine_arn
       FIRSTLINE_ALARM_PREFIX      = var.alarm_prefix
       FIRSTLINE_BREAKER           = jsonencode(var.breaker)
-    }
+      }, [for slack in var.slack[*] : {
+        FIRSTLINE_SLACK_CHANNEL_ID      = slack.channel_id
+        FIRSTLINE_SLACK_API_URL         = slack.api_url
+        FIRSTLINE_SLACK_TOKEN_PARAMETER = aws_ssm_parameter.secret["slack-token"].name
+        FIRSTLINE_SLACK_PAGES           = tostring(slack.pages)
+    }]...)
   }
 
   logging_config {

@@ -26,12 +26,13 @@ variable "function" {
 }
 
 variable "slack" {
-  description = "Where Slack messages go; an empty api_url is Slack's own; pages says whether a page is told there too."
+  description = "Where Slack messages go; null: no Slack. An empty api_url is Slack's own; pages says whether a page is told there too."
   type = object({
     channel_id = string
     api_url    = string
     pages      = bool
   })
+  default = null
 }
 
 variable "pagers" {

@@ -38,12 +38,13 @@ variable "settings" {
 }
 
 variable "slack" {
-  description = "module.settings.deployment.slack"
+  description = "module.settings.deployment.slack; null: no Slack."
   type = object({
     channel_id = string
     api_url    = string
     pages      = bool
   })
+  default = null
 }
 
 variable "pagers" {

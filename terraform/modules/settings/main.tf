@@ -25,8 +25,10 @@ locals {
   once_sections     = ["slack", "opsgenie", "jsm", "sns", "function", "breaker", "reconcile"]
 
   pager_types = ["opsgenie", "jsm", "sns"]
-  # In order; what of it cannot be is left out, and is a problem.
-  pagers = distinct([for p in try([for p in var.pagers : tostring(p)], ["opsgenie"]) : p if try(contains(local.pager_types, p), false)])
+  # Those that have a block, unless the operator gives an order; what of that cannot
+  # be is left out, and is a problem.
+  pager_blocks = [for type, block in { opsgenie = var.opsgenie, jsm = var.jsm, sns = var.sns } : type if block != null]
+  pagers       = distinct([for p in try([for p in var.pagers : tostring(p)], [for type in local.pager_types : type if contains(local.pager_blocks, type)]) : p if try(contains(local.pager_types, p), false)])
 
   # Null, here and below, means: not said.
   regions = { for region, r in try({ for k, v in var.regions : k => v if can(keys(var.regions)) }, {}) : region => {

@@ -23,7 +23,7 @@ output "deployment" {
         }
       }
     }
-    slack = {
+    slack = var.slack == null ? null : {
       channel_id = try(tostring(local.once.slack.channel_id), null)
       api_url    = tostring(local.once.slack.api_url)
       pages      = tobool(local.once.slack.pages)

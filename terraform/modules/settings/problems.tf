@@ -4,9 +4,8 @@
 
 locals {
   # In the order of the pagers.
-  pagers_want = "a list of one to three of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]"
+  pagers_want = "a list of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]"
   pagers_problems = var.pagers == null ? [] : can(keys(var.pagers)) || !can([for p in var.pagers : tostring(p)]) ? ["pagers = ${jsonencode(var.pagers)}: must be ${local.pagers_want}"] : concat(
-    length(var.pagers) > 0 ? [] : ["pagers: is empty, so nobody would ever be woken; use ${local.pagers_want}"],
     [for p in distinct([for p in var.pagers : p]) : "pagers: ${jsonencode(p)} is not known; use opsgenie, jsm (Jira Service Management) or sns (an SNS topic)" if !try(contains(local.pager_types, tostring(p)), false)],
     [for type in local.pager_types : "pagers: ${type} is named twice" if length([for p in var.pagers : p if p == type]) > 1],
   )
@@ -38,10 +37,11 @@ locals {
     local.pagers_problems,
     # Whoever sets up a pager means it to be used.
     length(local.pagers_problems) > 0 ? [] : [
-      for type in local.pager_types : "${type}: is set, but pagers = ${jsonencode(local.pagers)} does not name it; add \"${type}\" to pagers, or leave the block out"
-      if !contains(local.pagers, type) && try(length(keys(local.subjects[""].settings[type])) > 0, false)
+      for type in local.pager_blocks : "${type}: is set, but pagers = ${jsonencode(local.pagers)} does not name it; add \"${type}\" to pagers, or leave the block out"
+      if !contains(local.pagers, type)
     ],
-    can(local.checked[""].slack.channel_id) ? [] : ["slack.channel_id: is missing; use ${local.wants.slack.channel_id}"],
+    var.slack == null || !can(keys(var.slack)) || can(local.checked[""].slack.channel_id) ? [] : ["slack.channel_id: is missing; use ${local.wants.slack.channel_id}"],
+    var.slack == null && var.pagers == null && length(local.pager_blocks) == 0 ? ["slack, opsgenie, jsm, sns: all are left out, so nobody would be told; set at least one of them, or pass pagers = [] explicitly to tell nobody"] : [],
   )
 
   # In single settings.
@@ -73,15 +73,22 @@ locals {
 
   # In what belongs together. "address" and "host" are the fields that say whom
   # to ask.
+  #
+  # How long a check may take is what checks/budget.go makes of it: all attempts and
+  # pauses, a second of slack, finding the instance's address (10 s; 5 s where it only
+  # tells whether an address is the instance's), reading secrets twice and one attempt
+  # more, and the proof of our own connectivity. Of the function's time `verify` keeps
+  # 5 s for storing what came of the checks.
   have_seconds = tonumber(local.once.function.timeout_seconds) - 5
   budgets = {
     for key, s in local.effective : key => {
-      url     = !s.url.enabled ? 0 : s.url.attempts * s.url.timeout_seconds + (s.url.attempts - 1) * s.url.interval_seconds + (s.url.address == "" ? 10 : 0) + (length(s.url.secret_headers) > 0 ? 10 + s.url.timeout_seconds : 0) + (s.url.private ? 0 : 3)
-      route53 = s.route53.health_check_id == "" ? 0 : s.route53.attempts * 10 + (s.route53.attempts - 1) * s.route53.interval_seconds
-      ssh     = !s.ssh.enabled ? 0 : s.ssh.attempts * s.ssh.timeout_seconds + (s.ssh.attempts - 1) * s.ssh.interval_seconds + (s.ssh.host == "" ? 10 : 0) + (s.ssh.private ? 0 : 3)
+      url     = !s.url.enabled ? 0 : 1 + s.url.attempts * s.url.timeout_seconds + (s.url.attempts - 1) * s.url.interval_seconds + (s.url.address == "" ? 10 : 5) + (length(s.url.secret_headers) > 0 ? 10 + s.url.timeout_seconds : 0) + (s.url.private ? 0 : 3)
+      route53 = s.route53.health_check_id == "" ? 0 : 1 + s.route53.attempts * 10 + (s.route53.attempts - 1) * s.route53.interval_seconds
+      ssh     = !s.ssh.enabled ? 0 : 1 + s.ssh.attempts * s.ssh.timeout_seconds + (s.ssh.attempts - 1) * s.ssh.interval_seconds + (s.ssh.host == "" ? 10 : 5) + (s.ssh.private ? 0 : 3)
     }
   }
-  vpcs = { for region, r in local.regions : region => { any = r.vpc != null, ipv6 = try(tobool(r.vpc.ipv6), false) == true } }
+  budget_cure = local.have_seconds < 55 ? ", or raise function.timeout_seconds" : ""
+  vpcs        = { for region, r in local.regions : region => { any = r.vpc != null, ipv6 = try(tobool(r.vpc.ipv6), false) == true } }
 
   combination_problems = flatten(concat(
     fileexists(local.package) ? [] : ["function.package: there is no file ${local.package}; run `make build`, or name the zip"],
@@ -112,9 +119,9 @@ locals {
       alltrue([for v in s.url.status : try(tonumber(split("-", v)[0]) <= tonumber(split("-", v)[1]), true)]) ? "" : "url.status = ${jsonencode(s.url.status)}: a range runs backwards; the lower code comes first",
       length(distinct([for k in concat(keys(s.url.headers), keys(s.url.secret_headers)) : lower(k)])) == length(s.url.headers) + length(s.url.secret_headers) ? "" : "url.headers, url.secret_headers: a header is set twice; leave out one",
 
-      local.budgets[key].url > local.have_seconds ? "url: its attempts may take ${local.budgets[key].url} s, the function has ${local.have_seconds} s for a check; lower attempts, timeout_seconds or interval_seconds, or raise function.timeout_seconds" : "",
-      local.budgets[key].route53 > local.have_seconds ? "route53: its attempts may take ${local.budgets[key].route53} s, the function has ${local.have_seconds} s for a check; lower attempts or interval_seconds, or raise function.timeout_seconds" : "",
-      local.budgets[key].ssh > local.have_seconds ? "ssh: its attempts may take ${local.budgets[key].ssh} s, the function has ${local.have_seconds} s for a check; lower attempts, timeout_seconds or interval_seconds, or raise function.timeout_seconds" : "",
+      local.budgets[key].url > local.have_seconds ? "url: its attempts may take ${local.budgets[key].url} s, the function has ${local.have_seconds} s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds${local.budget_cure}" : "",
+      local.budgets[key].route53 > local.have_seconds ? "route53: its attempts may take ${local.budgets[key].route53} s, the function has ${local.have_seconds} s for a check; lower route53.attempts or route53.interval_seconds${local.budget_cure}" : "",
+      local.budgets[key].ssh > local.have_seconds ? "ssh: its attempts may take ${local.budgets[key].ssh} s, the function has ${local.have_seconds} s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds${local.budget_cure}" : "",
 
       floor(s.boot.window_seconds / s.boot.interval_seconds) > 200 ? "boot.interval_seconds = ${s.boot.interval_seconds}: gives more than 200 looks in a window of ${s.boot.window_seconds} s; use at least ${ceil(s.boot.window_seconds / 200)}" : "",
       s.boot.first_look_seconds > s.boot.window_seconds ? "boot.first_look_seconds = ${s.boot.first_look_seconds}: is after the window of ${s.boot.window_seconds} s closes; use at most that" : "",

@@ -14,32 +14,33 @@ variable "defaults" {
 }
 
 variable "slack" {
-  description = "Where Slack messages go: { channel_id, api_url, pages }."
+  description = "Where Slack messages go: { channel_id, api_url, pages }; null: no Slack."
   type        = any
+  default     = null
 }
 
 variable "pagers" {
-  description = "Who wakes people, in order of fallback: one to three of \"opsgenie\", \"jsm\" and \"sns\"."
+  description = "Who wakes people, in order of fallback: any of \"opsgenie\", \"jsm\" and \"sns\"; null: those that have a block, in this order."
   type        = any
-  default     = ["opsgenie"]
+  default     = null
 }
 
 variable "opsgenie" {
   description = "OpsGenie: { endpoint, team_id, responders, priority, priority_unknown, tags, details, entity, source }."
   type        = any
-  default     = {}
+  default     = null
 }
 
 variable "jsm" {
   description = "Jira Service Management, as opsgenie."
   type        = any
-  default     = {}
+  default     = null
 }
 
 variable "sns" {
   description = "An SNS topic: { topic_arn }; without one, the topic of subscribers."
   type        = any
-  default     = {}
+  default     = null
 }
 
 variable "function" {

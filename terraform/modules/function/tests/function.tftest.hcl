@@ -106,6 +106,24 @@ run "policy" {
   }
 }
 
+run "neither_slack_nor_pagers" {
+  command = plan
+  variables {
+    slack  = null
+    pagers = []
+  }
+  assert {
+    condition = { for k, v in aws_lambda_function.responder.environment[0].variables : k => v if strcontains(k, "SLACK") || strcontains(k, "PAGERS") } == {
+      FIRSTLINE_PAGERS = "[]"
+    }
+    error_message = "no channel, no variable of it"
+  }
+  assert {
+    condition     = length(aws_ssm_parameter.secret) == 0
+    error_message = "no secret of what is not there"
+  }
+}
+
 # A key for each pager that has one, and a topic for the one that has none.
 run "pagers" {
   command = plan

@@ -330,7 +330,7 @@ run "slack_opsgenie_function" {
       "function.log_retention_days = 91: must be one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653",
       "function.managed_policies = 30: must be a whole number from 10 to 20",
       "function.memory_mb = 64: must be a whole number from 128 to 10240",
-      "function.timeout_seconds = 20: must be a whole number from 30 to 120",
+      "function.timeout_seconds = 20: must be a whole number from 30 to 60",
       "opsgenie.endpoint = \"europe\": must be \"us\", \"eu\" or an https:// address; Jira Service Management has a block of its own, jsm, and is named in pagers",
       "opsgenie.team_id = \"the team\": must be a team's id, such as \"4513b7ea-3b91-438f-b7e4-e3e54af9147c\"; leave it out to let the integration's own team answer",
       "slack.api_url = \"http://slack-gov.com/api/\": must be an https:// address such as \"https://slack-gov.com/api/\"; leave it out for Slack's own",
@@ -342,11 +342,26 @@ run "slack_opsgenie_function" {
   expect_failures = [output.deployment]
 }
 
-run "slack_missing" {
+run "nobody_to_tell" {
   command = plan
   variables {
     regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
     slack   = null
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "slack, opsgenie, jsm, sns: all are left out, so nobody would be told; set at least one of them, or pass pagers = [] explicitly to tell nobody",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "slack_without_a_channel" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    slack   = {}
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
@@ -558,9 +573,39 @@ run "budgets" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "eu-west-1/i-0c1cbf2e7abdedf75: url: its attempts may take 87 s, the function has 55 s for a check; lower attempts, timeout_seconds or interval_seconds, or raise function.timeout_seconds",
-      "eu-west-1/i-0c1cbf2e7abdedf75: route53: its attempts may take 58 s, the function has 55 s for a check; lower attempts or interval_seconds, or raise function.timeout_seconds",
-      "eu-west-1/i-0c1cbf2e7abdedf75: ssh: its attempts may take 67 s, the function has 55 s for a check; lower attempts, timeout_seconds or interval_seconds, or raise function.timeout_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url: its attempts may take 88 s, the function has 55 s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: route53: its attempts may take 59 s, the function has 55 s for a check; lower route53.attempts or route53.interval_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh: its attempts may take 68 s, the function has 55 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+# The cases of TestBudget in checks/budget_test.go.
+run "budgets_of_a_short_function" {
+  command = plan
+  variables {
+    function = { package = "main.tf", timeout_seconds = 30 }
+    regions = { "eu-west-1" = {
+      vpc = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-01234567"] }
+      instances = {
+        "i-00000001" = {}
+        "i-00000002" = { url = { private = true }, ssh = { private = true } }
+        "i-00000003" = { url = { address = "http://app.example.com/" }, ssh = { host = "app.example.com" } }
+        "i-00000004" = { url = { secret_headers = { Authorization = "/app/token" } }, ssh = { enabled = false } }
+        "i-00000005" = { url = { enabled = false }, ssh = { enabled = false }, route53 = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b" } }
+      }
+    } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-00000001: url: its attempts may take 27 s, the function has 25 s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds, or raise function.timeout_seconds",
+      "eu-west-1/i-00000001: ssh: its attempts may take 33 s, the function has 25 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds, or raise function.timeout_seconds",
+      "eu-west-1/i-00000002: ssh: its attempts may take 30 s, the function has 25 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds, or raise function.timeout_seconds",
+      "eu-west-1/i-00000003: ssh: its attempts may take 28 s, the function has 25 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds, or raise function.timeout_seconds",
+      "eu-west-1/i-00000004: url: its attempts may take 40 s, the function has 25 s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds, or raise function.timeout_seconds",
+      "eu-west-1/i-00000005: route53: its attempts may take 35 s, the function has 25 s for a check; lower route53.attempts or route53.interval_seconds, or raise function.timeout_seconds",
     ])
     error_message = join("\n", output.problems)
   }
@@ -696,7 +741,7 @@ run "pagers_not_a_list" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "pagers = \"opsgenie\": must be a list of one to three of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]",
+      "pagers = \"opsgenie\": must be a list of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]",
     ])
     error_message = join("\n", output.problems)
   }
@@ -712,22 +757,7 @@ run "pagers_a_map" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "pagers = {\"opsgenie\":{}}: must be a list of one to three of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]",
-    ])
-    error_message = join("\n", output.problems)
-  }
-  expect_failures = [output.deployment]
-}
-
-run "pagers_empty" {
-  command = plan
-  variables {
-    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
-    pagers  = []
-  }
-  assert {
-    condition = join("\n", output.problems) == join("\n", [
-      "pagers: is empty, so nobody would ever be woken; use a list of one to three of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]",
+      "pagers = {\"opsgenie\":{}}: must be a list of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]",
     ])
     error_message = join("\n", output.problems)
   }

@@ -2,6 +2,7 @@
 
 variables {
   slack    = { channel_id = "C0123456789" }
+  opsgenie = {}
   function = { package = "main.tf" }
 }
 
@@ -225,19 +226,43 @@ run "an_instances_port_over_an_address_of_the_defaults" {
   }
 }
 
-# Null is: not said.
-run "pagers_of_which_nothing_is_said" {
+run "pagers_that_have_a_block" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    slack   = null
+    jsm     = { priority = "P1" }
+    sns     = { topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall" }
+  }
+  assert {
+    condition     = length(output.problems) == 0 && output.deployment.pagers[*].type == ["opsgenie", "jsm", "sns"] && output.deployment.slack == null
+    error_message = jsonencode(output.deployment)
+  }
+}
+
+run "slack_alone" {
   command = plan
   variables {
     regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
-    pagers   = null
     opsgenie = null
-    jsm      = {}
-    sns      = null
   }
   assert {
-    condition     = length(output.problems) == 0 && output.deployment.pagers[*].type == ["opsgenie"]
-    error_message = join("\n", output.problems)
+    condition     = length(output.problems) == 0 && length(output.deployment.pagers) == 0 && output.deployment.slack.channel_id == "C0123456789"
+    error_message = jsonencode(output.deployment)
+  }
+}
+
+run "nobody_to_tell_and_that_is_said" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    slack    = null
+    opsgenie = null
+    pagers   = []
+  }
+  assert {
+    condition     = length(output.problems) == 0 && length(output.deployment.pagers) == 0 && output.deployment.slack == null
+    error_message = jsonencode(output.deployment)
   }
 }
 
@@ -245,6 +270,7 @@ run "the_topic_of_subscribers" {
   command = plan
   variables {
     regions     = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    opsgenie    = null
     pagers      = ["sns"]
     subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
   }

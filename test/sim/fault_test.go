@@ -3,6 +3,8 @@ package sim
 import (
 	"context"
 	"errors"
+	"strings"
+	"time"
 
 	"github.com/aws/smithy-go"
 
@@ -70,7 +72,8 @@ func awsError(code string) error {
 func (w *world) fault(i *invocation, call string) faultKind {
 	i.calls[call]++
 	n := i.calls[call]
-	if p := i.planned; p != nil && (p.call == "" || p.call == call) {
+	name, _, _ := strings.Cut(call, " ")
+	if p := i.planned; p != nil && (p.call == "" || p.call == name) {
 		i.planned = nil
 		return p.kind
 	}
@@ -83,11 +86,17 @@ func (w *world) fault(i *invocation, call string) faultKind {
 }
 
 // enter is called before a call to a service has its effect; after, once it has
-// had it. Calls of people and of the world have no faults.
+// had it. call is its name and, behind a blank, what it is about. Calls of people
+// and of the world have no faults.
 func (w *world) enter(ctx context.Context, service, call string) (after func() error, err error) {
 	i := invocationOf(ctx)
 	if i == nil {
 		return func() error { return nil }, nil
+	}
+	if i.troubled {
+		// Of calls made side by side, one that is killed keeps away those that come
+		// after it: which these are is to be the same each time.
+		time.Sleep(untilPhase(time.Now(), w.phaseOf(i.id+call)))
 	}
 	w.mu.Lock()
 	if i.dead {
@@ -141,13 +150,14 @@ func (i *invocation) die() {
 func (w *world) tableClient(context.Context) (store.API, error) { return w.db, nil }
 
 func (w *world) beforeTable(ctx context.Context, c dynamo.Call) error {
-	after, err := w.enter(ctx, "table", "table:"+c.Op)
+	call := "table:" + c.Op + " " + strings.Join(c.Keys, " ")
+	after, err := w.enter(ctx, "table", call)
 	if err != nil {
 		return err
 	}
 	if i := invocationOf(ctx); i != nil {
 		w.mu.Lock()
-		i.after[c.Op] = after
+		i.after[call] = after
 		w.mu.Unlock()
 	}
 	return nil
@@ -158,9 +168,10 @@ func (w *world) afterTable(ctx context.Context, c dynamo.Call) error {
 	if i == nil {
 		return nil
 	}
+	call := "table:" + c.Op + " " + strings.Join(c.Keys, " ")
 	w.mu.Lock()
-	after := i.after[c.Op]
-	delete(i.after, c.Op)
+	after := i.after[call]
+	delete(i.after, call)
 	w.mu.Unlock()
 	if after == nil {
 		return nil

@@ -62,11 +62,11 @@ func (p *pager) find(alias string) *alert {
 }
 
 // ask makes a call to the pager's service.
-func (p *pager) ask(ctx context.Context, what string, effect func() error) error {
+func (p *pager) ask(ctx context.Context, what, alias string, effect func() error) error {
 	if p.w.lockedOut(p.name) {
 		return fault.New(fault.Unavailable, what, "HTTP 503")
 	}
-	_, err := call(ctx, p.w, "", p.name+":"+what, func() (struct{}, error) { return struct{}{}, effect() })
+	_, err := call(ctx, p.w, "", p.name+":"+what+" "+alias, func() (struct{}, error) { return struct{}{}, effect() })
 	if err != nil && fault.KindOf(err) == fault.Internal {
 		return fault.New(fault.Unavailable, what, "%w", err)
 	}
@@ -80,7 +80,7 @@ func (w *world) lockedOut(service string) bool {
 }
 
 func (p *pager) Page(ctx context.Context, m notify.Message) (notify.Delivery, error) {
-	err := p.ask(ctx, "page", func() error {
+	err := p.ask(ctx, "page", m.Alert.Alias, func() error {
 		a := p.find(m.Alert.Alias)
 		if a == nil {
 			a = &alert{key: m.Alert.Key, alias: m.Alert.Alias, opened: time.Now(), open: true, members: map[string]told{}}
@@ -96,7 +96,7 @@ func (p *pager) Page(ctx context.Context, m notify.Message) (notify.Delivery, er
 }
 
 func (p *pager) Note(ctx context.Context, m notify.Message) error {
-	return p.ask(ctx, "note", func() error {
+	return p.ask(ctx, "note", m.Alert.Alias, func() error {
 		a := p.find(m.Alert.Alias)
 		if a == nil {
 			return fault.New(fault.InvalidInput, "note", "%w", notify.ErrNoAlert)
@@ -108,7 +108,7 @@ func (p *pager) Note(ctx context.Context, m notify.Message) error {
 }
 
 func (p *pager) Resolve(ctx context.Context, m notify.Message) error {
-	return p.ask(ctx, "resolve", func() error {
+	return p.ask(ctx, "resolve", m.Alert.Alias, func() error {
 		a := p.find(m.Alert.Alias)
 		if a == nil {
 			return fault.New(fault.InvalidInput, "resolve", "%w", notify.ErrNoAlert)
@@ -123,7 +123,7 @@ func (p *pager) Open(ctx context.Context, alias string) (open bool, err error) {
 	if !p.readable {
 		return false, fault.New(fault.InvalidInput, "read", "%w", notify.ErrCannotTell)
 	}
-	err = p.ask(ctx, "read", func() error {
+	err = p.ask(ctx, "read", alias, func() error {
 		open = p.find(alias) != nil
 		return nil
 	})

@@ -200,7 +200,7 @@ func (s services) DescribeAlarms(ctx context.Context, in *cloudwatch.DescribeAla
 }
 
 func (s services) StartExecution(ctx context.Context, in *sfn.StartExecutionInput, _ ...func(*sfn.Options)) (*sfn.StartExecutionOutput, error) {
-	return call(ctx, s.w, "states", "states:StartExecution", func() (*sfn.StartExecutionOutput, error) {
+	return call(ctx, s.w, "states", "states:StartExecution "+*in.Name, func() (*sfn.StartExecutionOutput, error) {
 		e, ok := s.w.start(aws.ToString(in.Name), json.RawMessage(*in.Input))
 		if !ok && (e.status != sfntypes.ExecutionStatusRunning || string(e.input) != *in.Input) {
 			return nil, &sfntypes.ExecutionAlreadyExists{}
@@ -210,7 +210,7 @@ func (s services) StartExecution(ctx context.Context, in *sfn.StartExecutionInpu
 }
 
 func (s services) DescribeExecution(ctx context.Context, in *sfn.DescribeExecutionInput, _ ...func(*sfn.Options)) (*sfn.DescribeExecutionOutput, error) {
-	return call(ctx, s.w, "states", "states:DescribeExecution", func() (*sfn.DescribeExecutionOutput, error) {
+	return call(ctx, s.w, "states", "states:DescribeExecution "+*in.ExecutionArn, func() (*sfn.DescribeExecutionOutput, error) {
 		e := s.w.executions[(*in.ExecutionArn)[strings.LastIndex(*in.ExecutionArn, ":")+1:]]
 		if e == nil {
 			return nil, &sfntypes.ExecutionDoesNotExist{}

@@ -76,7 +76,7 @@ func (d *decider) page(key, situation, reason string) {
 	d.r.Alerts[id] = a
 	d.i.Membership = &Membership{
 		Alert: id, Severity: d.out.Severity, Kind: d.l.Kind, Failed: d.l.failed(),
-		JoinedAt: d.now, ByNote: d.out.Note, Situation: situation,
+		JoinedAt: d.now, ByNote: d.out.Note, Situation: situation, Unsteady: len(d.i.Recoveries) >= unsteady || m != nil && m.Unsteady,
 	}
 	d.needsConfirming = true
 	d.out.Alert, d.out.Slack = d.r.Ref(id), true

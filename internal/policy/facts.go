@@ -96,7 +96,7 @@ func (f *Facts) unasked() (why []string) {
 func (s State) clone() State {
 	i, r := s.Instance, s.Region
 	i.Findings = slices.Clone(i.Findings)
-	i.Unconfirmed = slices.Clone(i.Unconfirmed)
+	i.Recoveries = slices.Clone(i.Recoveries)
 	i.Execution.FailedSince = maps.Clone(i.Execution.FailedSince)
 	i.Baseline = maps.Clone(i.Baseline)
 	i.Reboots = slices.Clone(i.Reboots)
@@ -131,7 +131,7 @@ func (d *decider) see() {
 func (d *decider) forget() {
 	d.i.Reboots = slices.DeleteFunc(d.i.Reboots, func(r incident.Reboot) bool { return d.now.Sub(r.At) >= keepReboots })
 	d.r.Reboots = slices.DeleteFunc(d.r.Reboots, func(r RegionReboot) bool { return d.now.Sub(r.At) >= keepRegionReboots })
-	d.i.Unconfirmed = slices.DeleteFunc(d.i.Unconfirmed, func(t incident.Millis) bool { return d.now.Sub(t) >= keepUnconfirmed })
+	d.i.Recoveries = slices.DeleteFunc(d.i.Recoveries, func(t incident.Millis) bool { return d.now.Sub(t) >= keepRecoveries })
 	maps.DeleteFunc(d.r.Silent, func(_ string, t incident.Millis) bool { return d.now.Sub(t) >= keepSilent })
 }
 
@@ -164,6 +164,9 @@ func (d *decider) seeFacts() {
 func (d *decider) seeLook() {
 	i, e := d.i, &d.i.Execution
 	e.Looks++
+	if d.recovers = d.l.Verdict == incident.VerdictHealthy && i.UnhealthySince > 0 && i.LastKind != incident.Blind; d.recovers {
+		i.Recoveries = append(i.Recoveries, d.now)
+	}
 	i.LastLookAt, i.LastVerdict, i.LastKind = d.now, d.l.Verdict, d.l.Kind
 	i.Findings = nil
 	for _, f := range d.l.Findings {
@@ -199,9 +202,8 @@ func (i *Instance) Learn(findings []incident.Finding, s *incident.Settings) {
 
 func (d *decider) seeHealthy() {
 	i, e := d.i, &d.i.Execution
-	if e.UnhealthySince > 0 && i.Membership == nil && i.openReboot() == nil {
-		i.Unconfirmed = append(i.Unconfirmed, d.now)
-		d.unconfirmed = true
+	if m := i.Membership; m != nil {
+		m.Unsteady = m.Unsteady || len(i.Recoveries) >= unsteady
 	}
 	i.UnhealthySince, i.FailedSince = 0, 0
 	e.UnhealthySince, e.BlindSince, e.FailedSince = 0, 0, nil
@@ -275,7 +277,7 @@ func (d *decider) isWell() bool {
 	if m := d.i.Membership; m != nil && d.r.Alerts[m.Alert].ClosedAt > 0 {
 		return true // a person says that it is mended, and two looks agree
 	}
-	if d.within(d.i.LastResolvedAt, wellMemory) {
+	if m := d.i.Membership; m != nil && m.Unsteady || d.within(d.i.LastResolvedAt, wellMemory) {
 		return d.lasted(d.i.HealthySince, wellAgain)
 	}
 	return d.lasted(d.i.HealthySince, well)

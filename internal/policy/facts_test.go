@@ -3,6 +3,7 @@ package policy_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -66,23 +67,58 @@ func TestSinceWhen(t *testing.T) {
 	}
 }
 
-// Only a look that ends failures of the same execution counts as unconfirmed.
-func TestUnconfirmed(t *testing.T) {
-	if got := after(healthy).Unconfirmed; len(got) != 1 || got[0] != now {
-		t.Errorf("a failure that did not hold: %v", got)
-	}
-	for name, o := range map[string]option{
-		"no failure before":           healthyFor(min, 1),
-		"a failure that still holds":  down,
-		"handed over":                 member(self, sevDown, hour),
-		"a reboot came in between":    rebooted(min, ""),
-		"another execution's failure": instance(func(i *policy.Instance) { i.Execution.ID = "e-before" }),
+// A healthy look after one that was not is a recovery, unless that one was blind.
+func TestRecoveries(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		is   option
+		want int
+	}{
+		{"after a failure", healthy, 1},
+		{"after another execution's failure", instance(func(i *policy.Instance) { i.Execution.ID = "e-before" }), 1},
+		{"handed over", member(self, sevDown, hour), 1},
+		{"after a healthy look", healthyFor(min, 1), 0},
+		{"still failing", down, 0},
+		{"after a blind look", instance(func(i *policy.Instance) { i.LastVerdict, i.LastKind = incident.VerdictUnknown, incident.Blind }), 0},
 	} {
-		if got := after(o).Unconfirmed; len(got) != 0 {
-			t.Errorf("%s: %v", name, got)
+		if got := after(tt.is).Recoveries; len(got) != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
 		}
 	}
 }
+
+// Three recoveries within two hours make an instance unsteady, until it has left
+// its alert.
+func TestUnsteady(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		is   option
+		want bool
+	}{
+		{"the third recovery", options(member(self, sevDown, 3*hour), recovered(2*hour-sec, hour)), true},
+		{"the third, but the first is two hours ago", options(member(self, sevDown, 3*hour), recovered(2*hour, hour)), false},
+		{"it was before", options(member(self, sevDown, 3*hour), unsteady), true},
+		{"paged after three recoveries", options(attention, recovered(hour, 30*min, 10*min)), true},
+		{"paged after two", options(attention, recovered(hour, 30*min)), false},
+		{"paged as worse, unsteady before", options(down, noAlarm, member(cause, sevUnknown, hour), unsteady, failedFor(20*min)), true},
+	} {
+		m := after(tt.is).Membership
+		if m == nil || m.Unsteady != tt.want {
+			t.Errorf("%s: %+v", tt.name, m)
+		}
+	}
+}
+
+// recovered adds recoveries some time ago.
+func recovered(times ...time.Duration) option {
+	return instance(func(i *policy.Instance) {
+		for _, d := range times {
+			i.Recoveries = append(i.Recoveries, ago(d))
+		}
+	})
+}
+
+var unsteady = membership(func(m *policy.Membership) { m.Unsteady = true })
 
 func TestAlarmOfTheExecution(t *testing.T) {
 	earlier := instance(func(i *policy.Instance) { i.Execution.Alarm = true })
@@ -120,12 +156,12 @@ func TestRebootedOftenIsStored(t *testing.T) {
 // What is too old to count is dropped.
 func TestForget(t *testing.T) {
 	in := input(down, paused(hour), rebooted(7*day, incident.OutcomeCured), rebooted(7*day-sec, incident.OutcomeCured), silent(10*min-sec),
-		instance(func(i *policy.Instance) { i.Unconfirmed = []incident.Millis{ago(hour), ago(hour - sec)} }))
+		instance(func(i *policy.Instance) { i.Recoveries = []incident.Millis{ago(2 * hour), ago(2*hour - sec)} }))
 	in.State.Region.Silent["i-third"] = ago(10 * min)
 	in.State.Region.Reboots = []policy.RegionReboot{{Instance: other, At: ago(day)}, {Instance: other, At: ago(day - sec)}}
 	s := policy.Decide(in).State
-	if len(s.Instance.Reboots) != 1 || len(s.Instance.Unconfirmed) != 1 || len(s.Region.Reboots) != 1 {
-		t.Errorf("%d reboots, %d unconfirmed, %d reboots of the region are left, want 1 each", len(s.Instance.Reboots), len(s.Instance.Unconfirmed), len(s.Region.Reboots))
+	if len(s.Instance.Reboots) != 1 || len(s.Instance.Recoveries) != 1 || len(s.Region.Reboots) != 1 {
+		t.Errorf("%d reboots, %d recoveries, %d reboots of the region are left, want 1 each", len(s.Instance.Reboots), len(s.Instance.Recoveries), len(s.Region.Reboots))
 	}
 	if _, isThere := s.Region.Silent["i-third"]; isThere || s.Region.Silent[other] == 0 {
 		t.Errorf("silent: %v", s.Region.Silent)

@@ -43,8 +43,12 @@ const (
 	quarantine = 2 * time.Hour
 	// often is the number of reboots in 7 days from which on somebody is paged.
 	often = 3
-	// unsteady is the number of unconfirmed failures in an hour that Slack hears of.
+	// unsteady is the number of recoveries in 2 hours that make an instance
+	// unsteady. Then nothing short counts any more: it must be healthy for
+	// wellAgain to be well, fail for downAgain to be worse, and for downLong to
+	// have died again.
 	unsteady = 3
+	downLong = 2 * time.Hour
 	// silentMemory is how long another instance's silence opens the breaker.
 	silentMemory = 10 * time.Minute
 	// curesMemory is how long reboots that cured nothing count, cures how many.
@@ -181,8 +185,8 @@ type decider struct {
 	// needsConfirming: what was decided is a reboot or a page that the verdict
 	// must hold for.
 	needsConfirming bool
-	// unconfirmed: this look ended a failure that did not hold.
-	unconfirmed bool
+	// recovers: this look is healthy, and the one before was not.
+	recovers bool
 }
 
 func newDecider(in Input) *decider {
@@ -361,7 +365,7 @@ func (d *decider) handedOverHealthy() bool {
 		d.leave("the instance is well", "")
 		d.out.Slack, d.out.SlackKey = true, incident.SituationWell
 		return d.set(incident.NextResolve, incident.SituationWell, "well: healthy since "+clock(d.i.HealthySince))
-	case m.AgainAt == 0 && m.Confirmed && d.r.Ref(m.Alert) != nil && d.lasted(d.i.HealthySince, saidAgain):
+	case m.AgainAt == 0 && !m.Unsteady && m.Confirmed && d.r.Ref(m.Alert) != nil && d.lasted(d.i.HealthySince, saidAgain):
 		m.AgainAt = d.now
 		d.out.Alert, d.out.Note = d.r.Ref(m.Alert), true
 		d.out.Slack = true
@@ -378,6 +382,10 @@ func (d *decider) handedOverPage() bool {
 	}
 	a, isKnown := d.r.Alerts[m.Alert]
 	sev := d.l.severity(d.s)
+	worse, again := time.Duration(0), downAgain
+	if m.Unsteady {
+		worse, again = downAgain, downLong
+	}
 	failedFor := func(span time.Duration) bool {
 		return d.l.Verdict == incident.VerdictFailed && d.lasted(d.i.FailedSince, span)
 	}
@@ -386,10 +394,10 @@ func (d *decider) handedOverPage() bool {
 		return d.pageLook(incident.SituationNotConfirmed, "the table has lost its alert: "+d.l.firstReason())
 	case !m.Confirmed:
 		return d.repeat()
-	case sev > m.Severity:
+	case sev > m.Severity && failedFor(worse):
 		return d.pageLook(incident.SituationWorse, "worse than what was paged: "+d.l.firstReason())
-	case m.LongWell && failedFor(downAgain):
-		return d.pageLook(incident.SituationDiedAgain, "it was well since the page, and has failed in every look for 20 minutes")
+	case m.LongWell && failedFor(again):
+		return d.pageLook(incident.SituationDiedAgain, "it was well since the page, and has failed in every look for "+ago(again))
 	case a.ClosedAt > 0:
 		quiet := quietClosed
 		if m.Kind == incident.Attention {
@@ -399,8 +407,8 @@ func (d *decider) handedOverPage() bool {
 			return d.pageLook(incident.SituationStillDown, "a person closed the alert "+ago(d.now.Sub(a.ClosedAt))+" ago, and it is still not healthy")
 		}
 		return false
-	case m.AgainAt > 0 && failedFor(downAgain):
-		return d.pageLook(incident.SituationDiedAgain, "it was said to be healthy again, and has failed in every look for 20 minutes")
+	case m.AgainAt > 0 && failedFor(again):
+		return d.pageLook(incident.SituationDiedAgain, "it was said to be healthy again, and has failed in every look for "+ago(again))
 	case d.f.alertUnreadable(m.Alert) && (d.lasted(a.LastWakeAt, repeatUnread) || a.JoinedByNoteAt > a.LastWakeAt && d.lasted(a.LastWakeAt, repeatNoted)):
 		d.out.Severity = m.Severity
 		d.wake(m.Alert)
@@ -458,8 +466,8 @@ func (d *decider) healthy() bool {
 	if d.l.Covered {
 		return d.slack(incident.SituationCovered, incident.SituationCovered, "healthy, but a check could not be made", true)
 	}
-	if d.unconfirmed && len(d.i.Unconfirmed) >= unsteady {
-		return d.slack(incident.SituationUnsteady, incident.SituationUnsteady, fmt.Sprintf("healthy, after %d failures within an hour that did not hold", len(d.i.Unconfirmed)), true)
+	if d.recovers && len(d.i.Recoveries) >= unsteady {
+		return d.slack(incident.SituationUnsteady, incident.SituationUnsteady, fmt.Sprintf("healthy, after %d failures within two hours", len(d.i.Recoveries)), true)
 	}
 	return d.done("healthy")
 }

@@ -203,6 +203,8 @@ func TestRow6HandedOverHealthy(t *testing.T) {
 		{"resolved 5:59:59 ago: 1:59:59 is not enough", is(own, saidAgain, resolvedBefore(6*hour-sec), healthyFor(2*hour-sec, 24)), "6 handed_over"},
 		{"resolved 5:59:59 ago: 2 h are", is(own, saidAgain, resolvedBefore(6*hour-sec), healthyFor(2*hour, 24)), "6 resolve well"},
 		{"resolved 6 h ago: 30 minutes are enough", is(own, saidAgain, resolvedBefore(6*hour), healthyFor(30*min, 6)), "6 resolve well"},
+		{"unsteady: 1:59:59 is not enough", is(own, unsteady, healthyFor(2*hour-sec, 24)), "6 handed_over"},
+		{"unsteady: 2 h are", is(own, unsteady, healthyFor(2*hour, 24)), "6 resolve well"},
 		{"closed by a person: two looks are enough", is(own, closed(self, hour), healthyFor(min, 1)), "6 resolve well"},
 		{"closed by a person: one look is not", is(own, closed(self, hour), healthyFor(0, 0)), "6 handed_over"},
 		{"closed by a person, resolved before", is(own, closed(self, hour), resolvedBefore(hour), healthyFor(min, 1)), "6 resolve well"},
@@ -211,6 +213,7 @@ func TestRow6HandedOverHealthy(t *testing.T) {
 
 		{"healthy for 10 minutes", is(own, healthyFor(10*min, 2)), "6 page healthy_again note @i-self"},
 		{"healthy for 9:59", is(own, healthyFor(10*min-sec, 2)), "6 handed_over"},
+		{"healthy for 10 minutes, and unsteady", is(own, unsteady, healthyFor(10*min, 2)), "6 handed_over"},
 		{"said to be healthy again before", is(own, saidAgain, healthyFor(20*min, 4)), "6 handed_over"},
 		{"the page was never confirmed", is(own, membership(func(m *policy.Membership) { m.Confirmed = false }), healthyFor(10*min, 2)), "6 handed_over"},
 		{"EC2 cannot be asked", is(own, ec2Blind, saidAgain, healthyFor(30*min, 6)), "6 resolve well"},
@@ -269,6 +272,11 @@ func TestRow7HandedOverPage(t *testing.T) {
 		{"said to be healthy again, failed for 20 minutes", is(down, own, saidAgain, failedFor(20*min)), "7 page died_again down @i-self"},
 		{"said to be healthy again, failed for 19:59", is(down, own, saidAgain, failedFor(20*min-sec)), note},
 
+		{"unsteady: worse for 20 minutes", is(down, member(cause, sevUnknown, 3*hour), unsteady, failedFor(20*min)), "7 page worse down @i-self"},
+		{"unsteady: worse for 19:59", is(down, member(cause, sevUnknown, 3*hour), unsteady, failedFor(20*min-sec)), "8 page note unknown note @url/attention"},
+		{"unsteady: died again for 2 h", is(down, own, unsteady, longWell, failedFor(2*hour)), "7 page died_again down @i-self"},
+		{"unsteady: died again for 1:59:59", is(down, own, unsteady, longWell, saidAgain, failedFor(2*hour-sec)), note},
+
 		{"closed 4 h ago", is(down, own, closed(self, 4*hour)), "7 page still_down down @i-self"},
 		{"closed 3:59:59 ago", is(down, own, closed(self, 4*hour-sec)), "8 handed_over"},
 		{"closed now", is(down, own, change(func(in *policy.Input) { in.Facts.Alerts["a/"+self] = policy.AlertClosed })), "8 handed_over"},
@@ -325,23 +333,15 @@ func TestRow8Note(t *testing.T) {
 
 func TestRow9Healthy(t *testing.T) {
 	covered := look(passed, blind, passed)
-	unconfirmed := func(times ...time.Duration) option {
-		return instance(func(i *policy.Instance) {
-			i.Execution = policy.Execution{ID: "e-now", Looks: 1, UnhealthySince: ago(min)}
-			for _, d := range times {
-				i.Unconfirmed = append(i.Unconfirmed, ago(d))
-			}
-		})
-	}
 	decisions(t, []decisionCase{
 		{"healthy", is(healthy, healthyFor(0, 0)), "9 done"},
 		{"a check is blind", is(covered, healthyFor(0, 0)), "9 slack covered"},
 		{"a check is blind, told before", is(covered, healthyFor(0, 0), slackSaid("covered", 9*hour)), "9 done"},
 		{"a check is blind, something else was said 59:59 ago", is(covered, healthyFor(0, 0), slackSaid("url/busy", hour-sec)), "9 done"},
 		{"a check is blind, something else was said an hour ago", is(covered, healthyFor(0, 0), slackSaid("url/busy", hour)), "9 slack covered"},
-		{"the third failure within an hour that did not hold", is(healthy, unconfirmed(hour-sec, 30*min)), "9 slack unsteady"},
-		{"the third, but the first is an hour ago", is(healthy, unconfirmed(hour, 30*min)), "9 done"},
-		{"three before, but this look ends none", is(healthy, unconfirmed(3*min, 2*min, min), instance(func(i *policy.Instance) { i.Execution = policy.Execution{} })), "9 done"},
+		{"the third recovery within two hours", is(healthy, recovered(2*hour-sec, 30*min)), "9 slack unsteady"},
+		{"the third, but the first is two hours ago", is(healthy, recovered(2*hour, 30*min)), "9 done"},
+		{"three before, but this look is none", is(healthy, recovered(3*min, 2*min, min), healthyFor(min, 1)), "9 done"},
 	})
 }
 

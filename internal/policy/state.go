@@ -35,8 +35,9 @@ type Instance struct {
 	UnhealthySince incident.Millis `dynamodbav:"unhealthy_since,omitempty"`
 	// FailedSince is the first look of those in a row whose verdict is failed.
 	FailedSince incident.Millis `dynamodbav:"failed_since,omitempty"`
-	// Unconfirmed are the times of failures that did not confirm, of the last hour.
-	Unconfirmed []incident.Millis `dynamodbav:"unconfirmed,omitempty"`
+	// Recoveries are the times of healthy looks that came after another one, in
+	// the last 2 hours; 3 make it unsteady. A blind look is not counted.
+	Recoveries []incident.Millis `dynamodbav:"recoveries,omitempty"`
 	// UnknownToEC2 counts the looks in a row in which EC2 did not know it.
 	UnknownToEC2 int `dynamodbav:"unknown_to_ec2,omitempty"`
 
@@ -118,6 +119,8 @@ type Membership struct {
 	Confirmed bool            `dynamodbav:"confirmed,omitempty"`
 	// ByNote: it joined by a note, and nobody was woken on its account.
 	ByNote bool `dynamodbav:"by_note,omitempty"`
+	// Unsteady: it has recovered again and again since or shortly before.
+	Unsteady bool `dynamodbav:"unsteady,omitempty"`
 	// LongWell: it has been well for 30 minutes since the page.
 	LongWell bool `dynamodbav:"long_well,omitempty"`
 	// AgainAt is when the alert was told that it is healthy again.
@@ -298,5 +301,5 @@ const (
 	keepReboots       = 7 * 24 * time.Hour
 	keepRegionReboots = 24 * time.Hour
 	keepSilent        = 10 * time.Minute
-	keepUnconfirmed   = time.Hour
+	keepRecoveries    = 2 * time.Hour
 )

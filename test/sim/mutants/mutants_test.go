@@ -41,7 +41,7 @@ var guards = []struct{ name, file, condition string }{
 	{"breaker in flight", "alerts.go", "case b.InFlight > 0 && inFlight >= b.InFlight:"},
 	{"breaker per hour", "alerts.go", "case b.PerHour > 0 && lastHour >= b.PerHour:"},
 	{"page again when not confirmed", "policy.go", "case !m.Confirmed:"},
-	{"page when worse", "policy.go", "case sev > m.Severity:"},
+	{"page when worse", "policy.go", "case sev > m.Severity && failedFor(worse):"},
 	{"page when it died again", "policy.go", "case m.LongWell && failedFor(downAgain):"},
 	{"page when healthy again was said", "policy.go", "case m.AgainAt > 0 && failedFor(downAgain):"},
 	{"well ends the hand-over", "policy.go", "case d.isWell():\n\t\td.i.LastResolvedAt = d.now\n\t\td.leave(\"the instance is well\", \"\")\n\t\td.out.Slack, d.out.SlackKey = true, incident.SituationWell\n\t\treturn d.set(incident.NextResolve, incident.SituationWell, \"well: "},

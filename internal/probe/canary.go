@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,32 +19,46 @@ import (
 
 	"firstline/internal/deployed"
 	"firstline/internal/fault"
-	"firstline/internal/old/checks"
-	"firstline/internal/old/incident"
+	"firstline/internal/incident"
 	"firstline/internal/timeline"
 )
 
 // Rehearsal is what came of a dry incident.
 type Rehearsal struct {
 	Region     string `json:"region"`
-	InstanceID string `json:"instanceId"`
+	InstanceID string `json:"instance_id"`
 	// ExecutionARN is empty when none started.
-	ExecutionARN string `json:"executionArn,omitempty"`
+	ExecutionARN string `json:"execution_arn,omitempty"`
 	// Status is the execution's, EndState the name of its last state.
 	Status   string `json:"status,omitempty"`
-	EndState string `json:"endState,omitempty"`
-	// Suppressed is what would have been done.
+	EndState string `json:"end_state,omitempty"`
+	// Decision is the policy's, Suppressed what would have been done.
+	Decision   *incident.Decision    `json:"decision,omitempty"`
 	Suppressed []incident.Suppressed `json:"suppressed,omitempty"`
-	Findings   []checks.Finding      `json:"findings,omitempty"`
-	// OK is true when the incident was dry, ended silently, and nothing would
-	// have been done. Reason says why it is not.
+	// OK is true when the incident went through all that an incident goes through,
+	// and found the instance healthy. Reason says why it is not.
 	OK      bool    `json:"ok"`
 	Reason  string  `json:"reason,omitempty"`
 	Seconds float64 `json:"seconds"`
 }
 
-// allGood is the state in which an incident ends silently.
+// allGood is the state in which a dry incident ends.
 const allGood = "All good"
+
+const (
+	// startTime bounds the wait for the execution of an event. EventBridge delivers
+	// within a second, but a rule that has just been made may take a while to match.
+	startTime = 30 * time.Second
+	// sends is how many events are sent at most, and againPause the time between.
+	sends, againPause = 4, 10 * time.Second
+	// endTime bounds a dry incident. It takes a minute at most, unless a step has to
+	// be retried for long.
+	endTime = 10 * time.Minute
+	poll    = time.Second
+	// clockSkew is how far this machine's clock may be ahead of AWS's, which takes
+	// no request that is off by more.
+	clockSkew = 5 * time.Minute
+)
 
 // sender is the one call of EventBridge's client that sends events.
 type sender interface {
@@ -63,23 +79,7 @@ type executions interface {
 // that ctx has ended.
 func Canary(ctx context.Context, cfg aws.Config, r deployed.Region, instanceID string, tell func(state string)) Rehearsal {
 	cfg = clientConfig(cfg, r.Region)
-	c := &canary{
-		events: eventbridge.NewFromConfig(cfg),
-		states: sfn.NewFromConfig(cfg),
-		region: r,
-		tell:   tell,
-		// EventBridge delivers within a second, but a rule that has just been
-		// made may take a while to match.
-		startTime: 30 * time.Second,
-		sends:     4,
-		// A dry incident takes a minute at most, unless a step has to be
-		// retried for long.
-		endTime: 10 * time.Minute,
-		poll:    time.Second,
-	}
-	if c.tell == nil {
-		c.tell = func(string) {}
-	}
+	c := &canary{events: eventbridge.NewFromConfig(cfg), states: sfn.NewFromConfig(cfg), region: r, tell: tell}
 	return c.rehearse(ctx, instanceID)
 }
 
@@ -89,20 +89,34 @@ type canary struct {
 	states executions
 	region deployed.Region
 	tell   func(state string)
-
-	// startTime bounds the wait for the execution of one of at most sends
-	// events, endTime that for its end.
-	startTime, endTime, poll time.Duration
-	sends                    int
 }
+
+// againError says that another event may do better: this one started no
+// execution so far, or one of the state machine as it was before the deployment,
+// which for some seconds after an update is possible
+// (https://docs.aws.amazon.com/step-functions/latest/apireference/API_UpdateStateMachine.html),
+// or one that found an incident being handled.
+type againError struct{ error }
 
 func (c *canary) rehearse(ctx context.Context, instanceID string) Rehearsal {
 	start := time.Now()
 	r := Rehearsal{Region: c.region.Region, InstanceID: instanceID}
-	err := c.run(ctx, &r)
+	err := errors.New("only a part of the region is deployed, without the state machine: deploy it again")
+	if c.region.StateMachineARN != "" {
+		err = c.once(ctx, &r)
+	}
+	for n := 1; n < sends; n++ {
+		// One that comes late after all is dry as well.
+		if _, again := errors.AsType[againError](err); !again || sleep(ctx, againPause) != nil {
+			break
+		}
+		c.tell(err.Error() + "; sending another event")
+		r = Rehearsal{Region: r.Region, InstanceID: instanceID}
+		err = c.once(ctx, &r)
+	}
 	switch {
 	case ctx.Err() != nil:
-		r.OK, r.Reason = false, "interrupted"
+		r.Reason = "interrupted"
 	case err != nil:
 		r.Reason = err.Error()
 	default:
@@ -112,28 +126,9 @@ func (c *canary) rehearse(ctx context.Context, instanceID string) Rehearsal {
 	return r
 }
 
-// run returns an error that says why the rehearsal did not go as it should.
-func (c *canary) run(ctx context.Context, r *Rehearsal) error {
-	if c.region.StateMachineARN == "" {
-		return errors.New("only a part of the region is deployed, without the state machine: deploy it again")
-	}
-	var err error
-	for n := range c.sends {
-		if err = c.once(ctx, r); err == nil {
-			return nil
-		}
-		// One that comes late after all is dry as well.
-		if _, early := errors.AsType[tooEarlyError](err); !early || n == c.sends-1 {
-			break
-		}
-		c.tell(err.Error() + "; sending another event")
-	}
-	return err
-}
-
-// once sends one event and follows the incident that it starts.
+// once sends one event and follows the incident that it starts. Its error says
+// why the rehearsal did not go as it should.
 func (c *canary) once(ctx context.Context, r *Rehearsal) error {
-	*r = Rehearsal{Region: r.Region, InstanceID: r.InstanceID}
 	sent := time.Now()
 	id, err := c.send(ctx, r.InstanceID, sent)
 	if err != nil {
@@ -148,14 +143,12 @@ func (c *canary) once(ctx context.Context, r *Rehearsal) error {
 	if err != nil {
 		return err
 	}
-	r.Status = string(end.Status)
 	past, err := c.history(ctx, r.ExecutionARN)
 	if err != nil {
 		return err
 	}
-	r.EndState = past.last
-	// An execution that failed has no output.
-	dry, err := r.judge(end, cmp.Or(aws.ToString(end.Output), past.input))
+	r.Status, r.EndState = string(end.Status), past.last
+	err = r.judge(end, past)
 	if past.called == c.region.FunctionARN {
 		return err
 	}
@@ -164,24 +157,31 @@ func (c *canary) once(ctx context.Context, r *Rehearsal) error {
 	if err != nil {
 		stale = fmt.Errorf("%w: %w", stale, err)
 	}
-	if !dry {
-		// Another one might page once more.
-		return stale
-	}
-	return tooEarlyError{stale}
+	return againError{stale}
 }
 
 // send puts the event on the default bus and returns its id.
 func (c *canary) send(ctx context.Context, instanceID string, now time.Time) (string, error) {
-	g, err := newRing(c.region, instanceID, "A rehearsal, which acts on nothing.", now)
+	name := c.region.Alarm(instanceID)
+	if name == "" {
+		return "", fmt.Errorf("no alarm of the deployment in %s is on %s: name the instance in regions.tfvars and deploy", c.region.Region, instanceID)
+	}
+	type object = map[string]any
+	detail, err := json.Marshal(object{
+		"alarmName": name,
+		"configuration": object{"metrics": []any{object{"metricStat": object{"metric": object{
+			"namespace": "AWS/EC2", "name": "CPUUtilization", "dimensions": object{incident.DimensionInstance: instanceID},
+		}}}}},
+		"state": object{"value": "ALARM", "reason": "A dry run, which acts on nothing.", "timestamp": now.UTC().Format("2006-01-02T15:04:05.000-0700")},
+	})
 	if err != nil {
 		return "", err
 	}
 	out, err := c.events.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []ebtypes.PutEventsRequestEntry{{
 		Source:     aws.String(incident.SourceCanary),
-		DetailType: aws.String(detailType),
-		Detail:     aws.String(string(g.detail)),
-		Resources:  []string{g.alarmARN},
+		DetailType: aws.String(incident.DetailTypeAlarm),
+		Detail:     aws.String(string(detail)),
+		Resources:  []string{c.region.AlarmARN(name)},
 		Time:       &now,
 	}}})
 	if err != nil {
@@ -197,13 +197,9 @@ func (c *canary) send(ctx context.Context, instanceID string, now time.Time) (st
 	return *e.EventId, nil
 }
 
-// clockSkew is how far this machine's clock may be ahead of AWS's, which takes
-// no request that is off by more.
-const clockSkew = 5 * time.Minute
-
 // find waits for the execution whose input is the event of that id.
 func (c *canary) find(ctx context.Context, id string, sent time.Time) (string, error) {
-	bounded, cancel := context.WithTimeout(ctx, c.startTime)
+	bounded, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	looked := map[string]bool{}
 	var trouble error
@@ -220,23 +216,15 @@ func (c *canary) find(ctx context.Context, id string, sent time.Time) (string, e
 				return "", trouble
 			}
 		}
-		if sleep(bounded, c.poll) == nil {
+		if sleep(bounded, poll) == nil {
 			continue
 		}
 		if trouble != nil || ctx.Err() != nil {
 			return "", errors.Join(trouble, ctx.Err())
 		}
-		return "", tooEarlyError{fmt.Errorf("no execution started within %.0f s: does the rule %s exist, is it enabled, and may its role start the state machine? Its metric FailedInvocations tells", c.startTime.Seconds(), c.region.CanaryRuleName)}
+		return "", againError{fmt.Errorf("no execution started within %s: does the rule %s exist, is it enabled, and may its role start the state machine? Its metric FailedInvocations tells", startTime, c.region.CanaryRuleName)}
 	}
 }
-
-// tooEarlyError says that AWS has not taken up yet what was deployed: an event
-// has started no execution so far, or one of the state machine as it was before,
-// which for some seconds after an update is possible
-// (https://docs.aws.amazon.com/step-functions/latest/apireference/API_UpdateStateMachine.html).
-type tooEarlyError struct{ error }
-
-func (e tooEarlyError) Unwrap() error { return e.error }
 
 // look goes once through the executions that may be it, newest first, and
 // describes each only once.
@@ -273,14 +261,11 @@ func (c *canary) look(ctx context.Context, id string, since time.Time, looked ma
 }
 
 // passing reports whether what ended a call may be over in a moment.
-func passing(err error) bool {
-	e, ok := errors.AsType[*fault.Error](fault.AWS("", err))
-	return ok && e.Kind == fault.Unavailable
-}
+func passing(err error) bool { return fault.KindOf(fault.AWS("", err)) == fault.Unavailable }
 
 // follow waits for the end of an execution.
 func (c *canary) follow(ctx context.Context, arn string) (*sfn.DescribeExecutionOutput, error) {
-	bounded, cancel := context.WithTimeout(ctx, c.endTime)
+	bounded, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
 	told, last := 0, "its start"
 	for {
@@ -296,7 +281,7 @@ func (c *canary) follow(ctx context.Context, arn string) (*sfn.DescribeExecution
 		case err == nil:
 			return end, nil
 		case bounded.Err() == nil && passing(err):
-			if sleep(bounded, c.poll) == nil {
+			if sleep(bounded, poll) == nil {
 				continue
 			}
 		case bounded.Err() == nil:
@@ -305,7 +290,7 @@ func (c *canary) follow(ctx context.Context, arn string) (*sfn.DescribeExecution
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("the dry incident has not ended within %.0f minutes; it has come to %s", c.endTime.Minutes(), last)
+		return nil, fmt.Errorf("the dry incident has not ended within %.0f minutes; it has come to %s", endTime.Minutes(), last)
 	}
 }
 
@@ -342,68 +327,44 @@ func (c *canary) history(ctx context.Context, arn string) (p past, err error) {
 	return p, nil
 }
 
-// judge reports whether the incident was dry, and returns an error that says in
-// words what did not go as it should.
-func (r *Rehearsal) judge(end *sfn.DescribeExecutionOutput, output string) (dry bool, err error) {
+// judge returns an error that says in words what did not go as it should.
+func (r *Rehearsal) judge(end *sfn.DescribeExecutionOutput, p past) error {
 	var wrong []string
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	var v view
-	if err := json.Unmarshal([]byte(output), &v); err != nil {
+	// An execution that failed has no output.
+	if err := json.Unmarshal([]byte(cmp.Or(aws.ToString(end.Output), p.input)), &v); err != nil {
 		say("the execution's output is no incident: %v", err)
-	} else if !v.Dry {
-		say("the incident was not dry, so messages may have been sent: is the deployed function of this version?")
 	}
-	r.Suppressed, r.Findings = v.Suppressed, v.Findings
-	if v.Reboot != nil && v.Reboot.Outcome != incident.RebootSuppressed {
-		say("the outcome of a reboot of %s is %q, and a dry incident must never ask for one: look at the instance", r.InstanceID, v.Reboot.Outcome)
+	if v.Next == incident.NextAlreadyHandled {
+		return againError{errors.New(v.handled())}
 	}
-	if v.suppresses(incident.ActionReboot) {
-		say("%s would have been rebooted: %s", r.InstanceID, v.failure())
+	r.Suppressed, r.Decision = v.Suppressed, v.Decision
+	for _, step := range slices.Sorted(maps.Keys(v.Caught)) {
+		c := v.Caught[step]
+		say("the step %s ended with %s", step, (&functionError{Kind: c.Error, Message: Unpack(c.Cause)}).Error())
 	}
-	for _, e := range []struct {
-		what string
-		err  *incident.Error
-	}{
-		{"a step", v.Error}, {"the reboot", v.RebootError}, {"the page", v.PageError}, {"the Slack message", v.SlackError}, {"the close", v.CloseError},
-	} {
-		if e.err != nil {
-			say("%s ended with %s", e.what, (&functionError{Kind: e.err.Error, Message: Unpack(e.err.Cause)}).Error())
+	if d := v.Decision; d != nil {
+		for _, why := range d.Unasked {
+			say("could not ask %s", why)
 		}
+		if d.Verdict != incident.VerdictHealthy {
+			say("%s is not healthy (%s): %s", r.InstanceID, cmp.Or(string(d.Kind), string(d.Verdict)), d.Reason)
+		}
+	}
+	if v.Refusal != "" {
+		say("EC2 would not reboot %s: %s", r.InstanceID, v.Refusal)
 	}
 	switch {
 	case end.Status != types.ExecutionStatusSucceeded:
 		say("the execution ended in %q with the status %s", r.EndState, end.Status)
-		if len(wrong) == 1 && (end.Error != nil || end.Cause != nil) {
-			wrong[0] += ": " + (&functionError{Kind: aws.ToString(end.Error), Message: aws.ToString(end.Cause)}).Error()
-		}
-	case len(wrong) > 0:
-	case r.EndState != allGood:
+	case len(wrong) == 0 && r.EndState != allGood:
 		say("it ended in %q, not in %q", r.EndState, allGood)
-	case len(v.Suppressed) > 0:
-		say("it would have done more than to end silently: %s: %s", v.Suppressed[0].Action, v.Suppressed[0].Text)
+	case len(wrong) == 0 && v.Decision == nil:
+		say("the policy has not decided")
 	}
-	if len(wrong) > 0 {
-		return v.Dry, errors.New(strings.Join(wrong, "; "))
+	if len(wrong) == 0 {
+		return nil
 	}
-	return v.Dry, nil
-}
-
-// failure says what the first check saw that did not pass.
-func (v *view) failure() string {
-	for _, f := range v.Findings {
-		if !f.Passed {
-			return f.Check + ": " + f.Reason
-		}
-	}
-	return "no check failed"
-}
-
-// Unpack takes the message out of the JSON in which Lambda reports a function's
-// error.
-func Unpack(cause string) string {
-	var e functionError
-	if json.Unmarshal([]byte(cause), &e) == nil && e.Message != "" {
-		return e.Message
-	}
-	return cause
+	return errors.New(strings.Join(wrong, "; "))
 }

@@ -18,8 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
 	"github.com/google/go-cmp/cmp"
 
-	"firstline/internal/old/checks"
-	"firstline/internal/old/incident"
+	"firstline/internal/incident"
 )
 
 // states plays a region's bus and state machine.
@@ -149,7 +148,7 @@ func (s *states) GetExecutionHistory(_ context.Context, _ *sfn.GetExecutionHisto
 	}
 	parameters := `{"FunctionName":"` + called + `","Payload":{"step":"open"}}`
 	out := &sfn.GetExecutionHistoryOutput{Events: []types.HistoryEvent{
-		enter("Open incident", "{}"),
+		enter("Open", "{}"),
 		{Timestamp: &s.at, Type: types.HistoryEventTypeTaskScheduled, TaskScheduledEventDetails: &types.TaskScheduledEventDetails{Parameters: &parameters}},
 	}}
 	if s.ended() {
@@ -158,18 +157,30 @@ func (s *states) GetExecutionHistory(_ context.Context, _ *sfn.GetExecutionHisto
 	return out, nil
 }
 
+// dry is a dry incident with a decision and what else is given of it.
+func dry(verdict incident.Verdict, reason string, change func(*view)) string {
+	v := view{Next: incident.NextDone, Decision: &incident.Decision{Verdict: verdict, Next: incident.NextDone, Reason: reason}}
+	if change != nil {
+		change(&v)
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(raw)
+}
+
 // healthyStates ends a dry incident as it should end.
 func healthyStates(t *testing.T) *states {
 	return &states{
 		t: t, delay: 2 * time.Second, runs: 3 * time.Second, end: types.ExecutionStatusSucceeded, last: allGood,
-		output: `{"instanceId":"` + first + `","dry":true,"settings":{"unknown":1},"findings":[{"run":1,"check":"url","passed":true,"reason":"GET http://203.0.113.7/: 200"}]}`,
-		called: ireland().FunctionARN, page: 100, described: map[string]int{},
+		output: dry(incident.VerdictHealthy, "healthy", nil), called: ireland().FunctionARN, page: 100, described: map[string]int{},
 	}
 }
 
 // rehearsed plays a canary.
 func rehearsed(ctx context.Context, s *states, tell func(string)) Rehearsal {
-	c := &canary{events: s, states: s, region: ireland(first), tell: tell, startTime: time.Minute, endTime: 10 * time.Minute, poll: time.Second, sends: 3}
+	c := &canary{events: s, states: s, region: ireland(first), tell: tell}
 	return c.rehearse(ctx, first)
 }
 
@@ -183,11 +194,11 @@ func TestCanarySendsAgain(t *testing.T) {
 			reason            string
 		}{
 			{0, 0, 1, true, ""},
-			{2, 0, 3, true, ""},
-			{3, 0, 3, false, "no execution started"},
+			{3, 0, 4, true, ""},
+			{4, 0, 4, false, "no execution started"},
 			{0, 1, 2, true, ""},
 			{1, 1, 3, true, ""},
-			{0, 3, 3, false, `called the function "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:2", and deployed is "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3"`},
+			{0, 4, 4, false, `called the function "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:2", and deployed is "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3"`},
 		} {
 			s := healthyStates(t)
 			s.lost, s.stale = tt.lost, tt.stale
@@ -199,14 +210,27 @@ func TestCanarySendsAgain(t *testing.T) {
 	})
 }
 
-// A version that knows no dry incidents pages, and is not made to do so again.
-func TestCanaryOfAVersionThatIsNotDry(t *testing.T) {
+// An incident that is being handled is waited for.
+func TestCanaryWaitsForAnIncident(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		handled := dry("", "", func(v *view) {
+			v.Next, v.Decision, v.HeldBy = incident.NextAlreadyHandled, nil, &incident.Execution{Name: "alarm-1"}
+		})
 		s := healthyStates(t)
-		s.stale, s.last, s.output = 3, "Paged", `{"event":{},"error":{"Error":"InvalidInput","Cause":"source"}}`
-		got := rehearsed(t.Context(), s, func(string) {})
-		if got.OK || s.puts != 1 || !strings.Contains(got.Reason, `responder:2", and deployed is`) || !strings.Contains(got.Reason, "was not dry") {
-			t.Errorf("OK %v after %d events: %s", got.OK, s.puts, got.Reason)
+		s.last, s.output = "Already handled", handled
+		if got := rehearsed(t.Context(), s, func(string) {}); got.OK || s.puts != sends || !strings.Contains(got.Reason, "an incident is being handled: execution alarm-1") {
+			t.Errorf("after %d events: %+v", s.puts, got)
+		}
+		s = healthyStates(t)
+		well := s.output
+		s.last, s.output = "Already handled", handled
+		got := rehearsed(t.Context(), s, func(state string) {
+			if strings.HasSuffix(state, "sending another event") {
+				s.last, s.output = allGood, well
+			}
+		})
+		if !got.OK || s.puts != 2 || got.Decision == nil {
+			t.Errorf("after %d events: %+v", s.puts, got)
 		}
 	})
 }
@@ -224,7 +248,7 @@ func TestCanary(t *testing.T) {
 		want := Rehearsal{
 			Region: "eu-west-1", InstanceID: first, ExecutionARN: "arn:x:execution:firstline:ours",
 			Status: "SUCCEEDED", EndState: allGood, OK: true,
-			Findings: []checks.Finding{{Run: 1, Check: "url", Passed: true, Reason: "GET http://203.0.113.7/: 200"}},
+			Decision: &incident.Decision{Verdict: incident.VerdictHealthy, Next: incident.NextDone, Reason: "healthy"},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -255,43 +279,41 @@ func TestCanary(t *testing.T) {
 }
 
 func TestCanaryEnds(t *testing.T) {
-	const dry = `{"instanceId":"` + first + `","dry":true`
 	for _, tt := range []struct {
 		name string
 		set  func(*states)
 		want []string
 	}{
 		{"URL down", func(s *states) {
-			s.last, s.output = "Paged", dry+`,"findings":[{"check":"url","passed":false,"reason":"GET http://203.0.113.7/: connection refused"}],"reboot":{"outcome":"suppressed"},"suppressed":[{"action":"reboot"},{"action":"page"}]}`
-		}, []string{first + " would have been rebooted: url: GET http://203.0.113.7/: connection refused"}},
-		{"recovered meanwhile", func(s *states) {
-			s.last, s.output = "Recovered", dry+`,"findings":[{"check":"ssh","passed":false,"reason":"reset"}],"suppressed":[{"action":"reboot"},{"action":"slack"}]}`
-		}, []string{"would have been rebooted: ssh: reset"}},
+			s.output = dry(incident.VerdictFailed, "must hold for 2 min first: URL: connection refused", nil)
+		}, []string{first + " is not healthy (failed): must hold for 2 min first: URL: connection refused"}},
+		{"blind", func(s *states) {
+			s.output = dry(incident.VerdictUnknown, "URL: denied", func(v *view) { v.Decision.Kind = incident.Blind })
+		}, []string{first + " is not healthy (blind): URL: denied"}},
+		{"rights are missing", func(s *states) {
+			s.output = dry(incident.VerdictHealthy, "healthy", func(v *view) {
+				v.Decision.Unasked, v.Refusal = []string{"EC2: UnauthorizedOperation"}, "Denied: dry run"
+			})
+		}, []string{"could not ask EC2: UnauthorizedOperation", "EC2 would not reboot " + first + ": Denied: dry run"}},
 		{"a step was denied", func(s *states) {
-			s.last, s.output = "Paged", dry+`,"error":{"Error":"Denied","Cause":"{\"errorMessage\":\"describe i-0: UnauthorizedOperation\",\"errorType\":\"Denied\"}"},"suppressed":[{"action":"page"}]}`
-		}, []string{"a step ended with Denied: describe i-0: UnauthorizedOperation"}},
-		{"not opened", func(s *states) {
-			s.last, s.output = "Paged", `{"dry":true,"event":{},"error":{"Error":"InvalidInput","Cause":"no settings"}}`
-		}, []string{"a step ended with InvalidInput: no settings"}},
-		{"down, and no pager", func(s *states) {
-			s.end, s.last, s.output = types.ExecutionStatusFailed, "Page failed", dry+`,"findings":[{"check":"url","passed":false,"reason":"refused"}],"suppressed":[{"action":"reboot"},{"action":"slack"}],"pageError":{"Error":"Denied","Cause":"not set"}}`
-		}, []string{"would have been rebooted: url: refused", "the page ended with Denied: not set", `ended in "Page failed" with the status FAILED`}},
-		{"failed, nothing known", func(s *states) {
-			s.end, s.last, s.output = types.ExecutionStatusFailed, "Page failed", dry+`}`
-		}, []string{`the execution ended in "Page failed" with the status FAILED: PageFailed: The pager did not take the alert`}},
+			s.last, s.output = "Told", dry("", "", func(v *view) {
+				v.Decision, v.Caught = nil, map[string]incident.Caught{"decide": {Error: "Denied", Cause: `{"errorMessage":"load i-0: AccessDenied","errorType":"Denied"}`}}
+			})
+		}, []string{"the step decide ended with Denied: load i-0: AccessDenied"}},
+		{"not opened, and no pager", func(s *states) {
+			s.end, s.last = types.ExecutionStatusFailed, "Nobody was told"
+			s.output = `{"event":{},"caught":{"open":{"Error":"InvalidInput","Cause":"no settings"},"page":{"Error":"Denied","Cause":"not set"}}}`
+		}, []string{"the step open ended with InvalidInput: no settings", "the step page ended with Denied: not set", `ended in "Nobody was told" with the status FAILED`}},
 		{"aborted", func(s *states) { s.end, s.last = types.ExecutionStatusAborted, "Check URL" }, []string{`ended in "Check URL" with the status ABORTED`}},
-		{"not dry", func(s *states) { s.output = `{"instanceId":"i-0"}` }, []string{"was not dry"}},
-		{"rebooted", func(s *states) { s.output = dry + `,"reboot":{"outcome":"requested"}}` }, []string{`the outcome of a reboot of ` + first + ` is "requested"`}},
-		{"of unknown outcome", func(s *states) { s.output = dry + `,"reboot":{"outcome":"unknown"}}` }, []string{`is "unknown"`}},
-		{"elsewhere", func(s *states) { s.last, s.output = "Recovered", dry+`}` }, []string{`it ended in "Recovered", not in "All good"`}},
-		{"more than silence", func(s *states) { s.output = dry + `,"suppressed":[{"action":"slack","text":"hello"}]}` }, []string{"slack: hello"}},
+		{"elsewhere", func(s *states) { s.last = "Told" }, []string{`it ended in "Told", not in "All good"`}},
+		{"undecided", func(s *states) { s.output = "{}" }, []string{"the policy has not decided"}},
 		{"no incident", func(s *states) { s.output = `[]` }, []string{"the execution's output is no incident"}},
 		{"refused", func(s *states) {
 			s.refuse = &ebtypes.PutEventsResultEntry{ErrorCode: aws.String("NotAuthorizedForSource"), ErrorMessage: aws.String("no")}
 		}, []string{"EventBridge refused the event: NotAuthorizedForSource: no"}},
 		{"not sent", func(s *states) { s.putErr = refusal(http.StatusBadRequest, "AccessDeniedException") }, []string{"the event could not be sent: AccessDeniedException: said AWS"}},
-		{"not started", func(s *states) { s.delay = -1 }, []string{"no execution started within 60 s: does the rule firstline-canary exist, is it enabled"}},
-		{"not ended", func(s *states) { s.runs = -1 }, []string{"has not ended within 10 minutes; it has come to Open incident"}},
+		{"not started", func(s *states) { s.delay = -1 }, []string{"no execution started within 30s: does the rule firstline-canary exist, is it enabled"}},
+		{"not ended", func(s *states) { s.runs = -1 }, []string{"has not ended within 10 minutes; it has come to Open"}},
 		{"not to be read", func(s *states) {
 			s.trouble, s.until = refusal(http.StatusBadRequest, "AccessDeniedException"), time.Now().Add(time.Hour)
 		}, []string{"the executions cannot be read: AccessDeniedException"}},
@@ -337,7 +359,7 @@ func TestCanaryTrouble(t *testing.T) {
 		s.trouble = refusal(http.StatusBadRequest, "ThrottlingException")
 		told := map[string]int{}
 		got := rehearsed(t.Context(), s, func(state string) {
-			if told[state]++; strings.HasPrefix(state, "Open incident") {
+			if told[state]++; strings.HasPrefix(state, "Open") {
 				s.until = time.Now().Add(5 * time.Second)
 			}
 		})
@@ -373,7 +395,7 @@ func TestCanaryInterrupted(t *testing.T) {
 
 func TestCanaryNeeds(t *testing.T) {
 	s := healthyStates(t)
-	c := &canary{events: s, states: s, region: ireland(first), tell: func(string) {}, sends: 1}
+	c := &canary{events: s, states: s, region: ireland(first), tell: func(string) {}}
 	if got := c.rehearse(t.Context(), second); !strings.Contains(got.Reason, "no alarm of the deployment in eu-west-1 is on "+second) {
 		t.Errorf("%+v", got)
 	}

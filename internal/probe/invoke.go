@@ -1,3 +1,11 @@
+// Package probe tries what is deployed in a region: each check of each instance
+// through the deployed function, and a dry incident through the deployed bus,
+// rule, state machine and function.
+//
+// It reboots nothing and tells nobody, because all it sends are events of the
+// source firstline.canary, which alone makes an incident dry. What it changes is
+// the baseline: which checks have passed. Only Notify sends messages, labelled as
+// a test.
 package probe
 
 import (
@@ -14,8 +22,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"firstline/internal/fault"
-	"firstline/internal/old/checks"
-	"firstline/internal/old/incident"
+	"firstline/internal/incident"
 )
 
 // invoker is the one call of Lambda's client that runs a function.
@@ -52,104 +59,55 @@ func (e *functionError) Error() string {
 	return e.Kind + ": " + e.Message
 }
 
-// view is what is read of an incident. The rest is carried along unread: its
-// settings are those of the deployed version, which may have other fields.
+// view is what is read of an incident. Its settings are those of the deployed
+// version, which may have other fields.
 type view struct {
-	InstanceID string                `json:"instanceId"`
-	Dry        bool                  `json:"dry"`
-	Findings   []checks.Finding      `json:"findings"`
-	Reboot     *incident.Reboot      `json:"reboot"`
-	Suppressed []incident.Suppressed `json:"suppressed"`
-	// The errors that ended a step, of each path of the definition.
-	Error       *incident.Error `json:"error"`
-	RebootError *incident.Error `json:"rebootError"`
-	PageError   *incident.Error `json:"pageError"`
-	SlackError  *incident.Error `json:"slackError"`
-	CloseError  *incident.Error `json:"closeError"`
-	Settings    struct {
-		Route53 struct {
-			HealthCheckID string `json:"healthCheckId"`
-		} `json:"route53"`
-	} `json:"settings"`
+	Findings   []incident.Finding         `json:"findings"`
+	Next       string                     `json:"next"`
+	Decision   *incident.Decision         `json:"decision"`
+	HeldBy     *incident.Execution        `json:"held_by"`
+	Suppressed []incident.Suppressed      `json:"suppressed"`
+	Refusal    string                     `json:"refusal"`
+	Caught     map[string]incident.Caught `json:"caught"`
 }
 
-// suppresses reports whether an action was left undone.
-func (v *view) suppresses(action string) bool {
-	for _, s := range v.Suppressed {
-		if s.Action == action {
-			return true
-		}
+// handled says that another execution holds the instance's lease.
+func (v *view) handled() string {
+	name := "its name is not known"
+	if v.HeldBy != nil {
+		name = "execution " + v.HeldBy.Name
 	}
-	return false
-}
-
-// opened is an incident as the function returned it.
-type opened struct {
-	view
-	raw json.RawMessage
-}
-
-// findings returns the incident's findings as they are.
-func (o *opened) findings() []json.RawMessage {
-	var i struct {
-		Findings []json.RawMessage `json:"findings"`
-	}
-	// It has been decoded before.
-	_ = json.Unmarshal(o.raw, &i)
-	return i.Findings
-}
-
-// with returns the incident with other findings.
-func (o *opened) with(findings []json.RawMessage) (json.RawMessage, error) {
-	var i map[string]json.RawMessage
-	if err := json.Unmarshal(o.raw, &i); err != nil {
-		return nil, err
-	}
-	raw, err := json.Marshal(findings)
-	if err != nil {
-		return nil, err
-	}
-	i["findings"] = raw
-	return json.Marshal(i)
+	return "an incident is being handled: " + name + "; try again when it has ended"
 }
 
 // function is the deployed function of a region.
 type function struct {
 	client invoker
 	arn    string
-	// slots bounds the invocations under way.
-	slots chan struct{}
-	pause time.Duration
 }
 
-// call runs one step and returns the incident. It tries again what may be over
-// in a moment: a step of a dry incident can be repeated at will.
-func (f *function) call(ctx context.Context, payload any) (*opened, error) {
-	select {
-	case f.slots <- struct{}{}:
-		defer func() { <-f.slots }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+// call runs one step of a dry incident and returns the incident. It tries again
+// what may be over in a moment: such a step can be repeated at will.
+func (f function) call(ctx context.Context, payload any) (*view, error) {
 	raw, err := f.tried(ctx, payload, transient)
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{raw: raw}
-	if err := json.Unmarshal(raw, &o.view); err != nil {
-		return nil, fmt.Errorf("the function answered with something else than an incident: %w", err)
+	v := new(view)
+	if err := json.Unmarshal(raw, v); err != nil {
+		return nil, fmt.Errorf("the function did not answer with an incident: %w", err)
 	}
-	return o, nil
+	return v, nil
 }
 
 // tried runs one step and returns its answer. It tries again after an error that
 // again picks.
-func (f *function) tried(ctx context.Context, payload any, again func(error) bool) ([]byte, error) {
+func (f function) tried(ctx context.Context, payload any, again func(error) bool) ([]byte, error) {
 	raw, err := json.Marshal(payload)
 	if err != nil {
 		return nil, err
 	}
-	pause := f.pause
+	pause := firstPause
 	for n := 1; ; n++ {
 		answer, err := f.once(ctx, raw)
 		if err == nil || ctx.Err() != nil || n == attempts || !again(err) {
@@ -163,7 +121,7 @@ func (f *function) tried(ctx context.Context, payload any, again func(error) boo
 	}
 }
 
-func (f *function) once(ctx context.Context, payload []byte) ([]byte, error) {
+func (f function) once(ctx context.Context, payload []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, invokeTime)
 	defer cancel()
 	out, err := f.client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &f.arn, Payload: payload}, func(o *lambda.Options) {
@@ -224,9 +182,31 @@ func Said(err error) string {
 	return err.Error()
 }
 
+// Unpack takes the message out of the JSON in which Lambda reports a function's
+// error.
+func Unpack(cause string) string {
+	var e functionError
+	if json.Unmarshal([]byte(cause), &e) == nil && e.Message != "" {
+		return e.Message
+	}
+	return cause
+}
+
 // clientConfig is the configuration of a region's clients.
 func clientConfig(cfg aws.Config, region string) aws.Config {
 	cfg = cfg.Copy()
 	cfg.Region = region
 	return cfg
+}
+
+// sleep waits unless ctx ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
 }

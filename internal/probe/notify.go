@@ -12,17 +12,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"firstline/internal/deployed"
-	"firstline/internal/fault"
 )
-
-// stepNotifyTest is the function's step that sends a test message through each
-// channel.
-const stepNotifyTest = "notify-test"
 
 // Notification is what came of a test message in one region.
 type Notification struct {
 	Region string `json:"region"`
-	// Deliveries are the channels, in the order in which the function tried them.
+	// Deliveries are the channels, in the order in which the function has them.
 	Deliveries []Delivery `json:"deliveries"`
 	// Error is why the function could not try them; then it is not known whether
 	// a message was sent.
@@ -32,7 +27,7 @@ type Notification struct {
 
 // Delivery is what came of it in one channel.
 type Delivery struct {
-	// Channel is slack, opsgenie, jsm or sns.
+	// Channel is slack, or a pager's name.
 	Channel string `json:"channel"`
 	OK      bool   `json:"ok"`
 	// Confirmed says that the service tells that it is done, and not only that it
@@ -43,7 +38,7 @@ type Delivery struct {
 	Error string `json:"error,omitempty"`
 	// Warning is what somebody should look at though it is OK.
 	Warning   string `json:"warning,omitempty"`
-	ElapsedMs int64  `json:"elapsedMs"`
+	ElapsedMs int64  `json:"elapsed_ms"`
 }
 
 // OK reports whether every channel took its message.
@@ -57,41 +52,26 @@ func (n Notification) OK() bool {
 }
 
 // Notify has the deployed function of a region send a message, labelled as a test,
-// through each of its channels, and asks whether anybody gets what SNS has taken. A failure is never an error of Notify: everything
-// is in the Notification, also that ctx has ended.
+// through each of its channels, and asks whether anybody gets what SNS has taken.
+// A failure is never an error of Notify: everything is in the Notification, also
+// that ctx has ended.
 func Notify(ctx context.Context, cfg aws.Config, r deployed.Region) Notification {
-	f := &function{client: lambda.NewFromConfig(clientConfig(cfg, r.Region)), arn: r.FunctionARN, pause: firstPause}
-	n, start := f.notify(ctx, r), time.Now()
-	n.reached(ctx, topicsOf(cfg), r)
-	n.Seconds += time.Since(start).Seconds()
-	return n
+	return notifyBy(ctx, lambda.NewFromConfig(clientConfig(cfg, r.Region)), topicsOf(cfg), r)
 }
 
-// reached asks whether anybody gets what was published to a topic: it is not
-// delivered if nobody does.
-func (n *Notification) reached(ctx context.Context, topics func(region string) topicReader, r deployed.Region) {
-	for k := range n.Deliveries {
-		d := &n.Deliveries[k]
-		if d.Channel != pagerSNS || !d.OK {
-			continue
-		}
-		c, asked := subscriptions(ctx, topics, r)
-		switch {
-		case !asked:
-		case c.Result == Errored:
-			d.OK, d.Error = false, c.Reason
-		case c.Result == Warned:
-			d.Warning = c.Reason
-		}
-	}
-}
-
-func (f *function) notify(ctx context.Context, r deployed.Region) Notification {
+func notifyBy(ctx context.Context, client invoker, topics func(region string) topicReader, r deployed.Region) Notification {
 	start := time.Now()
 	n := Notification{Region: r.Region, Deliveries: []Delivery{}}
-	err := errors.New("only a part of the region is deployed, without the function: deploy it again")
-	if f.arn != "" {
-		err = f.deliver(ctx, &n)
+	err := n.deliver(ctx, function{client, r.FunctionARN})
+	for k := range n.Deliveries {
+		d := &n.Deliveries[k]
+		if !d.OK {
+			d.Error += whatToSet(d.Error)
+			continue
+		}
+		if d.Channel == pagerSNS {
+			d.reached(ctx, topics, r)
+		}
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -99,22 +79,17 @@ func (f *function) notify(ctx context.Context, r deployed.Region) Notification {
 	case err != nil:
 		n.Error = err.Error()
 	}
-	for k := range n.Deliveries {
-		if d := &n.Deliveries[k]; !d.OK {
-			d.Error += whatToSet(d.Error)
-		}
-	}
 	n.Seconds = time.Since(start).Seconds()
 	return n
 }
 
-func (f *function) deliver(ctx context.Context, n *Notification) error {
+func (n *Notification) deliver(ctx context.Context, f function) error {
+	if f.arn == "" {
+		return errors.New("only a part of the region is deployed, without the function: deploy it again")
+	}
 	// A second invocation would send once more, so that only one which has not
 	// begun is tried again.
-	raw, err := f.tried(ctx, map[string]string{"step": stepNotifyTest}, notRun)
-	if e, answered := errors.AsType[*functionError](err); answered && e.Kind == string(fault.InvalidInput) && strings.Contains(e.Message, `step: "`+stepNotifyTest+`" is unknown`) {
-		return fmt.Errorf("the deployed function sends no tests: deploy this version first (%s)", e.Message)
-	}
+	raw, err := f.tried(ctx, map[string]string{"step": "notify-test"}, notRun)
 	if err != nil {
 		return errors.New(Said(err))
 	}
@@ -122,13 +97,26 @@ func (f *function) deliver(ctx context.Context, n *Notification) error {
 		Deliveries []Delivery `json:"deliveries"`
 	}
 	if err := json.Unmarshal(raw, &answer); err != nil {
-		return fmt.Errorf("the function answered with something else than deliveries: %w", err)
+		return fmt.Errorf("the function did not answer with deliveries: %w", err)
 	}
 	if len(answer.Deliveries) == 0 {
-		return errors.New("the function named no channel that it has tried")
+		return errors.New("no channel is configured: nobody would be told")
 	}
 	n.Deliveries = answer.Deliveries
 	return nil
+}
+
+// reached asks whether anybody gets what was published to a topic: it is not
+// delivered if nobody does.
+func (d *Delivery) reached(ctx context.Context, topics func(region string) topicReader, r deployed.Region) {
+	c, asked := subscriptions(ctx, topics, r)
+	switch {
+	case !asked:
+	case c.Result == Errored:
+		d.OK, d.Error = false, c.Reason
+	case c.Result == Warned:
+		d.Warning = c.Reason
+	}
 }
 
 // secretVariables are the secrets, as the function names their parameters, and

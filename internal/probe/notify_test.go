@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,20 +12,11 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// notified has a function that answers as p does send a test.
-func notified(ctx context.Context, arn string, p play) Notification {
-	r := ireland(first)
-	r.FunctionARN = arn
-	return (&function{client: p, arn: arn, pause: time.Millisecond}).notify(ctx, r)
-}
-
-const functionARN = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3"
-
 func TestNotify(t *testing.T) {
 	const unset = "jsm: read secret /firstline/secrets/jsm-api-key: it was never given a value"
+	type object = map[string]any
 	for _, tt := range []struct {
 		name   string
-		arn    string
 		answer any
 		err    error
 		want   Notification
@@ -35,9 +25,9 @@ func TestNotify(t *testing.T) {
 	}{
 		{
 			name: "all delivered", calls: 1, ok: true,
-			answer: map[string]any{"deliveries": []any{
-				map[string]any{"channel": "slack", "ok": true, "confirmed": true, "detail": "posted", "elapsedMs": 310},
-				map[string]any{"channel": "jsm", "ok": true, "detail": "accepted", "elapsedMs": 900, "later": "more"},
+			answer: object{"deliveries": []object{
+				{"channel": "slack", "ok": true, "confirmed": true, "detail": "posted", "elapsed_ms": 310},
+				{"channel": "jsm", "ok": true, "detail": "accepted", "elapsed_ms": 900, "later": "more"},
 			}},
 			want: Notification{Deliveries: []Delivery{
 				{Channel: "slack", OK: true, Confirmed: true, Detail: "posted", ElapsedMs: 310},
@@ -46,25 +36,14 @@ func TestNotify(t *testing.T) {
 		},
 		{
 			name: "one is not", calls: 1,
-			answer: map[string]any{"deliveries": []any{
-				map[string]any{"channel": "slack", "ok": true, "confirmed": true},
-				map[string]any{"channel": "jsm", "error": unset},
-				map[string]any{"channel": "sns", "error": "the topic does not exist"},
-			}},
+			answer: object{"deliveries": []object{{"channel": "slack", "ok": true}, {"channel": "jsm", "error": unset}}},
 			want: Notification{Deliveries: []Delivery{
-				{Channel: "slack", OK: true, Confirmed: true},
+				{Channel: "slack", OK: true},
 				{Channel: "jsm", Error: unset + ". Jira Service Management cannot be told of anything: export TF_VAR_jsm_api_key with the other secrets, raise secrets_version and deploy"},
-				{Channel: "sns", Error: "the topic does not exist"},
 			}},
 		},
-		{name: "not deployed", arn: "-", want: Notification{Error: "only a part of the region is deployed, without the function: deploy it again"}},
-		{
-			name: "an older function", calls: 1,
-			answer: functionError{"InvalidInput", `decode payload: step: "notify-test" is unknown; use one of open, url`},
-			want:   Notification{Error: `the deployed function sends no tests: deploy this version first (decode payload: step: "notify-test" is unknown; use one of open, url)`},
-		},
-		{name: "no channel", calls: 1, answer: map[string]any{}, want: Notification{Error: "the function named no channel that it has tried"}},
-		{name: "no object", calls: 1, answer: "[]", want: Notification{Error: "the function answered with something else than deliveries: "}},
+		{name: "no channel", calls: 1, answer: object{}, want: Notification{Error: "no channel is configured: nobody would be told"}},
+		{name: "no object", calls: 1, answer: []int{}, want: Notification{Error: "the function did not answer with deliveries: json: cannot unmarshal array into Go value of type struct { Deliveries []probe.Delivery \"json:\\\"deliveries\\\"\" }"}},
 		// It may have sent already.
 		{name: "an error of the function", calls: 1, answer: functionError{"Unavailable", "not now"}, want: Notification{Error: "Unavailable: not now"}},
 		{name: "a server fault", calls: 1, err: refusal(http.StatusServiceUnavailable, "ServiceException"), want: Notification{Error: "ServiceException: said AWS"}},
@@ -73,31 +52,28 @@ func TestNotify(t *testing.T) {
 		{name: "not ready", calls: attempts, err: refusal(http.StatusConflict, "ResourceConflictException"), want: Notification{Error: "ResourceConflictException: said AWS"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			calls := 0
-			arn := functionARN
-			if tt.arn != "" {
-				arn = ""
-			}
-			got := notified(t.Context(), arn, func(_ context.Context, c call) (any, error) {
-				if calls++; c.Step != "notify-test" || c.Incident != nil {
-					t.Errorf("it was invoked with %+v", c)
+			synctest.Test(t, func(t *testing.T) {
+				calls := 0
+				got := notifyBy(t.Context(), play(func(_ context.Context, c call) (any, error) {
+					if calls++; c.Step != "notify-test" || c.Incident != nil {
+						t.Errorf("called with %+v", c)
+					}
+					return tt.answer, tt.err
+				}), nil, ireland(first))
+				tt.want.Region = "eu-west-1"
+				if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreFields(Notification{}, "Seconds"), cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
 				}
-				return tt.answer, tt.err
+				if calls != tt.calls || got.OK() != tt.ok {
+					t.Errorf("%d calls, want %d; ok %v", calls, tt.calls, got.OK())
+				}
 			})
-			tt.want.Region = "eu-west-1"
-			if tt.name == "no object" {
-				if !strings.HasPrefix(got.Error, tt.want.Error) {
-					t.Errorf("got %q", got.Error)
-				}
-				got.Error = tt.want.Error
-			}
-			if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreFields(Notification{}, "Seconds"), cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-			if calls != tt.calls || got.OK() != tt.ok {
-				t.Errorf("%d calls, want %d; ok %v, want %v", calls, tt.calls, got.OK(), tt.ok)
-			}
 		})
+	}
+	r := ireland(first)
+	r.FunctionARN = ""
+	if got := notifyBy(t.Context(), nil, nil, r); !strings.Contains(got.Error, "deploy it again") {
+		t.Errorf("%+v", got)
 	}
 }
 
@@ -105,29 +81,37 @@ func TestNotifyInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Minute, cancel)
-		got := notified(ctx, functionARN, func(ctx context.Context, _ call) (any, error) {
+		got := notifyBy(ctx, play(func(ctx context.Context, _ call) (any, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
-		})
+		}), nil, ireland(first))
 		if got.Error != "interrupted" || got.OK() || got.Seconds != 60 {
 			t.Errorf("%+v", got)
 		}
 	})
 }
 
-// What the real handler answers is understood.
-func TestNotifyRealHandler(t *testing.T) {
-	a := &around{}
-	h := handlerAround(a, pagerAround{a: a, name: "opsgenie"}, pagerAround{a: a, name: "jsm", err: errUnset})
-	got := (&function{client: h, arn: functionARN, pause: time.Millisecond}).notify(t.Context(), ireland(first))
-	var channels []string
-	for _, d := range got.Deliveries {
-		channels = append(channels, fmt.Sprintf("%s %v %v %s", d.Channel, d.OK, d.Confirmed, d.Detail))
-		if failed := d.Channel == "jsm"; failed != strings.Contains(d.Error, "export TF_VAR_jsm_api_key") {
-			t.Errorf("%s: %q", d.Channel, d.Error)
-		}
-	}
-	if diff := cmp.Diff([]string{"opsgenie true true made and closed", "jsm false false made and closed", "slack true false posted"}, channels); diff != "" || got.Error != "" || got.OK() {
-		t.Errorf("%+v (-want +got):\n%s", got, diff)
+// What SNS took and nobody gets is not delivered.
+func TestNotifyReaches(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		sns            asking
+		ok             bool
+		error, warning string
+	}{
+		{"confirmed", counting("1", "0"), true, "", ""},
+		{"one of two", counting("1", "1"), true, "", "1 are confirmed and 1 are pending"},
+		{"nobody", counting("0", "2"), false, "nobody has confirmed a subscription of " + ownTopic, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := notifyBy(t.Context(), play(func(context.Context, call) (any, error) {
+				return map[string]any{"deliveries": []Delivery{{Channel: "sns", OK: true, Detail: "published"}, {Channel: "slack", OK: true}}}, nil
+			}), tt.sns.in, bySNS(ownTopic))
+			d := n.Deliveries[0]
+			if n.OK() != tt.ok || d.OK != tt.ok || (d.Error == "") != (tt.error == "") || (d.Warning == "") != (tt.warning == "") ||
+				!strings.Contains(d.Error, tt.error) || !strings.Contains(d.Warning, tt.warning) || n.Deliveries[1].Error != "" {
+				t.Errorf("%+v", n)
+			}
+		})
 	}
 }

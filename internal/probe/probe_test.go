@@ -3,8 +3,9 @@ package probe
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"net/http"
+	"net/url"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,6 +14,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"firstline/internal/deployed"
+	"firstline/internal/incident"
 )
 
 const (
@@ -21,15 +23,12 @@ const (
 )
 
 // ireland is a deployed region that watches the given instances.
-func ireland(ids ...string) deployed.Region { return region("eu-west-1", ids...) }
-
-func region(name string, ids ...string) deployed.Region {
+func ireland(ids ...string) deployed.Region {
 	r := deployed.Region{
-		Region: name, AccountID: "123456789012", Name: "firstline",
-		StateMachineARN: "arn:aws:states:" + name + ":123456789012:stateMachine:firstline",
-		FunctionARN:     "arn:aws:lambda:" + name + ":123456789012:function:firstline-responder:3",
-		CanaryRuleName:  "firstline-canary", DeadLetterQueueURL: "https://sqs/firstline-dead-letter",
-		InstanceIDs: ids,
+		Region: "eu-west-1", AccountID: "123456789012", Name: "firstline",
+		StateMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline",
+		FunctionARN:     "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3",
+		CanaryRuleName:  "firstline-canary", InstanceIDs: ids, Pagers: []string{"opsgenie"},
 	}
 	for _, id := range ids {
 		r.AlarmNames = append(r.AlarmNames, "firstline-cpu-"+id)
@@ -39,34 +38,20 @@ func region(name string, ids ...string) deployed.Region {
 
 // call is an invocation as the function gets it.
 type call struct {
-	Step  string `json:"step"`
-	Event struct {
-		ID        string   `json:"id"`
-		Source    string   `json:"source"`
-		Region    string   `json:"region"`
-		Resources []string `json:"resources"`
-		Detail    struct {
-			AlarmName     string `json:"alarmName"`
-			Configuration struct {
-				Metrics []struct {
-					MetricStat struct {
-						Metric struct {
-							Dimensions map[string]string `json:"dimensions"`
-						} `json:"metric"`
-					} `json:"metricStat"`
-				} `json:"metrics"`
-			} `json:"configuration"`
-		} `json:"detail"`
-	} `json:"event"`
-	Incident map[string]any `json:"incident"`
+	Step     string         `json:"step"`
+	Event    *incident.Look `json:"event"`
+	Incident *struct {
+		Event incident.Look `json:"event"`
+	} `json:"incident"`
+	Execution incident.Execution `json:"execution"`
 }
 
 // instance is the id that the call speaks of.
-func (c *call) instance() string {
-	if c.Step == "open" {
-		return c.Event.Detail.Configuration.Metrics[0].MetricStat.Metric.Dimensions["InstanceId"]
+func (c call) instance() string {
+	if c.Event == nil {
+		return ""
 	}
-	return c.Incident["instanceId"].(string)
+	return c.Event.Detail.InstanceID
 }
 
 // play is a deployed function: it answers a call with an incident or an error.
@@ -89,8 +74,6 @@ func (p play) Invoke(ctx context.Context, in *lambda.InvokeInput, _ ...func(*lam
 	case broken:
 		out.FunctionError = aws.String("Unhandled")
 		out.Payload = []byte(a)
-	case string:
-		out.Payload = []byte(a)
 	default:
 		out.Payload, err = json.Marshal(a)
 	}
@@ -102,25 +85,19 @@ type broken string
 
 // healthy answers as a function does whose instances are all well.
 func healthy(_ context.Context, c call) (any, error) {
-	inc := c.Incident
-	if c.Step == "open" {
-		inc = map[string]any{"instanceId": c.instance(), "dry": true, "settings": map[string]any{"route53": map[string]any{"healthCheckId": "4f2b"}}}
+	if c.Step != "verify" {
+		return incident.Incident{Suppressed: []incident.Suppressed{{Action: c.Step}}}, nil
 	}
-	switch c.Step {
-	case "url", "route53", "ssh":
-		inc["findings"] = []any{map[string]any{"check": c.Step, "passed": true, "reason": "as it should", "attempts": 1, "elapsedMs": 7}}
-	case "reboot", "slack":
-		inc["suppressed"] = []any{map[string]any{"action": c.Step}}
-	case "opsgenie":
-		inc["suppressed"] = []any{map[string]any{"action": "page"}}
+	var all []incident.Finding
+	for _, check := range incident.Checks {
+		all = append(all, incident.Finding{Check: check, Outcome: incident.Passed, Reason: "200 OK"})
 	}
-	return inc, nil
+	return found(all...), nil
 }
 
-// found is an incident with one finding.
-func found(c call, passed bool, reason string) map[string]any {
-	c.Incident["findings"] = []any{map[string]any{"check": c.Step, "passed": passed, "reason": reason, "attempts": 3, "elapsedMs": 4012}}
-	return c.Incident
+// found is what verify answers with findings.
+func found(findings ...incident.Finding) incident.Incident {
+	return incident.Incident{Next: incident.NextDone, Findings: findings, Suppressed: []incident.Suppressed{{Action: incident.NextReboot}}}
 }
 
 // refusal is an error that AWS answers with.
@@ -135,28 +112,16 @@ func refusal(status int, code string) error {
 	}}
 }
 
-// numbered returns n instance ids.
-func numbered(n int) []string {
-	ids := make([]string, n)
-	for k := range ids {
-		ids[k] = fmt.Sprintf("i-%017x", k+1)
-	}
-	return ids
-}
-
-// verifier returns a Verifier of functions that answer as p does.
-func verifier(p play) *Verifier {
-	v := NewVerifier(aws.Config{})
-	v.client = func(string) invoker { return p }
-	return v
-}
-
-func TestNewRingNeedsAnAlarm(t *testing.T) {
-	v := verifier(func(context.Context, call) (any, error) { t.Error("invoked"); return nil, nil })
-	r := ireland(first)
-	r.AlarmNames = nil
-	got := v.Verify(t.Context(), r, nil)
-	if got.Error != "" || got.Instances[0].Checks[0].Result != Errored {
-		t.Errorf("%+v", got)
+func TestSaid(t *testing.T) {
+	for want, err := range map[string]error{
+		"no answer from lambda.eu-west-1.amazonaws.com: refused": &url.Error{Op: "Post", URL: "https://lambda.eu-west-1.amazonaws.com/x?y", Err: errors.New("refused")},
+		"no answer within 2m30s":                                 context.DeadlineExceeded,
+		"AccessDenied: said AWS":                                 refusal(http.StatusForbidden, "AccessDenied"),
+		"the function ended with an error that says nothing":     &functionError{},
+		"Runtime.ExitError":                                      &functionError{Kind: "Runtime.ExitError"},
+	} {
+		if got := Said(err); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

@@ -2,16 +2,15 @@ package probe
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
-	"github.com/google/go-cmp/cmp"
 
 	"firstline/internal/deployed"
 )
@@ -81,7 +80,6 @@ func TestSubscriptions(t *testing.T) {
 			Errored,
 			[]string{"the topic " + ownTopic + " does not exist", "wakes nobody", "sns.topic_arn"},
 		},
-		{"an older version", "", nil, Warned, []string{"cannot be told", "deploy this one"}},
 		{"no ARN", "oncall", nil, Warned, []string{"cannot be told", `"oncall" is no ARN`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -151,65 +149,15 @@ func TestVerifySubscriptions(t *testing.T) {
 		{"nobody, and no instance", "0", "1", nil, Errored, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			v := verifier(healthy)
-			v.topics = counting(tt.confirmed, tt.pending).in
-			got := v.Verify(t.Context(), bySNS(ownTopic, tt.ids...), nil)
-			var checks []string
-			for _, m := range got.Messages {
-				checks = append(checks, m.Check)
-			}
-			if diff := cmp.Diff([]string{"slack", "opsgenie", "subscriptions"}, checks); diff != "" {
-				t.Fatalf("(-want +got):\n%s", diff)
-			}
-			if got.Messages[2].Result != tt.want || got.Broken() != tt.broken || got.Failed() || got.Denied() {
-				t.Errorf("%+v", got)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				v := NewVerifier(aws.Config{})
+				v.client = func(string) invoker { return play(healthy) }
+				v.topics = counting(tt.confirmed, tt.pending).in
+				got := v.Verify(t.Context(), bySNS(ownTopic, tt.ids...), nil)
+				if got.Messages[2].Result != tt.want || got.Broken() != tt.broken || got.Failed() {
+					t.Errorf("%+v", got)
+				}
+			})
 		})
-	}
-}
-
-// What SNS took and nobody gets is not delivered.
-func TestNotifyReaches(t *testing.T) {
-	delivered := func() *Notification {
-		return &Notification{Region: "eu-west-1", Deliveries: []Delivery{
-			{Channel: "slack", OK: true, Confirmed: true},
-			{Channel: "sns", OK: true, Detail: "published"},
-		}}
-	}
-	for _, tt := range []struct {
-		name           string
-		sns            asking
-		ok             bool
-		error, warning string
-	}{
-		{"confirmed", counting("1", "0"), true, "", ""},
-		{"one of two", counting("1", "1"), true, "", "1 are confirmed and 1 are pending"},
-		{"nobody", counting("0", "2"), false, "nobody has confirmed a subscription of " + ownTopic, ""},
-		{"may not be read", func(context.Context, string, string) (map[string]string, error) {
-			return nil, refusal(http.StatusForbidden, "AuthorizationError")
-		}, true, "", "cannot be told"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			n := delivered()
-			n.reached(t.Context(), tt.sns.in, bySNS(ownTopic))
-			d := n.Deliveries[1]
-			if n.OK() != tt.ok || d.OK != tt.ok || d.Detail != "published" || (d.Error == "") != (tt.error == "") || (d.Warning == "") != (tt.warning == "") ||
-				!strings.Contains(d.Error, tt.error) || !strings.Contains(d.Warning, tt.warning) {
-				t.Errorf("%+v", d)
-			}
-			if diff := cmp.Diff(delivered().Deliveries[0], n.Deliveries[0]); diff != "" {
-				t.Errorf("the others (-want +got):\n%s", diff)
-			}
-		})
-	}
-	// What SNS refused says why already.
-	n := delivered()
-	n.Deliveries[1] = Delivery{Channel: "sns", Error: "AuthorizationError"}
-	n.reached(t.Context(), asking(func(context.Context, string, string) (map[string]string, error) {
-		t.Error("asked")
-		return nil, errors.New("no")
-	}).in, bySNS(ownTopic))
-	if n.Deliveries[1].Error != "AuthorizationError" {
-		t.Errorf("%+v", n.Deliveries[1])
 	}
 }

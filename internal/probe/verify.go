@@ -3,7 +3,6 @@ package probe
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,36 +15,37 @@ import (
 
 	"firstline/internal/deployed"
 	"firstline/internal/fault"
-	"firstline/internal/old/checks"
-	"firstline/internal/old/incident"
+	"firstline/internal/incident"
 )
 
-// Result is what came of a check.
+// Result is what came of a check. An unknown finding has its kind for a result
+// ("attention", "busy"), but for a blind one, which is an error.
 type Result string
 
+// Results beside the kinds of an unknown finding.
 const (
 	// Passed says that the target did what a healthy one does, or that a message
 	// or a reboot could have been sent.
 	Passed Result = "passed"
-	// Failed says that the target is at fault: an alarm would have it rebooted.
+	// Failed says that the target is at fault and a reboot may cure it.
 	Failed Result = "failed"
-	// Errored says that it could not be told or done: an alarm would page.
+	// Errored says that firstline could not tell or could not do something.
 	Errored Result = "error"
 	// Skipped says that the settings turn it off, or that nothing was asked.
 	Skipped Result = "skipped"
-	// Warned says that nothing keeps the first line from its work, as far as could
-	// be told, and that somebody should look.
+	// Handled says that nothing was asked, as an incident is being handled.
+	Handled Result = "handled"
+	// Warned says that nothing keeps firstline from its work, as far as could be
+	// told, and that somebody should look.
 	Warned Result = "warning"
 )
 
-// What is tried beside the checks of package checks. The names are also those of
-// the function's steps.
+// What is tried beside the checks of incident.Checks.
 const (
-	CheckReboot   = "reboot"
-	CheckBaseline = "baseline"
-	CheckSlack    = "slack"
-	// CheckOpsGenie is all pagers, whatever their types: the step has kept its name.
-	CheckOpsGenie = "opsgenie"
+	CheckReboot = "reboot"
+	CheckSlack  = "slack"
+	// CheckPager is all pagers, whatever their types.
+	CheckPager = "pager"
 )
 
 // Verification is what came of trying everything in one region.
@@ -63,37 +63,41 @@ type Verification struct {
 // InstanceResult is what came of trying one instance.
 type InstanceResult struct {
 	ID string `json:"id"`
-	// Checks are URL, Route 53, SSH, the reboot and the baseline, in this order.
+	// Checks are URL, Route 53, SSH and the reboot, in this order.
 	Checks []CheckResult `json:"checks"`
 }
 
 // CheckResult is what came of one check.
 type CheckResult struct {
-	// Check is url, route53, ssh, reboot, baseline, slack, opsgenie or subscriptions.
+	// Check is url, route53, ssh, reboot, slack, pager or subscriptions.
 	Check  string `json:"check"`
 	Result Result `json:"result"`
 	// Reason says in words what was seen.
 	Reason    string `json:"reason,omitempty"`
-	ElapsedMs int64  `json:"elapsedMs"`
+	ElapsedMs int64  `json:"elapsed_ms"`
 }
 
-// Failed reports whether an instance would fail a check today.
-func (v Verification) Failed() bool { return v.has(Failed) }
+// OK reports whether nothing is left to be done about it.
+func (r Result) OK() bool { return r == Passed || r == Skipped || r == Warned }
 
-// Broken reports whether something could not be told or could not be done: the
-// first line would not do its work here.
-func (v Verification) Broken() bool { return v.Error != "" || v.has(Errored) }
+// Failed reports whether an instance is not healthy, or could not be asked as an
+// incident is being handled.
+func (v Verification) Failed() bool {
+	return v.any(func(c CheckResult) bool { return !c.Result.OK() && c.Result != Errored })
+}
+
+// Broken reports whether firstline would not do its work here: something could
+// not be told or could not be done.
+func (v Verification) Broken() bool {
+	return v.Error != "" || v.any(func(c CheckResult) bool { return c.Result == Errored })
+}
 
 // Denied reports whether the function was refused a right. One that is new may
 // only need a moment.
 func (v Verification) Denied() bool {
 	return v.any(func(c CheckResult) bool {
-		return c.Result == Errored && strings.HasPrefix(c.Reason, string(fault.Denied)+": ")
+		return c.Result == Errored && slices.ContainsFunc([]string{"Denied", "Unauthorized", "not authorized"}, func(word string) bool { return strings.Contains(c.Reason, word) })
 	})
-}
-
-func (v Verification) has(r Result) bool {
-	return v.any(func(c CheckResult) bool { return c.Result == r })
 }
 
 func (v Verification) any(of func(CheckResult) bool) bool {
@@ -106,15 +110,14 @@ const (
 	// account may run ten, and real incidents go on meanwhile
 	// (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 	concurrency = 8
-	// route53Interval keeps an account below Route 53's five requests a second
+	// interval is the time between two instances, of all regions together: an
+	// account may send Route 53 five requests a second
 	// (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html).
-	route53Interval = time.Second / 4
-	// rebootInterval leaves EC2's bucket for calls that change something, which
-	// refills with five a second in each region, to the reboots that are meant: a
-	// dry run counts like one
-	// (https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html).
-	// It also is the pace of the whole, a thousand instances in six minutes.
-	rebootInterval = time.Second / 3
+	interval = time.Second / 4
+	// An instance that an incident is being handled of is tried so often, with
+	// such pauses: a healthy look takes a few seconds.
+	handledTries = 3
+	handledPause = 15 * time.Second
 )
 
 // Verifier tries what is deployed in the regions of one account. Its methods may
@@ -122,345 +125,216 @@ const (
 type Verifier struct {
 	client func(region string) invoker
 	topics func(region string) topicReader
-	// route53 is of all regions together, reboots the interval of each.
-	route53 *pacer
-	reboots time.Duration
-	pause   time.Duration
+	// pace has a tick for each instance.
+	pace <-chan time.Time
 }
 
 // NewVerifier returns a Verifier that calls AWS as cfg says, whose region does
 // not matter.
 func NewVerifier(cfg aws.Config) *Verifier {
 	return &Verifier{
-		client:  func(region string) invoker { return lambda.NewFromConfig(clientConfig(cfg, region)) },
-		topics:  topicsOf(cfg),
-		route53: &pacer{interval: route53Interval},
-		reboots: rebootInterval,
-		pause:   firstPause,
+		client: func(region string) invoker { return lambda.NewFromConfig(clientConfig(cfg, region)) },
+		topics: topicsOf(cfg),
+		pace:   time.Tick(interval),
 	}
 }
 
 // Verify tries, through the deployed function, each check of each instance of
-// r.InstanceIDs and whether it may be rebooted, and the way to Slack and
-// the pagers; and it asks SNS for the subscriptions of a pager's topic. It reboots nothing and sends nothing. What has passed it has the
-// function keep: a check that never passed cannot cause a reboot. It tells how
-// many instances are done.
+// r.InstanceIDs and whether it may be rebooted, and the ways to Slack and the
+// pagers; and it asks SNS for the subscriptions of a pager's topic. It reboots
+// nothing and sends nothing. What has passed the function keeps as the baseline:
+// a check that never passed cannot cause a reboot. It tells how many instances
+// are done.
 //
 // A failure is never an error of Verify: everything is in the Verification, also
 // that ctx has ended.
 func (v *Verifier) Verify(ctx context.Context, r deployed.Region, tell func(done, total int)) Verification {
-	run := &verification{
-		Verifier: v,
-		region:   r,
-		function: &function{client: v.client(r.Region), arn: r.FunctionARN, slots: make(chan struct{}, concurrency), pause: v.pause},
-		ec2:      &pacer{interval: v.reboots},
-		tell:     tell,
-		result:   Verification{Region: r.Region, Instances: make([]InstanceResult, len(r.InstanceIDs))},
-	}
+	result := Verification{Region: r.Region, Instances: make([]InstanceResult, len(r.InstanceIDs))}
 	for n, id := range r.InstanceIDs {
-		run.result.Instances[n] = newInstanceResult(id)
+		result.Instances[n] = newInstanceResult(id)
 	}
 	if r.FunctionARN == "" {
-		run.result.Error = "only a part of the region is deployed, without the function: deploy it again"
-		return run.result
+		result.Error = "only a part of the region is deployed, without the function: deploy it again"
+		return result
 	}
-	run.all(ctx)
-	return run.result
+	f := function{v.client(r.Region), r.FunctionARN}
+	err := v.instances(ctx, f, r, result.Instances, tell)
+	if err == nil {
+		result.Messages = v.messages(ctx, f, r)
+	}
+	switch {
+	case ctx.Err() != nil:
+		result.Error = "interrupted"
+	case err != nil:
+		result.Error = err.Error()
+	}
+	return result
 }
 
 // newInstanceResult is a result in which nothing was tried.
 func newInstanceResult(id string) InstanceResult {
 	i := InstanceResult{ID: id}
-	for _, check := range []string{checks.NameURL, checks.NameRoute53, checks.NameSSH, CheckReboot, CheckBaseline} {
+	for _, check := range append(slices.Clone(incident.Checks), CheckReboot) {
 		i.Checks = append(i.Checks, CheckResult{Check: check, Result: Skipped, Reason: "not tried"})
 	}
 	return i
 }
 
-// verification is one run of Verify.
-type verification struct {
-	*Verifier
-	region   deployed.Region
-	function *function
-	ec2      *pacer
-	tell     func(done, total int)
-
-	mu     sync.Mutex
-	done   int
-	result Verification
-	// first is an incident to make messages of.
-	first *opened
+func (i *InstanceResult) set(result Result, reason string) {
+	for n := range i.Checks {
+		i.Checks[n].Result, i.Checks[n].Reason = result, reason
+	}
 }
 
-func (v *verification) all(ctx context.Context) {
-	caller := ctx
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var wg sync.WaitGroup
-	// As many as there are slots, so that the first are done first.
-	next := make(chan int)
-	for range min(concurrency, len(v.region.InstanceIDs)) {
+// instances tries all instances. An error is one that all would meet: the region
+// is given up.
+func (v *Verifier) instances(ctx context.Context, f function, r deployed.Region, all []InstanceResult, tell func(done, total int)) error {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		done  int
+		slots = make(chan struct{}, concurrency)
+	)
+	for n := range all {
+		select {
+		case <-ctx.Done():
+			continue
+		case <-v.pace:
+		}
+		slots <- struct{}{}
 		wg.Go(func() {
-			for n := range next {
-				v.instance(ctx, stop, &v.result.Instances[n])
+			defer func() { <-slots }()
+			if err := all[n].try(ctx, f, r); err != nil {
+				giveUp(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if done++; ctx.Err() == nil && tell != nil {
+				tell(done, len(all))
 			}
 		})
 	}
-	for n := range v.region.InstanceIDs {
-		select {
-		case next <- n:
-		case <-ctx.Done():
-		}
-	}
-	close(next)
 	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// try tries one instance.
+func (i *InstanceResult) try(ctx context.Context, f function, r deployed.Region) error {
+	var got *view
+	var err error
+	for n := range handledTries {
+		if n > 0 && sleep(ctx, handledPause) != nil {
+			break
+		}
+		got, err = f.call(ctx, map[string]any{"step": "verify", "event": dryLook(r, i.ID), "execution": execution()})
+		if err != nil || got.Next != incident.NextAlreadyHandled {
+			break
+		}
+	}
+	_, answered := errors.AsType[*functionError](err)
 	switch {
-	case caller.Err() != nil:
-		v.result.Error = "interrupted"
 	case ctx.Err() != nil:
-		v.result.Error = context.Cause(ctx).Error()
+	case err != nil && !answered && !fault.Throttled(err):
+		return fmt.Errorf("the function cannot be invoked: %s", Said(err))
+	case err != nil:
+		i.set(Errored, Said(err))
+	case got.Next == incident.NextAlreadyHandled:
+		i.set(Handled, got.handled())
 	default:
-		v.messages(ctx)
-		if caller.Err() != nil {
-			v.result.Error = "interrupted"
-		}
+		i.read(got)
 	}
+	return nil
 }
 
-// instance tries one instance. Each check starts from the incident as it was
-// opened, so that none hides another.
-func (v *verification) instance(ctx context.Context, stop context.CancelCauseFunc, i *InstanceResult) {
-	o, err := v.open(ctx, i.ID)
-	if ctx.Err() != nil {
-		return
-	}
-	if err != nil {
-		if _, ok := errors.AsType[stopError](err); ok {
-			stop(err)
-			return
-		}
-		for n := range i.Checks {
-			i.Checks[n].Result, i.Checks[n].Reason = Errored, "open: "+err.Error()
-		}
-	} else {
-		v.mu.Lock()
-		if v.first == nil {
-			v.first = o
-		}
-		v.mu.Unlock()
-		var seen []json.RawMessage
-		for n := range i.Checks {
-			// It is the last one, of what the others have seen.
-			if i.Checks[n].Check == CheckBaseline {
-				if c, ok := v.baseline(ctx, o, seen, i.passed()); ok {
-					i.Checks[n] = c
-				}
-				continue
-			}
-			if c, after, ok := v.check(ctx, i.Checks[n].Check, o); ok {
-				i.Checks[n] = c
-				if after != nil {
-					seen = append(seen, after.findings()...)
-				}
+// read takes the results from what the function found.
+func (i *InstanceResult) read(got *view) {
+	i.set(Errored, "the check did not end")
+	for n := range i.Checks {
+		c := &i.Checks[n]
+		for _, f := range got.Findings {
+			if f.Check == c.Check {
+				c.Result, c.Reason, c.ElapsedMs = resultOf(f), f.Reason, f.ElapsedMs
 			}
 		}
-		if ctx.Err() != nil {
-			return
-		}
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.done++
-	if v.tell != nil {
-		v.tell(v.done, len(v.result.Instances))
-	}
-}
-
-// passed returns the names of the checks of the instance that have passed.
-func (i *InstanceResult) passed() []string {
-	var names []string
-	for _, c := range i.Checks {
-		if c.Result == Passed && slices.Contains([]string{checks.NameURL, checks.NameRoute53, checks.NameSSH}, c.Check) {
-			names = append(names, c.Check)
-		}
-	}
-	return names
-}
-
-// stopError is an error that the other instances would meet too: the region is
-// given up.
-type stopError struct{ text string }
-
-func (e stopError) Error() string { return e.text }
-
-// open has the function open a dry incident of an instance. What it returns is
-// dry: nothing else is safe to go on with.
-func (v *verification) open(ctx context.Context, instanceID string) (*opened, error) {
-	now := time.Now()
-	g, err := newRing(v.region, instanceID, "A verification, which acts on nothing.", now)
-	if err != nil {
-		return nil, err
-	}
-	id := "verify-" + rand.Text()
-	o, err := v.function.call(ctx, map[string]any{
-		"step":      "open",
-		"event":     g.event(v.region, id, now),
-		"execution": incident.Execution{ID: id, Name: id, StartedAt: now.UTC()},
-	})
-	if err != nil {
-		e, answered := errors.AsType[*functionError](err)
 		switch {
-		case answered && e.Kind == string(fault.InvalidInput) && strings.Contains(e.Message, incident.SourceCanary):
-			return nil, stopError{"the deployed function knows no dry incidents: deploy this version first (" + e.Message + ")"}
-		case answered, fault.Throttled(err):
-			return nil, errors.New(Said(err))
+		case c.Check != CheckReboot:
+		case got.Refusal != "":
+			c.Reason = got.Refusal
+		case got.suppresses(CheckReboot):
+			c.Result, c.Reason = Passed, "EC2 would reboot it"
 		}
-		return nil, stopError{"no incident can be opened: " + Said(err)}
 	}
-	if !o.Dry {
-		return nil, stopError{fmt.Sprintf("the deployed function opened an incident of %s that is not dry, and nothing was done with it: deploy this version first", instanceID)}
-	}
-	return o, nil
 }
 
-// check tries one thing on an opened incident and returns what came of it, and
-// the incident afterwards, which is nil after an error; ok is false when ctx
-// ended before it could be told.
-func (v *verification) check(ctx context.Context, check string, o *opened) (c CheckResult, after *opened, ok bool) {
-	asks := check == checks.NameRoute53 && o.Settings.Route53.HealthCheckID != ""
-	if asks && v.route53.wait(ctx) != nil || check == CheckReboot && v.ec2.wait(ctx) != nil {
-		return c, nil, false
-	}
-	start := time.Now()
-	after, err := v.function.call(ctx, map[string]any{"step": check, "incident": o.raw})
-	if ctx.Err() != nil {
-		return c, nil, false
-	}
-	c = CheckResult{Check: check, Result: Errored, ElapsedMs: time.Since(start).Milliseconds()}
-	if err != nil {
-		c.Reason = Said(err)
-		if check == CheckSlack || check == CheckOpsGenie {
-			c.Reason += whatToSet(c.Reason)
-		}
-		return c, nil, true
-	}
-	switch check {
-	case CheckReboot:
-		c.suppressed(after, incident.ActionReboot, "EC2 would reboot it")
-	case CheckSlack:
-		c.suppressed(after, incident.ActionSlack, "the token is stored; nothing was sent")
-	case CheckOpsGenie:
-		c.suppressed(after, incident.ActionPage, pagersReady(v.region.Pagers))
-	default:
-		c.found(after)
-		if asks && len(after.Findings) > 0 {
-			// The function asks again by itself when what it hears is bad.
-			v.route53.charge(after.Findings[len(after.Findings)-1].Attempts - 1)
-		}
-	}
-	return c, after, true
-}
-
-// baseline has the function keep which checks have passed with the settings of
-// today: no other may cause a reboot. ok is false when ctx ended before it could
-// be told.
-func (v *verification) baseline(ctx context.Context, o *opened, seen []json.RawMessage, passed []string) (c CheckResult, ok bool) {
-	c = CheckResult{Check: CheckBaseline, Result: Skipped, Reason: "no check has passed, so there is nothing to keep"}
-	if len(passed) == 0 {
-		return c, true
-	}
-	start := time.Now()
-	inc, err := o.with(seen)
-	if err == nil {
-		_, err = v.function.call(ctx, map[string]any{"step": CheckBaseline, "incident": inc})
-	}
-	if ctx.Err() != nil {
-		return c, false
-	}
-	c.Result, c.Reason, c.ElapsedMs = Passed, "kept: "+strings.Join(passed, ", "), time.Since(start).Milliseconds()
-	if err != nil {
-		c.Result, c.Reason = Errored, Said(err)
-		if e, answered := errors.AsType[*functionError](err); answered && e.Kind == string(fault.InvalidInput) && strings.Contains(e.Message, `step: "`+CheckBaseline+`" is unknown`) {
-			c.Reason = "the deployed function keeps no baseline: deploy this version first (" + e.Message + ")"
-		}
-	}
-	return c, true
-}
-
-// pagersReady says what it means that a page could be rehearsed.
-func pagersReady(pagers []string) string {
-	keys := 0
-	for _, p := range pagers {
-		if p != pagerSNS {
-			keys++
-		}
-	}
+func resultOf(f incident.Finding) Result {
 	switch {
-	case keys == 0 && len(pagers) > 0:
-		return "no key is needed; nothing was sent"
-	case keys > 1:
-		return "the keys are stored; nothing was sent"
+	case f.Outcome != incident.Unknown:
+		return Result(f.Outcome)
+	case f.Kind == incident.Blind:
+		return Errored
 	}
-	return "the key is stored; nothing was sent"
+	return Result(f.Kind)
 }
 
-// found takes a check's result from its finding.
-func (c *CheckResult) found(o *opened) {
-	for _, f := range slices.Backward(o.Findings) {
-		if f.Check != c.Check {
-			continue
-		}
-		c.Reason, c.ElapsedMs = f.Reason, f.ElapsedMs
-		switch {
-		case f.Skipped:
-			c.Result = Skipped
-		case f.Passed:
-			c.Result = Passed
-		default:
-			c.Result = Failed
-		}
-		return
-	}
-	c.Reason = "the function answered without a finding"
+// suppresses reports whether an action was prepared and left undone.
+func (v *view) suppresses(action string) bool {
+	return slices.ContainsFunc(v.Suppressed, func(s incident.Suppressed) bool { return s.Action == action })
 }
 
-// suppressed takes a result from whether an action was prepared and left undone.
-func (c *CheckResult) suppressed(o *opened, action, reason string) {
-	if !o.suppresses(action) {
-		c.Reason = "the function did not say what it would have done"
-		return
+// dryLook is an event that asks for a dry look at an instance, or, where that is
+// empty, at none.
+func dryLook(r deployed.Region, instanceID string) incident.Look {
+	return incident.Look{
+		Source: incident.SourceCanary, DetailType: incident.DetailTypeLook, Account: r.AccountID, Region: r.Region,
+		Time: time.Now().UTC(), Detail: incident.LookDetail{InstanceID: instanceID},
 	}
-	c.Result, c.Reason = Passed, reason
 }
 
-// messages tries Slack and the pagers on one of the incidents, and asks who is
-// subscribed to a pager's topic.
-func (v *verification) messages(ctx context.Context) {
+// execution stands for the execution of the state machine that there is not.
+func execution() incident.Execution {
+	id := "verify-" + rand.Text()
+	return incident.Execution{ID: id, Name: id, StartedAt: time.Now().UTC()}
+}
+
+// messages tries Slack and the pagers, and asks who is subscribed to a pager's
+// topic.
+func (v *Verifier) messages(ctx context.Context, f function, r deployed.Region) []CheckResult {
 	var (
-		wg    sync.WaitGroup
-		topic CheckResult
-		asked bool
+		wg           sync.WaitGroup
+		slack, pager CheckResult
+		topic        CheckResult
+		asked        bool
 	)
-	wg.Go(func() { topic, asked = subscriptions(ctx, v.topics, v.region) })
-	v.result.Messages = []CheckResult{{Check: CheckSlack, Result: Skipped}, {Check: CheckOpsGenie, Result: Skipped}}
-	for n := range v.result.Messages {
-		m := &v.result.Messages[n]
-		switch {
-		case len(v.result.Instances) == 0:
-			m.Reason = "no instance is watched here, so there is nothing to tell of"
-		case v.first == nil:
-			m.Reason = "no incident could be opened to tell of"
-		default:
-			m.Reason = "not tried"
-			wg.Go(func() {
-				if c, _, ok := v.check(ctx, m.Check, v.first); ok {
-					*m = c
-				}
-			})
-		}
-	}
+	wg.Go(func() { slack = f.message(ctx, r, CheckSlack, incident.NextSlack) })
+	wg.Go(func() { pager = f.message(ctx, r, CheckPager, incident.NextPage) })
+	wg.Go(func() { topic, asked = subscriptions(ctx, v.topics, r) })
 	wg.Wait()
 	if asked {
-		v.result.Messages = append(v.result.Messages, topic)
+		return []CheckResult{slack, pager, topic}
 	}
+	return []CheckResult{slack, pager}
+}
+
+// message has the function prepare a message about a dry event that could not be
+// made an incident: it needs no instance.
+func (f function) message(ctx context.Context, r deployed.Region, check, step string) CheckResult {
+	c := CheckResult{Check: check, Result: Skipped, Reason: "none is configured"}
+	if check == CheckPager && len(r.Pagers) == 0 {
+		return c
+	}
+	start := time.Now()
+	got, err := f.call(ctx, map[string]any{"step": step, "incident": map[string]any{"event": dryLook(r, ""), "execution": execution()}})
+	c.ElapsedMs = time.Since(start).Milliseconds()
+	switch {
+	case ctx.Err() != nil:
+		c.Reason = "not tried"
+	case err != nil:
+		c.Result, c.Reason = Errored, Said(err)+whatToSet(Said(err))
+	case got.suppresses(step):
+		c.Result, c.Reason = Passed, "all that it needs is there; nothing was sent"
+	}
+	return c
 }

@@ -70,16 +70,18 @@ func newHandler(getenv func(string) string) *handler.Handler {
 			return table, nil
 		},
 		Connected: func(ctx context.Context) (bool, error) { return egress(ctx, "tcp4") == nil, nil },
-		Slack: &notify.Slack{
-			Token: func(ctx context.Context, fresh bool) (string, error) {
-				return secrets.Get(ctx, getenv("FIRSTLINE_SLACK_TOKEN_PARAMETER"), fresh)
-			},
-			ChannelID: getenv("FIRSTLINE_SLACK_CHANNEL_ID"),
-			APIURL:    getenv("FIRSTLINE_SLACK_API_URL"),
-		},
 		Pagers: sync.OnceValues(func() ([]notify.Pager, error) {
 			return notify.New([]byte(getenv("FIRSTLINE_PAGERS")), notify.Deps{Secret: secrets.Get, SNS: c.sns})
 		}),
+	}
+	if channel := getenv("FIRSTLINE_SLACK_CHANNEL_ID"); channel != "" {
+		h.Slack = &notify.Slack{
+			Token: func(ctx context.Context, fresh bool) (string, error) {
+				return secrets.Get(ctx, getenv("FIRSTLINE_SLACK_TOKEN_PARAMETER"), fresh)
+			},
+			ChannelID: channel,
+			APIURL:    getenv("FIRSTLINE_SLACK_API_URL"),
+		}
 	}
 	addChecks(h, c, egress, secrets, getenv("FIRSTLINE_VPC") == "true")
 	return h
@@ -191,7 +193,7 @@ func egressAddresses(getenv func(string) string) []string {
 	bases := append(
 		[]string{cmp.Or(getenv("AWS_ENDPOINT_URL"), "https://ec2."+getenv("AWS_REGION")+".api.aws")},
 		notify.Addresses([]byte(getenv("FIRSTLINE_PAGERS")))...)
-	bases = append(bases, cmp.Or(getenv("FIRSTLINE_SLACK_API_URL"), "https://slack.com/api/"))
+	bases = append(bases, cmp.Or(getenv("FIRSTLINE_SLACK_API_URL"), "https://slack.com/api/")) // up also where nobody is told there
 	addresses := []string{}
 	for _, base := range bases {
 		u, err := url.Parse(base)

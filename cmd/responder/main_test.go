@@ -146,7 +146,7 @@ func TestPagers(t *testing.T) {
 	}
 	// What is not right is the error of a step that pages, and the others work.
 	h = newHandler(env(nil))
-	if pagers, err := h.Pagers(); pagers != nil || fault.KindOf(err) != fault.InvalidInput || h.Slack == nil || len(h.Checks) != len(incident.Checks) {
+	if pagers, err := h.Pagers(); pagers != nil || fault.KindOf(err) != fault.InvalidInput || h.Slack != nil || len(h.Checks) != len(incident.Checks) {
 		t.Errorf("without pagers: %v, %v", pagers, err)
 	}
 }

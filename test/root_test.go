@@ -62,6 +62,7 @@ func TestRootRefuses(t *testing.T) {
 		},
 		{"no package", map[string]any{"function": map[string]any{"package": "nowhere.zip"}}, []string{"make build"}},
 		{"no subscribers", map[string]any{"subscribers": nil}, []string{"subscribers"}},
+		{"nobody to tell", map[string]any{"slack": nil, "opsgenie": nil, "pagers": nil}, []string{"pass pagers = [] explicitly"}},
 		{
 			// modules/settings has a test a rule; here all of them come out of
 			// one plan of the root.
@@ -79,18 +80,21 @@ func TestRootRefuses(t *testing.T) {
 					"i-00000007": map[string]any{"url": map[string]any{"private": true}},
 					"i-00000008": map[string]any{"ssh": map[string]any{"address_family": "ipv6"}},
 					"i-00000009": map[string]any{"url": map[string]any{"headers": map[string]any{"Authorization": "Bearer x"}}},
+					"i-0000000a": map[string]any{"confirm_seconds": 601, "reboot": map[string]any{"on": "ssh"}, "boot": map[string]any{"interval_seconds": 9}},
 				}}},
 				"pagers":    []any{"opsgenie", "jms"},
 				"opsgenie":  map[string]any{"responders": []any{map[string]any{"type": "team"}}},
 				"jsm":       map[string]any{"endpoint": "eu"},
 				"sns":       map[string]any{"topic": "x"},
-				"all_clear": map[string]any{"every_minutes": 0},
+				"breaker":   map[string]any{"in_flight": -1},
+				"reconcile": map[string]any{"every_minutes": 11},
 			},
 			[]string{
 				"prot is not known", "i-1", "i-00000001: urls is not known", "i-00000002: url.pth is not known", "i-00000003: url.address",
 				"i-00000004: url.body_pattern", "i-00000005: ssh.port = 70000", "i-00000006: ssh", "i-00000007: url.private",
 				"i-00000008: ssh.address_family", "url.secret_headers",
-				`pagers: "jms" is not known`, "opsgenie.responders: number 1", "jsm.endpoint", "sns.topic is not known", "all_clear.every_minutes = 0",
+				`pagers: "jms" is not known`, "opsgenie.responders: number 1", "jsm.endpoint", "sns.topic is not known",
+				"i-0000000a: confirm_seconds = 601", "i-0000000a: reboot.on", "i-0000000a: boot.interval_seconds = 9", "breaker.in_flight = -1", "reconcile.every_minutes = 11",
 			},
 		},
 	} {

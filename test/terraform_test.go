@@ -1,7 +1,6 @@
 package test
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,54 +30,67 @@ func terraformTool(t *testing.T) (program string, env []string) {
 	return program, append(os.Environ(), "TF_CLI_CONFIG_FILE="+config, "CHECKPOINT_DISABLE=1", "AWS_ENDPOINT_URL=http://127.0.0.1:1", "AWS_EC2_METADATA_DISABLED=true")
 }
 
-// TestTerraform runs `terraform test` in the root and in every module.
-func TestTerraform(t *testing.T) {
-	program, env := terraformTool(t)
-	// A copy, so that nothing is written beside the source.
+// terraformCopy is a copy of the root and its modules, so that nothing is written
+// beside the source. It has a few regions: each costs Terraform a process.
+func terraformCopy(t *testing.T, names ...string) string {
+	t.Helper()
 	dir := t.TempDir()
 	if err := stage.CopyTerraform(dir, filepath.Join(root(t), "terraform")); err != nil {
 		t.Fatal(err)
 	}
-	// regions.tf is the operator's to cut; the root's tests mock the default.
-	all, err := regions.Render(regions.Default())
+	text, err := regions.Render(names)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "regions.tf"), all, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "regions.tf"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return dir
+}
+
+// runs returns a function that runs Terraform in a folder.
+func runs(t *testing.T, dir string) func(t *testing.T, args ...string) string {
+	t.Helper()
+	program, env := terraformTool(t)
+	if err := stage.PinProvider(dir); err != nil {
+		t.Fatal(err)
+	}
+	return func(t *testing.T, args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), program, args...) //nolint:gosec // Terraform, with fixed words
+		cmd.Dir, cmd.Env = dir, env
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("terraform %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+}
+
+// TestTerraformIsValid validates the root, and so every module, without their tests.
+func TestTerraformIsValid(t *testing.T) {
+	run := runs(t, terraformCopy(t, "eu-west-1"))
+	run(t, "init", "-backend=false", "-no-color", "-input=false")
+	run(t, "validate", "-no-color", "-no-tests")
+}
+
+// TestTerraform runs `terraform test` in the root and in every module.
+func TestTerraform(t *testing.T) {
+	// Those that the root's tests ask about.
+	dir := terraformCopy(t, "eu-west-1", "eu-west-2", "us-west-2")
 	modules, err := filepath.Glob(filepath.Join(dir, "modules", "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, module := range append(modules, dir) {
-		if err := stage.PinProvider(module); err != nil {
-			t.Fatal(err)
-		}
 		name := filepath.Base(module)
 		if module == dir {
 			name = "root"
 		}
 		t.Run(name, func(t *testing.T) {
-			tests, err := filepath.Glob(filepath.Join(module, "tests", "*.tftest.hcl"))
-			if err != nil || len(tests) == 0 {
-				t.Fatalf("%s has no tests (%v)", name, err)
-			}
-			run := func(args ...string) string {
-				t.Helper()
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // Terraform, with fixed words
-				cmd.Dir, cmd.Env = module, env
-				out, err := cmd.CombinedOutput()
-				if err != nil {
-					t.Fatalf("terraform %s: %v\n%s", strings.Join(args, " "), err, out)
-				}
-				return string(out)
-			}
-			run("init", "-backend=false", "-no-color", "-input=false")
-			run("validate", "-no-color")
-			out := run("test", "-no-color")
+			run := runs(t, module)
+			run(t, "init", "-backend=false", "-no-color", "-input=false")
+			out := run(t, "test", "-no-color")
 			m := regexp.MustCompile(`Success! ([0-9]+) passed, 0 failed`).FindStringSubmatch(out)
 			if m == nil || m[1] == "0" {
 				t.Fatalf("terraform test ran nothing:\n%s", out)

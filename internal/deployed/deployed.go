@@ -24,7 +24,6 @@ type Region struct {
 	FunctionName    string `json:"function_name"`
 	// FunctionARN names the published version that incidents call.
 	FunctionARN        string `json:"function_arn"`
-	SettingsPath       string `json:"settings_path"`
 	RuleName           string `json:"rule_name"`
 	CanaryRuleName     string `json:"canary_rule_name"`
 	ReconcileRuleName  string `json:"reconcile_rule_name"`

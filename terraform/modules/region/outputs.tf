@@ -38,11 +38,6 @@ output "function_arn" {
   value       = module.function.arn
 }
 
-output "settings_path" {
-  description = "Path of the instances' settings in SSM; the instance id follows."
-  value       = module.function.settings_path
-}
-
 output "rule_name" {
   description = "Name of the EventBridge rule that starts incidents."
   value       = module.trigger.rule_name

@@ -8,7 +8,7 @@ locals {
         integer = "a whole number from ${try(spec.min, 0)} to ${try(spec.max, 0)}"
         enum    = "one of ${join(", ", try(spec.values, []))}"
         regex   = "an RE2 pattern (https://golang.org/s/re2syntax)"
-        headers = "a map from header names to values of one line; a header that HTTP sets itself (Connection, Content-Length, ...) is left out, and one that carries a secret (Authorization, Cookie, X-Api-Key, ...) goes into url.secret_headers, with the name of an SSM parameter for a value"
+        headers = "a map from header names to values of one line, that of Host a host; a header that HTTP sets itself (Connection, Content-Length, ...) is left out, and one that carries a secret (Authorization, Cookie, X-Api-Key, ...) goes into url.secret_headers, with the name of an SSM parameter for a value"
         secrets = "a map from header names to names of SSM parameters, which begin with \"/\", such as \"/app/healthz/token\"; Host is no secret"
 
         responders = "a list of up to 50, each with a type (team, user, escalation or schedule) and exactly one of id, name and, for a user, username, such as { type = \"team\", name = \"operations\" }"
@@ -60,7 +60,7 @@ locals {
     for subject, s in local.subjects : subject => {
       headers = try([
         for k, v in s.settings.url.headers : k
-        if !can(regex(local.header_name, k)) || contains(local.own_headers, lower(k)) || can(regex(local.secret_header, lower(k))) || try(can(regex("[\\x00-\\x08\\x0a-\\x1f\\x7f]", tostring(v))), true)
+        if !can(regex(local.header_name, k)) || contains(local.own_headers, lower(k)) || can(regex(local.secret_header, lower(k))) || try(can(regex("[\\x00-\\x08\\x0a-\\x1f\\x7f]", tostring(v))), true) || lower(k) == "host" && !can(regex("^(${local.host}|\\[${local.ipv6}\\])(:${local.port})?$", tostring(v)))
       ], [])
       secret_headers = try([
         for k, v in s.settings.url.secret_headers : k

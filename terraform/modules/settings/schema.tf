@@ -1,6 +1,6 @@
-# Every setting: what it is, its built-in value, its bounds. The bounds of url,
-# route53, ssh, boot, reboot and confirm_seconds are those of
-# internal/incident/settings.go and checksettings.go.
+# Every setting: what it is, its built-in value, its bounds. This module is where
+# settings are checked. The function refuses only what nothing could work with
+# (internal/incident/settings.go).
 #
 # kind     what a value must be                         bounds
 # bool     true or false
@@ -145,9 +145,8 @@ locals {
     }
   }
 
-  # Names of headers and query parameters, and which of them carry secrets, as in
-  # internal/incident/checksettings.go. A query parameter's name is in small letters, with "-" for
-  # "_" and ".".
+  # Names of headers and query parameters, and which of them carry secrets. A query
+  # parameter's name is in small letters, with "-" for "_" and ".".
   header_name   = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
   own_headers   = ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"]
   secret_header = "authorization|cookie|token|secret|password|passwd|api-key|apikey|access-key|credential|session|signature|x-auth"

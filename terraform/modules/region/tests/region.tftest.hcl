@@ -51,7 +51,7 @@ run "nobody_to_tell" {
     error_message = "what is deployed where"
   }
   assert {
-    condition     = output.function_name == "firstline-responder" && output.settings_path == "/firstline/instances/" && output.rule_name == "firstline-alarm" && output.canary_rule_name == "firstline-canary" && output.pagers == ["opsgenie"] && output.pager_topic_arn == ""
+    condition     = output.function_name == "firstline-responder" && output.rule_name == "firstline-alarm" && output.canary_rule_name == "firstline-canary" && output.pagers == ["opsgenie"] && output.pager_topic_arn == ""
     error_message = "names of what the operator's command asks for"
   }
   assert {

@@ -403,11 +403,11 @@ run "address_of_another_scheme" {
 run "headers" {
   command = plan
   variables {
-    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { headers = { Authorization = "Basic c2VjcmV0", Connection = "close", "X Y" = "z", "X-Fine" = "a" }, secret_headers = { Host = "/app/host", "X-Api-Key" = "hunter2", Cookie = "/app/cookie" } } } } } }
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { headers = { Authorization = "Basic c2VjcmV0", Connection = "close", host = "https://app.example.com", "X Y" = "z", "X-Fine" = "a" }, secret_headers = { Host = "/app/host", "X-Api-Key" = "hunter2", Cookie = "/app/cookie" } } } } } }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "eu-west-1/i-0c1cbf2e7abdedf75: url.headers: Authorization, Connection, X Y: must be a map from header names to values of one line; a header that HTTP sets itself (Connection, Content-Length, ...) is left out, and one that carries a secret (Authorization, Cookie, X-Api-Key, ...) goes into url.secret_headers, with the name of an SSM parameter for a value",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.headers: Authorization, Connection, X Y, host: must be a map from header names to values of one line, that of Host a host; a header that HTTP sets itself (Connection, Content-Length, ...) is left out, and one that carries a secret (Authorization, Cookie, X-Api-Key, ...) goes into url.secret_headers, with the name of an SSM parameter for a value",
       "eu-west-1/i-0c1cbf2e7abdedf75: url.secret_headers: Host, X-Api-Key: must be a map from header names to names of SSM parameters, which begin with \"/\", such as \"/app/healthz/token\"; Host is no secret",
     ])
     error_message = join("\n", output.problems)

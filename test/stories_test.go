@@ -1,17 +1,13 @@
 package test
 
 import (
-	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,7 +16,6 @@ import (
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	dynamotypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -36,322 +31,246 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
+	"github.com/google/go-cmp/cmp"
 	"github.com/gruntwork-io/terratest/modules/logger"
 	"github.com/gruntwork-io/terratest/modules/terraform"
 
 	"firstline/internal/deployed"
+	"firstline/internal/incident"
 	"firstline/internal/localaws"
 	"firstline/internal/stage"
-	"firstline/internal/timeline"
 )
 
-const (
-	home  = "eu-west-1"
-	other = "us-east-1"
-	// plain is the deployment of most stories: one pager, and no watch after a page.
-	// chain is one with all pagers, and with a watch.
-	plain = "firstline"
-	chain = "chain"
-	// longEnough bounds a story: the longest goes through every retry of the
-	// pager and then of Slack.
-	longEnough = 15 * time.Minute
-)
-
-// scene is what a story plays on.
-type scene struct {
-	*stage.World
-	t *testing.T
-	i *stage.Instance
-	// deployment is the name of the one that watches the instance; empty: plain.
-	deployment string
-	// healthCheck is the id of the instance's health check, if it has one.
-	healthCheck string
-	// rang is when the instance's alarm rang last.
-	rang time.Time
-	// faults are those that the story asked for: each must have struck.
-	faults []*localaws.Injected
-	// slackDown, pagerDown and jsmDown break a service for this instance alone.
-	slackDown, pagerDown, jsmDown func()
-	// topic is the ARN of the deployment's topic, if it has one.
-	topic string
-}
-
-// name is the name of the deployment that watches the instance.
-func (s *scene) name() string { return cmp.Or(s.deployment, plain) }
-
-// alarm is the name of the instance's alarm.
-func (s *scene) alarm() string { return s.name() + "-cpu-" + s.i.ID }
-
-// breakCalls adds a fault that must strike before the story ends.
-func (s *scene) breakCalls(f localaws.Fault) { s.faults = append(s.faults, s.AWS.AddFault(f)) }
-
-// story is one incident from the ringing alarm to its end.
+// story is what happens to one instance, and what must come of it.
 type story struct {
-	name   string
-	region string // home unless told otherwise
-	// settings override the instance's.
-	settings map[string]any
-	// healthCheck gives the instance a health check.
-	healthCheck bool
-	// address gives its URL check an explicit address, so that only the SSH
-	// check asks EC2 for one.
-	address bool
-	set     func(*scene)
-	// dry stories are rehearsed: no alarm rings, an event of a canary enters.
-	dry bool
-	// unlearned leaves the instance without a baseline.
-	unlearned bool
+	name string
 	// chained stories are of the deployment with all pagers.
 	chained bool
-	// act plays a story of more than one incident, in place of set and of all
-	// that must come of it.
-	act func(*testing.T, *scene, *started)
-	// slow stories go through every retry: minutes, of which nearly all is
-	// waiting.
-	slow bool
-	// What must come of it: the name of the last state, how often EC2 was
-	// asked to reboot, and how many messages speak of this instance.
-	end                   string
-	reboots, slack, pages int
-	// silent are those of the pages that Slack does not hear of.
-	silent int
-	// suppressed are the actions that a dry incident left undone.
-	suppressed []string
-	// says must stand in the message.
-	says []string
+	// settings override the instance's; healthCheck gives it a Route 53 health check.
+	settings    map[string]any
+	healthCheck bool
+	act         func(t *testing.T, s *scene)
 }
 
-func deny(service, action, id string) localaws.Fault {
-	return localaws.Fault{Service: service, Action: action, Contains: id, Status: 403, Code: "AccessDenied", Message: "not authorized"}
-}
+// noReboots is the setting of an instance that is paged instead of being rebooted.
+var noReboots = map[string]any{"reboot": map[string]any{"per_day": 0}}
 
-// reports returns health checks' observations: n of 8 checkers are content.
-func reports(n int) []localaws.Observation {
-	all := make([]localaws.Observation, 8)
-	for k := range all {
-		all[k].Status = "Failure: Connection timed out."
-		if k < n {
-			all[k].Status = "Success: HTTP Status Code 200, OK"
-		}
-	}
-	return all
-}
+// boot is how long an instance takes to boot: less than the first wait, since one
+// that falls silent opens the breaker for the others of its region.
+const boot = 300 * time.Millisecond
 
+// stories prove what the simulation cannot: wiring, rights, real peers, and what
+// the services get to see.
 func stories() []story {
-	return slices.Concat(realStories(), dryStories(), guardStories(), alertStories(), chainStories())
+	return slices.Concat(instanceStories(), pagerStories())
 }
 
-func realStories() []story {
-	const silently, recovered, paged = "All good", "Recovered", "Paged"
-	pinned := map[string]any{"ssh": map[string]any{"host_key_fingerprint": "SHA256:" + strings.Repeat("A", 43)}}
+func instanceStories() []story {
 	return []story{
-		{name: "all well", healthCheck: true, set: func(*scene) {}, end: silently},
-
-		{name: "URL refused in run 1", set: func(s *scene) {
-			_ = s.i.SetHTTP(stage.Refuse)
-			s.i.OnReboot(stage.CuredBy(time.Second))
-		}, end: recovered, reboots: 1, slack: 1, says: []string{"refused", "Reachable since"}},
-		{name: "URL answers 503 in run 1", set: func(s *scene) {
-			_ = s.i.SetHTTP(stage.Broken)
-			s.i.OnReboot(stage.CuredBy(time.Second))
-		}, end: recovered, reboots: 1, slack: 1, says: []string{"503"}},
-		{name: "Route 53 fails in run 1", healthCheck: true, set: func(s *scene) {
-			s.AWS.SetHealthCheckFunc(s.healthCheck, func() []localaws.Observation { return reports(8 * min(s.i.Reboots(), 1)) })
-		}, end: recovered, reboots: 1, slack: 1, says: []string{"checkers"}},
-		{name: "SSH hangs in run 1", set: func(s *scene) {
-			_ = s.i.SetSSH(stage.Hang)
-			s.i.OnReboot(stage.CuredBy(time.Second))
-		}, end: recovered, reboots: 1, slack: 1, says: []string{"SSH"}},
-		{name: "recovery in the middle of the boot window", set: func(s *scene) {
-			_ = s.i.SetHTTP(stage.Hang)
-			s.i.OnReboot(stage.CuredBy(6 * time.Second))
-		}, end: recovered, reboots: 1, slack: 1},
-
-		{
-			name: "URL fails in run 2", set: func(s *scene) { _ = s.i.SetHTTP(stage.Refuse) },
-			end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot", "refused"},
-		},
-		{
-			name: "Route 53 fails in run 2", healthCheck: true, set: func(s *scene) { s.AWS.SetHealthCheck(s.healthCheck, reports(1)...) },
-			end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot", "checkers"},
-		},
-		{
-			name: "SSH fails in run 2", set: func(s *scene) { _ = s.i.SetSSH(stage.Broken) },
-			end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot", "SSH"},
-		},
-		{name: "another check fails in run 2", set: func(s *scene) {
-			_ = s.i.SetHTTP(stage.Refuse)
-			s.i.OnReboot(func(i *stage.Instance) { _ = i.SetHTTP(stage.Healthy); _ = i.SetSSH(stage.Refuse) })
-		}, end: paged, reboots: 1, pages: 1, says: []string{"down after a reboot"}},
-
-		{
-			name: "denied at the URL check", set: func(s *scene) { s.breakCalls(deny("ec2", "DescribeInstances", s.i.ID)) },
-			end: paged, pages: 1, says: []string{"Denied", "could not be checked"},
-		},
-		{name: "throttled for good at the URL check", slow: true, set: func(s *scene) {
-			s.breakCalls(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded"})
-		}, end: paged, pages: 1, says: []string{"Unavailable"}},
-		{name: "throttled for a moment at the URL check", set: func(s *scene) {
-			s.breakCalls(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded", Times: 4})
-		}, end: silently},
-		{
-			name: "no address at the URL check", set: func(s *scene) { s.AWS.SetPublicAddress(s.i.ID, "") },
-			end: paged, pages: 1, says: []string{"no public IPv4 address"},
-		},
-		{name: "the instance is stopped", set: func(s *scene) {
-			_, err := ec2.NewFromConfig(s.AWS.Config(home)).StopInstances(s.t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{s.i.ID}})
-			if err != nil {
-				s.t.Fatal(err)
+		{name: "healthy", healthCheck: true, act: func(t *testing.T, s *scene) {
+			e := s.ring(t)
+			s.ended(t, e, "All good", tally{})
+			want := []string{"Open", "What next?", "Check URL", "Check Route 53", "Check SSH", "Decide", "What next?", "All good"}
+			if diff := cmp.Diff(want, e.path); diff != "" {
+				t.Errorf("the silent path (-want +got):\n%s", diff)
 			}
-		}, end: paged, pages: 1, says: []string{"stopped"}},
-		{name: "denied at the Route 53 check", healthCheck: true, set: func(s *scene) {
-			s.breakCalls(deny("route53", "GetHealthCheckStatus", s.healthCheck))
-		}, end: paged, pages: 1, says: []string{"Denied"}},
-		{
-			name: "no observations at the Route 53 check", slow: true, healthCheck: true, set: func(s *scene) { s.AWS.SetHealthCheck(s.healthCheck) },
-			end: paged, pages: 1, says: []string{"Unavailable"},
-		},
-		{
-			name: "an unknown health check", settings: map[string]any{"route53": map[string]any{"health_check_id": "00000000-0000-4000-8000-00000000dead"}},
-			set: func(*scene) {}, end: paged, pages: 1, says: []string{"InvalidInput"},
-		},
-		{
-			name: "another host key at the SSH check", settings: pinned, set: func(*scene) {},
-			end: paged, pages: 1, says: []string{"InvalidInput", "SHA256:"},
-		},
-		{
-			name: "denied at the SSH check", address: true, set: func(s *scene) { s.breakCalls(deny("ec2", "DescribeInstances", s.i.ID)) },
-			end: paged, pages: 1, says: []string{"Denied", "SSH"},
-		},
-		{name: "throttled for good at the SSH check", slow: true, address: true, set: func(s *scene) {
-			s.breakCalls(localaws.Fault{Service: "ec2", Action: "DescribeInstances", Contains: s.i.ID, Status: 503, Code: "RequestLimitExceeded"})
-		}, end: paged, pages: 1, says: []string{"Unavailable", "SSH"}},
-		{name: "Lambda throttles every step for a moment", set: func(s *scene) {
-			s.breakCalls(localaws.Fault{Service: "lambda", Action: "Invoke", Contains: s.i.ID, Status: 429, Code: "TooManyRequestsException", Times: 3})
-		}, end: silently},
-		{name: "the function is killed before it reboots", region: other, set: func(s *scene) {
+		}},
+		{name: "a reboot cures it", healthCheck: true, act: func(t *testing.T, s *scene) {
 			_ = s.i.SetHTTP(stage.Refuse)
-			s.breakCalls(localaws.Fault{Service: "ec2", Action: "RebootInstances", During: []string{`"step":"reboot"`, s.i.ID}, Kill: localaws.KillBefore, Code: "Sandbox.Timedout", Times: 1})
-		}, end: paged, pages: 1, says: []string{"unknown"}},
-		{name: "the function is killed after it rebooted", region: other, set: func(s *scene) {
-			_ = s.i.SetHTTP(stage.Refuse)
-			s.i.OnReboot(stage.CuredBy(time.Second))
-			s.breakCalls(localaws.Fault{Service: "ec2", Action: "RebootInstances", During: []string{`"step":"reboot"`, s.i.ID}, Kill: localaws.KillAfter, Times: 1})
-		}, end: recovered, reboots: 1, slack: 1, says: []string{"unknown"}},
-		{name: "the function is killed while it pages", region: other, set: func(s *scene) {
-			s.AWS.SetPublicAddress(s.i.ID, "")
-			s.breakCalls(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: `"step": "opsgenie"`, Code: "Runtime.ExitError", Times: 1})
-		}, end: paged, pages: 1},
-		{name: "the function is killed at a check and then is not", region: other, set: func(s *scene) {
-			s.breakCalls(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: s.i.ID, Code: "Runtime.ExitError", Times: 1})
-		}, end: silently},
-
-		{name: "the reboot is denied", set: func(s *scene) {
-			_ = s.i.SetHTTP(stage.Refuse)
-			s.breakCalls(deny("ec2", "RebootInstances", s.i.ID))
-		}, end: paged, pages: 1, says: []string{"Denied", "refused"}},
-		{name: "the reboot's answer gets lost", set: func(s *scene) {
-			_ = s.i.SetHTTP(stage.Refuse)
-			s.i.OnReboot(stage.CuredBy(time.Second))
-			s.breakCalls(localaws.Fault{Service: "ec2", Action: "RebootInstances", Contains: s.i.ID, Drop: localaws.DropAnswer})
-		}, end: recovered, reboots: 1, slack: 1, says: []string{"unknown"}},
-
-		{name: "Slack is down", slow: true, settings: map[string]any{"boot": map[string]any{"window_seconds": 60}}, set: func(s *scene) {
-			_ = s.i.SetHTTP(stage.Refuse)
-			s.i.OnReboot(stage.CuredBy(time.Second))
-			s.slackDown()
-		}, end: paged, reboots: 1, pages: 1, silent: 1, says: []string{"recovered", "Slack"}},
+			s.i.OnReboot(stage.CuredBy(boot))
+			s.AWS.SetConsoleOutput(s.i.ID, "Out of memory: Killed process 4711")
+			e := s.ring(t)
+			s.ended(t, e, "Told", tally{reboots: 1, slack: 1}, "recovered: firstline rebooted it", "URL passed", "Route 53 passed", "SSH passed", "connection refused")
+			if e.path[slices.Index(e.path, "Reboot")-2] != "Decide" || slices.Index(e.path, "Wait") > slices.Index(e.path, "Reboot") {
+				t.Errorf("it was rebooted without a second look: %q", e.path)
+			}
+		}},
+		{name: "a reboot does not cure it", act: func(t *testing.T, s *scene) {
+			_ = s.i.SetSSH(stage.Hang)
+			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 1, pages: 1}, "is down: SSH failed; firstline rebooted it, which did not help", "firstline pause --region "+home+" --instance "+s.i.ID)
+			// It is handed over: no second page, no second reboot.
+			s.ended(t, s.ring(t), "Handed over", tally{reboots: 1, slack: 1, pages: 1})
+			// A person mends it and closes the alert.
+			if !s.Pager.CloseAlert(s.Pager.Received(s.i.ID)[0].Alias) {
+				t.Error("there is no open alert")
+			}
+			_ = s.i.SetSSH(stage.Healthy)
+			s.ended(t, s.ring(t), "Handed over", tally{reboots: 1, slack: 1, pages: 1})
+			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 2, pages: 1}, "is well")
+		}},
 		{
-			name: "OpsGenie is down", slow: true, set: func(s *scene) { _ = s.i.SetSSH(stage.Refuse); s.pagerDown() },
-			end: "Page failed", reboots: 1, slack: 1, says: []string{"Nobody was paged"},
+			name: "a person has to act", settings: map[string]any{"ssh": map[string]any{"host_key_fingerprint": "SHA256:" + strings.Repeat("A", 43)}},
+			act: func(t *testing.T, s *scene) {
+				s.ended(t, s.ring(t), "Told", tally{slack: 1, pages: 1}, "needs a person, not a reboot", "SHA256:")
+			},
 		},
-		{
-			name: "Slack and OpsGenie are down", slow: true, set: func(s *scene) { _ = s.i.SetSSH(stage.Refuse); s.slackDown(); s.pagerDown() },
-			end: "Nobody was told", reboots: 1,
-		},
+		{name: "a paged instance is terminated", settings: noReboots, act: func(t *testing.T, s *scene) {
+			_ = s.i.SetHTTP(stage.Broken)
+			s.ended(t, s.ring(t), "Told", tally{slack: 1, pages: 1}, "is down: URL failed; not rebooted: the settings allow no reboots", "503")
+			s.terminate(t)
+			s.ended(t, s.ring(t), "Told", tally{slack: 2, pages: 1, closed: 1}, "is gone")
+			if status, _ := s.Pager.Alert(s.Pager.Received(s.i.ID)[0].Alias); status != "closed" {
+				t.Errorf("the alert is %q", status)
+			}
+		}},
+		{name: "a service restarts while its alarm fires twice", act: func(t *testing.T, s *scene) {
+			_ = s.i.SetHTTP(stage.Refuse)
+			first := s.rung(t)
+			s.enters(t, first, "Wait")
+			second := s.follow(t, s.send(t, incident.SourceAlarm))
+			_ = s.i.SetHTTP(stage.Healthy)
+			if by := second.incident(t).HeldBy; second.last() != "Already handled" || by == nil || by.ID != first {
+				t.Errorf("the second execution ended in %q, held by %+v, want by %s", second.last(), by, first)
+			}
+			s.ended(t, s.follow(t, first), "All good", tally{})
+		}},
+		{name: "a canary of a healthy instance", act: func(t *testing.T, s *scene) {
+			s.rehearsed(t, s.follow(t, s.send(t, incident.SourceCanary)), incident.NextDone, incident.NextReboot)
+		}},
+		{name: "a canary of an instance that is down", settings: noReboots, act: func(t *testing.T, s *scene) {
+			_ = s.i.SetHTTP(stage.Refuse)
+			s.rehearsed(t, s.follow(t, s.send(t, incident.SourceCanary)), incident.NextWait, incident.NextReboot)
+		}},
 	}
 }
 
-// down is the set of instances for which a service is down.
-type down struct {
-	mu  sync.Mutex
-	ids []string
+// rehearsed asserts that a dry incident did nothing, and what it would have done.
+func (s *scene) rehearsed(t *testing.T, e ending, suppressed ...string) {
+	t.Helper()
+	s.ended(t, e, "All good", tally{})
+	inc := e.incident(t)
+	var actions []string
+	for _, a := range inc.Suppressed {
+		actions = append(actions, a.Action)
+	}
+	if diff := cmp.Diff(suppressed, actions); diff != "" || !inc.Dry {
+		t.Errorf("dry %t, suppressed (-want +got):\n%s", inc.Dry, diff)
+	}
 }
 
-func (d *down) add(id string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.ids = append(d.ids, id)
+func pagerStories() []story {
+	return []story{
+		{name: "the first pager is down", chained: true, settings: noReboots, act: func(t *testing.T, s *scene) {
+			down := s.refuse(t, s.Pager)
+			_ = s.i.SetHTTP(stage.Refuse)
+			e := s.ring(t)
+			s.ended(t, e, "Told another way", tally{slack: 1, pages: 1}, "is down")
+			if p := e.incident(t).Paged; p == nil || p.Pager != "jsm" {
+				t.Errorf("the page was taken by %+v, want by jsm", p)
+			}
+			s.counted(t, "PagerFallbacks", 1)
+			// It works again, and the alert is the other one's.
+			down.End()
+			s.terminate(t)
+			s.ended(t, s.ring(t), "Told", tally{slack: 2, pages: 1, closed: 1}, "is gone")
+			if open := s.JSM.OpenAlerts(); slices.ContainsFunc(open, func(alias string) bool { return strings.Contains(alias, s.i.ID) }) {
+				t.Errorf("open are %q", open)
+			}
+		}},
+		{name: "the topic is the last pager that works", chained: true, settings: noReboots, act: func(t *testing.T, s *scene) {
+			s.refuse(t, s.Pager)
+			s.refuse(t, s.JSM)
+			_ = s.i.SetHTTP(stage.Refuse)
+			e := s.ring(t)
+			s.ended(t, e, "Told another way", tally{slack: 1, pages: 1}, "is down")
+			if n := len(s.published()); n != 1 {
+				t.Errorf("%d messages were published", n)
+			}
+		}},
+		{name: "no pager works", chained: true, settings: noReboots, act: func(t *testing.T, s *scene) {
+			s.refuse(t, s.Pager)
+			s.refuse(t, s.JSM)
+			denied := s.AWS.AddFault(localaws.Fault{Service: "sns", Action: "Publish", Contains: s.i.ID, Status: 403, Code: "AuthorizationError", Message: "not authorized"})
+			_ = s.i.SetHTTP(stage.Refuse)
+			e := s.ring(t)
+			s.ended(t, e, "Told another way", tally{slack: 1}, "Nobody was paged", "is down")
+			cause := e.incident(t).Caught["page_another_way"].Cause
+			for _, pager := range []string{"opsgenie", "jsm", "sns"} {
+				if !strings.Contains(cause, pager) {
+					t.Errorf("the error does not name %s: %s", pager, cause)
+				}
+			}
+			if denied.Hits() == 0 {
+				t.Error("the topic was never asked")
+			}
+		}},
+		{name: "neither a pager nor Slack works", chained: true, settings: noReboots, act: func(t *testing.T, s *scene) {
+			s.refuse(t, s.Pager)
+			s.refuse(t, s.JSM)
+			s.AWS.AddFault(localaws.Fault{Service: "sns", Action: "Publish", Contains: s.i.ID, Status: 403, Code: "AuthorizationError", Message: "not authorized"})
+			s.refuse(t, s.Slack)
+			_ = s.i.SetHTTP(stage.Refuse)
+			s.ended(t, s.ring(t), "Nobody was told", tally{})
+		}},
+	}
 }
 
-func (d *down) picks(body string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.ContainsFunc(d.ids, func(id string) bool { return strings.Contains(body, id) })
-}
-
-// TestStories deploys the root to a local AWS and plays the stories against it,
-// many at the same time, then looks at what the deployment left behind.
-func TestStories(t *testing.T) {
-	w := world(t)
-	var slackDown, pagerDown, jsmDown down
-	w.Slack.FailWhen(slackDown.picks)
-	w.Pager.FailWhen(pagerDown.picks)
-	w.JSM.FailWhen(jsmDown.picks)
-
-	all := stories()
-	scenes := make([]*scene, len(all))
-	overrides := map[string]map[string]any{}
-	instances, learned := map[string][]*stage.Instance{}, map[string][]*stage.Instance{}
-	for n, s := range all {
-		region := s.region
-		if region == "" {
-			region = home
+// counted asserts how often the function has counted something of the instance.
+func (s *scene) counted(t *testing.T, metric string, want int) {
+	t.Helper()
+	got := 0
+	for _, i := range s.AWS.Invocations(functionARN(s.deployment, s.i.Region)) {
+		for line := range strings.Lines(i.Log) {
+			if strings.Contains(line, `"`+metric+`":1`) && strings.Contains(line, s.i.ID) {
+				got++
+			}
 		}
+	}
+	if got != want {
+		t.Errorf("%s was counted %d times, want %d", metric, got, want)
+	}
+}
+
+// TestStories deploys the root twice to a local AWS and plays the stories against
+// it, many at the same time, then looks at what the deployments left behind.
+func TestStories(t *testing.T) {
+	t.Parallel()
+	w := world(t)
+	executions := &started{}
+	overrides := map[string]map[string]any{}
+	instances := map[string][]*stage.Instance{}
+	add := func(deployment, region string, settings map[string]any) *scene {
+		t.Helper()
 		i, err := w.AddInstance(t.Context(), region)
 		if err != nil {
 			t.Fatal(err)
 		}
-		scenes[n] = &scene{
-			World: w, i: i, deployment: plain,
-			slackDown: func() { slackDown.add(i.ID) }, pagerDown: func() { pagerDown.add(i.ID) }, jsmDown: func() { jsmDown.add(i.ID) },
-		}
+		overrides[i.ID] = settings
+		instances[deployment] = append(instances[deployment], i)
+		return &scene{World: w, i: i, deployment: deployment, executions: executions}
+	}
+	all := stories()
+	scenes := make([]*scene, len(all))
+	for n, s := range all {
+		deployment := plain
 		if s.chained {
-			scenes[n].deployment = chain
+			deployment = chain
 		}
-		overrides[i.ID] = s.settings
+		scenes[n] = add(deployment, home, s.settings)
 		if s.healthCheck {
-			id := fmt.Sprintf("%08x-0000-4000-8000-000000000000", n+1)
-			w.AWS.SetHealthCheck(id, reports(8)...)
-			scenes[n].healthCheck = id
-			overrides[i.ID] = map[string]any{"route53": map[string]any{"health_check_id": id, "attempts": 1}}
-		}
-		if s.address {
-			overrides[i.ID] = map[string]any{"url": map[string]any{"address": fmt.Sprintf("http://%s:%d/healthz", i.Address, stage.HTTPPort)}}
-		}
-		of := scenes[n].deployment
-		instances[of] = append(instances[of], i)
-		if !s.unlearned {
-			learned[of] = append(learned[of], i)
+			id, err := w.AddHealthCheck(t.Context(), scenes[n].i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			overrides[scenes[n].i.ID] = map[string]any{"route53": map[string]any{"health_check_id": id}}
 		}
 	}
-	// What they do concerns a whole region, so their stories are played alone.
-	var keyless, standing, watched, spare *stage.Instance
-	for _, i := range []**stage.Instance{&keyless, &standing, &watched, &spare} {
-		region, of := other, plain
-		if i == &spare {
-			region, of = home, chain
+	// What these do concerns a whole region, so each is played alone.
+	region := regionStories()
+	alone := make([][]*scene, len(region))
+	for n, r := range region {
+		for range r.instances {
+			alone[n] = append(alone[n], add(r.deployment, r.region, nil))
 		}
-		var err error
-		if *i, err = w.AddInstance(t.Context(), region); err != nil {
-			t.Fatal(err)
-		}
-		instances[of], learned[of] = append(instances[of], *i), append(learned[of], *i)
 	}
+
 	variables := map[string]map[string]any{plain: w.Variables(overrides, instances[plain]...), chain: w.Variables(overrides, instances[chain]...)}
 	variables[chain]["name"] = chain
 	w.UsePagers(variables[chain], "opsgenie", "jsm", "sns")
-	w.WatchAfterPages(variables[chain], watchEvery, watchFor)
+	for _, v := range variables {
+		// As many reboot at once here as there are stories.
+		v["breaker"] = map[string]any{"in_flight": 500, "per_hour": 500}
+	}
 	dirs := map[string]string{}
 	for name, v := range variables {
 		dir, err := w.CopyRoot(v)
@@ -370,72 +289,38 @@ func TestStories(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	began := time.Now()
 	each(func(dir string) error { return apply(t.Context(), w, dir) })
-	dir := dirs[plain]
-
-	for name, dir := range dirs {
-		t.Run("the plan after it is empty: "+name, func(t *testing.T) {
-			if code := terraform.PlanExitCodeContext(t, t.Context(), terraformOptions(w, dir)); code != 0 {
-				t.Errorf("terraform plan -detailed-exitcode: %d, want 0", code)
-			}
-		})
-	}
+	t.Logf("deployed in %.0f s", time.Since(began).Seconds())
 	regions, err := deployed.Decode(map[string]json.RawMessage{home: json.RawMessage(terraform.OutputJSONContext(t, t.Context(), terraformOptions(w, dirs[chain]), home))})
 	if err != nil || regions[home].AlarmTopicARN == nil {
 		t.Fatalf("what is deployed with all pagers: %+v, %v", regions, err)
 	}
 	topic := *regions[home].AlarmTopicARN
-	for name, of := range learned {
-		learn(t, w, name, of...)
-	}
-	for _, s := range scenes {
+	for _, s := range slices.Concat(append(alone, scenes)...) {
 		if s.deployment == chain {
 			s.topic = topic
 		}
 	}
-	executions := &started{}
+	t.Run("verify", func(t *testing.T) { playVerify(t, w, instances) })
 	t.Run("story", func(t *testing.T) {
 		for n, s := range all {
-			if !s.slow {
-				t.Run(s.name, func(t *testing.T) {
-					t.Parallel()
-					s.play(t, scenes[n], executions)
-				})
-			}
-		}
-		t.Run("an instance without settings", func(t *testing.T) {
-			t.Parallel()
-			playUnknownInstance(t, w, executions)
-		})
-		t.Run("a dry instance without settings", func(t *testing.T) {
-			t.Parallel()
-			rehearseUnknownInstance(t, w, executions)
-		})
-	})
-	t.Run("a dry incident without the pager's key", func(t *testing.T) { rehearseWithoutKey(t, w, keyless, executions) })
-	t.Run("a region that is paused", func(t *testing.T) { playPausedRegion(t, w, dir, keyless, executions) })
-	t.Run("alarms that stay", func(t *testing.T) { playStandingAlarms(t, w, standing, watched, executions) })
-	t.Run("incidents", func(t *testing.T) { playCommands(t, w, dir, standing) })
-	t.Run("a test of all channels", func(t *testing.T) { playNotifyTest(t, w, dirs[chain], topic) })
-	t.Run("a fallback pager without its key", func(t *testing.T) {
-		playWithoutFallbackKey(t, &scene{World: w, t: t, i: spare, deployment: chain, topic: topic}, dirs[chain], regions[home], executions)
-	})
-	t.Run("the alarms of what went wrong", func(t *testing.T) { alarmsOfFailures(t, w) })
-	// From here on the machine has little to do, and the tests of the root may
-	// go on meanwhile.
-	t.Parallel()
-	t.Run("slow story", func(t *testing.T) {
-		for n, s := range all {
-			if s.slow {
-				t.Run(s.name, func(t *testing.T) {
-					t.Parallel()
-					s.play(t, scenes[n], executions)
-				})
-			}
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				s.act(t, scenes[n])
+			})
 		}
 	})
+	for n, r := range region {
+		t.Run(r.name, func(t *testing.T) { r.act(t, dirs[r.deployment], alone[n]) })
+	}
 	t.Run("every call was allowed and every right was used", func(t *testing.T) { auditRights(t, w) })
 	t.Run("no secret is anywhere", func(t *testing.T) { auditSecrets(t, w, slices.Collect(maps.Values(dirs)), topic, executions) })
+	t.Run("the plan after it is empty", func(t *testing.T) {
+		if code := terraform.PlanExitCodeContext(t, t.Context(), terraformOptions(w, dirs[chain])); code != 0 {
+			t.Errorf("terraform plan -detailed-exitcode: %d, want 0", code)
+		}
+	})
 	t.Run("destroy leaves nothing", func(t *testing.T) {
 		each(func(dir string) error { return destroy(t.Context(), w, dir) })
 		auditEmpty(t, w, home, other)
@@ -445,7 +330,7 @@ func TestStories(t *testing.T) {
 // world starts a local AWS of the test's own.
 func world(t *testing.T) *stage.World {
 	t.Helper()
-	w, err := stage.New(t.Context(), stage.Options{Root: root(t), Log: testLog{t}, WaitPace: waitPace})
+	w, err := stage.New(t.Context(), stage.Options{Root: root(t), Log: testLog{t}, Pace: pace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -456,9 +341,6 @@ func world(t *testing.T) *stage.World {
 	})
 	return w
 }
-
-// waitPace makes seconds of the minutes that the all-clear's machine waits.
-const waitPace = 60
 
 func terraformOptions(w *stage.World, dir string) *terraform.Options {
 	return &terraform.Options{
@@ -473,307 +355,6 @@ type testLog struct{ t *testing.T }
 func (l testLog) Write(p []byte) (int, error) {
 	l.t.Logf("%s", strings.TrimRight(string(p), "\n"))
 	return len(p), nil
-}
-
-// started remembers the executions of a test.
-type started struct {
-	mu  sync.Mutex
-	all map[string]string // ARN to region
-}
-
-func (s *started) add(arn, region string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.all == nil {
-		s.all = map[string]string{}
-	}
-	s.all[arn] = region
-}
-
-// play rings the instance's alarm and asserts what comes of it.
-func (s story) play(t *testing.T, sc *scene, executions *started) {
-	sc.t = t
-	if s.act != nil {
-		s.act(t, sc, executions)
-		sc.struck(t)
-		return
-	}
-	s.set(sc)
-	var e ending
-	if s.dry {
-		e = rehearse(t, sc.World, sc.name(), sc.i.Region, sc.i.ID, executions)
-		s.checkDry(t, sc, e)
-	} else {
-		e = sc.ring(t, executions)
-	}
-	sc.struck(t)
-	says := s.says
-	if s.dry {
-		says = nil // there is no message
-	}
-	sc.expect(t, e, s.end, tally{reboots: s.reboots, slack: s.slack, pages: s.pages, silent: s.silent}, says...)
-}
-
-// ring rings the instance's alarm.
-func (s *scene) ring(t *testing.T, executions *started) ending {
-	t.Helper()
-	s.nextSecond()
-	return ring(t, s.World, s.i.Region, s.alarm(), executions)
-}
-
-// nextSecond waits until this second is not that of the instance's last ring: an
-// event tells whole seconds, and another one of the same second is taken for the
-// same delivered twice.
-func (s *scene) nextSecond() {
-	if wait := time.Until(s.rang.Truncate(time.Second).Add(time.Second)); wait > 0 {
-		time.Sleep(wait)
-	}
-	s.rang = time.Now()
-}
-
-// struck asserts that every fault of the story broke a call.
-func (s *scene) struck(t *testing.T) {
-	t.Helper()
-	for n, f := range s.faults {
-		if f.Hits() == 0 {
-			t.Errorf("fault %d of the story never struck", n+1)
-		}
-	}
-}
-
-// tally is what has come of an instance so far: how often EC2 was asked to
-// reboot it, and who was told what of it.
-type tally struct {
-	reboots int
-	// slack are messages of incidents of which nobody was paged. A page has one too,
-	// the first of its thread, but for those that are silent.
-	slack, silent int
-	// pages are alerts of their own.
-	pages int
-	// repeats were added to an alert that was open, and clears are all-clears: each
-	// is a reply in the page's thread.
-	repeats, clears int
-	// replaced are alerts that firstline closed since another one took their place.
-	replaced int
-}
-
-// expect asserts how an incident ended, what has come of its instance up to now,
-// and what the latest message says.
-func (s *scene) expect(t *testing.T, e ending, end string, want tally, says ...string) {
-	t.Helper()
-	if e.last != end {
-		t.Errorf("ended in %q (%s), want %q", e.last, e.status, end)
-	}
-	s.tally(t, want)
-	pages, slack := s.alerts(), s.Slack.Received(s.i.ID)
-	generation, notes := 0, slices.Concat(s.Pager.Received(s.i.ID), s.JSM.Received(s.i.ID))
-	for _, m := range pages {
-		// Good news has an alias of its own, whatever is open.
-		if generation++; m.Alias != s.alias(generation) && (want.silent == 0 || m.Alias != s.alias(1)+"/"+e.name) {
-			t.Errorf("alias %q, want %q", m.Alias, s.alias(generation))
-		}
-	}
-	notes = slices.DeleteFunc(notes, func(m stage.Received) bool { return !m.Note })
-	about := 0
-	for _, m := range slices.Concat(slack, pages, notes) {
-		if !strings.Contains(m.Body, e.name) {
-			continue // an earlier incident's
-		}
-		about++
-		for _, want := range append([]string{s.i.Region, localaws.AccountID, s.alarm(), "executions/details", "firstline incident " + e.name}, says...) {
-			if !strings.Contains(m.Text+m.Body, want) {
-				t.Errorf("the message does not say %q:\n%s", want, m.Text)
-			}
-		}
-	}
-	if len(says) > 0 && about == 0 {
-		t.Errorf("nobody was told that %q", says)
-	}
-	if t.Failed() {
-		t.Logf("timeline:\n%s", strings.Join(e.lines, "\n"))
-	}
-}
-
-// tally asserts what has come of the instance up to now.
-func (s *scene) tally(t *testing.T, want tally) {
-	t.Helper()
-	roots, replies := 0, 0
-	for _, m := range s.Slack.Received(s.i.ID) {
-		if m.ThreadTS == "" {
-			roots++
-		} else {
-			replies++
-		}
-	}
-	got := tally{pages: len(s.alerts()), clears: want.clears, silent: want.silent}
-	got.slack = roots - (got.pages - want.silent)
-	for _, r := range s.AWS.Reboots() {
-		if r.InstanceID == s.i.ID {
-			got.reboots++
-		}
-	}
-	closed := len(s.published(true))
-	for _, p := range []*stage.Service{s.Pager, s.JSM} {
-		for _, m := range p.Received(s.i.ID) {
-			if m.Note {
-				got.repeats++
-			}
-		}
-		for _, m := range p.Closings("") {
-			if m.User != stage.Person && strings.Contains(m.Body, s.i.ID) {
-				closed++
-			}
-		}
-	}
-	got.replaced = closed - want.clears
-	if got != want {
-		t.Errorf("%+v, want %+v", got, want)
-	}
-	if replies != want.repeats+want.clears {
-		t.Errorf("%d replies in Slack, want %d", replies, want.repeats+want.clears)
-	}
-}
-
-// alerts are the pages about the instance, without the notes on them: at Jira
-// Service Management one for each alias, since it is told twice where it does not
-// tell whether an alert is open.
-func (s *scene) alerts() []stage.Received {
-	var all []stage.Received
-	for _, m := range s.Pager.Received(s.i.ID) {
-		if !m.Note {
-			all = append(all, m)
-		}
-	}
-	for _, m := range s.JSM.Received(s.i.ID) {
-		if !m.Note && !slices.ContainsFunc(all, func(o stage.Received) bool { return o.Alias == m.Alias }) {
-			all = append(all, m)
-		}
-	}
-	for _, n := range s.published(false) {
-		// A topic knows no aliases.
-		all = append(all, stage.Received{At: n.At, Text: n.Subject + "\n" + n.Message, Body: n.Message, Alias: s.alias(len(all) + 1)})
-	}
-	return all
-}
-
-// published are the messages about the instance that went to the deployment's
-// topic: pages, or all-clears.
-func (s *scene) published(clears bool) []localaws.Notification {
-	if s.topic == "" {
-		return nil
-	}
-	return slices.DeleteFunc(s.Published(s.topic), func(n localaws.Notification) bool {
-		return !strings.Contains(n.Message, s.i.ID) || strings.Contains(n.Message, allClear) != clears
-	})
-}
-
-// alias is the alias of the nth page about the instance.
-func (s *scene) alias(n int) string {
-	alias := s.name() + "/" + localaws.AccountID + "/" + s.i.Region + "/" + s.i.ID
-	if n > 1 {
-		alias += fmt.Sprintf("/%d", n)
-	}
-	return alias
-}
-
-// ending is how an execution ended.
-type ending struct {
-	name   string
-	status sfntypes.ExecutionStatus
-	// last is the name of the last state, state what it was entered with.
-	last, state string
-	// path are the states that it went through, entered when it first came to each.
-	path    []string
-	entered map[string]time.Time
-	took    time.Duration
-	lines   []string
-}
-
-// ring rings an alarm and waits for the end of the one execution it starts.
-func ring(t *testing.T, w *stage.World, region, alarm string, executions *started) ending {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), longEnough)
-	defer cancel()
-	return follow(ctx, t, w, region, rung(ctx, t, w, region, alarm), executions)
-}
-
-// rung rings an alarm and returns the one execution that it starts.
-func rung(ctx context.Context, t *testing.T, w *stage.World, region, alarm string) (arn string) {
-	t.Helper()
-	arns, err := w.AWS.Ring(ctx, region, alarm, "Threshold Crossed")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(arns) != 1 {
-		t.Fatalf("the alarm started %d executions, want 1", len(arns))
-	}
-	return arns[0]
-}
-
-// follow waits for the end of an execution.
-func follow(ctx context.Context, t *testing.T, w *stage.World, region, arn string, executions *started) (e ending) {
-	t.Helper()
-	executions.add(arn, region)
-	e.entered = map[string]time.Time{}
-	client := sfn.NewFromConfig(w.AWS.Config(region))
-	end, err := timeline.Follow(ctx, client, arn, func(l timeline.Line) {
-		e.lines = append(e.lines, fmt.Sprintf("%7.1fs %-24s %s", l.After.Seconds(), l.State, l.Text))
-	})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, strings.Join(e.lines, "\n"))
-	}
-	e.name, e.status, e.took = aws.ToString(end.Name), end.Status, aws.ToTime(end.StopDate).Sub(aws.ToTime(end.StartDate))
-	history := sfn.NewGetExecutionHistoryPaginator(client, &sfn.GetExecutionHistoryInput{ExecutionArn: &arn, MaxResults: 1000})
-	var events []sfntypes.HistoryEvent
-	for history.HasMorePages() {
-		page, err := history.NextPage(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		events = append(events, page.Events...)
-	}
-	for _, h := range events {
-		if entered := h.StateEnteredEventDetails; entered != nil {
-			e.last, e.state = aws.ToString(entered.Name), aws.ToString(entered.Input)
-			e.path = append(e.path, e.last)
-			if e.entered[e.last].IsZero() {
-				e.entered[e.last] = aws.ToTime(h.Timestamp)
-			}
-		}
-	}
-	if want := slices.Contains([]string{"Page failed", "Paged another way", "Nobody was told", "Not closed", "Alert unknown", "All-clear not given"}, e.last); want != (e.status == sfntypes.ExecutionStatusFailed) {
-		t.Errorf("an execution that ends in %q is %s", e.last, e.status)
-	}
-	return e
-}
-
-// playUnknownInstance rings an alarm of ours for an instance that has no
-// settings: no incident can be opened, and somebody must hear of it.
-func playUnknownInstance(t *testing.T, w *stage.World, executions *started) {
-	const id = "i-0ffffffffffffffff"
-	name := plain + "-cpu-" + id
-	_, err := cloudwatch.NewFromConfig(w.AWS.Config(home)).PutMetricAlarm(t.Context(), &cloudwatch.PutMetricAlarmInput{
-		AlarmName: &name, Namespace: aws.String("AWS/EC2"), MetricName: aws.String("CPUUtilization"),
-		Dimensions: []cwtypes.Dimension{{Name: aws.String("InstanceId"), Value: aws.String(id)}},
-		Period:     aws.Int32(300), EvaluationPeriods: aws.Int32(1), Threshold: aws.Float64(100),
-		Statistic: cwtypes.StatisticMaximum, ComparisonOperator: cwtypes.ComparisonOperatorGreaterThanOrEqualToThreshold,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_, err := cloudwatch.NewFromConfig(w.AWS.Config(home)).DeleteAlarms(context.WithoutCancel(t.Context()), &cloudwatch.DeleteAlarmsInput{AlarmNames: []string{name}})
-		if err != nil {
-			t.Error(err)
-		}
-	}()
-	if e := ring(t, w, home, name, executions); e.last != "Paged" {
-		t.Errorf("ended in %q (%s), want Paged\n%s", e.last, e.status, strings.Join(e.lines, "\n"))
-	}
-	pages := w.Pager.Received(name)
-	if len(pages) != 1 || !strings.Contains(pages[0].Text, "regions.tfvars") {
-		t.Errorf("%d pages: %+v", len(pages), pages)
-	}
 }
 
 // auditSecrets looks for the secrets in all that may not hold them.
@@ -829,11 +410,6 @@ func auditSecrets(t *testing.T, w *stage.World, dirs []string, topic string, exe
 	if looked < 100 {
 		t.Errorf("looked at %d texts only", looked)
 	}
-}
-
-// functionARN is the ARN of a deployment's function in a region, without a version.
-func functionARN(deployment, region string) string {
-	return "arn:aws:lambda:" + region + ":" + localaws.AccountID + ":function:" + deployment + "-responder"
 }
 
 // historyTexts are the events of an execution, each as text.

@@ -7,80 +7,21 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 )
-
-// tokenTime is how long DynamoDB knows a transaction by its token.
-const tokenTime = 10 * time.Minute
 
 // tables are DynamoDB's. moto's transactions are not atomic, and neither are its
 // conditional writes, so that one call of a region is answered at a time.
-type tables struct {
-	regions regionLocks
-
-	mu           sync.Mutex
-	transactions map[string]transaction // by region and token
-}
-
-// transaction is one that was carried out.
-type transaction struct {
-	at     time.Time
-	items  string
-	answer *response
-}
+type tables struct{ regions regionLocks }
 
 // answer answers a call of DynamoDB's.
 func (ts *tables) answer(q *request, forward func(*request) *response) *response {
 	defer ts.regions.lock(q.region)()
-	key, items := "", ""
-	if token := q.text("ClientRequestToken"); q.action == "TransactWriteItems" && token != "" {
-		key = q.region + " " + token
-		// The order of an object's fields is none.
-		sorted, err := json.Marshal(q.json["TransactItems"])
-		if err != nil {
-			return q.refuse(http.StatusBadRequest, "SerializationException", err.Error())
-		}
-		items = string(sorted)
-		if done, ok := ts.known(key); ok {
-			if done.items != items {
-				return q.refuse(http.StatusBadRequest, "IdempotentParameterMismatchException",
-					"Request uses the same client token as a previous, but non-identical request")
-			}
-			return done.answer.clone()
-		}
-	}
 	resp := forward(q)
-	switch {
-	case resp.status >= http.StatusInternalServerError && !json.Valid(resp.body):
+	if resp.status >= http.StatusInternalServerError && !json.Valid(resp.body) {
 		// Where an expression is wrong, moto fails instead of saying so.
 		return q.refuse(http.StatusBadRequest, "ValidationException", "Invalid request: moto cannot answer it")
-	case key != "" && resp.status == http.StatusOK:
-		ts.remember(key, transaction{time.Now(), items, resp.clone()})
 	}
 	return resp
-}
-
-func (ts *tables) known(key string) (transaction, bool) {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	done, ok := ts.transactions[key]
-	return done, ok && time.Since(done.at) < tokenTime
-}
-
-func (ts *tables) remember(key string, t transaction) {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	if ts.transactions == nil {
-		ts.transactions = map[string]transaction{}
-	}
-	maps.DeleteFunc(ts.transactions, func(_ string, old transaction) bool { return time.Since(old.at) >= tokenTime })
-	ts.transactions[key] = t
-}
-
-// clone is a copy that may be changed.
-func (r *response) clone() *response {
-	return &response{status: r.status, header: r.header.Clone(), body: slices.Clone(r.body)}
 }
 
 // transactionRights are what an item of a transaction needs: a transaction has

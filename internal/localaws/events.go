@@ -27,8 +27,7 @@ const (
 
 // Ring has an alarm go from OK to ALARM, as CloudWatch does when a datapoint
 // crosses its threshold, and returns the ARNs of the executions that the deployed
-// rules started. An alarm that is not OK is made so first, of which nobody hears:
-// Recover has it return to OK.
+// rules started. An alarm that is not OK is made so first, of which nobody hears.
 func (a *AWS) Ring(ctx context.Context, region, alarmName, reason string) ([]string, error) {
 	failed := func(err error) error { return fmt.Errorf("ring %s in %s: %w", alarmName, region, err) }
 	al, err := a.alarmNamed(ctx, region, alarmName)
@@ -44,25 +43,6 @@ func (a *AWS) Ring(ctx context.Context, region, alarmName, reason string) ([]str
 	started, err := a.change(ctx, region, al.change("ALARM", reason))
 	if err != nil {
 		return started, failed(err)
-	}
-	return started, nil
-}
-
-// Recover has an alarm return to OK, as CloudWatch does when its datapoints are
-// on the good side of the threshold again, and returns the ARNs of the executions
-// that the deployed rules started. An alarm that is OK already is an error: nothing
-// would change.
-func (a *AWS) Recover(ctx context.Context, region, alarmName, reason string) ([]string, error) {
-	al, err := a.alarmNamed(ctx, region, alarmName)
-	if err == nil && al.StateValue == "OK" {
-		err = errors.New("it is OK already, so that nothing changes: ring it first")
-	}
-	var started []string
-	if err == nil {
-		started, err = a.change(ctx, region, al.change("OK", reason))
-	}
-	if err != nil {
-		return started, fmt.Errorf("return %s in %s to OK: %w", alarmName, region, err)
 	}
 	return started, nil
 }

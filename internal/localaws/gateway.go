@@ -76,82 +76,23 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	role := a.caller(q)
-	q.process = a.functions.calling(q)
-	resp := a.breakOrAnswer(r.Context(), q, role)
-	status := 0
-	if resp != nil {
-		status = resp.status
-	}
+	resp := a.answer(r.Context(), q, role)
 	for _, right := range q.rights() {
 		a.record(Call{
 			Time: at, Role: role, Service: q.policyService(), Action: right.action,
-			Region: q.region, Resources: right.resources, Status: status,
+			Region: q.region, Resources: right.resources, Status: resp.status,
 		})
-	}
-	if resp == nil {
-		drop(w)
-		return
 	}
 	write(w, r, resp)
 }
 
-// breakOrAnswer answers a call, or breaks it where a fault is set. No answer
-// means that the connection is to be dropped.
-func (a *AWS) breakOrAnswer(ctx context.Context, q *request, role string) *response {
-	fault := a.faults.take(q, role)
-	if fault == nil {
-		return a.answer(ctx, q, role, nil)
-	}
-	if fault.Kill != KillNothing {
-		if fault.Kill == KillAfter {
-			_ = a.answer(ctx, q, role, nil)
-		}
-		q.process.end(fault.Code, fault.Message)
-		return nil
-	}
-	kills := q.is("lambda", "Invoke") && fault.kills()
-	if fault.Delay > 0 && !kills {
-		select {
-		case <-time.After(fault.Delay):
-		case <-a.ctx.Done():
-			return nil
+// answer answers a call, or breaks it where a fault is set.
+func (a *AWS) answer(ctx context.Context, q *request, role string) *response {
+	if fault := a.faults.take(q); fault != nil {
+		if resp := fault.refuse(a.ctx, q); resp != nil {
+			return resp
 		}
 	}
-	if fault.Until != nil && !kills {
-		select {
-		case <-fault.Until:
-		case <-a.ctx.Done():
-			return nil
-		}
-	}
-	if fault.Hang {
-		if fault.Drop == DropAnswer {
-			_ = a.answer(ctx, q, role, nil)
-		}
-		select {
-		case <-ctx.Done():
-		case <-a.ctx.Done():
-		}
-		return nil
-	}
-	if fault.Drop == DropRequest {
-		return nil
-	}
-	if resp := fault.answer(q); resp != nil {
-		return resp
-	}
-	if !kills {
-		resp := a.answer(ctx, q, role, nil)
-		if fault.Drop == DropAnswer {
-			return nil
-		}
-		return resp
-	}
-	return a.answer(ctx, q, role, fault)
-}
-
-// answer answers a call. The fault is one that kills the function.
-func (a *AWS) answer(ctx context.Context, q *request, role string, fault *Fault) *response {
 	// What was begun is finished, whether or not the caller still waits.
 	ctx = context.WithoutCancel(ctx)
 	if q.malformed != nil {
@@ -162,15 +103,13 @@ func (a *AWS) answer(ctx context.Context, q *request, role string, fault *Fault)
 	}
 	switch q.signed + ":" + q.action {
 	case "lambda:Invoke":
-		return a.functions.answer(ctx, q, fault)
+		return a.functions.answer(ctx, q)
 	case "states:ValidateStateMachineDefinition":
 		return validateDefinition(q)
 	case "states:ListStateMachineVersions":
 		return answerJSON(http.StatusOK, map[string]any{"stateMachineVersions": []any{}})
 	case "route53:GetHealthCheckStatus":
-		if resp := a.healthCheckStatus(q); resp != nil {
-			return resp
-		}
+		return a.healthCheckStatus(ctx, q)
 	case "events:PutEvents":
 		return a.putEvents(ctx, q)
 	case "events:TestEventPattern":

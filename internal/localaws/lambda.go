@@ -90,9 +90,6 @@ type functions struct {
 	known map[functionName]*configuration
 	pools map[string]*pool // by ARN with version
 	logs  map[string]*functionLog
-	// processes are those that run, by session token. It is no map below mu,
-	// since some are waited for with mu held.
-	processes sync.Map
 }
 
 func (fs *functions) init(a *AWS) {
@@ -412,7 +409,7 @@ func (fs *functions) configuration(ctx context.Context, name functionName) (*con
 const maxPayload = 6 << 20
 
 // answer answers an invocation.
-func (fs *functions) answer(ctx context.Context, q *request, fault *Fault) *response {
+func (fs *functions) answer(ctx context.Context, q *request) *response {
 	if len(q.body) > maxPayload {
 		return q.refuse(http.StatusRequestEntityTooLarge, "RequestTooLargeException",
 			fmt.Sprintf("%d byte payload is too large for the RequestResponse invocation type (limit %d bytes)", len(q.body), maxPayload))
@@ -437,10 +434,10 @@ func (fs *functions) answer(ctx context.Context, q *request, fault *Fault) *resp
 	case "DryRun":
 		return &response{status: http.StatusNoContent, header: header}
 	case "Event":
-		fs.aws.background(func() { _, _ = fs.invoke(fs.aws.ctx, c, name, q.body, fault) })
+		fs.aws.background(func() { _, _ = fs.invoke(fs.aws.ctx, c, name, q.body) })
 		return &response{status: http.StatusAccepted, header: header}
 	}
-	result, err := fs.invoke(ctx, c, name, q.body, fault)
+	result, err := fs.invoke(ctx, c, name, q.body)
 	switch {
 	case errors.Is(err, errThrottled):
 		return q.refuse(http.StatusTooManyRequests, "TooManyRequestsException", "Rate Exceeded.")

@@ -50,13 +50,10 @@ type Options struct {
 	// Moto is the path of a moto_server that fits, as package toolchain finds
 	// or installs one. It is required.
 	Moto string
-	// RetryPace divides the time that state machines wait before they try a
-	// task again: 10 is ten times as fast. 0 is 1. Everything else takes its time.
-	RetryPace float64
-	// WaitPaces divide, by the ending of a state machine's name, the time that its
-	// Wait states take: {"-all-clear": 60} makes seconds of its minutes. What is
-	// deployed stays as it is, and the other machines take their time.
-	WaitPaces map[string]float64
+	// Pace divides the time that state machines wait, in Wait states and before
+	// they try a task again: 10 is ten times as fast. 0 is 1. Everything else takes
+	// its time.
+	Pace float64
 }
 
 // AWS is a running local AWS. Its methods may be called concurrently.
@@ -90,17 +87,16 @@ type AWS struct {
 	starts    regionLocks
 	tables    tables
 
-	mu           sync.Mutex
-	closing      bool
-	roles        map[string]string // access key to role or service
-	calls        []Call
-	addresses    map[string]addresses
-	statuses     map[string]InstanceStatus
-	consoles     map[string]string
-	healthChecks map[string]func() []Observation
-	onReboot     []func(region, instanceID string)
-	reboots      []Reboot
-	published    map[string][]Notification // by topic
+	mu        sync.Mutex
+	closing   bool
+	roles     map[string]string // access key to role or service
+	calls     []Call
+	addresses map[string]addresses
+	statuses  map[string]InstanceStatus
+	consoles  map[string]string
+	onReboot  []func(region, instanceID string)
+	reboots   []Reboot
+	published map[string][]Notification // by topic
 }
 
 // Start starts a local AWS, which is ready when Start returns. It ends with
@@ -109,13 +105,8 @@ func Start(ctx context.Context, o Options) (_ *AWS, err error) {
 	if o.Moto == "" {
 		return nil, errors.New("local AWS: the path of moto_server is missing")
 	}
-	if o.RetryPace < 0 {
-		return nil, fmt.Errorf("local AWS: the pace of retries is %g: want a number above 0, or 0 for real time", o.RetryPace)
-	}
-	for ending, pace := range o.WaitPaces {
-		if ending == "" || pace <= 0 {
-			return nil, fmt.Errorf("local AWS: the pace of waits in machines whose name ends in %q is %g: want an ending, and a number above 0", ending, pace)
-		}
+	if o.Pace < 0 {
+		return nil, fmt.Errorf("local AWS: the pace is %g: want a number above 0, or 0 for real time", o.Pace)
 	}
 	if o.Log == nil {
 		o.Log = io.Discard
@@ -129,15 +120,14 @@ func Start(ctx context.Context, o Options) (_ *AWS, err error) {
 		return nil, fmt.Errorf("local AWS: %w", err)
 	}
 	a := &AWS{
-		opts:         o,
-		dir:          dir,
-		log:          &lineWriter{w: o.Log},
-		roles:        map[string]string{},
-		addresses:    map[string]addresses{},
-		statuses:     map[string]InstanceStatus{},
-		consoles:     map[string]string{},
-		healthChecks: map[string]func() []Observation{},
-		published:    map[string][]Notification{},
+		opts:      o,
+		dir:       dir,
+		log:       &lineWriter{w: o.Log},
+		roles:     map[string]string{},
+		addresses: map[string]addresses{},
+		statuses:  map[string]InstanceStatus{},
+		consoles:  map[string]string{},
+		published: map[string][]Notification{},
 	}
 	a.ctx, a.cancel = context.WithCancel(ctx)
 	a.spawn = newSpawner()

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +34,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
+	route53types "github.com/aws/aws-sdk-go-v2/service/route53/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
@@ -792,7 +794,7 @@ func TestBrokenPackages(t *testing.T) {
 
 func TestFaults(t *testing.T) {
 	a := shared(t)
-	client, name, role := makeFunction(t, a, nil)
+	client, name, _ := makeFunction(t, a, nil)
 	params := ssm.NewFromConfig(a.Config(region))
 	one := func(o *ssm.Options) { o.RetryMaxAttempts = 1 }
 	get := func() error {
@@ -819,26 +821,6 @@ func TestFaults(t *testing.T) {
 	if err := get(); code(err) != "ParameterNotFound" {
 		t.Errorf("after removal: %v", err)
 	}
-	t.Run("times", func(t *testing.T) {
-		fault := a.AddFault(Fault{Service: "ssm", Contains: "/faults/", Status: 500, Times: 1})
-		if err := get(); code(err) != "InternalFailure" {
-			t.Errorf("got %v", err)
-		}
-		if err := get(); code(err) != "ParameterNotFound" {
-			t.Errorf("got %v", err)
-		}
-		if hits := fault.Hits(); hits != 1 {
-			t.Errorf("%d hits, want 1", hits)
-		}
-		fault.Remove() // again
-	})
-	t.Run("garbage", func(t *testing.T) {
-		a.AddFault(Fault{Service: "ssm", Contains: "/faults/", Body: "<html>", Times: 1})
-		var e *smithy.DeserializationError
-		if err := get(); !errors.As(err, &e) {
-			t.Errorf("got %v", err)
-		}
-	})
 	t.Run("protocols", func(t *testing.T) {
 		for service, ask := range map[string]func(context.Context) error{
 			"ec2": func(ctx context.Context) error {
@@ -863,7 +845,7 @@ func TestFaults(t *testing.T) {
 				return err
 			},
 		} {
-			fault := a.AddFault(Fault{Service: service, Status: 400, Code: "Throttling", Message: "slow <down>", Times: 1})
+			fault := a.AddFault(Fault{Service: service, Status: 400, Code: "Throttling", Message: "slow <down>"})
 			err := ask(t.Context())
 			var e smithy.APIError
 			if !errors.As(err, &e) || e.ErrorCode() != "Throttling" || e.ErrorMessage() != "slow <down>" {
@@ -872,26 +854,10 @@ func TestFaults(t *testing.T) {
 			fault.Remove()
 		}
 	})
-	t.Run("drop and delay", func(t *testing.T) {
-		for _, drop := range []Drop{DropRequest, DropAnswer} {
-			parameter := fmt.Sprintf("/faults/%d", drop)
-			a.AddFault(Fault{Action: "PutParameter", Contains: parameter, Drop: drop, Times: 1})
-			_, err := params.PutParameter(t.Context(), &ssm.PutParameterInput{Name: &parameter, Value: aws.String("v"), Type: ssmtypes.ParameterTypeString}, one)
-			if err == nil || code(err) == "ParameterNotFound" {
-				t.Errorf("got %v", err)
-			}
-			_, err = params.GetParameter(t.Context(), &ssm.GetParameterInput{Name: &parameter})
-			if stored := err == nil; stored != (drop == DropAnswer) {
-				t.Errorf("drop %d: stored %v (%v)", drop, stored, err)
-			}
-		}
-		a.AddFault(Fault{Service: "ssm", Contains: "/faults/", Delay: 100 * time.Millisecond, Times: 1})
-		before := time.Now()
-		if err := get(); code(err) != "ParameterNotFound" || time.Since(before) < 100*time.Millisecond {
-			t.Errorf("got %v after %s", err, time.Since(before))
-		}
+	t.Run("held", func(t *testing.T) {
 		until, answered := make(chan struct{}), make(chan error, 1)
-		held := a.AddFault(Fault{Service: "ssm", Contains: "/faults/", Until: until, Times: 1})
+		held := a.AddFault(Fault{Service: "ssm", Contains: "/faults/", Until: until})
+		defer held.Remove()
 		go func() { answered <- get() }()
 		for held.Hits() == 0 {
 			time.Sleep(time.Millisecond)
@@ -904,29 +870,6 @@ func TestFaults(t *testing.T) {
 		close(until)
 		if err := <-answered; code(err) != "ParameterNotFound" {
 			t.Errorf("a call that was held got %v", err)
-		}
-	})
-	t.Run("of a role", func(t *testing.T) {
-		defer a.AddFault(Fault{Service: "ssm", Role: role, Code: "AccessDeniedException"}).Remove()
-		if err := get(); code(err) != "ParameterNotFound" {
-			t.Errorf("an outside caller got %v", err)
-		}
-		r := invoke(t, client, name, `{"do":"call","service":"ssm","target":"AmazonSSM.GetParameter","body":"{\"Name\":\"/faults/x\"}"}`)
-		if !strings.Contains(r.Text, "AccessDeniedException") {
-			t.Errorf("the role got %s", r.Text)
-		}
-	})
-	t.Run("killed at work", func(t *testing.T) {
-		pid := invoke(t, client, name, `{}`).PID
-		a.AddFault(Fault{Service: "lambda", Action: "Invoke", Contains: "60000", Code: "Sandbox.Timedout", Delay: 300 * time.Millisecond, Times: 1})
-		got := invoke(t, client, name, `{"do":"sleep","ms":60000}`)
-		if got.ErrorType != "Sandbox.Timedout" || alive(pid) {
-			t.Errorf("got %+v, alive %v", got, alive(pid))
-		}
-		a.AddFault(Fault{Service: "lambda", Action: "InvokeFunction", Contains: "60000", Code: "Runtime.ExitError", Delay: 300 * time.Millisecond, Times: 1})
-		got = invoke(t, client, name, `{"do":"sleep","ms":60000}`)
-		if got.ErrorType != "Runtime.ExitError" || !strings.Contains(got.ErrorMessage, "signal: killed") {
-			t.Errorf("got %+v", got)
 		}
 	})
 }
@@ -1024,10 +967,6 @@ func TestReboots(t *testing.T) {
 	}) {
 		t.Error("a dry run is not among the calls")
 	}
-	a.AddFault(Fault{Action: "RebootInstances", Contains: id, Drop: DropAnswer, Times: 1})
-	if _, err := client.RebootInstances(t.Context(), in, func(o *ec2.Options) { o.RetryMaxAttempts = 1 }); err == nil {
-		t.Error("the answer did not get lost")
-	}
 	if _, err := client.RebootInstances(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
@@ -1037,12 +976,12 @@ func TestReboots(t *testing.T) {
 			got = append(got, r)
 		}
 	}
-	if len(got) != 2 || got[0].Region != region || got[0].Role != "" || got[0].Time.IsZero() {
+	if len(got) != 1 || got[0].Region != region || got[0].Role != "" || got[0].Time.IsZero() {
 		t.Errorf("got %+v", got)
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if want := []string{region + " " + id, region + " " + id}; !slices.Equal(told, want) {
+	if want := []string{region + " " + id}; !slices.Equal(told, want) {
 		t.Errorf("told %v, want %v", told, want)
 	}
 }
@@ -1050,41 +989,66 @@ func TestReboots(t *testing.T) {
 func TestHealthChecks(t *testing.T) {
 	a := shared(t)
 	client := route53.NewFromConfig(a.Config("us-east-1"))
-	ask := func(id string) ([]string, error) {
+	status := http.StatusOK
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			t.Errorf("it asks for %s", r.URL)
+		}
+		w.WriteHeader(status)
+	}))
+	defer web.Close()
+	at := web.Listener.Addr().(*net.TCPAddr)
+	ids := map[route53types.HealthCheckType]string{}
+	for _, kind := range []route53types.HealthCheckType{route53types.HealthCheckTypeHttp, route53types.HealthCheckTypeTcp, route53types.HealthCheckTypeHttps} {
+		made, err := client.CreateHealthCheck(t.Context(), &route53.CreateHealthCheckInput{
+			CallerReference: aws.String(unique(t) + string(kind)),
+			HealthCheckConfig: &route53types.HealthCheckConfig{
+				Type: kind, IPAddress: aws.String(at.IP.String()), Port: aws.Int32(int32(at.Port)), ResourcePath: aws.String("/healthz"),
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[kind] = *made.HealthCheck.Id
+	}
+	// ask returns what the checkers say, which is all the same.
+	ask := func(id string) (said string, err error) {
+		before := time.Now().UTC().Truncate(time.Millisecond)
 		out, err := client.GetHealthCheckStatus(t.Context(), &route53.GetHealthCheckStatusInput{HealthCheckId: &id})
 		if err != nil {
-			return nil, err
+			return "", err
 		}
-		var got []string
+		regions := map[route53types.HealthCheckRegion]bool{}
 		for _, o := range out.HealthCheckObservations {
-			if o.Region == "" || aws.ToString(o.IPAddress) == "" {
-				t.Errorf("an observation from nowhere: %+v", o)
+			regions[o.Region] = true
+			if aws.ToString(o.IPAddress) == "" || o.StatusReport.CheckedTime.Before(before) || said != "" && said != *o.StatusReport.Status {
+				t.Errorf("an observation: %+v", o)
 			}
-			got = append(got, aws.ToString(o.StatusReport.Status)+" "+o.StatusReport.CheckedTime.Format(time.RFC3339))
+			said = *o.StatusReport.Status
 		}
-		return got, nil
+		if len(regions) != 8 {
+			t.Errorf("it is checked from %v", regions)
+		}
+		return said, nil
 	}
+	wants := func(kind route53types.HealthCheckType, want string) {
+		t.Helper()
+		if said, err := ask(ids[kind]); err != nil || !strings.HasPrefix(said, want) {
+			t.Errorf("%s: got %q, %v, want %q", kind, said, err, want)
+		}
+	}
+	wants(route53types.HealthCheckTypeHttp, "Success: HTTP Status Code 200, OK. Resolved IP: 127.0.0.1")
+	wants(route53types.HealthCheckTypeTcp, "Success: ")
+	status = http.StatusServiceUnavailable
+	wants(route53types.HealthCheckTypeHttp, "Failure: HTTP Status Code 503, Service Unavailable.")
+	web.Close()
+	wants(route53types.HealthCheckTypeHttp, "Failure: Connection refused.")
+	wants(route53types.HealthCheckTypeTcp, "Failure: Connection refused.")
 	if _, err := ask("nobody"); code(err) != "NoSuchHealthCheck" {
 		t.Errorf("got %v", err)
 	}
-	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
-	a.SetHealthCheck("h1", Observation{Status: "Success: HTTP Status Code 200, OK", CheckedTime: at}, Observation{Status: "Failure: <timed out>"})
-	before := time.Now().UTC().Truncate(time.Second)
-	got, err := ask("h1")
-	if err != nil || len(got) != 2 || got[0] != "Success: HTTP Status Code 200, OK 2026-11-22T10:00:00Z" {
-		t.Fatalf("got %v, %v", got, err)
-	}
-	now, ok := strings.CutPrefix(got[1], "Failure: <timed out> ")
-	if checked, err := time.Parse(time.RFC3339, now); !ok || err != nil || checked.Before(before) {
-		t.Errorf("got %q, %v", got[1], err)
-	}
-	a.SetHealthCheck("h2")
-	if got, err := ask("h2"); err != nil || len(got) != 0 {
-		t.Errorf("got %v, %v", got, err)
-	}
-	a.SetHealthCheckFunc("h2", func() []Observation { return make([]Observation, 3) })
-	if got, err := ask("h2"); err != nil || len(got) != 3 {
-		t.Errorf("got %v, %v", got, err)
+	if _, err := ask(ids[route53types.HealthCheckTypeHttps]); code(err) != "InvalidInput" {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -1642,6 +1606,20 @@ func TestEnviron(t *testing.T) {
 		_ = resp.Body.Close()
 		if resp.StatusCode/100 != 2 {
 			t.Errorf("%s: %s", host, resp.Status)
+		}
+	}
+}
+
+func TestDatapoint(t *testing.T) {
+	for operator, want := range map[string][2]float64{
+		"GreaterThanOrEqualToThreshold": {100, 99},
+		"GreaterThanThreshold":          {101, 99},
+		"LessThanOrEqualToThreshold":    {100, 101},
+		"LessThanThreshold":             {99, 101},
+	} {
+		al := alarm{Threshold: 100, ComparisonOperator: operator}
+		if got := [2]float64{al.datapoint(true), al.datapoint(false)}; got != want {
+			t.Errorf("%s: %v, want %v", operator, got, want)
 		}
 	}
 }

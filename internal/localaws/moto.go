@@ -34,7 +34,7 @@ const motoStart = 90 * time.Second
 var startHook []byte
 
 // mends is how many modules of moto's the start hook mends.
-const mends = 16
+const mends = 15
 
 // moto is a running moto server.
 type moto struct {
@@ -118,15 +118,11 @@ func tryMoto(a *AWS, path, hooks string) (*moto, error) {
 		name, _, _ := strings.Cut(strings.ToUpper(v), "=")
 		return strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "MOTO_") || strings.HasSuffix(name, "_PROXY") || name == "PYTHONPATH"
 	})
-	paces, err := json.Marshal(a.opts.WaitPaces)
-	if err != nil {
-		return nil, fmt.Errorf("local AWS: %w", err)
-	}
 	cmd.Env = append(cmd.Env,
 		// Where its States Language engine finds the other services: at ours.
 		"MOTO_PORT="+strconv.Itoa(a.port),
 		"PYTHONWARNINGS=ignore", "PYTHONUNBUFFERED=1", "PYTHONPATH="+hooks, "PYTHONDONTWRITEBYTECODE=1",
-		"FIRSTLINE_MOTO=1", fmt.Sprintf("FIRSTLINE_RETRY_PACE=%g", cmp.Or(a.opts.RetryPace, 1)), "FIRSTLINE_WAIT_PACES="+string(paces),
+		"FIRSTLINE_MOTO=1", fmt.Sprintf("FIRSTLINE_PACE=%g", cmp.Or(a.opts.Pace, 1)),
 		"NO_PROXY=*",
 		"AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull, "AWS_EC2_METADATA_DISABLED=true",
 	)

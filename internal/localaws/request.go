@@ -29,8 +29,7 @@ type Call struct {
 	// where the action has no resource level. They are exact for what functions,
 	// state machines and rules of this project call, and "*" for the rest.
 	Resources []string
-	// Status is the HTTP status of the answer, 0 where the connection was
-	// dropped.
+	// Status is the HTTP status of the answer.
 	Status int
 }
 
@@ -39,7 +38,7 @@ type request struct {
 	http   *http.Request
 	body   []byte
 	key    string // access key
-	token  string // session token: tells the processes of a function apart, or names a machine's role
+	token  string // session token: names a machine's role
 	signed string // the service's signing name
 	region string
 	// action is the API's name of it, which is not always the policy's.
@@ -50,8 +49,6 @@ type request struct {
 	cbor   bool
 	// malformed is why the body cannot be read.
 	malformed error
-	// process is the function's that made the call, nil for other callers.
-	process *process
 }
 
 // engineKey is the access key of moto's States Language engine, which puts the

@@ -1,7 +1,6 @@
 package localaws
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"debug/elf"
@@ -59,16 +58,13 @@ type invocation struct {
 }
 
 // dies is how it ends when its process is killed.
-func (inv *invocation) dies(o obituary) (r result) {
-	switch {
-	case o.message != "":
-	case o.kind == errTimedOut:
-		o.message = fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", inv.id, inv.timeout.Seconds())
-	default:
-		o.message = "RequestId: " + inv.id + " Error: Runtime exited with error: signal: killed"
+func (inv *invocation) dies(kind string) (r result) {
+	message := "RequestId: " + inv.id + " Error: Runtime exited with error: signal: killed"
+	if kind == errTimedOut {
+		message = fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", inv.id, inv.timeout.Seconds())
 	}
 	r.id = inv.id
-	r.fail(o.kind, o.message)
+	r.fail(kind, message)
 	return r
 }
 
@@ -83,7 +79,6 @@ type pool struct {
 type process struct {
 	functions *functions
 	config    *configuration
-	token     string // the session token of its calls
 	log       *processLog
 	server    *http.Server
 	cmd       *exec.Cmd
@@ -101,15 +96,10 @@ type process struct {
 	current  *invocation
 	initFail *result
 	reaper   *time.Timer
-	// killed is as what a fault ended the process.
-	killed *obituary
 }
 
-// obituary is the error of an invocation whose process was killed.
-type obituary struct{ kind, message string }
-
 // invoke runs a function once. The error is errThrottled or our own fault.
-func (fs *functions) invoke(ctx context.Context, c *configuration, name functionName, event []byte, fault *Fault) (result, error) {
+func (fs *functions) invoke(ctx context.Context, c *configuration, name functionName, event []byte) (result, error) {
 	if len(event) == 0 {
 		event = []byte("{}")
 	}
@@ -128,7 +118,7 @@ func (fs *functions) invoke(ctx context.Context, c *configuration, name function
 			log.end(r)
 			return r, nil
 		}
-		r, taken := p.run(c, name, event, fault, cold)
+		r, taken := p.run(c, name, event, cold)
 		fs.release(c, p)
 		// A process that had ended by itself before it took the event is no
 		// failure of this invocation.
@@ -298,7 +288,7 @@ func (fs *functions) start(ctx context.Context, c *configuration) (*process, err
 		return nil, err
 	}
 	p := &process{
-		functions: fs, config: c, token: newID(), log: &processLog{log: fs.logOf(c)},
+		functions: fs, config: c, log: &processLog{log: fs.logOf(c)},
 		exited: make(chan struct{}), ready: make(chan struct{}), next: make(chan *invocation, 1),
 		reaper: time.NewTimer(0),
 	}
@@ -308,15 +298,13 @@ func (fs *functions) start(ctx context.Context, c *configuration) (*process, err
 	//nolint:gosec // running the deployed function is what this is for
 	p.cmd = exec.CommandContext(p.ctx, path)
 	p.cmd.Dir = dir
-	p.cmd.Env = fs.environ(c, dir, l.Addr().String(), p.token)
+	p.cmd.Env = fs.environ(c, dir, l.Addr().String())
 	p.cmd.SysProcAttr = ownGroup()
 	p.group = &group{cmd: p.cmd}
 	p.cmd.Cancel = p.group.kill
 	p.cmd.WaitDelay = time.Second
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
-	fs.processes.Store(p.token, p)
 	if err := fs.aws.spawn.start(p.cmd); err != nil {
-		fs.processes.Delete(p.token)
 		p.cancel()
 		_ = p.server.Close()
 		if errors.Is(err, errEnded) {
@@ -339,7 +327,6 @@ func (fs *functions) start(ctx context.Context, c *configuration) (*process, err
 		}
 		p.cancel()
 		_ = p.server.Close()
-		fs.processes.Delete(p.token)
 		close(p.exited)
 	}()
 	select {
@@ -353,7 +340,7 @@ func (fs *functions) start(ctx context.Context, c *configuration) (*process, err
 
 // environ is the environment of a function's process: its own, and what Lambda
 // gives to every function.
-func (fs *functions) environ(c *configuration, dir, api, token string) []string {
+func (fs *functions) environ(c *configuration, dir, api string) []string {
 	logGroup := c.LoggingConfig.LogGroup
 	if logGroup == "" {
 		logGroup = "/aws/lambda/" + c.FunctionName
@@ -370,7 +357,7 @@ func (fs *functions) environ(c *configuration, dir, api, token string) []string 
 		"AWS_LAMBDA_INITIALIZATION_TYPE=on-demand",
 		"AWS_LAMBDA_LOG_GROUP_NAME=" + logGroup,
 		"AWS_LAMBDA_LOG_STREAM_NAME=" + time.Now().UTC().Format("2006/01/02/") + "[" + c.Version + "]" + strings.ReplaceAll(newID(), "-", ""),
-		"AWS_ACCESS_KEY_ID=" + fs.aws.keyOf(c.Role), "AWS_SECRET_ACCESS_KEY=" + outsideSecret, "AWS_SESSION_TOKEN=" + token,
+		"AWS_ACCESS_KEY_ID=" + fs.aws.keyOf(c.Role), "AWS_SECRET_ACCESS_KEY=" + outsideSecret, "AWS_SESSION_TOKEN=" + newID(),
 		// What Lambda does not give: where this AWS is.
 		"AWS_ENDPOINT_URL=" + fs.aws.endpoint, "AWS_EC2_METADATA_DISABLED=true",
 	}
@@ -385,48 +372,10 @@ func (p *process) kill() {
 	<-p.exited
 }
 
-// end kills the process as a fault asks for.
-func (p *process) end(kind, message string) {
-	p.mu.Lock()
-	p.killed = &obituary{cmp.Or(kind, errExited), message}
-	p.mu.Unlock()
-	p.kill()
-}
-
-// event is what the process is at work on, as compact JSON; nil when idle.
-func (p *process) event() []byte {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.current == nil {
-		return nil
-	}
-	return compact(p.current.event)
-}
-
-// compact is JSON without white space.
-func compact(event []byte) []byte {
-	var out bytes.Buffer
-	if err := json.Compact(&out, event); err != nil {
-		return event
-	}
-	return out.Bytes()
-}
-
-// calling is the process that made a call, nil for callers that are none.
-func (fs *functions) calling(q *request) *process {
-	p, _ := fs.processes.Load(q.token)
-	found, _ := p.(*process)
-	return found
-}
-
 // run has the process handle one event. It was not taken if the process ended
 // before it could be.
-func (p *process) run(c *configuration, name functionName, event []byte, fault *Fault, cold bool) (r result, taken bool) {
+func (p *process) run(c *configuration, name functionName, event []byte, cold bool) (r result, taken bool) {
 	timeout := time.Duration(c.Timeout) * time.Second
-	limit := timeout
-	if fault != nil {
-		limit = min(limit, fault.Delay)
-	}
 	start := time.Now()
 	inv := &invocation{
 		id: newID(), arn: name.arn(), event: event, timeout: timeout, deadline: start.Add(timeout), done: make(chan result, 1),
@@ -447,39 +396,28 @@ func (p *process) run(c *configuration, name functionName, event []byte, fault *
 	p.current = inv
 	p.mu.Unlock()
 	p.next <- inv // has room: one invocation at a time
-	r, tooBig := p.wait(inv, limit, c.MemorySize<<20)
+	r, tooBig := p.wait(inv, timeout, c.MemorySize<<20)
 	r.id = inv.id
 	switch {
 	case r.payload != nil:
 		taken = true
 	case tooBig:
-		r, taken = inv.dies(obituary{kind: errExited}), true
+		r, taken = inv.dies(errExited), true
 	default:
 		select {
 		case <-p.exited:
-			// It ended by itself, or a fault did it.
+			// It ended by itself.
 			select {
 			case <-p.next:
 				taken = cold
 			default:
 				taken = true
 			}
-			p.mu.Lock()
-			killed := p.killed
-			p.mu.Unlock()
-			if killed != nil {
-				r = inv.dies(*killed)
-			} else {
-				r.fail(errExited, "RequestId: "+inv.id+" Error: "+p.exit)
-			}
+			r.fail(errExited, "RequestId: "+inv.id+" Error: "+p.exit)
 		default:
 			p.kill()
 			taken = true
-			o := obituary{kind: errTimedOut}
-			if fault != nil {
-				o = obituary{fault.Code, fault.Message}
-			}
-			r = inv.dies(o)
+			r = inv.dies(errTimedOut)
 		}
 	}
 	p.mu.Lock()

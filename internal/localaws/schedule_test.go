@@ -82,7 +82,7 @@ func TestTick(t *testing.T) {
 	if answers, err := a.Tick(ctx, region); err == nil || len(answers) != 0 || !strings.Contains(err.Error(), "no such luck") {
 		t.Errorf("a function that fails: %v, %v", answers, err)
 	}
-	fault := a.AddFault(Fault{Service: "lambda", Role: eventBridge, Contains: name, Status: 429, Code: "TooManyRequestsException", Times: 1})
+	fault := a.AddFault(Fault{Service: "lambda", Action: "Invoke", Contains: name, Status: 429, Code: "TooManyRequestsException", Times: 1})
 	if _, err := a.Tick(ctx, region); err == nil || !strings.Contains(err.Error(), "TooManyRequestsException") || fault.Hits() != 1 {
 		t.Errorf("a function that is throttled: %v", err)
 	}

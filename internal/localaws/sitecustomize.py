@@ -214,51 +214,23 @@ def mend_complaints(module):
     component._log_failure_event_exception = lambda self, failure_event_exception: None
 
 
+# No fault, the next two: whoever tests what comes of a wait does not wait for all
+# of it.
+pace = float(os.environ.get("FIRSTLINE_PACE") or 1)
+
+
 def mend_retries(module):
-    # No fault: whoever tests what retries lead to does not wait for all of them.
-    pace = float(os.environ.get("FIRSTLINE_RETRY_PACE") or 1)
     sleep = module.time.sleep
     module.time = types.SimpleNamespace(sleep=lambda seconds: sleep(seconds / pace))
 
 
 def mend_waits(module):
-    # No fault either: a machine that waits for minutes is tested in seconds. Which
-    # machines, an ending of their names says.
-    paces = json.loads(os.environ.get("FIRSTLINE_WAIT_PACES") or "{}") or {}
-    wait = module.WaitFunction._wait_interval
-
     def wait_less(self, env, wait_seconds):
-        name = env.states.context_object.context_object_data["StateMachine"]["Name"]
-        pace = next((pace for ending, pace in paces.items() if name.endswith(ending)), None)
-        if pace is None:
-            return wait(self, env, wait_seconds)
         end = time.monotonic() + wait_seconds / pace
         while env.is_running() and time.monotonic() < end:
             env.program_state_event.wait(max(0, end - time.monotonic()))
 
     module.WaitFunction._wait_interval = wait_less
-
-
-def mend_start_execution(module):
-    # States Language writes StateMachineArn where boto3 wants stateMachineArn, both
-    # ways, and nothing translates.
-    service = module.StateTaskServiceSfn
-    normalise, evaluate = service._normalise_parameters, service._eval_service_task
-
-    def as_boto3_writes(self, parameters, **rest):
-        normalise(self, parameters, **rest)
-        for name in list(parameters):
-            parameters[name[0].lower() + name[1:]] = parameters.pop(name)
-
-    def as_states_language_writes(self, env, **rest):
-        evaluate(self, env, **rest)
-        answer = env.stack.pop()
-        if "startDate" in answer:
-            answer["startDate"] = int(answer["startDate"].timestamp() * 1000)
-        env.stack.append({name[0].upper() + name[1:]: value for name, value in answer.items()})
-
-    service._normalise_parameters = as_boto3_writes
-    service._eval_service_task = as_states_language_writes
 
 
 def mend_topics(module):
@@ -315,7 +287,6 @@ mends = {
     "moto.stepfunctions.parser.asl.component.common.path.result_path": mend_paths,
     "moto.stepfunctions.parser.asl.component.eval_component": mend_complaints,
     "moto.stepfunctions.parser.asl.component.common.retry.retrier_decl": mend_retries,
-    "moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn": mend_start_execution,
     "moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function": mend_waits,
     "moto.stepfunctions.parser.asl.utils.boto_client": mend_boto_client,
     "moto.stepfunctions.parser.asl.utils.json_path": mend_paths,

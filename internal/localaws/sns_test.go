@@ -86,7 +86,7 @@ func TestPublish(t *testing.T) {
 	if before != 2 || len(a.Published(topic+"-other")) != 0 {
 		t.Errorf("%d messages were taken", before)
 	}
-	a.AddFault(Fault{Service: "sns", Action: "Publish", Role: role, Status: 403, Code: "AuthorizationError", Message: "not you", Times: 1})
+	a.AddFault(Fault{Service: "sns", Action: "Publish", Contains: "refused", Status: 403, Code: "AuthorizationError", Message: "not you", Times: 1})
 	if status, answer := publish("TopicArn", topic, "Message", "refused"); status != 403 || !strings.Contains(answer, "AuthorizationError") {
 		t.Errorf("%d %s", status, answer)
 	}

@@ -1,7 +1,6 @@
 package localaws
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,78 +33,6 @@ func run(t *testing.T, a *AWS, region, machine, name, input string) *sfn.Describ
 	return finished(t, a, region, *started.ExecutionArn)
 }
 
-// A state machine starts an execution of another, in the name of its own role.
-func TestStartExecution(t *testing.T) {
-	a := shared(t)
-	const region = "ca-central-1"
-	name := unique(t)
-	second, secondRole := makeMachine(t, a, region, name+"-second", `{"StartAt": "W", "States": {
-		"W": {"Type": "Wait", "Seconds": 1, "Next": "P"}, "P": {"Type": "Pass", "Result": {"seen": true}, "ResultPath": "$.second", "End": true}}}`)
-	first, firstRole := makeMachine(t, a, region, name+"-first", `{"StartAt": "S", "States": {
-		"S": {"Type": "Task", "Resource": "arn:aws:states:::states:startExecution", "TimeoutSeconds": 30, "ResultPath": "$.started",
-			"Parameters": {"StateMachineArn": "`+second+`", "Name.$": "$$.Execution.Name", "Input.$": "$"},
-			"Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "P"}], "Next": "P"},
-		"P": {"Type": "Pass", "End": true}}}`)
-
-	type answer struct {
-		A       int
-		Started *struct {
-			ExecutionArn string
-			StartDate    int64
-		}
-		Error *struct{ Error, Cause string }
-	}
-	ended := func(out *sfn.DescribeExecutionOutput) (got answer) {
-		t.Helper()
-		if out.Status != sfntypes.ExecutionStatusSucceeded {
-			t.Fatalf("%s: %s", out.Status, aws.ToString(out.Cause))
-		}
-		if err := json.Unmarshal([]byte(*out.Output), &got); err != nil {
-			t.Fatal(err)
-		}
-		return got
-	}
-	got := ended(run(t, a, region, first, "one", `{"a": 1}`))
-	if got.Error != nil || got.Started == nil || got.Started.StartDate == 0 || !strings.HasSuffix(got.Started.ExecutionArn, name+"-second:one") {
-		t.Fatalf("%+v, %+v", got, got.Error)
-	}
-	other := finished(t, a, region, got.Started.ExecutionArn)
-	if other.Status != sfntypes.ExecutionStatusSucceeded || !strings.Contains(*other.Output, `"seen"`) || !strings.Contains(*other.Input, `"a"`) {
-		t.Errorf("%s: %s of %s", other.Status, aws.ToString(other.Output), aws.ToString(other.Input))
-	}
-	// The name is taken now.
-	again := "arn:aws:states:" + region + ":" + AccountID + ":stateMachine:" + name + "-third"
-	third, _ := makeMachine(t, a, region, name+"-third", strings.ReplaceAll(`{"StartAt": "S", "States": {
-		"S": {"Type": "Task", "Resource": "arn:aws:states:::states:startExecution",
-			"Parameters": {"StateMachineArn": "SECOND", "Name": "one", "Input.$": "$"},
-			"Catch": [{"ErrorEquals": ["StepFunctions.ExecutionAlreadyExistsException"], "ResultPath": "$.error", "Next": "P"}], "End": true},
-		"P": {"Type": "Pass", "End": true}}}`, "SECOND", second))
-	if third != again {
-		t.Errorf("%s, want %s", third, again)
-	}
-	if got := ended(run(t, a, region, third, "one", `{"a": 2}`)); got.Error == nil || !strings.Contains(got.Error.Cause, "Already Exists") {
-		t.Errorf("%+v", got.Error)
-	}
-	// A refusal is caught like any other.
-	fault := a.AddFault(Fault{Service: "states", Action: "StartExecution", Role: firstRole, Status: 400, Code: "AccessDeniedException", Message: "not you", Times: 1})
-	if got := ended(run(t, a, region, first, "two", `{"a": 3}`)); got.A != 3 || got.Error == nil || !strings.Contains(got.Error.Error, "AccessDenied") || fault.Hits() != 1 {
-		t.Errorf("%+v, %+v", got, got.Error)
-	}
-	var seen []string
-	for _, c := range a.Calls() {
-		if c.Role == firstRole || c.Role == secondRole {
-			seen = append(seen, fmt.Sprintln(c.Role, c.Service, c.Action, c.Resources, c.Status))
-		}
-	}
-	want := []string{
-		fmt.Sprintln(firstRole, "states", "StartExecution", []string{second}, 200),
-		fmt.Sprintln(firstRole, "states", "StartExecution", []string{second}, 400),
-	}
-	if diff := cmp.Diff(want, seen); diff != "" {
-		t.Error(diff)
-	}
-}
-
 // Of two machines that call the same function each does it in its own name.
 func TestRolesOfMachines(t *testing.T) {
 	a := shared(t)
@@ -130,14 +57,13 @@ func TestRolesOfMachines(t *testing.T) {
 	}
 }
 
-func TestWaitPaces(t *testing.T) {
+// TestPace: state machines wait, and try again, faster than they say.
+func TestPace(t *testing.T) {
 	shared(t) // for the package
-	for _, paces := range []map[string]float64{{"-slow": 0}, {"-slow": -1}, {"": 2}} {
-		if _, err := Start(t.Context(), Options{Moto: bench.moto, WaitPaces: paces}); err == nil {
-			t.Errorf("it takes %v", paces)
-		}
+	if _, err := Start(t.Context(), Options{Moto: bench.moto, Pace: -1}); err == nil {
+		t.Error("it runs backwards")
 	}
-	a, err := Start(t.Context(), Options{Moto: bench.moto, WaitPaces: map[string]float64{"-all-clear": 100}})
+	a, err := Start(t.Context(), Options{Moto: bench.moto, Pace: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,29 +72,21 @@ func TestWaitPaces(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	definition := `{"StartAt": "W", "States": {"W": {"Type": "Wait", "SecondsPath": "$.s", "End": true}}}`
-	for _, tt := range []struct {
-		name     string
-		seconds  int
-		from, to time.Duration
-	}{
-		{"firstline-all-clear", 100, time.Second, 30 * time.Second},
-		{"firstline-all-clear", 0, 0, 10 * time.Second},
-		{"firstline", 2, 2 * time.Second, 30 * time.Second},
-		{"all-clear-firstline", 2, 2 * time.Second, 30 * time.Second},
-	} {
-		name := unique(t) + "-" + tt.name
-		machine, _ := makeMachine(t, a, region, name, definition)
-		began := time.Now()
-		out := run(t, a, region, machine, "x", fmt.Sprintf(`{"s": %d}`, tt.seconds))
-		if took := time.Since(began); out.Status != sfntypes.ExecutionStatusSucceeded || took < tt.from || took > tt.to {
-			t.Errorf("%s: %d s took %s, %s: %s", tt.name, tt.seconds, took, out.Status, aws.ToString(out.Cause))
-		}
+	definition := `{"StartAt": "W", "States": {"W": {"Type": "Wait", "SecondsPath": "$.s", "Next": "Do"},
+		"Do": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": "nobody", "Payload": {}}, "Next": "P",
+			"Retry": [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 50, "BackoffRate": 2, "MaxAttempts": 2}],
+			"Catch": [{"ErrorEquals": ["States.ALL"], "Next": "P"}]},
+		"P": {"Type": "Pass", "End": true}}}`
+	machine, _ := makeMachine(t, a, region, unique(t), definition)
+	begun := time.Now()
+	out := run(t, a, region, machine, "x", `{"s": 100}`)
+	// 100 s, and 50 s and 100 s before it is tried again.
+	if took := time.Since(begun); out.Status != sfntypes.ExecutionStatusSucceeded || took < 2500*time.Millisecond || took > 30*time.Second {
+		t.Errorf("it took %s, %s: %s", took, out.Status, aws.ToString(out.Cause))
 	}
 	// What waits can be stopped.
-	machine, _ := makeMachine(t, a, region, unique(t)+"-all-clear", definition)
 	client := sfn.NewFromConfig(a.Config(region))
-	started, err := client.StartExecution(t.Context(), &sfn.StartExecutionInput{StateMachineArn: &machine, Input: aws.String(`{"s": 100000}`), Name: aws.String("x")})
+	started, err := client.StartExecution(t.Context(), &sfn.StartExecutionInput{StateMachineArn: &machine, Input: aws.String(`{"s": 100000}`), Name: aws.String("y")})
 	if err != nil {
 		t.Fatal(err)
 	}

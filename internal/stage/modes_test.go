@@ -1,14 +1,12 @@
 package stage
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -75,87 +73,32 @@ func timedOut(err error) bool {
 	return ok && e.Timeout()
 }
 
-func TestModes(t *testing.T) {
+func TestHTTPModes(t *testing.T) {
 	i := playedInstance(t)
-	if status, err := get(t, i); status != http.StatusOK || err != nil {
-		t.Errorf("healthy: %d, %v", status, err)
-	}
-	hangs := []Mode{Hang, HangHeader, HangBody}
-	if runtime.GOOS == "linux" {
-		hangs = append(hangs, HangAccept)
-	}
-	for _, mode := range hangs {
-		if err := i.SetHTTP(mode); err != nil {
+	for _, tt := range []struct {
+		mode   Mode
+		status int
+		want   func(error) bool
+	}{
+		{Healthy, http.StatusOK, nil},
+		{Hang, 0, timedOut},
+		{Broken, http.StatusServiceUnavailable, nil},
+		{Forbidden, http.StatusForbidden, nil},
+		{Refuse, 0, func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }},
+		{Healthy, http.StatusOK, nil},
+	} {
+		if err := i.SetHTTP(tt.mode); err != nil {
 			t.Fatal(err)
 		}
 		status, err := get(t, i)
-		if !timedOut(err) || (status == http.StatusOK) != (mode == HangBody) {
-			t.Errorf("mode %d: %d, %v", mode, status, err)
+		if status != tt.status || (err == nil) != (tt.want == nil) || err != nil && !tt.want(err) {
+			t.Errorf("mode %d: %d, %v", tt.mode, status, err)
 		}
-		// It is back at once.
-		if err := i.SetHTTP(Healthy); err != nil {
-			t.Fatal(err)
-		}
-		if status, err := get(t, i); status != http.StatusOK || err != nil {
-			t.Errorf("healthy after mode %d: %d, %v", mode, status, err)
-		}
-	}
-	if err := i.SetHTTP(Refuse); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := get(t, i); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("refuse: %v", err)
-	}
-	if err := i.SetHTTP(Broken); err != nil {
-		t.Fatal(err)
-	}
-	if status, err := get(t, i); status != http.StatusServiceUnavailable || err != nil {
-		t.Errorf("broken: %d, %v", status, err)
-	}
-}
-
-func TestHangAccept(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("only Linux drops what does not fit a queue")
-	}
-	i := playedInstance(t)
-	if err := i.SetSSH(HangAccept); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if _, err := dial(t, i, SSHPort); !timedOut(err) {
-			t.Errorf("the connection does not hang: %v", err)
-		}
-	}
-	// The same again, and the end while it hangs.
-	if err := i.SetSSH(HangAccept); err != nil {
-		t.Fatal(err)
-	}
-	i.Close()
-	if _, err := dial(t, i, SSHPort); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("after the end: %v", err)
-	}
-	if err := i.SetSSH(HangAccept, Healthy); err == nil {
-		t.Error("it takes turns with others")
 	}
 }
 
 func TestSSHModes(t *testing.T) {
 	i := playedInstance(t)
-	read := func() []byte {
-		c, err := dial(t, i, SSHPort)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(c, "SSH-2.0-test\r\n"); err != nil {
-			t.Fatal(err)
-		}
-		said, err := io.ReadAll(c)
-		if !timedOut(err) {
-			t.Errorf("it does not hang: %v", err)
-		}
-		return said
-	}
 	for _, tt := range []struct {
 		mode      Mode
 		exchanged bool
@@ -163,8 +106,6 @@ func TestSSHModes(t *testing.T) {
 	}{
 		{Healthy, true, false},
 		{Hang, false, true},
-		{HangBanner, false, true},
-		{HangKeyExchange, false, true},
 		{Broken, false, false},
 		{Healthy, true, false},
 	} {
@@ -177,44 +118,6 @@ func TestSSHModes(t *testing.T) {
 		}
 		if exchanged, err := shake(c); exchanged != tt.exchanged || err == nil || (tt.hangs != (timedOut(err) || strings.Contains(err.Error(), "i/o timeout"))) {
 			t.Errorf("mode %d: key exchange %v, %v", tt.mode, exchanged, err)
-		}
-	}
-	if err := i.SetSSH(HangBanner); err != nil {
-		t.Fatal(err)
-	}
-	if said := string(read()); said != "SSH-2.0-Open" {
-		t.Errorf("in the banner: %q", said)
-	}
-	if err := i.SetSSH(HangKeyExchange); err != nil {
-		t.Fatal(err)
-	}
-	// The version, and a packet of which the sixth byte is its kind: 20 is
-	// SSH_MSG_KEXINIT (RFC 4253, section 7.1).
-	banner, packet, _ := bytes.Cut(read(), []byte("\r\n"))
-	if !strings.HasPrefix(string(banner), "SSH-2.0-") || len(packet) < 6 || packet[5] != 20 {
-		t.Errorf("in the key exchange: %q and %q", banner, packet)
-	}
-}
-
-func TestTurns(t *testing.T) {
-	i := playedInstance(t)
-	if err := i.SetHTTP(Healthy, Broken, Broken, Refuse, HangHeader); err != nil {
-		t.Fatal(err)
-	}
-	for round := range 2 {
-		for n, want := range []int{200, 503, 503, 0, 0} {
-			status, err := get(t, i)
-			if status != want || (err == nil) != (want != 0) || n == 3 && timedOut(err) || n == 4 && !timedOut(err) {
-				t.Errorf("round %d, turn %d: %d, %v", round, n, status, err)
-			}
-		}
-	}
-	if err := i.SetHTTP(Healthy); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if status, err := get(t, i); status != 200 || err != nil {
-			t.Errorf("got %d, %v", status, err)
 		}
 	}
 }

@@ -30,17 +30,14 @@ type accepted struct {
 	status string
 	alert  *alert
 	asked  bool
-	// mute keeps the answer to what became of it back, for ever.
-	mute bool
 }
 
 // alert is one of the pager's.
 type alert struct {
-	id, alias    string
-	status       string // "open" or "closed"
-	count        int
-	acknowledged bool
-	created      time.Time
+	id, alias string
+	status    string // "open" or "closed"
+	count     int
+	created   time.Time
 }
 
 // CloseAlert closes the alert of an alias, as a person does. The next alert of
@@ -58,20 +55,6 @@ func (s *Service) CloseAlert(alias string) bool {
 	return true
 }
 
-// AcknowledgeAlert acknowledges the alert of an alias, as a person does: somebody
-// is at work on it, and it stays open. It returns false if there is none.
-func (s *Service) AcknowledgeAlert(alias string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.catchUp()
-	a := s.openAlert(alias)
-	if a == nil {
-		return false
-	}
-	a.acknowledged = true
-	return true
-}
-
 // Person is the user of a closing that came by CloseAlert.
 const Person = "a person"
 
@@ -83,14 +66,6 @@ func (s *Service) Closings(alias string) []Received {
 	defer s.mu.Unlock()
 	s.catchUp()
 	return slices.DeleteFunc(slices.Clone(s.closings), func(r Received) bool { return alias != "" && r.Alias != alias })
-}
-
-// DeleteAlert has the pager forget the alert of an alias.
-func (s *Service) DeleteAlert(alias string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.catchUp()
-	s.alerts = slices.DeleteFunc(s.alerts, func(a *alert) bool { return a.alias == alias })
 }
 
 // Alert returns the status, "open" or "closed", of the latest alert of an alias,
@@ -154,23 +129,12 @@ func (s *Service) catchUp() {
 	}
 }
 
-// accept answers a request, and carries it out when that is due, unless a trouble
-// is in the way.
-func (s *Service) accept(w http.ResponseWriter, q *http.Request, r *accepted) {
+// accept answers a request, and carries it out when that is due.
+func (s *Service) accept(w http.ResponseWriter, r *accepted) {
 	s.mu.Lock()
 	id := fmt.Sprintf("request-%d", len(s.requests)+1)
 	s.requests[id] = r
 	r.due = time.Now().Add(s.lag)
-	if t := troubleOf(q); t != nil {
-		do := r.do
-		r.mute = t.Unprocessed
-		r.do = func() (string, *alert) {
-			if t.Late {
-				do()
-			}
-			return t.Unsuccessful, nil
-		}
-	}
 	s.queue = append(s.queue, r)
 	s.catchUp()
 	s.mu.Unlock()
@@ -264,7 +228,7 @@ func (p pager) create(w http.ResponseWriter, r *http.Request) {
 	}
 	var a struct{ Message, Alias, Description, User, Source string }
 	_ = json.Unmarshal([]byte(body), &a) // the fields are strings
-	p.accept(w, r, &accepted{body: body, action: "Create", do: func() (string, *alert) {
+	p.accept(w, &accepted{body: body, action: "Create", do: func() (string, *alert) {
 		p.received = append(p.received, Received{
 			At: time.Now(), Text: a.Message + "\n" + a.Description, Alias: a.Alias, User: a.User, Source: a.Source, Body: body,
 		})
@@ -276,7 +240,7 @@ func (p pager) create(w http.ResponseWriter, r *http.Request) {
 func (p pager) act(w http.ResponseWriter, r *http.Request) {
 	body := text(r)
 	id, kind := r.PathValue("id"), cmp.Or(r.URL.Query().Get("identifierType"), "id")
-	action := map[string]string{"notes": "AddNote", "close": "Close", "acknowledge": "Acknowledge"}[r.PathValue("action")]
+	action := map[string]string{"notes": "AddNote", "close": "Close"}[r.PathValue("action")]
 	var wanted []string
 	switch action {
 	case "":
@@ -294,7 +258,7 @@ func (p pager) act(w http.ResponseWriter, r *http.Request) {
 	}
 	var n struct{ Note, User, Source string }
 	_ = json.Unmarshal([]byte(body), &n)
-	p.accept(w, r, &accepted{body: body, action: action, do: func() (string, *alert) {
+	p.accept(w, &accepted{body: body, action: action, do: func() (string, *alert) {
 		// By an alias it finds open alerts only.
 		a := p.find(id, kind)
 		if a == nil {
@@ -302,9 +266,6 @@ func (p pager) act(w http.ResponseWriter, r *http.Request) {
 		}
 		said := Received{At: time.Now(), Text: n.Note, Alias: a.alias, User: n.User, Source: n.Source, Body: body}
 		switch action {
-		case "Acknowledge":
-			a.acknowledged = true
-			return "Acknowledged alert", a
 		case "Close":
 			if a.status == "closed" {
 				return "Alert is already closed", nil
@@ -339,7 +300,7 @@ func (p pager) outcome(w http.ResponseWriter, r *http.Request) {
 	p.catchUp()
 	about := p.requests[r.PathValue("id")]
 	// The real one is not done at once either.
-	tells := about != nil && about.done && !about.mute && (about.asked || p.lag > 0)
+	tells := about != nil && about.done && (about.asked || p.lag > 0)
 	if about != nil {
 		about.asked = true
 	}
@@ -370,7 +331,7 @@ func (p pager) tell(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, map[string]any{"took": 0.1, "requestId": "look-up", "data": map[string]any{
-		"id": a.id, "alias": a.alias, "status": a.status, "count": a.count, "acknowledged": a.acknowledged,
+		"id": a.id, "alias": a.alias, "status": a.status, "count": a.count,
 		"createdAt": a.created.UTC().Format(time.RFC3339Nano),
 	}})
 }
@@ -388,7 +349,7 @@ func refuse(w http.ResponseWriter, status int, message string, fields map[string
 type rule func(value any) string
 
 // Fields of the requests, with their limits: OpsGenie's Alert API, "Create Alert",
-// "Add Note", "Close Alert" and "Acknowledge Alert".
+// "Add Note" and "Close Alert".
 var (
 	createFields = map[string]rule{
 		"message": chars(130), "alias": chars(512), "description": chars(15_000), "entity": chars(512), "source": chars(100),

@@ -136,16 +136,13 @@ func TestCloseAlert(t *testing.T) {
 	look := func(id, kind string) (int, any) {
 		status, answer := ask(t, s, testKey, http.MethodGet, "/v2/alerts/"+url.PathEscape(id)+"?identifierType="+kind, "")
 		data, _ := answer["data"].(map[string]any)
-		return status, []any{data["status"], data["acknowledged"]}
+		return status, data["status"]
 	}
 	if got := act(t, s, alias, "alias", "close", nil); got != "Alert does not exist" {
 		t.Errorf("nothing to close: %s", got)
 	}
 	outcome(t, s, page(t, s, alias, "down"))
-	if got := act(t, s, alias, "alias", "acknowledge", nil); got != "done" {
-		t.Errorf("acknowledge: %s", got)
-	}
-	if status, got := look(alias, "alias"); status != 200 || !cmp.Equal(got, []any{"open", true}) {
+	if status, got := look(alias, "alias"); status != 200 || got != "open" {
 		t.Errorf("%d %v", status, got)
 	}
 	if got := act(t, s, alias, "alias", "close", map[string]string{"note": "all is well", "user": "firstline", "source": "x"}); got != "done" {
@@ -156,7 +153,7 @@ func TestCloseAlert(t *testing.T) {
 			t.Errorf("closed again by its %s: %s", kind, got)
 		}
 	}
-	if status, got := look("alert-1", "id"); status != 200 || !cmp.Equal(got, []any{"closed", true}) {
+	if status, got := look("alert-1", "id"); status != 200 || got != "closed" {
 		t.Errorf("%d %v", status, got)
 	}
 	if status, _ := look(alias, "alias"); status != 404 {
@@ -167,8 +164,8 @@ func TestCloseAlert(t *testing.T) {
 	if diff := cmp.Diff([]string{alias}, s.OpenAlerts()); diff != "" {
 		t.Error(diff)
 	}
-	if !s.AcknowledgeAlert(alias) || !s.CloseAlert(alias) || s.AcknowledgeAlert(alias) || len(s.OpenAlerts()) != 0 {
-		t.Error("a person can acknowledge and close what is open")
+	if !s.CloseAlert(alias) || len(s.OpenAlerts()) != 0 {
+		t.Error("a person can close what is open")
 	}
 	type by struct{ Alias, User, Source, Text string }
 	var got []by
@@ -229,38 +226,6 @@ func TestLag(t *testing.T) {
 	}
 }
 
-func TestUnprocessed(t *testing.T) {
-	for name, late := range map[string]bool{"lost": false, "done": true} {
-		t.Run(name, func(t *testing.T) {
-			s := playedPager(t)
-			trouble := Unprocessed()
-			trouble.Late, trouble.Times = late, 1
-			s.Trouble(trouble)
-			var accepted struct{ RequestID string }
-			if err := json.Unmarshal([]byte(page(t, s, "a", "down").body), &accepted); err != nil || accepted.RequestID == "" {
-				t.Fatal(err)
-			}
-			for range 3 {
-				if status, _ := ask(t, s, testKey, http.MethodGet, statusPath+accepted.RequestID, ""); status != http.StatusNotFound {
-					t.Errorf("it says %d", status)
-				}
-			}
-			if got := len(s.Received()); got != map[bool]int{false: 0, true: 1}[late] {
-				t.Errorf("%d messages", got)
-			}
-			if got := outcome(t, s, page(t, s, "a", "down")); got != "done" {
-				t.Errorf("the next: %s", got)
-			}
-		})
-	}
-	// What is wrong with a request shows before it is accepted.
-	s := playedPager(t)
-	s.Trouble(Unsuccessful("never"))
-	if status, _ := ask(t, s, testKey, http.MethodPost, "/v2/alerts", map[string]string{"massage": "x"}); status != 422 {
-		t.Errorf("got %d", status)
-	}
-}
-
 func TestJSM(t *testing.T) {
 	const key = "jsm-key"
 	s, err := NewJSM(t.Context(), key)
@@ -300,10 +265,5 @@ func TestJSM(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"down", "still"}, texts(s.Received())); diff != "" {
 		t.Error(diff)
-	}
-	// What is accepted and dropped looks the same.
-	s.Trouble(Unsuccessful("no such team"))
-	if status, _ := post("/v2/alerts", map[string]string{"message": "lost"}); status != 202 || len(s.Received("lost")) != 0 {
-		t.Errorf("%d", status)
 	}
 }

@@ -41,7 +41,6 @@ type Service struct {
 
 	mu       sync.Mutex
 	received []Received
-	fail     func(body string) bool
 	troubles []*InTrouble
 	refusals []string
 	server   *http.Server
@@ -56,23 +55,11 @@ type Service struct {
 
 	// Of Slack.
 	channels []string
-	updates  []Received
-	interval time.Duration
-	last     map[string]time.Time // of a post, by channel
-	limited  int
-}
-
-// FailWhen makes the service answer 503 to requests whose body it picks; nil
-// makes it work again.
-func (s *Service) FailWhen(pick func(body string) bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fail = pick
 }
 
 // Received returns the messages whose body contains all the given words: what
 // was posted to Slack, answers in threads too, and of a pager alerts and notes. See
-// Updates, Thread and Closings for the rest.
+// Closings for the rest.
 func (s *Service) Received(words ...string) []Received {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +102,7 @@ func (s *Service) start(ctx context.Context, h http.Handler) error {
 		return err
 	}
 	s.URL = "http://" + ln.Addr().String()
-	s.requests, s.last = map[string]*accepted{}, map[string]time.Time{}
+	s.requests = map[string]*accepted{}
 	s.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, h) }), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = s.server.Serve(ln) }()
 	return nil

@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -68,59 +66,12 @@ func NewSlack(ctx context.Context, token string, channels ...string) (*Service, 
 		"channel", "text", "blocks", "thread_ts", "reply_broadcast", "unfurl_links", "unfurl_media", "parse", "link_names", "mrkdwn", "metadata",
 		"icon_emoji", "icon_url", "username", "as_user",
 	}, s.post)
-	handle("chat.update", []string{
-		"channel", "ts", "text", "blocks", "reply_broadcast", "unfurl_links", "unfurl_media", "parse", "link_names", "metadata", "as_user",
-	}, s.update)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { s.wrong(w, "unknown_method") })
 	if err := s.start(ctx, mux); err != nil {
 		return nil, err
 	}
 	s.URL += "/api/"
 	return s, nil
-}
-
-// LimitRate has Slack take one message an interval in a channel, and answer others
-// 429 with the seconds to wait; 0 ends that. Slack's documented rate is one second.
-func (s *Service) LimitRate(interval time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.interval, s.limited = interval, 0
-	clear(s.last)
-}
-
-// Limited is how many messages were refused since LimitRate.
-func (s *Service) Limited() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.limited
-}
-
-// Updates returns the updates of messages whose new text or blocks contain all
-// the given words, each with the message's TS.
-func (s *Service) Updates(words ...string) []Received {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return containing(s.updates, words)
-}
-
-// Thread returns a thread as it looks now: its first message, then the answers,
-// all with the changes that updates have made.
-func (s *Service) Thread(ts string) []Received {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var thread []Received
-	for _, m := range s.received {
-		if m.TS != ts && m.ThreadTS != ts {
-			continue
-		}
-		for _, u := range s.updates {
-			if u.TS == m.TS {
-				m.Text, m.Blocks, m.Body, m.Warnings = u.Text, u.Blocks, u.Body, u.Warnings
-			}
-		}
-		thread = append(thread, m)
-	}
-	return thread
 }
 
 // notOK answers as Slack does when it refuses.
@@ -203,13 +154,6 @@ func (s *Service) post(w http.ResponseWriter, fields map[string]string) {
 		m.ThreadTS = thread
 	}
 	now := time.Now()
-	if wait := s.last[m.Channel].Add(s.interval).Sub(now); s.interval > 0 && wait > 0 {
-		s.limited++
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-		reply(w, http.StatusTooManyRequests, map[string]any{"ok": false, "error": "ratelimited"})
-		return
-	}
-	s.last[m.Channel] = now
 	m.At = now
 	m.TS = fmt.Sprintf("1700000000.%06d", len(s.received)+1)
 	s.received = append(s.received, m)
@@ -218,24 +162,6 @@ func (s *Service) post(w http.ResponseWriter, fields map[string]string) {
 		answer["thread_ts"] = m.ThreadTS
 	}
 	reply(w, http.StatusOK, map[string]any{"ok": true, "channel": m.Channel, "ts": m.TS, "message": answer})
-}
-
-// update answers chat.update.
-func (s *Service) update(w http.ResponseWriter, fields map[string]string) {
-	m, ok := s.message(w, fields)
-	if !ok {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old := s.posted(m.Channel, fields["ts"])
-	if old == nil {
-		notOK(w, "message_not_found", fmt.Sprintf("[ERROR] there is no message %q in %s", fields["ts"], m.Channel))
-		return
-	}
-	m.At, m.TS, m.ThreadTS = time.Now(), old.TS, old.ThreadTS
-	s.updates = append(s.updates, m)
-	reply(w, http.StatusOK, map[string]any{"ok": true, "channel": m.Channel, "ts": m.TS, "text": m.Text})
 }
 
 // posted is a message by its name, nil for none.

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -38,7 +37,6 @@ func call(t *testing.T, s *Service, method string, pairs ...string) slackSaid {
 
 func TestBlocks(t *testing.T) {
 	s := playedSlack(t)
-	root := call(t, s, "chat.postMessage", "text", "root")
 	type object = map[string]any
 	plain := func(n int) object {
 		return object{"type": "plain_text", "text": strings.Repeat("ü", n), "emoji": true}
@@ -117,17 +115,15 @@ func TestBlocks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for method, ts := range map[string][]string{"chat.postMessage": nil, "chat.update": {"ts", root.TS}} {
-				said := call(t, s, method, append([]string{"text", "fallback", "blocks", string(raw)}, ts...)...)
-				if tt.at == "" {
-					if !said.OK {
-						t.Errorf("%s: %+v", method, said)
-					}
-					continue
+			said := call(t, s, "chat.postMessage", "text", "fallback", "blocks", string(raw))
+			if tt.at == "" {
+				if !said.OK {
+					t.Errorf("%+v", said)
 				}
-				if m := strings.Join(said.Metadata.Messages, "\n"); said.OK || said.Error != "invalid_blocks" || !strings.Contains(m, "[json-pointer:"+tt.at+"]") {
-					t.Errorf("%s: %+v", method, said)
-				}
+				return
+			}
+			if m := strings.Join(said.Metadata.Messages, "\n"); said.OK || said.Error != "invalid_blocks" || !strings.Contains(m, "[json-pointer:"+tt.at+"]") {
+				t.Errorf("%+v", said)
 			}
 		})
 	}
@@ -156,9 +152,6 @@ func TestSlackRefuses(t *testing.T) {
 		"no name of a thread":    {"chat.postMessage", []string{"text", "x", "thread_ts", "0"}, "invalid_thread_ts"},
 		"an answer to an answer": {"chat.postMessage", []string{"text", "x", "thread_ts", answer.TS}, "cannot_reply_to_message"},
 		"spelt wrong":            {"chat.postMessage", []string{"text", "x", "threadTs", root.TS}, "invalid_arguments"},
-		"update of nothing":      {"chat.update", []string{"text", "x"}, "message_not_found"},
-		"update elsewhere":       {"chat.update", []string{"channel", "C9", "text", "x", "ts", root.TS}, "channel_not_found"},
-		"update without text":    {"chat.update", []string{"ts", root.TS}, "no_text"},
 		"a post with a ts":       {"chat.postMessage", []string{"text", "x", "ts", root.TS}, "invalid_arguments"},
 		"another method":         {"chat.shout", nil, "unknown_method"},
 	} {
@@ -187,67 +180,13 @@ func TestThread(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.body), &root); err != nil || !root.OK || root.TS == "" {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	other := call(t, s, "chat.postMessage", "text", "another instance")
-	first := call(t, s, "chat.postMessage", "text", "down still", "thread_ts", root.TS)
-	call(t, s, "chat.postMessage", "text", "well", "thread_ts", root.TS)
-	for _, pairs := range [][]string{
-		{"ts", root.TS, "text", "down, 1 repeat"}, {"ts", root.TS, "text", "all clear", "blocks", `[{"type": "divider", "block_id": "new"}]`}, {"ts", first.TS, "text", "down twice"},
-	} {
-		if said := call(t, s, "chat.update", pairs...); !said.OK {
-			t.Errorf("%+v", said)
-		}
-	}
-	if diff := cmp.Diff([]string{"all clear", "down twice", "well"}, texts(s.Thread(root.TS))); diff != "" {
+	call(t, s, "chat.postMessage", "text", "another instance")
+	call(t, s, "chat.postMessage", "text", "down still", "thread_ts", root.TS)
+	all := s.Received()
+	if diff := cmp.Diff([]string{"down", "another instance", "down still"}, texts(all)); diff != "" {
 		t.Error(diff)
 	}
-	if thread := s.Thread(root.TS); !strings.Contains(string(thread[0].Blocks), "new") || thread[0].ThreadTS != "" || thread[1].ThreadTS != root.TS || thread[1].TS != first.TS {
-		t.Errorf("%+v", thread)
-	}
-	if diff := cmp.Diff([]string{"another instance"}, texts(s.Thread(other.TS))); diff != "" {
-		t.Error(diff)
-	}
-	// What was posted stays as it was.
-	if diff := cmp.Diff([]string{"down", "another instance", "down still", "well"}, texts(s.Received())); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff([]string{"down, 1 repeat", "all clear", "down twice"}, texts(s.Updates())); diff != "" {
-		t.Error(diff)
-	}
-	if got := s.Updates("block_id"); len(got) != 1 || got[0].TS != root.TS || got[0].Channel != SlackChannel {
-		t.Errorf("%+v", got)
-	}
-}
-
-func TestLimitRate(t *testing.T) {
-	s, err := NewSlack(t.Context(), testToken, SlackChannel, "C2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	s.LimitRate(time.Minute)
-	root := call(t, s, "chat.postMessage", "text", "one")
-	form := "channel=" + SlackChannel + "&text=two"
-	two := func() said {
-		return do(t, http.MethodPost, s.URL+"chat.postMessage", "Bearer "+testToken, "application/x-www-form-urlencoded", form)
-	}
-	if got := two(); got.status != http.StatusTooManyRequests || got.retryAfter != "60" || !strings.Contains(got.body, `"ratelimited"`) {
-		t.Errorf("%+v", got)
-	}
-	// Another channel has a rate of its own, and an update is no message.
-	if said := call(t, s, "chat.postMessage", "channel", "C2", "text", "elsewhere"); !said.OK {
-		t.Errorf("%+v", said)
-	}
-	if said := call(t, s, "chat.update", "ts", root.TS, "text", "new"); !said.OK {
-		t.Errorf("%+v", said)
-	}
-	if s.Limited() != 1 {
-		t.Errorf("%d were limited", s.Limited())
-	}
-	s.LimitRate(0)
-	if got := two(); got.status != http.StatusOK {
-		t.Errorf("%+v", got)
-	}
-	if diff := cmp.Diff([]string{"one", "elsewhere", "two"}, texts(s.Received())); diff != "" {
-		t.Error(diff)
+	if all[0].ThreadTS != "" || all[1].ThreadTS != "" || all[2].ThreadTS != root.TS || string(all[0].Blocks) != `[{"type": "divider"}]` {
+		t.Errorf("%+v", all)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -35,29 +34,14 @@ type Mode int
 const (
 	// Healthy answers as it should.
 	Healthy Mode = iota
-	// Refuse has no listener: the connection is refused. Among other turns the
-	// connection is reset at once.
+	// Refuse has no listener: the connection is refused.
 	Refuse
 	// Hang accepts the connection and then stays silent.
 	Hang
 	// Broken answers, but wrongly: status 503, or something that is not SSH.
 	Broken
-	// HangAccept leaves connections unanswered: no handshake of TCP's is ever
-	// completed, as where a host is hung or a filter drops packets. It is known
-	// on Linux only and cannot be one of several turns.
-	HangAccept
-	// HangHeader stops in the middle of the answer's header: HTTP's, or the line
-	// in which an SSH server names its version.
-	HangHeader
-	// HangBody stops in the middle of an HTTP answer's body, or of SSH's key
-	// exchange.
-	HangBody
-)
-
-// Other names of modes, for what they are to SSH.
-const (
-	HangBanner      = HangHeader
-	HangKeyExchange = HangBody
+	// Forbidden answers an HTTP request with status 403.
+	Forbidden
 )
 
 // Instance plays an EC2 instance.
@@ -87,11 +71,10 @@ func NewInstance(ctx context.Context, region, id, address string) (*Instance, er
 	}
 	i := &Instance{Region: region, ID: id, Address: address}
 	i.http = &server{address: net.JoinHostPort(address, strconv.Itoa(HTTPPort)), play: map[Mode]func(net.Conn){
-		Healthy: serveHTTP, Broken: serveUnavailable, HangHeader: serveHalfHeader, HangBody: serveHalfBody,
+		Healthy: serveHTTP, Broken: serveUnavailable, Forbidden: serveForbidden,
 	}}
 	i.ssh = &server{address: net.JoinHostPort(address, strconv.Itoa(SSHPort)), play: map[Mode]func(net.Conn){
-		Healthy: func(c net.Conn) { serveSSH(c, signer) }, Broken: serveGarbage, HangBanner: serveHalfBanner,
-		HangKeyExchange: func(c net.Conn) { serveSSH(&silenced{Conn: c, writes: 2}, signer) },
+		Healthy: func(c net.Conn) { serveSSH(c, signer) }, Broken: serveGarbage,
 	}}
 	if err := errors.Join(i.http.set(ctx, Healthy), i.ssh.set(ctx, Healthy)); err != nil {
 		i.Close()
@@ -100,12 +83,11 @@ func NewInstance(ctx context.Context, region, id, address string) (*Instance, er
 	return i, nil
 }
 
-// SetHTTP changes how the web server behaves. Of several modes each connection
-// gets the next one, from the first again after the last: an instance that flaps.
-func (i *Instance) SetHTTP(modes ...Mode) error { return i.http.set(context.Background(), modes...) }
+// SetHTTP changes how the web server behaves.
+func (i *Instance) SetHTTP(mode Mode) error { return i.http.set(context.Background(), mode) }
 
-// SetSSH changes how the SSH server behaves, as SetHTTP does.
-func (i *Instance) SetSSH(modes ...Mode) error { return i.ssh.set(context.Background(), modes...) }
+// SetSSH changes how the SSH server behaves.
+func (i *Instance) SetSSH(mode Mode) error { return i.ssh.set(context.Background(), mode) }
 
 // OnReboot says what a reboot does to the instance. It is called once a
 // reboot, on a goroutine of its own; nil does nothing.
@@ -158,53 +140,34 @@ type server struct {
 	play map[Mode]func(net.Conn)
 
 	mu     sync.Mutex
-	turns  []Mode
-	taken  int // connections since the behaviour was changed
+	mode   Mode
 	ln     net.Listener
-	deaf   io.Closer // in place of ln where connections hang
 	conns  []net.Conn
 	closed bool
 }
 
 // set changes the behaviour; connections of the old one are cut.
-func (s *server) set(ctx context.Context, modes ...Mode) error {
-	if len(modes) == 0 {
-		modes = []Mode{Healthy}
-	}
-	for _, m := range modes {
-		if m == HangAccept && len(modes) > 1 {
-			return errors.New("HangAccept is no turn among others: what never listens cannot take turns")
-		}
-	}
+func (s *server) set(ctx context.Context, mode Mode) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil
 	}
-	s.turns, s.taken = slices.Clone(modes), 0
+	s.mode = mode
 	s.cut()
-	if s.deaf != nil {
-		_ = s.deaf.Close()
-		s.deaf = nil
-	}
-	refuse := !slices.ContainsFunc(modes, func(m Mode) bool { return m != Refuse })
-	if s.ln != nil && (refuse || modes[0] == HangAccept) {
+	switch {
+	case mode == Refuse && s.ln != nil:
 		_ = s.ln.Close()
 		s.ln = nil
-	}
-	var err error
-	switch {
-	case refuse:
-	case modes[0] == HangAccept:
-		s.deaf, err = listenDeaf(ctx, s.address)
-	case s.ln == nil:
-		var ln net.Listener
-		if ln, err = listen(ctx, s.address); err == nil {
-			s.ln = ln
-			go s.accept(ln)
+	case mode != Refuse && s.ln == nil:
+		ln, err := listen(ctx, s.address)
+		if err != nil {
+			return err
 		}
+		s.ln = ln
+		go s.accept(ln)
 	}
-	return err
+	return nil
 }
 
 // listen listens on an address that has just been given up: a process that was
@@ -225,18 +188,11 @@ func (s *server) accept(ln net.Listener) {
 			return
 		}
 		s.mu.Lock()
-		mode := s.turns[s.taken%len(s.turns)]
-		s.taken++
+		play := s.play[s.mode]
 		s.conns = append(s.conns, c)
 		s.mu.Unlock()
-		switch play := s.play[mode]; {
-		case play != nil:
+		if play != nil {
 			go s.run(c, play)
-		case mode == Refuse:
-			if tcp, ok := c.(*net.TCPConn); ok {
-				_ = tcp.SetLinger(0)
-			}
-			_ = c.Close()
 		}
 		// Else it is held open and never answered.
 	}
@@ -263,76 +219,25 @@ func (s *server) close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.cut()
-	if s.deaf != nil {
-		_ = s.deaf.Close()
-		s.deaf = nil
-	}
 	if s.ln != nil {
 		_ = s.ln.Close()
 	}
 }
 
-// asked reads an HTTP request.
-func asked(c net.Conn) bool {
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-	_, err := c.Read(make([]byte, 64<<10))
-	return err == nil
-}
-
 // answer writes one HTTP response on a connection of its own.
 func answer(c net.Conn, status int, body string) {
-	if asked(c) {
-		_, _ = fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-			status, http.StatusText(status), len(body), body)
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.Read(make([]byte, 64<<10)); err != nil {
+		return
 	}
-}
-
-// hang says nothing more until the client goes.
-func hang(c net.Conn) {
-	_ = c.SetDeadline(time.Time{})
-	_, _ = io.Copy(io.Discard, c)
+	_, _ = fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		status, http.StatusText(status), len(body), body)
 }
 
 func serveHTTP(c net.Conn)        { answer(c, http.StatusOK, "ok\n") }
 func serveUnavailable(c net.Conn) { answer(c, http.StatusServiceUnavailable, "overloaded\n") }
+func serveForbidden(c net.Conn)   { answer(c, http.StatusForbidden, "not you\n") }
 func serveGarbage(c net.Conn)     { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }
-
-func serveHalfHeader(c net.Conn) {
-	if asked(c) {
-		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/pl")
-		hang(c)
-	}
-}
-
-func serveHalfBody(c net.Conn) {
-	if asked(c) {
-		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\no")
-		hang(c)
-	}
-}
-
-func serveHalfBanner(c net.Conn) {
-	_, _ = io.WriteString(c, "SSH-2.0-Open")
-	hang(c)
-}
-
-// silenced is a connection on which only the first writes go out: of an SSH
-// server its version, then the algorithms that begin the key exchange.
-type silenced struct {
-	net.Conn
-	writes int
-}
-
-func (s *silenced) Write(p []byte) (int, error) {
-	if s.writes == 0 {
-		return len(p), nil
-	}
-	s.writes--
-	return s.Conn.Write(p)
-}
-
-// Without a deadline it hangs for as long as the client stays.
-func (s *silenced) SetDeadline(time.Time) error { return nil }
 
 // serveSSH is a real SSH server that lets nobody in.
 func serveSSH(c net.Conn, key ssh.Signer) {

@@ -128,7 +128,7 @@ func TestVariables(t *testing.T) {
 	variables := w.Variables(nil)
 	chosen := func() map[string]any {
 		got := map[string]any{}
-		for _, name := range []string{"pagers", "opsgenie", "jsm", "sns", "all_clear", "subscribers"} {
+		for _, name := range []string{"pagers", "opsgenie", "jsm", "sns", "subscribers"} {
 			if v, ok := variables[name]; ok {
 				got[name] = v
 			}
@@ -137,15 +137,14 @@ func TestVariables(t *testing.T) {
 	}
 	opsgenie := map[string]any{"endpoint": "opsgenie", "priority": "P2"}
 	if diff := cmp.Diff(map[string]any{
-		"pagers": []any{"opsgenie"}, "opsgenie": opsgenie, "all_clear": map[string]any{"every_minutes": 5, "for_minutes": 0}, "subscribers": []any{},
+		"pagers": []any{"opsgenie"}, "opsgenie": opsgenie, "subscribers": []any{},
 	}, chosen()); diff != "" {
 		t.Error(diff)
 	}
 	w.UsePagers(variables, "jsm", "sns")
-	w.WatchAfterPages(variables, 1, 3)
 	if diff := cmp.Diff(map[string]any{
 		"pagers": []any{"jsm", "sns"}, "jsm": map[string]any{"endpoint": "jsm", "priority": "P2"}, "sns": map[string]any{},
-		"all_clear": map[string]any{"every_minutes": 1, "for_minutes": 3}, "subscribers": []any{map[string]any{"protocol": "sms", "endpoint": "+4930123456"}},
+		"subscribers": []any{map[string]any{"protocol": "sms", "endpoint": "+4930123456"}},
 	}, chosen()); diff != "" {
 		t.Error(diff)
 	}

@@ -15,6 +15,10 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
+	"github.com/aws/aws-sdk-go-v2/service/route53/types"
+
 	"firstline/internal/artifact"
 	"firstline/internal/localaws"
 	"firstline/internal/regions"
@@ -54,12 +58,8 @@ type Options struct {
 	Root string
 	// Log is told of everything that takes time.
 	Log io.Writer
-	// RetryPace is as in localaws.Options.
-	RetryPace float64
-	// WaitPace divides the time that the state machine of the all-clear waits
-	// between its looks: 60 makes seconds of its minutes. 0 is 1. The end of its
-	// watch is a time of day, and stays where it is.
-	WaitPace float64
+	// Pace is as in localaws.Options.
+	Pace float64
 }
 
 // New starts a World. It has neither instances nor anything deployed. Once
@@ -109,15 +109,11 @@ func New(ctx context.Context, o Options) (_ *World, err error) {
 	if w.JSM, err = NewJSM(ctx, JSMKey); err != nil {
 		return nil, err
 	}
-	paces := map[string]float64{}
-	if o.WaitPace != 0 {
-		paces["-all-clear"] = o.WaitPace
-	}
 	// An interrupt ends the start of it, but not what was started.
 	var life context.Context
 	life, w.end = context.WithCancel(context.WithoutCancel(ctx))
 	started := context.AfterFunc(ctx, w.end)
-	w.AWS, err = localaws.Start(life, localaws.Options{Log: o.Log, Moto: moto, RetryPace: o.RetryPace, WaitPaces: paces})
+	w.AWS, err = localaws.Start(life, localaws.Options{Log: o.Log, Moto: moto, Pace: o.Pace})
 	if started(); err != nil {
 		return nil, err
 	}
@@ -199,6 +195,21 @@ func (w *World) Instance(id string) *Instance {
 	return w.instances[id]
 }
 
+// AddHealthCheck makes a Route 53 health check of an instance's web server, and
+// returns its id.
+func (w *World) AddHealthCheck(ctx context.Context, i *Instance) (id string, err error) {
+	out, err := route53.NewFromConfig(w.AWS.Config(i.Region)).CreateHealthCheck(ctx, &route53.CreateHealthCheckInput{
+		CallerReference: &i.ID,
+		HealthCheckConfig: &types.HealthCheckConfig{
+			Type: types.HealthCheckTypeHttp, IPAddress: &i.Address, Port: aws.Int32(HTTPPort), ResourcePath: aws.String("/healthz"),
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(out.HealthCheck.Id), nil
+}
+
 // Variables are the Terraform variables, less the secrets, of a deployment that
 // watches the given instances with waits short enough to look at.
 func (w *World) Variables(overrides map[string]map[string]any, instances ...*Instance) map[string]any {
@@ -218,17 +229,16 @@ func (w *World) Variables(overrides map[string]map[string]any, instances ...*Ins
 		"defaults": map[string]any{
 			"url":  map[string]any{"port": HTTPPort, "path": "/healthz", "timeout_seconds": 2, "attempts": 2, "interval_seconds": 0.2},
 			"ssh":  map[string]any{"port": SSHPort, "timeout_seconds": 2, "attempts": 2, "interval_seconds": 0.2},
-			"boot": map[string]any{"first_look_seconds": 2, "interval_seconds": 1, "window_seconds": 10},
+			"boot": map[string]any{"first_look_seconds": 10, "interval_seconds": 10, "window_seconds": 10},
+			// One more look confirms what the first one saw.
+			"confirm_seconds": 1,
+			"route53":         map[string]any{"attempts": 1},
 		},
-		"slack":    map[string]any{"channel_id": SlackChannel, "api_url": w.Slack.URL},
-		"pagers":   []any{"opsgenie"},
-		"opsgenie": map[string]any{"endpoint": w.Pager.URL, "priority": "P2"},
-		// No watch after a page: it would go on beside everything that follows.
-		"all_clear":   map[string]any{"every_minutes": 5, "for_minutes": 0},
+		"slack":       map[string]any{"channel_id": SlackChannel, "api_url": w.Slack.URL},
+		"pagers":      []any{"opsgenie"},
+		"opsgenie":    map[string]any{"endpoint": w.Pager.URL, "priority": "P2"},
 		"subscribers": []any{},
-		// As many reboot at once here as there are stories.
-		"brake":    map[string]any{"in_flight": 500, "per_hour": 500},
-		"function": map[string]any{"package": w.Package, "architecture": artifact.HostArchitecture(runtime.GOARCH)},
+		"function":    map[string]any{"package": w.Package, "architecture": artifact.HostArchitecture(runtime.GOARCH)},
 	}
 }
 
@@ -256,13 +266,6 @@ func (w *World) UsePagers(variables map[string]any, names ...string) {
 	if slices.Contains(names, "sns") {
 		variables["subscribers"] = []any{map[string]any{"protocol": "sms", "endpoint": "+4930123456"}}
 	}
-}
-
-// WatchAfterPages turns the watch for recovery after a page on in variables that
-// Variables made: a look every so many minutes, which Options.WaitPace shortens,
-// for so many minutes of real time.
-func (w *World) WatchAfterPages(variables map[string]any, everyMinutes, forMinutes int) {
-	variables["all_clear"] = map[string]any{"every_minutes": everyMinutes, "for_minutes": forMinutes}
 }
 
 // Published lists what was published to a topic of the local AWS.

@@ -1,0 +1,263 @@
+package test
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"firstline/handler"
+	"firstline/internal/incident"
+	"firstline/internal/localaws"
+	"firstline/internal/stage"
+)
+
+// regionStory is a story about a whole region.
+type regionStory struct {
+	name, deployment, region string
+	// instances is how many it has.
+	instances int
+	act       func(t *testing.T, dir string, all []*scene)
+}
+
+func regionStories() []regionStory {
+	return []regionStory{
+		{"an alarm of an instance without settings", plain, other, 1, playWithoutSettings},
+		{"a paused region", plain, other, 1, playPausedRegion},
+		{"an execution is stopped after its reboot", plain, other, 1, playStopped},
+		{"the breaker", plain, other, 3, playBreaker},
+		{"a canary finds a pager without its key", chain, home, 1, playWithoutKey},
+		{"a test of all channels", chain, home, 0, playNotifyTest},
+		{"the operator's commands", plain, home, 2, playCommands},
+	}
+}
+
+// run runs an operator's command on a deployment, and wants an exit code and
+// texts.
+func run(t *testing.T, w *stage.World, dir string, code int, args string, want ...string) string {
+	t.Helper()
+	out := startCommand(t, environ(w.Environment()), "", append(strings.Fields(args), "--dir", dir)...).wait()
+	if out.code != code {
+		t.Errorf("%s: exit code %d, want %d:\n%s%s", args, out.code, code, out.stdout, out.stderr)
+	}
+	for _, text := range want {
+		if !strings.Contains(out.stdout+out.stderr, text) {
+			t.Errorf("%s does not say %q:\n%s%s", args, text, out.stdout, out.stderr)
+		}
+	}
+	return out.stdout
+}
+
+// decoded runs a command with --json and decodes what it prints.
+func decoded[T any](t *testing.T, w *stage.World, dir string, code int, args string) (v T) {
+	t.Helper()
+	out := run(t, w, dir, code, args+" --json")
+	if err := json.Unmarshal([]byte(out), &v); err != nil {
+		t.Fatalf("%s: %v:\n%s", args, err, out)
+	}
+	return v
+}
+
+// playVerify has the function keep the baseline of every instance.
+func playVerify(t *testing.T, w *stage.World, instances map[string][]*stage.Instance) {
+	var wg sync.WaitGroup
+	for d, all := range instances {
+		wg.Go(func() {
+			for _, i := range all {
+				id := "verify-" + i.ID
+				raw, err := json.Marshal(map[string]any{"step": "verify", "event": map[string]any{
+					"source": incident.SourceCanary, "detail-type": incident.DetailTypeLook, "account": localaws.AccountID, "region": i.Region, "time": time.Now().UTC().Format(time.RFC3339),
+					"detail": map[string]any{"instance_id": i.ID},
+				}, "execution": incident.Execution{ID: id, Name: id, StartedAt: time.Now().UTC()}})
+				if err != nil {
+					t.Error(err)
+				}
+				out, err := lambda.NewFromConfig(w.AWS.Config(i.Region)).Invoke(context.Background(), &lambda.InvokeInput{FunctionName: aws.String(d + "-responder"), Payload: raw})
+				if err != nil || out.FunctionError != nil {
+					t.Errorf("%v %s", err, out.Payload)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// playWithoutSettings takes an instance's settings away: no incident can be made
+// of its alarm, and somebody must hear of it.
+func playWithoutSettings(t *testing.T, _ string, all []*scene) {
+	s := all[0]
+	client, name := ssm.NewFromConfig(s.AWS.Config(s.i.Region)), "/"+s.deployment+"/instances/"+s.i.ID
+	out, err := client.GetParameter(t.Context(), &ssm.GetParameterInput{Name: &name})
+	if err == nil {
+		_, err = client.DeleteParameter(t.Context(), &ssm.DeleteParameterInput{Name: &name})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_, err := client.PutParameter(context.WithoutCancel(t.Context()), &ssm.PutParameterInput{Name: &name, Value: out.Parameter.Value, Type: ssmtypes.ParameterTypeString})
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	e := s.ring(t)
+	if e.last() != "Told" {
+		t.Errorf("ended in %q (%s): %s", e.last(), e.status, e.state)
+	}
+	pages := s.Pager.Received(s.alarm())
+	if len(pages) != 1 || !strings.Contains(pages[0].Text, "could not be handled") || !strings.Contains(pages[0].Text, "regions.tfvars") {
+		t.Errorf("%d pages: %+v", len(pages), pages)
+	}
+}
+
+// playPausedRegion pauses a whole region: it is checked, and Slack is told.
+func playPausedRegion(t *testing.T, dir string, all []*scene) {
+	s := all[0]
+	run(t, s.World, dir, 0, "pause --region "+other+" --until 1h")
+	run(t, s.World, dir, 0, "paused", other)
+	_ = s.i.SetHTTP(stage.Refuse)
+	s.ended(t, s.ring(t), "Told", tally{slack: 1}, "is not healthy while it is paused", "firstline resume --region "+other)
+	run(t, s.World, dir, 0, "resume --region "+other)
+	s.i.OnReboot(stage.CuredBy(boot))
+	s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 2}, "recovered")
+}
+
+// playStopped stops an execution right after its reboot: reconcile sees that it
+// has ended, and the look that it starts tells what came of the reboot.
+func playStopped(t *testing.T, _ string, all []*scene) {
+	s := all[0]
+	s.quieten(t)
+	if got, _ := s.reconcile(t); got.InAlarm != 0 || len(got.Started) != 0 {
+		t.Errorf("all is at rest, and reconcile did %+v", got)
+	}
+	_ = s.i.SetHTTP(stage.Refuse)
+	s.i.OnReboot(stage.CuredBy(boot))
+	arn := s.rung(t)
+	until(t, "it is rebooted", func() bool { return s.i.Reboots() > 0 })
+	if got, again := s.reconcile(t); again != "" || len(got.Skipped) != 1 {
+		t.Errorf("an execution looks after it, and reconcile did %+v", got)
+	}
+	s.stop(t, arn)
+	_, arn = s.reconcile(t)
+	if arn == "" {
+		t.Fatal("reconcile did not start a look")
+	}
+	s.ended(t, s.follow(t, arn), "Told", tally{reboots: 1, slack: 1}, "recovered")
+	s.quieten(t)
+}
+
+// quieten has the alarms of the region return to OK. Nobody hears of it.
+func (s *scene) quieten(t *testing.T) {
+	t.Helper()
+	if err := s.Quieten(t.Context(), s.i.Region); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// playBreaker has an instance fall silent: the next one that fails is not
+// rebooted, the breaker pages once for all that it holds back, and the command
+// that closes it has them looked at.
+func playBreaker(t *testing.T, dir string, all []*scene) {
+	silent, first, second := all[0], all[1], all[2]
+	_ = silent.i.SetHTTP(stage.Refuse)
+	_ = silent.i.SetSSH(stage.Refuse)
+	silent.ended(t, silent.ring(t), "Told", tally{slack: 1, pages: 1}, "is down: URL and SSH failed; not rebooted: no other vantage confirms the failure")
+	for _, s := range []*scene{first, second} {
+		_ = s.i.SetHTTP(stage.Refuse)
+		s.i.OnReboot(stage.CuredBy(boot))
+		e := s.ring(t)
+		if e.last() != "Told" {
+			t.Errorf("ended in %q: %s", e.last(), e.state)
+		}
+	}
+	held := slices.DeleteFunc(silent.Pager.Received("the region's breaker is open"), func(m stage.Received) bool { return !strings.Contains(m.Alias, "/"+other+"/breaker/") })
+	if len(held) != 2 || held[0].Note || !held[1].Note || held[0].Alias != held[1].Alias {
+		t.Errorf("the breaker told of two instances with %+v", held)
+	}
+	if n := first.i.Reboots() + second.i.Reboots(); n != 0 {
+		t.Errorf("%d reboots while the breaker is open", n)
+	}
+	run(t, first.World, dir, 0, "paused", first.i.ID, second.i.ID)
+	run(t, first.World, dir, 0, "resume --region "+other, first.i.ID, second.i.ID)
+	for _, s := range []*scene{first, second} {
+		until(t, s.i.ID+" recovers", func() bool {
+			return slices.ContainsFunc(s.Slack.Received(s.i.ID), func(m stage.Received) bool { return strings.Contains(m.Text, s.i.ID+" in "+other+" recovered") })
+		})
+		if got := s.tally().reboots; got != 1 {
+			t.Errorf("%s was rebooted %d times, want once", s.i.ID, got)
+		}
+	}
+	if len(held) > 0 {
+		if status, _ := silent.Pager.Alert(held[0].Alias); status != "closed" {
+			t.Errorf("the breaker's alert is %q", status)
+		}
+	}
+}
+
+// withoutSecret leaves a secret as it is where it was never given, until it is put
+// back.
+func withoutSecret(t *testing.T, w *stage.World, region, name string) (putBack func()) {
+	t.Helper()
+	client := ssm.NewFromConfig(w.AWS.Config(region))
+	out, err := client.GetParameter(t.Context(), &ssm.GetParameterInput{Name: &name, WithDecryption: aws.Bool(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(value *string) {
+		t.Helper()
+		_, err := client.PutParameter(context.WithoutCancel(t.Context()), &ssm.PutParameterInput{Name: &name, Value: value, Type: ssmtypes.ParameterTypeSecureString, Overwrite: aws.Bool(true)})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(aws.String(handler.Unset))
+	return func() { put(out.Parameter.Value) }
+}
+
+// playWithoutKey has the second pager lose its key, which is asked only when the
+// first one fails: a dry incident shows it.
+func playWithoutKey(t *testing.T, _ string, all []*scene) {
+	s := all[0]
+	defer withoutSecret(t, s.World, s.i.Region, "/"+chain+"/secrets/jsm-api-key")()
+	s.change(t, func(settings map[string]any) { settings["reboot"].(map[string]any)["perDay"] = 0 })
+	_ = s.i.SetHTTP(stage.Refuse)
+	e := s.follow(t, s.send(t, incident.SourceCanary))
+	if cause := e.incident(t).Caught["page"].Cause; !strings.Contains(cause, "/"+chain+"/secrets/jsm-api-key") {
+		t.Errorf("nothing names the key: %s", e.state)
+	}
+	s.ended(t, e, "Told another way", tally{})
+}
+
+// playNotifyTest tries all channels: what works, and what does not.
+func playNotifyTest(t *testing.T, dir string, all []*scene) {
+	type delivery struct {
+		Channel       string
+		OK, Confirmed bool
+		Error         string
+	}
+	_, _, _ = dir, all, delivery{}
+}
+
+// alarmsOfFailures are the alarms on the executions that fail.
+func alarmsOfFailures(t *testing.T, w *stage.World) {
+	for _, name := range []string{plain, chain} {
+		out, err := cloudwatch.NewFromConfig(w.AWS.Config(home)).DescribeAlarms(t.Context(), &cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String(name + "-self-")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(out.MetricAlarms, func(a cwtypes.MetricAlarm) bool { return aws.ToString(a.MetricName) == "ExecutionsFailed" }) {
+			t.Errorf("no alarm is on the failed executions of %s", name)
+		}
+	}
+	_ = time.Now
+}

@@ -163,38 +163,46 @@ func sortedKeys(m map[string]any) string {
 	return strings.Join(slices.Sorted(maps.Keys(m)), ", ")
 }
 
-// holds reports whether the rule matches. An error means that it compares what
-// does not exist, which no Catch catches.
-func (r *Rule) holds(input, context any) (bool, error) {
+// holds reports whether the rule matches; find reads a path. An error means that
+// it compares what does not exist, which no Catch catches.
+func (r *Rule) holds(find func(path) ([]byte, bool)) (bool, error) {
 	switch {
 	case r.And != nil:
-		return all(r.And, input, context, true)
+		return all(r.And, find, true)
 	case r.Or != nil:
-		any, err := all(r.Or, input, context, false)
+		any, err := all(r.Or, find, false)
 		return !any, err
 	case r.Not != nil:
-		holds, err := r.Not.holds(input, context)
+		holds, err := r.Not.holds(find)
 		return !holds, err
 	}
-	from := input
-	if r.path.context {
-		from = context
-	}
-	got, there := r.path.of(from)
+	got, there := find(r.path)
 	if r.Operator == "IsPresent" {
 		return there, nil
 	}
 	if !there {
 		return false, fmt.Errorf("variable %s does not exist in the input", r.Variable)
 	}
-	return operators[r.Operator].test(got, r.Operand), nil
+	return operators[r.Operator].test(scalar(got), r.Operand), nil
+}
+
+// scalar is a value to compare; an object or a list is equal to nothing.
+func scalar(raw []byte) any {
+	if raw[0] == '{' || raw[0] == '[' {
+		return nil
+	}
+	v, err := decode(raw)
+	if err != nil {
+		panic(err) // a part of what is valid
+	}
+	return v
 }
 
 // all reports whether every rule's outcome is want. It asks no further than it
 // has to, as Step Functions does.
-func all(rules []Rule, input, context any, want bool) (bool, error) {
+func all(rules []Rule, find func(path) ([]byte, bool), want bool) (bool, error) {
 	for n := range rules {
-		holds, err := rules[n].holds(input, context)
+		holds, err := rules[n].holds(find)
 		if err != nil || holds != want {
 			return false, err
 		}

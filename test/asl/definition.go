@@ -39,7 +39,7 @@ type State struct {
 
 	output, result, seconds path
 	parameters              *template
-	fixed                   any
+	fixed                   []byte
 }
 
 // Retrier is an entry of a Task's Retry, with the defaults filled in.
@@ -190,9 +190,11 @@ func (s *State) paths() error {
 		s.parameters = &t
 	}
 	if s.Result != nil {
-		if s.fixed, err = decode(s.Result); err != nil {
+		v, err := decode(s.Result)
+		if err != nil {
 			return fmt.Errorf("read Result: %w", err)
 		}
+		s.fixed = mustEncode(v)
 	}
 	return nil
 }

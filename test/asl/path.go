@@ -63,47 +63,53 @@ func (p path) String() string {
 	return strings.Join(append([]string{root}, p.fields...), ".")
 }
 
-// of returns what the path names in a value, and whether there is such a thing.
-func (p path) of(v any) (any, bool) {
+// of returns what the path names in a JSON value, and whether there is such a
+// thing.
+func (p path) of(v []byte) ([]byte, bool) {
 	for _, f := range p.fields {
-		m, ok := v.(map[string]any)
-		if !ok {
+		begin, end := member(v, f)
+		if begin < 0 {
 			return nil, false
 		}
-		if v, ok = m[f]; !ok {
-			return nil, false
-		}
+		v = v[begin:end]
 	}
 	return v, true
 }
 
 // put returns the value with what the path names replaced. Objects on the way
 // that are missing are made; the value itself stays as it is.
-func (p path) put(v, what any) (any, error) {
+func (p path) put(v, what []byte) ([]byte, error) {
 	if len(p.fields) == 0 {
 		return what, nil
 	}
-	m, ok := v.(map[string]any)
-	if !ok {
+	if v[0] != '{' {
 		return nil, fmt.Errorf("%s: its parent is not an object", p)
 	}
-	below, ok := m[p.fields[0]]
-	if !ok {
-		below = map[string]any{}
+	below := []byte("{}")
+	begin, end := member(v, p.fields[0])
+	if begin >= 0 {
+		below = v[begin:end]
 	}
 	changed, err := path{fields: p.fields[1:]}.put(below, what)
 	if err != nil {
 		return nil, err
 	}
-	m = maps.Clone(m)
-	m[p.fields[0]] = changed
-	return m, nil
+	if begin >= 0 {
+		return slices.Concat(v[:begin], changed, v[end:]), nil
+	}
+	name := append(quote(p.fields[0]), ':')
+	if len(v) > len("{}") {
+		name = append([]byte{','}, name...)
+	}
+	return slices.Concat(v[:len(v)-1], name, changed, []byte("}")), nil
 }
 
 // template is the value of Parameters, with its paths parsed.
 type template struct {
 	value  any                 // a literal, where there are no parts
+	raw    []byte              // its JSON
 	object map[string]template // an object
+	names  []string            // its fields, sorted
 	path   *path               // a field whose name ends in ".$"
 }
 
@@ -131,41 +137,43 @@ func parseTemplate(v any) (template, error) {
 			}
 			t.object[name] = template{path: &p}
 		}
+		t.names = slices.Sorted(maps.Keys(t.object))
 		return t, nil
 	case []any:
 		if bytes.Contains(mustEncode(x), []byte(`.$":`)) {
 			return template{}, errors.New("a path inside a list is not supported")
 		}
 	}
-	return template{value: v}, nil
+	return template{value: v, raw: mustEncode(v)}, nil
 }
 
-// fill returns the template's value for an input and a context object.
-func (t template) fill(input, context any) (any, error) {
+// fill appends the template's value, whose paths find reads.
+func (t template) fill(b []byte, find func(path) ([]byte, bool)) ([]byte, error) {
 	switch {
 	case t.path != nil:
-		from := input
-		if t.path.context {
-			from = context
-		}
-		v, ok := t.path.of(from)
+		v, ok := find(*t.path)
 		if !ok {
 			return nil, fmt.Errorf("read Parameters: %s does not exist in the input", t.path)
 		}
-		return v, nil
+		return append(b, v...), nil
 	case t.object != nil:
-		filled := make(map[string]any, len(t.object))
-		for name, part := range t.object {
-			v, err := part.fill(input, context)
-			if err != nil {
+		b = append(b, '{')
+		for n, name := range t.names {
+			if n > 0 {
+				b = append(b, ',')
+			}
+			var err error
+			if b, err = t.object[name].fill(append(append(b, quote(name)...), ':'), find); err != nil {
 				return nil, err
 			}
-			filled[name] = v
 		}
-		return filled, nil
+		return append(b, '}'), nil
 	}
-	return t.value, nil
+	return append(b, t.raw...), nil
 }
+
+// quote writes a text in JSON.
+func quote(s string) []byte { return mustEncode(s) }
 
 // decode decodes one JSON value and keeps its numbers as they are written.
 func decode(raw []byte) (any, error) {
@@ -181,7 +189,7 @@ func decode(raw []byte) (any, error) {
 	return v, nil
 }
 
-// mustEncode encodes what decode or fill returned, which cannot fail.
+// mustEncode encodes what decode returned, which cannot fail.
 func mustEncode(v any) []byte {
 	raw, err := json.Marshal(v)
 	if err != nil {

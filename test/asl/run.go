@@ -1,11 +1,14 @@
 package asl
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -117,12 +120,14 @@ type run struct {
 	e       Execution
 	out     *Outcome
 	started time.Time
-	// data is the input of the state under way.
-	data, input any
+	// data is the input of the state under way, as JSON.
+	data, input []byte
 	// State, EnteredTime and RetryCount of the context object.
 	state   string
 	entered time.Time
 	retry   int
+	// calls are the function's invocations, which a goroutine of their own makes.
+	calls chan func()
 }
 
 // stopped ends an execution from within.
@@ -149,6 +154,7 @@ func (m *Machine) Run(ctx context.Context, e Execution) *Outcome {
 		defer cancel()
 	}
 	err := r.all(ctx)
+	r.leave()
 	end, ok := errors.AsType[*stopped](err)
 	switch {
 	case err == nil:
@@ -159,20 +165,22 @@ func (m *Machine) Run(ctx context.Context, e Execution) *Outcome {
 		r.out.Status, r.out.Cause = Aborted, err.Error()
 	}
 	r.out.Events++ // ExecutionSucceeded or its like
-	r.out.Output = mustEncode(r.data)
+	r.out.Output = r.data
 	return r.out
 }
 
 func (r *run) all(ctx context.Context) error {
 	r.out.Events++ // ExecutionStarted
-	var err error
-	if r.input, err = decode(r.e.Input); err != nil {
+	var input bytes.Buffer
+	if err := json.Compact(&input, r.e.Input); err != nil {
 		return fails(ErrRuntime, "input: %v", err)
 	}
+	r.input = input.Bytes()
 	r.data = r.input
 	if err := r.measure(r.data); err != nil {
 		return fails(err.Name, "input: %s", err.Cause)
 	}
+	var err error
 	for name := r.m.StartAt; name != ""; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -205,11 +213,10 @@ func (r *run) enter(name string) {
 }
 
 // measure refuses data that is too large.
-func (r *run) measure(v any) *Error {
-	size := len(mustEncode(v))
-	r.out.MaxData = max(r.out.MaxData, size)
-	if size > MaxData {
-		return &Error{ErrDataLimit, fmt.Sprintf("%d bytes are more than %d", size, MaxData)}
+func (r *run) measure(v []byte) *Error {
+	r.out.MaxData = max(r.out.MaxData, len(v))
+	if len(v) > MaxData {
+		return &Error{ErrDataLimit, fmt.Sprintf("%d bytes are more than %d", len(v), MaxData)}
 	}
 	return nil
 }
@@ -236,9 +243,8 @@ func (r *run) step(ctx context.Context, s *State) (string, error) {
 }
 
 func (r *run) choose(s *State) (string, error) {
-	object := r.context()
 	for n := range s.Rules {
-		holds, err := s.Rules[n].holds(r.data, object)
+		holds, err := s.Rules[n].holds(r.find)
 		if err != nil {
 			return "", fails(ErrRuntime, "%s: %v", s.Name, err)
 		}
@@ -256,12 +262,11 @@ func (r *run) delay(s *State) (time.Duration, error) {
 	if s.Seconds != nil {
 		return seconds(*s.Seconds), nil
 	}
-	from := r.data
-	if s.seconds.context {
-		from = r.context()
+	v, ok := r.find(s.seconds)
+	var n json.Number
+	if ok {
+		n, ok = scalar(v).(json.Number)
 	}
-	v, _ := s.seconds.of(from)
-	n, ok := v.(json.Number)
 	if !ok {
 		return 0, fails(ErrRuntime, "%s: %s is not a number", s.Name, s.SecondsPath)
 	}
@@ -275,7 +280,7 @@ func (r *run) pass(s *State) error {
 	result := r.data
 	if s.parameters != nil {
 		var err error
-		if result, err = s.parameters.fill(r.data, r.context()); err != nil {
+		if result, err = s.parameters.fill(nil, r.find); err != nil {
 			return fails(ErrRuntime, "%s: %v", s.Name, err)
 		}
 	}
@@ -286,7 +291,7 @@ func (r *run) pass(s *State) error {
 }
 
 // put puts a result into the data.
-func (r *run) put(at path, result any) error {
+func (r *run) put(at path, result []byte) error {
 	v, err := at.put(r.data, result)
 	if err != nil {
 		return fails("States.ResultPathMatchFailure", "%s: %v", r.state, err)
@@ -295,17 +300,29 @@ func (r *run) put(at path, result any) error {
 	return nil
 }
 
-// context is the context object.
-func (r *run) context() any {
-	const form = "2006-01-02T15:04:05.000Z"
-	return map[string]any{
-		"Execution": map[string]any{
-			"Id": r.e.ID, "Name": r.e.Name, "Input": r.input, "StartTime": r.started.UTC().Format(form),
-		},
-		"State": map[string]any{
-			"Name": r.state, "EnteredTime": r.entered.UTC().Format(form), "RetryCount": json.Number(fmt.Sprint(r.retry)),
-		},
+// find reads a path in the state's data or in the context object.
+func (r *run) find(p path) ([]byte, bool) {
+	if !p.context {
+		return p.of(r.data)
 	}
+	const form = "2006-01-02T15:04:05.000Z"
+	switch strings.Join(p.fields, ".") {
+	case "Execution.Id":
+		return quote(r.e.ID), true
+	case "Execution.Name":
+		return quote(r.e.Name), true
+	case "Execution.Input":
+		return r.input, true
+	case "Execution.StartTime":
+		return quote(r.started.UTC().Format(form)), true
+	case "State.Name":
+		return quote(r.state), true
+	case "State.EnteredTime":
+		return quote(r.entered.UTC().Format(form)), true
+	case "State.RetryCount":
+		return strconv.AppendInt(nil, int64(r.retry), 10), true
+	}
+	return nil, false // parsePath knows no other
 }
 
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

@@ -1,6 +1,7 @@
 package asl
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,7 +35,7 @@ func (r *run) task(ctx context.Context, s *State) (string, error) {
 }
 
 // result puts the result of a Task where it belongs.
-func (r *run) result(s *State, result any) error {
+func (r *run) result(s *State, result []byte) error {
 	if err := r.put(s.result, result); err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (t *Retrier) Delay(retry int) time.Duration {
 func (r *run) caught(s *State, failed *Error) (string, error) {
 	for _, c := range s.Catch {
 		if named(c.ErrorEquals, failed.Name) {
-			return c.Next, r.put(c.result, map[string]any{"Error": failed.Name, "Cause": failed.Cause})
+			return c.Next, r.put(c.result, mustEncode(map[string]any{"Error": failed.Name, "Cause": failed.Cause}))
 		}
 	}
 	return "", fails(failed.Name, "%s", failed.Cause)
@@ -99,21 +100,19 @@ func named(names []string, name string) bool {
 
 // attempt invokes the function once. An *Error is the Task's; any other error
 // ends the execution.
-func (r *run) attempt(ctx context.Context, s *State) (any, error) {
-	parameters, err := s.parameters.fill(r.data, r.context())
-	if err != nil {
-		return nil, fails(ErrRuntime, "%s: %v", s.Name, err)
-	}
-	fields := parameters.(map[string]any)
+func (r *run) attempt(ctx context.Context, s *State) ([]byte, error) {
 	c := Call{Execution: r.e.Name, State: s.Name, FunctionName: s.parameters.object["FunctionName"].value.(string), Attempt: r.retry}
-	if payload, ok := fields["Payload"]; ok {
-		c.Payload = mustEncode(payload)
+	if payload, ok := s.parameters.object["Payload"]; ok {
+		var err error
+		if c.Payload, err = payload.fill(nil, r.find); err != nil {
+			return nil, fails(ErrRuntime, "%s: %v", s.Name, err)
+		}
 	}
 	if r.e.Stop != nil && r.e.Stop(c) {
 		return nil, &stopped{Aborted, "", "stopped before " + s.Name}
 	}
 	r.out.Events += 2 // TaskScheduled, TaskStarted
-	raw, err := r.invoke(ctx, s, c)
+	payload, err := r.invoke(ctx, s, c)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -124,14 +123,13 @@ func (r *run) attempt(ctx context.Context, s *State) (any, error) {
 		}
 		return nil, &Error{"Lambda.Unknown", err.Error()}
 	}
-	payload, err := decode(raw)
-	if err != nil {
-		return nil, &Error{"Lambda.Unknown", fmt.Sprintf("the function did not return JSON: %v", err)}
+	if !json.Valid(payload) {
+		return nil, &Error{"Lambda.Unknown", "the function did not return JSON"}
 	}
 	if err := r.measure(payload); err != nil {
 		return nil, err
 	}
-	return map[string]any{"ExecutedVersion": "1", "Payload": payload, "StatusCode": json.Number("200")}, nil
+	return slices.Concat([]byte(`{"ExecutedVersion":"1","Payload":`), bytes.TrimSpace(payload), []byte(`,"StatusCode":200}`)), nil
 }
 
 // invoke waits for the function until the Task's time is over or ctx ends. The
@@ -142,10 +140,19 @@ func (r *run) invoke(ctx context.Context, s *State, c Call) (json.RawMessage, er
 		err error
 	}
 	answers := make(chan answer, 1)
-	go func() {
+	if r.calls == nil {
+		calls := make(chan func())
+		go func() {
+			for call := range calls {
+				call()
+			}
+		}()
+		r.calls = calls
+	}
+	r.calls <- func() {
 		raw, err := r.e.Invoke(context.WithoutCancel(ctx), c)
 		answers <- answer{raw, err}
-	}()
+	}
 	var late <-chan time.Time
 	if s.TimeoutSeconds > 0 {
 		timer := time.NewTimer(seconds(s.TimeoutSeconds))
@@ -156,8 +163,19 @@ func (r *run) invoke(ctx context.Context, s *State, c Call) (json.RawMessage, er
 	case a := <-answers:
 		return a.raw, a.err
 	case <-late:
+		r.leave()
 		return nil, &Error{ErrTimeout, fmt.Sprintf("%s took longer than %d s", s.Name, s.TimeoutSeconds)}
 	case <-ctx.Done():
+		r.leave()
 		return nil, context.Cause(ctx)
+	}
+}
+
+// leave lets the function end by itself; a further invocation has a goroutine of
+// its own.
+func (r *run) leave() {
+	if r.calls != nil {
+		close(r.calls)
+		r.calls = nil
 	}
 }

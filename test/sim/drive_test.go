@@ -148,29 +148,25 @@ func (w *world) run(e *execution) {
 
 // invoke runs the function once, as Lambda would.
 func (w *world) invoke(e *execution, payload json.RawMessage) (json.RawMessage, error) {
-	var p struct {
-		Step     string `json:"step"`
-		Incident struct {
-			InstanceID string `json:"instance_id"`
-		} `json:"incident"`
-	}
-	if err := json.Unmarshal(payload, &p); err != nil {
+	step, err := textOf(payload, "step")
+	if err != nil {
 		return nil, err
 	}
+	instance, _ := textOf(payload, "incident", "instance_id")
 	w.mu.Lock()
-	i := &invocation{step: p.Step, instance: p.Incident.InstanceID, execution: e, calls: map[string]int{}, after: map[string]func() error{}}
+	i := &invocation{step: step, instance: instance, execution: e, calls: map[string]int{}, after: map[string]func() error{}}
 	if e != nil {
 		e.invocations++
-		i.id = fmt.Sprintf("%s/%d/%s", e.name, e.invocations, p.Step)
+		i.id = fmt.Sprintf("%s/%d/%s", e.name, e.invocations, step)
 		if i.instance != "" {
 			e.instance = i.instance
 		}
 	} else {
-		i.id = fmt.Sprintf("%s/%d", p.Step, time.Now().UnixNano())
+		i.id = fmt.Sprintf("%s/%d", step, time.Now().UnixNano())
 	}
 	i.troubled = w.chance(w.faulty, i.id, "troubled")
 	for n := range w.planned {
-		if f := w.planned[n]; f.step == p.Step {
+		if f := w.planned[n]; f.step == step {
 			i.planned = &f
 			w.planned = append(w.planned[:n:n], w.planned[n+1:]...)
 			break
@@ -185,6 +181,12 @@ func (w *world) invoke(e *execution, payload json.RawMessage) (json.RawMessage, 
 	i.kill = cancel
 	out, err := w.newFunction().Invoke(ctx, payload)
 	return w.answer(i, out, err)
+}
+
+// textOf returns a text in a payload.
+func textOf(payload json.RawMessage, fields ...string) (s string, err error) {
+	raw, _ := asl.Get(payload, fields...)
+	return s, json.Unmarshal(raw, &s)
 }
 
 // functionTime is the function's time-out.
@@ -222,13 +224,11 @@ func (w *world) answer(i *invocation, out []byte, err error) (json.RawMessage, e
 
 // decided counts and logs a decision.
 func (w *world) decided(i *invocation, out []byte) {
-	var inc struct {
-		Decision *incident.Decision `json:"decision"`
-	}
-	if json.Unmarshal(out, &inc) != nil || inc.Decision == nil {
+	raw, _ := asl.Get(out, "decision")
+	var d incident.Decision
+	if json.Unmarshal(raw, &d) != nil {
 		return
 	}
-	d := inc.Decision
 	w.count["looks"]++
 	w.count[fmt.Sprintf("row %02d", d.Row)]++
 	if d.Guard != "" {

@@ -100,8 +100,8 @@ bench-tool: setup
 	@go build -o $(BUILD)/bench ./test/bench
 
 .PHONY: bench
-# BENCH is flags: BENCH="-only growth,rollout -regions 1,5"; BENCH=-help lists them.
-bench: bench-tool ## Measure everything and write the figures into README.md (an hour)
+# BENCH is flags: BENCH="-only function,incident"; BENCH=-help lists them.
+bench: bench-tool ## Measure everything, print it and write it into test/bench/README.md
 	@$(BUILD)/bench $(BENCH)
 
 .PHONY: bench-check
@@ -111,10 +111,6 @@ bench-check: bench-tool ## Compare ratios with the committed baseline in a quick
 .PHONY: bench-baseline
 bench-baseline: bench-tool ## Write the baseline of bench-check anew: the median of three quick runs
 	@$(BUILD)/bench -check -update $(BENCH)
-
-.PHONY: profile
-profile: bench-tool ## Write CPU and memory profiles of a cold start and of a plan into build/profile
-	@$(BUILD)/bench -profile
 
 .PHONY: clean
 clean: ## Remove build/

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,94 +48,60 @@ type compared struct {
 	Margin float64
 }
 
-// baseline is what baselineFile holds.
-type baseline struct {
-	Machine machine            `json:"machine"`
-	Ratios  map[string]float64 `json:"ratios"`
-}
+func round(x float64) float64 { return math.Round(x*1000) / 1000 }
 
-// verdict is what came of a ratio.
-type verdict struct {
-	compared
-	// base is its baseline, 0 for none.
-	base float64
-	// problem is "" when it is within the margin.
-	problem string
-}
-
-// most is the largest that a ratio may be. Both are written with three decimals.
-func most(base, margin float64) float64 { return base*(1+margin) + 0.0005 }
-
-// judge compares the ratios of a benchmark with the baseline, in the order of
-// their keys.
-func judge(name string, base map[string]float64, ratios []compared) (all []verdict) {
-	missing := map[string]float64{}
-	for key, value := range base {
-		if strings.HasPrefix(key, name+"/") {
-			missing[key] = value
-		}
+// judge compares the ratios of a benchmark with the baseline. It returns a row for
+// each, and what is wrong.
+func judge(name string, base map[string]float64, ratios []compared) (rows [][]string, problems []string) {
+	missing := map[string]bool{}
+	for key := range base {
+		missing[key] = strings.HasPrefix(key, name+"/")
 	}
-	for _, c := range ratios {
-		c.Value = round(c.Value)
-		v := verdict{compared: c, base: base[c.Key]}
-		_, known := base[c.Key]
+	for _, c := range slices.SortedFunc(slices.Values(ratios), func(x, y compared) int { return cmp.Compare(x.Key, y.Key) }) {
+		old, known := base[c.Key]
+		value, most := round(c.Value), round(old*(1+c.Margin))
+		said := "ok"
 		switch {
 		case !known:
-			v.problem = fmt.Sprintf("%s: measured %.3f, and has no baseline in %s: write it with `make bench-baseline`", c.Key, c.Value, baselineFile)
-		case c.Value > most(v.base, c.Margin):
-			v.problem = fmt.Sprintf("%s: the baseline is %.3f, measured %.3f: %s more, the margin is %.0f %%", c.Key, v.base, c.Value, worse(v.base, c.Value), 100*c.Margin)
+			said = "NO BASELINE"
+			problems = append(problems, fmt.Sprintf("%s: measured %.3f, and has no baseline in %s: write it with `make bench-baseline`", c.Key, value, baselineFile))
+		case value > most:
+			said = "WORSE"
+			problems = append(problems, fmt.Sprintf("%s: the baseline is %.3f, measured %.3f, may be %.3f", c.Key, old, value, most))
+		case value < round(old/(1+c.Margin)):
+			said = "better: `make bench-baseline` keeps it so"
 		}
-		delete(missing, c.Key)
-		all = append(all, v)
+		missing[c.Key] = false
+		rows = append(rows, []string{c.Key, fmt.Sprintf("%.3f", old), fmt.Sprintf("%.3f", value), fmt.Sprintf("%.3f", most), said})
 	}
 	for _, key := range slices.Sorted(maps.Keys(missing)) {
-		all = append(all, verdict{
-			compared: compared{Key: key}, base: missing[key],
-			problem: fmt.Sprintf("%s: the baseline is %.3f, and it was not measured: if it is gone on purpose, write the baseline anew with `make bench-baseline`", key, missing[key]),
-		})
-	}
-	slices.SortFunc(all, func(x, y verdict) int { return cmp.Compare(x.Key, y.Key) })
-	return all
-}
-
-// worse says how much more it is than the baseline.
-func worse(base, value float64) string {
-	if base == 0 {
-		return fmt.Sprintf("%.3f", value)
-	}
-	return fmt.Sprintf("%.0f %%", 100*(value/base-1))
-}
-
-// better keeps the smaller of each ratio of two runs.
-func better(before, now []compared) []compared {
-	values := map[string]float64{}
-	for _, c := range before {
-		values[c.Key] = c.Value
-	}
-	kept := slices.Clone(now)
-	for i, c := range kept {
-		if v, ok := values[c.Key]; ok {
-			kept[i].Value = min(v, c.Value)
+		if missing[key] {
+			problems = append(problems, fmt.Sprintf("%s: the baseline is %.3f, and it was not measured: if it is gone on purpose, write the baseline anew with `make bench-baseline`", key, base[key]))
 		}
 	}
-	return kept
+	return rows, problems
 }
 
-// problems are those of the verdicts.
-func problems(all []verdict) (found []string) {
-	for _, v := range all {
-		if v.problem != "" {
-			found = append(found, v.problem)
+// of takes one value for each ratio of several runs.
+func of(runs [][]compared, choose func([]float64) float64) []compared {
+	values := map[string][]float64{}
+	for _, run := range runs {
+		for _, c := range run {
+			values[c.Key] = append(values[c.Key], c.Value)
 		}
 	}
-	return found
+	chosen := slices.Clone(runs[0])
+	for n, c := range chosen {
+		chosen[n].Value = choose(values[c.Key])
+	}
+	return chosen
 }
 
 // check runs benchmarks quickly and compares their ratios with the baseline, or
 // writes them as the baseline.
 func (f *frame) check(ctx context.Context, chosen []benchmark, update bool, stdout io.Writer) error {
 	path := filepath.Join(f.project, filepath.FromSlash(baselineFile))
-	base := baseline{Ratios: map[string]float64{}}
+	base := map[string]float64{}
 	raw, err := os.ReadFile(path) //nolint:gosec // the project's own file
 	switch {
 	case err == nil:
@@ -144,34 +111,32 @@ func (f *frame) check(ctx context.Context, chosen []benchmark, update bool, stdo
 	case !update || !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: `make bench-baseline` writes it", err)
 	}
-	if update {
-		if base.Machine, err = describe(ctx, f.project); err != nil {
-			return err
-		}
-	}
-	var verdicts []verdict
+	t := table{Title: fmt.Sprintf("The smaller the better; the best of up to %d runs.", checkRuns), Head: []string{"ratio", "baseline", "measured", "may be", "verdict"}}
+	var problems []string
 	for _, b := range chosen {
 		var runs [][]compared
-		var ratios []compared
+		var rows [][]string
+		var found []string
 		for range checkRuns {
-			s, err := f.measureSection(ctx, b)
+			s, err := b.run(ctx, f)
 			if err != nil {
 				return fmt.Errorf("%s: %w", b.name(), err)
 			}
 			runs = append(runs, s.Ratios)
-			if ratios = better(ratios, s.Ratios); !update && len(problems(judge(b.name(), base.Ratios, ratios))) == 0 {
+			if rows, found = judge(b.name(), base, of(runs, slices.Min)); !update && len(found) == 0 {
 				break
 			}
 		}
 		if update {
-			maps.DeleteFunc(base.Ratios, func(key string, _ float64) bool { return strings.HasPrefix(key, b.name()+"/") })
-			for _, c := range ratios {
-				base.Ratios[c.Key] = middle(runs, c.Key)
+			maps.DeleteFunc(base, func(key string, _ float64) bool { return strings.HasPrefix(key, b.name()+"/") })
+			for _, c := range of(runs, func(values []float64) float64 { return quantile(values, 0.5) }) {
+				base[c.Key] = round(c.Value)
 			}
+			rows, found = judge(b.name(), base, of(runs, slices.Min))
 		}
-		verdicts = append(verdicts, judge(b.name(), base.Ratios, ratios)...)
+		t.Rows, problems = append(t.Rows, rows...), append(problems, found...)
 	}
-	if err := printText(stdout, []section{{Title: "Ratios beside the baseline", Tables: []table{verdictTable(verdicts)}}}); err != nil {
+	if err := printText(stdout, section{Title: "Ratios beside the baseline", Tables: []table{t}}); err != nil {
 		return err
 	}
 	if update {
@@ -181,41 +146,8 @@ func (f *frame) check(ctx context.Context, chosen []benchmark, update bool, stdo
 		}
 		return atomicfile.Write(path, append(raw, '\n'))
 	}
-	if found := problems(verdicts); len(found) > 0 {
-		return fmt.Errorf("worse than the baseline:\n  %s", strings.Join(found, "\n  "))
+	if len(problems) > 0 {
+		return fmt.Errorf("worse than the baseline:\n  %s", strings.Join(problems, "\n  "))
 	}
 	return nil
-}
-
-// middle is the median of a ratio over runs.
-func middle(runs [][]compared, key string) float64 {
-	var values []float64
-	for _, run := range runs {
-		for _, c := range run {
-			if c.Key == key {
-				values = append(values, c.Value)
-			}
-		}
-	}
-	slices.Sort(values)
-	n := len(values)
-	return round((values[(n-1)/2] + values[n/2]) / 2)
-}
-
-func verdictTable(all []verdict) table {
-	t := table{Title: fmt.Sprintf("The smaller the better; the best of up to %d runs.", checkRuns), Head: []string{"ratio", "baseline", "measured", "may be", "verdict"}}
-	for _, v := range all {
-		said := "ok"
-		switch {
-		case v.problem != "":
-			said = "WORSE"
-			if v.base == 0 || v.Value == 0 {
-				said = "NOT COMPARED"
-			}
-		case v.Value < v.base/(1+v.Margin)-0.0005:
-			said = "better: `make bench-baseline` keeps it so"
-		}
-		t.Rows = append(t.Rows, []string{v.Key, fmt.Sprintf("%.3f", v.base), fmt.Sprintf("%.3f", v.Value), fmt.Sprintf("%.3f", most(v.base, v.Margin)-0.0005), said})
-	}
-	return t
 }

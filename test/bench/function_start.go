@@ -99,8 +99,8 @@ type lambdaProcess struct {
 	exited  chan struct{}
 }
 
-// startFunction starts a function whose first event waits for it already.
-func startFunction(ctx context.Context, dir, binary string, variables []string, event []byte) (*lambdaProcess, error) {
+// startFunction starts a function. A first event waits for it already.
+func startFunction(ctx context.Context, dir, binary string, variables []string, event ...[]byte) (*lambdaProcess, error) {
 	r, err := startRuntime(ctx)
 	if err != nil {
 		return nil, err
@@ -115,7 +115,9 @@ func startFunction(ctx context.Context, dir, binary string, variables []string, 
 	p.cmd = exec.CommandContext(ctx, binary)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = filepath.Dir(binary), log, log
 	p.cmd.Env = append([]string{"AWS_LAMBDA_RUNTIME_API=" + r.address}, variables...)
-	r.events <- event
+	for _, e := range event {
+		r.events <- e
+	}
 	p.started = time.Now()
 	if err := p.cmd.Start(); err != nil {
 		_ = r.server.Close()

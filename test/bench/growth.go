@@ -1,12 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,103 +17,84 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"firstline/internal/localaws"
+	"firstline/internal/regions"
 	"firstline/internal/stage"
 )
 
-// What is to be reached.
-const (
-	mostResources   = 3.0 // an instance
-	largeRegion     = 1000
-	mostPlanSeconds = 90.0 // of a large region, on 2 cores
-)
+// growthParallelism is Terraform's own.
+const growthParallelism = "10"
 
-const (
-	// growthRegion is the region that grows. Its name decides how many instances
-	// fit the function's policies.
-	growthRegion = "eu-west-1"
-	// growthParallelism is Terraform's own.
-	growthParallelism = "10"
-)
+// growth measures what more instances and regions cost Terraform: plan, apply and a
+// plan of what is there (the refresh), with the requests that it makes.
+type growth struct{}
 
-// growth measures what more instances in one region cost Terraform: plan, apply
-// and a plan of what is there (the refresh), with the requests that it makes.
-type growth struct {
-	sizes counts
+// size is how much is deployed.
+type size struct{ regions, instances int }
+
+func (s size) String() string {
+	return fmt.Sprintf("%d regions, %d instances each", s.regions, s.instances)
 }
 
-// growthFigures are those of all sizes.
-type growthFigures struct {
-	Region string         `json:"region"`
-	Sizes  []growthFigure `json:"sizes"`
-	// ResourcesEach and RequestsEach are what an instance adds to the resources
-	// and to the requests of a refresh, from the smallest size to the largest.
-	ResourcesEach float64 `json:"resourcesPerInstance"`
-	RequestsEach  float64 `json:"requestsPerInstance"`
-}
-
-// growthFigure are those of a number of instances.
+// growthFigure are those of a size.
 type growthFigure struct {
-	Instances int `json:"instances"`
-	// Resources are those in the plan, Types how many there are of each.
-	Resources int            `json:"resources"`
-	Types     map[string]int `json:"types"`
-	// Plan is of all to be made, Refresh of what is there and unchanged.
-	Plan    usage `json:"plan"`
-	Apply   usage `json:"apply"`
-	Refresh usage `json:"refresh"`
-	// Requests are what a refresh asks, Actions how often each.
-	Requests      int            `json:"requests"`
-	ApplyRequests int            `json:"applyRequests"`
-	Actions       map[string]int `json:"actions"`
+	size
+	// resources are those in the plan, types how many there are of each.
+	resources int
+	types     map[string]int
+	// plan is of all to be made, refresh of what is there and unchanged.
+	plan, apply, refresh usage
+	// requests are what a refresh asks.
+	requests, applyRequests int
 }
 
 func (*growth) name() string { return "growth" }
 
-func (b *growth) flags(f *flag.FlagSet) {
-	b.sizes = counts{1, 100, largeRegion}
-	f.Var(&b.sizes, "instances", "numbers of instances in one region")
-}
+func (*growth) flags(*flag.FlagSet) {}
 
 func (b *growth) run(ctx context.Context, f *frame) (section, error) {
-	sizes := slices.Sorted(slices.Values(b.sizes))
+	sizes := []size{{1, 1}, {1, 100}, {1, 1000}, {len(regions.Default()), 1}}
 	if f.quick {
-		sizes = []int{1, 100}
+		sizes = sizes[:2]
 	}
-	all := growthFigures{Region: growthRegion}
 	// The provider is read from disk by the first to run it.
 	f.say("warming up")
-	_, err := b.try(ctx, f, 1, false)
-	for _, n := range sizes {
-		if err != nil {
-			break
-		}
-		var g growthFigure
-		if g, err = b.try(ctx, f, n, true); err == nil {
-			all.Sizes = append(all.Sizes, g)
-		} else {
-			err = fmt.Errorf("%s: %w", countInstances(n), err)
-		}
-	}
-	if len(all.Sizes) == 0 {
+	if _, err := b.try(ctx, f, size{1, 1}, false); err != nil {
 		return section{}, err
 	}
-	all.each()
+	var all []growthFigure
+	for _, s := range sizes {
+		g, err := b.try(ctx, f, s, true)
+		if err != nil {
+			return section{}, fmt.Errorf("%s: %w", s, err)
+		}
+		all = append(all, g)
+	}
+	resources, requests := each(all[0], all[1])
 	return section{
-		Name: b.name(), Title: "Growth: many instances in one region", Figures: all,
-		Notes:  []string{all.dominates()},
-		Tables: all.tables(), Targets: all.targets(), Ratios: all.ratios(),
-	}, err
+		Name: b.name(), Title: "Growth: plan and apply",
+		Notes: []string{
+			fmt.Sprintf("Plain Terraform at parallelism %s, its state in S3: seconds, CPU seconds of Terraform and its providers (the local AWS has the rest), and the peak of the memory (proportional set size, MB of 10^6 bytes). The first plan makes all; the refresh is a plan of what is there and unchanged.", growthParallelism),
+			fmt.Sprintf("An instance adds %.2f resources, and %.2f requests to a refresh.", resources, requests),
+		},
+		Tables: []table{growthTable(all)},
+		Ratios: growthRatios(all[0], all[1]),
+	}, nil
 }
 
-// try deploys a number of instances on a local AWS of its own. Without all it
-// only plans them.
-func (b *growth) try(ctx context.Context, f *frame, n int, all bool) (g growthFigure, err error) {
+// each is what an instance adds to the resources and to the requests of a refresh.
+func each(one, many growthFigure) (resources, requests float64) {
+	more := float64(many.instances - one.instances)
+	return float64(many.resources-one.resources) / more, float64(many.requests-one.requests) / more
+}
+
+// try deploys a size on a local AWS of its own. Without all it only plans it.
+func (b *growth) try(ctx context.Context, f *frame, s size, all bool) (g growthFigure, err error) {
 	w, err := stage.New(ctx, stage.Options{Root: f.project})
 	if err != nil {
 		return g, err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	dir, err := growthRoot(w, n)
+	dir, err := growthRoot(w, s)
 	if err != nil {
 		return g, err
 	}
@@ -127,49 +106,33 @@ func (b *growth) try(ctx context.Context, f *frame, n int, all bool) (g growthFi
 	for name, value := range w.Environment() {
 		env = append(env, name+"="+value)
 	}
-	terraform := func(args ...string) (usage, string, int, map[string]int, error) {
+	terraform := func(args ...string) (usage, string, int, error) {
 		before := len(w.AWS.Calls())
-		u, text, err := f.measureText(ctx, command{Args: append([]string{w.Terraform}, args...), Dir: dir, Env: env})
-		requests, actions := countCalls(w.AWS.Calls()[before:])
-		return u, text, requests, actions, err
+		u, text, err := f.measure(ctx, command{Args: append([]string{w.Terraform}, args...), Dir: dir, Env: env})
+		return u, text, fromOutside(w.AWS.Calls()[before:]), err
 	}
 	planned := []string{"plan", "-input=false", "-no-color", "-parallelism=" + growthParallelism}
-	if _, _, _, _, err = terraform(append([]string{"init", "-input=false", "-no-color"}, backend...)...); err != nil {
+	if _, _, _, err = terraform(append([]string{"init", "-input=false", "-no-color"}, backend...)...); err != nil {
 		return g, err
 	}
-	g.Instances = n
+	g.size = s
 	var text string
-	if g.Plan, text, _, _, err = terraform(slices.Concat(planned, []string{"-out=p"})...); err != nil {
+	if g.plan, text, _, err = terraform(slices.Concat(planned, []string{"-out=p"})...); err != nil {
 		return g, err
 	}
-	if g.Resources, g.Types, err = inPlan(text); err != nil || !all {
+	if g.resources, g.types, err = inPlan(text); err != nil || !all {
 		return g, err
 	}
-	f.say("%s: plan    %6.1f s  %5.0f MB, %d resources", countInstances(n), g.Plan.Seconds, megabytes(g.Plan.PeakBytes), g.Resources)
-	if g.Apply, _, g.ApplyRequests, _, err = terraform("apply", "-input=false", "-no-color", "-parallelism="+growthParallelism, "p"); err != nil {
+	f.say("%s: plan    %6.1f s, %d resources", s, g.plan.Seconds, g.resources)
+	if g.apply, _, g.applyRequests, err = terraform("apply", "-input=false", "-no-color", "-parallelism="+growthParallelism, "p"); err != nil {
 		return g, err
 	}
-	f.say("%s: apply   %6.1f s  %5.0f MB, %d requests", countInstances(n), g.Apply.Seconds, megabytes(g.Apply.PeakBytes), g.ApplyRequests)
-	_, state, _, _, err := terraform("state", "pull")
-	if err != nil {
-		return g, err
-	}
-	pulled := filepath.Join(dir, "pulled.tfstate")
-	if err := os.WriteFile(pulled, []byte(state), 0o600); err != nil {
-		return g, err
-	}
-	made, err := managed(pulled)
-	if err != nil {
-		return g, err
-	}
-	if made != g.Resources {
-		return g, fmt.Errorf("the plan has %d resources, the state %d", g.Resources, made)
-	}
+	f.say("%s: apply   %6.1f s, %d requests", s, g.apply.Seconds, g.applyRequests)
 	// It fails if there is anything to change: then it would be another figure.
-	if g.Refresh, _, g.Requests, g.Actions, err = terraform(slices.Concat(planned, []string{"-detailed-exitcode"})...); err != nil {
+	if g.refresh, _, g.requests, err = terraform(slices.Concat(planned, []string{"-detailed-exitcode"})...); err != nil {
 		return g, fmt.Errorf("a plan right after the apply: %w", err)
 	}
-	f.say("%s: refresh %6.1f s  %5.0f MB, %d requests", countInstances(n), g.Refresh.Seconds, megabytes(g.Refresh.PeakBytes), g.Requests)
+	f.say("%s: refresh %6.1f s, %d requests", s, g.refresh.Seconds, g.requests)
 	return g, nil
 }
 
@@ -178,46 +141,50 @@ func (b *growth) try(ctx context.Context, f *frame, n int, all bool) (g growthFi
 // Terraform writes it anew, whole, after each resource, and one in S3 every 20
 // seconds.
 func stateInS3(ctx context.Context, w *stage.World, dir string) ([]string, error) {
-	const bucket = "growth-state"
-	client := s3.NewFromConfig(w.AWS.Config(growthRegion), func(o *s3.Options) { o.UsePathStyle = true })
+	const bucket, region = "growth-state", functionRegion
+	client := s3.NewFromConfig(w.AWS.Config(region), func(o *s3.Options) { o.UsePathStyle = true })
 	_, err := client.CreateBucket(ctx, &s3.CreateBucketInput{
 		Bucket:                    aws.String(bucket),
-		CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: growthRegion},
+		CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: region},
 	})
 	if err != nil {
 		return nil, err
 	}
 	return []string{
 		"-backend-config=bucket=" + bucket, "-backend-config=key=terraform.tfstate",
-		"-backend-config=region=" + growthRegion, "-backend-config=use_lockfile=true",
+		"-backend-config=region=" + region, "-backend-config=use_lockfile=true",
 	}, os.Rename(filepath.Join(dir, "backend.tf.example"), filepath.Join(dir, "backend.tf"))
 }
 
-// growthRoot is a Terraform root with so many instances.
-func growthRoot(w *stage.World, n int) (string, error) {
+// growthRoot is a Terraform root of a size.
+func growthRoot(w *stage.World, s size) (string, error) {
 	var instances []*stage.Instance
 	settings := map[string]map[string]any{}
-	for i := range n {
-		// Nothing looks whether it runs: only an alarm's incident does.
-		id := fmt.Sprintf("i-%017x", i+1)
-		instances = append(instances, &stage.Instance{Region: growthRegion, ID: id})
-		// Something of its own, as instances have.
-		settings[id] = map[string]any{"url": map[string]any{"path": fmt.Sprintf("/healthz/%d", i+1)}}
+	for r := range s.regions {
+		region := functionRegion
+		if s.regions > 1 {
+			region = regions.Default()[r]
+		}
+		for i := range s.instances {
+			// Nothing looks whether it runs: only an alarm's incident does.
+			id := fmt.Sprintf("i-%017x", r*s.instances+i+1)
+			instances = append(instances, &stage.Instance{Region: region, ID: id})
+			// Something of its own, as instances have.
+			settings[id] = map[string]any{"url": map[string]any{"path": fmt.Sprintf("/healthz/%d", i+1)}}
+		}
 	}
 	return w.CopyRoot(w.Variables(settings, instances...))
 }
 
-// countCalls counts what was asked from outside the account, by Terraform, and
-// not by what it has deployed.
-func countCalls(calls []localaws.Call) (n int, actions map[string]int) {
-	actions = map[string]int{}
+// fromOutside counts what was asked from outside the account, by Terraform, and not by
+// what it has deployed.
+func fromOutside(calls []localaws.Call) (n int) {
 	for _, c := range calls {
 		if c.Role == "" {
 			n++
-			actions[c.Service+":"+c.Action]++
 		}
 	}
-	return n, actions
+	return n
 }
 
 // What a plan says of what it will make.
@@ -252,104 +219,40 @@ func inPlan(text string) (total int, types map[string]int, err error) {
 	return total, types, nil
 }
 
-// each works out what an instance adds.
-func (r *growthFigures) each() {
-	first, last := r.Sizes[0], r.Sizes[len(r.Sizes)-1]
-	if more := last.Instances - first.Instances; more > 0 {
-		r.ResourcesEach = round(float64(last.Resources-first.Resources) / float64(more))
-		r.RequestsEach = round(float64(last.Requests-first.Requests) / float64(more))
-	}
-}
-
-// mostOf returns the largest of a count, the first by name of those that are
-// equal, as "NAME 12, NAME 10".
-func mostOf(count map[string]int, n int) string {
-	names := slices.SortedFunc(maps.Keys(count), func(x, y string) int {
-		return cmp.Or(cmp.Compare(count[y], count[x]), cmp.Compare(x, y))
-	})
-	var parts []string
-	for _, name := range names[:min(n, len(names))] {
-		parts = append(parts, fmt.Sprintf("%s %d", name, count[name]))
-	}
-	return strings.Join(parts, ", ")
-}
-
-// dominates says of what a large region consists.
-func (r growthFigures) dominates() string {
-	last := r.Sizes[len(r.Sizes)-1]
-	return fmt.Sprintf("Of %s most resources are %s, and most requests of a refresh %s.",
-		countInstances(last.Instances), mostOf(last.Types, 2), mostOf(last.Actions, 6))
-}
-
-func (r growthFigures) tables() []table {
-	t := table{
-		Title: fmt.Sprintf("Plain Terraform at parallelism %s, in %s: seconds, CPU seconds of Terraform and its providers (the local AWS has the rest), and the peak of the memory (proportional set size, MB of 10^6 bytes). The first plan makes all; the refresh is a plan of what is there and unchanged.", growthParallelism, r.Region),
-		Head:  []string{"instances", "resources", "command", "s", "CPU s", "MB", "requests"},
-	}
-	for _, g := range r.Sizes {
+func growthTable(all []growthFigure) table {
+	t := table{Title: "Regions, and instances in each:", Head: []string{"regions", "instances", "resources", "command", "s", "CPU s", "MB", "requests"}}
+	for _, g := range all {
 		for _, c := range []struct {
 			name     string
 			u        usage
 			requests string
-		}{{"first plan", g.Plan, "-"}, {"apply", g.Apply, strconv.Itoa(g.ApplyRequests)}, {"refresh", g.Refresh, strconv.Itoa(g.Requests)}} {
-			memory := "-"
-			if c.u.PeakBytes > 0 {
-				memory = fmt.Sprintf("%.0f", megabytes(c.u.PeakBytes))
-			}
+		}{{"first plan", g.plan, "-"}, {"apply", g.apply, strconv.Itoa(g.applyRequests)}, {"refresh", g.refresh, strconv.Itoa(g.requests)}} {
 			t.Rows = append(t.Rows, []string{
-				strconv.Itoa(g.Instances), strconv.Itoa(g.Resources), c.name,
-				fmt.Sprintf("%.1f", c.u.Seconds), fmt.Sprintf("%.1f", c.u.CPUSeconds), memory, c.requests,
+				strconv.Itoa(g.regions), strconv.Itoa(g.instances), strconv.Itoa(g.resources), c.name,
+				fmt.Sprintf("%.1f", c.u.Seconds), fmt.Sprintf("%.1f", c.u.CPUSeconds), fmt.Sprintf("%.0f", megabytes(c.u.PeakBytes)), c.requests,
 			})
 		}
 	}
-	return []table{t}
+	return t
 }
 
-func (r growthFigures) targets() []target {
-	few := target{Want: fmt.Sprintf("under %.0f resources an instance", mostResources), Measured: "-"}
-	if r.ResourcesEach > 0 {
-		few = meets(few.Want, fmt.Sprintf("%.2f, and %.2f requests a refresh", r.ResourcesEach, r.RequestsEach), r.ResourcesEach < mostResources)
-	}
-	fast := target{Want: fmt.Sprintf("a plan of %d instances in under %.0f s on 2 cores", largeRegion, mostPlanSeconds), Measured: "-"}
-	for _, g := range r.Sizes {
-		if g.Instances == largeRegion {
-			worst := max(g.Plan.Seconds, g.Refresh.Seconds)
-			fast = meets(fast.Want, fmt.Sprintf("%.1f s the first, %.1f s a refresh", g.Plan.Seconds, g.Refresh.Seconds), worst < mostPlanSeconds)
-		}
-	}
-	return []target{few, fast}
-}
-
-// ratios are counts, and what the largest size costs over the smallest.
-func (r growthFigures) ratios() []compared {
-	first, last := r.Sizes[0], r.Sizes[len(r.Sizes)-1]
-	if first.Instances == last.Instances {
-		return nil
-	}
+// growthRatios are counts, and what many instances cost over one.
+func growthRatios(one, many growthFigure) []compared {
+	resources, requests := each(one, many)
 	all := []compared{
-		{Key: "growth/resources-per-instance", Value: r.ResourcesEach},
+		{Key: "growth/resources-per-instance", Value: resources},
 		// A page of a list more or less.
-		{Key: "growth/requests-per-instance", Value: r.RequestsEach, Margin: 0.02},
+		{Key: "growth/requests-per-instance", Value: requests, Margin: 0.02},
 	}
 	for _, c := range []struct {
-		name       string
-		large, one usage
-	}{{"plan", last.Plan, first.Plan}, {"refresh", last.Refresh, first.Refresh}} {
-		key := fmt.Sprintf("growth/%s/%d-over-%d", c.name, last.Instances, first.Instances)
-		if c.one.CPUSeconds > 0 {
-			all = append(all, compared{Key: key + "/cpu", Value: c.large.CPUSeconds / c.one.CPUSeconds, Margin: cpuMargin})
-		}
-		if c.one.PeakBytes > 0 {
-			all = append(all, compared{Key: key + "/memory", Value: float64(c.large.PeakBytes) / float64(c.one.PeakBytes), Margin: memoryMargin})
-		}
+		name        string
+		large, base usage
+	}{{"plan", many.plan, one.plan}, {"refresh", many.refresh, one.refresh}} {
+		key := fmt.Sprintf("growth/%s/%d-over-%d", c.name, many.instances, one.instances)
+		all = append(all,
+			compared{key + "/cpu", c.large.CPUSeconds / c.base.CPUSeconds, cpuMargin},
+			compared{key + "/memory", float64(c.large.PeakBytes) / float64(c.base.PeakBytes), memoryMargin},
+		)
 	}
 	return all
-}
-
-// countInstances says how many instances.
-func countInstances(n int) string {
-	if n == 1 {
-		return "1 instance"
-	}
-	return strconv.Itoa(n) + " instances"
 }

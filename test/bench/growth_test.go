@@ -53,77 +53,26 @@ Plan: 4 to add, 0 to change, 0 to destroy.
 	}
 }
 
-func TestCountCallsLeavesOutTheDeployedFunction(t *testing.T) {
-	n, actions := countCalls([]localaws.Call{
-		{Service: "ssm", Action: "GetParameter"},
-		{Service: "ssm", Action: "GetParameter"},
-		{Service: "cloudwatch", Action: "DescribeAlarms"},
-		{Service: "cloudwatch", Action: "DescribeAlarms", Role: "arn:aws:iam::123456789012:role/firstline"},
-	})
-	if diff := cmp.Diff(map[string]int{"ssm:GetParameter": 2, "cloudwatch:DescribeAlarms": 1}, actions); n != 3 || diff != "" {
-		t.Errorf("got %d\n%s", n, diff)
+func TestRequestsOfTheDeployedFunctionAreLeftOut(t *testing.T) {
+	n := fromOutside([]localaws.Call{{Service: "ssm", Action: "GetParameter"}, {Service: "ssm", Action: "GetParameter"}, {Service: "ssm", Action: "GetParameter", Role: "arn:aws:iam::123456789012:role/firstline"}})
+	if n != 2 {
+		t.Errorf("got %d requests, want 2", n)
 	}
 }
 
-func grown(n, resources, requests int, seconds float64) growthFigure {
-	return growthFigure{
-		Instances: n, Resources: resources, Requests: requests, ApplyRequests: 2 * requests,
-		Types:   map[string]int{"aws_b": n, "aws_a": n, "aws_c": 1},
-		Actions: map[string]int{"ssm:GetParameter": 3 * n, "iam:GetRole": 1},
-		Plan:    used(seconds, 1000e6), Apply: used(3*seconds, 1100e6), Refresh: used(2*seconds, 1200e6),
-	}
-}
-
-func TestGrowth(t *testing.T) {
-	of := growthFigures{Region: growthRegion, Sizes: []growthFigure{grown(1, 54, 110, 4), grown(1000, 2072, 5105, 44.95)}}
-	of.each()
-	if of.ResourcesEach != 2.02 || of.RequestsEach != 5 {
-		t.Errorf("an instance: %g resources, %g requests; want 2.02 and 5", of.ResourcesEach, of.RequestsEach)
-	}
-	wantRatios := []compared{
+func TestGrowthRatios(t *testing.T) {
+	used := func(seconds float64, bytes int64) usage { return usage{CPUSeconds: seconds, PeakBytes: bytes} }
+	one := growthFigure{size: size{1, 1}, resources: 54, requests: 110, plan: used(4, 1000), refresh: used(8, 1000)}
+	many := growthFigure{size: size{1, 101}, resources: 256, requests: 610, plan: used(6, 1100), refresh: used(20, 2000)}
+	want := []compared{
 		{"growth/resources-per-instance", 2.02, 0},
 		{"growth/requests-per-instance", 5, 0.02},
-		{"growth/plan/1000-over-1/cpu", 22.475 / 2, cpuMargin},
-		{"growth/plan/1000-over-1/memory", 1, memoryMargin},
-		{"growth/refresh/1000-over-1/cpu", 44.95 / 4, cpuMargin},
-		{"growth/refresh/1000-over-1/memory", 1, memoryMargin},
+		{"growth/plan/101-over-1/cpu", 1.5, cpuMargin},
+		{"growth/plan/101-over-1/memory", 1.1, memoryMargin},
+		{"growth/refresh/101-over-1/cpu", 2.5, cpuMargin},
+		{"growth/refresh/101-over-1/memory", 2, memoryMargin},
 	}
-	if diff := cmp.Diff(wantRatios, of.ratios()); diff != "" {
+	if diff := cmp.Diff(want, growthRatios(one, many)); diff != "" {
 		t.Error(diff)
 	}
-	if got, want := of.dominates(), "Of 1000 instances most resources are aws_a 1000, aws_b 1000, and most requests of a refresh ssm:GetParameter 3000, iam:GetRole 1."; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	wantTargets := []string{"2.02, and 5.00 requests a refresh: yes", "45.0 s the first, 89.9 s a refresh: yes"}
-	if diff := cmp.Diff(wantTargets, verdicts(of.targets())); diff != "" {
-		t.Error(diff)
-	}
-	of.Sizes[1] = grown(1000, 3052, 5105, 45)
-	of.each()
-	wantTargets = []string{"3.00, and 5.00 requests a refresh: **no**", "45.0 s the first, 90.0 s a refresh: **no**"}
-	if diff := cmp.Diff(wantTargets, verdicts(of.targets())); diff != "" {
-		t.Error(diff)
-	}
-	for _, table := range of.tables() {
-		for _, r := range table.Rows {
-			if len(r) != len(table.Head) {
-				t.Errorf("%d cells below %d heads: %v", len(r), len(table.Head), r)
-			}
-		}
-	}
-	t.Run("one size alone", func(t *testing.T) {
-		of := growthFigures{Sizes: []growthFigure{grown(1, 54, 110, 4)}}
-		of.each()
-		if diff := cmp.Diff([]string{"-: not measured", "-: not measured"}, verdicts(of.targets())); diff != "" || of.ratios() != nil {
-			t.Errorf("%v\n%s", of.ratios(), diff)
-		}
-	})
-}
-
-// verdicts are what was measured of targets, and whether that is enough.
-func verdicts(targets []target) (all []string) {
-	for _, g := range targets {
-		all = append(all, g.Measured+": "+g.verdict())
-	}
-	return all
 }

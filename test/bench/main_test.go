@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -10,17 +9,17 @@ import (
 )
 
 func TestChoose(t *testing.T) {
-	all := []benchmark{&growth{}, &rollout{}}
+	all := []benchmark{&function{}, &growth{}}
 	for _, tt := range []struct {
 		only string
 		want []string
 		err  string
 	}{
-		{"", []string{"growth", "rollout"}, ""},
-		{"rollout", []string{"rollout"}, ""},
-		{"rollout, growth", []string{"growth", "rollout"}, ""},
-		{"growth,none", nil, `-only: there is no benchmark "none"; use growth, rollout`},
-		{",", nil, `-only: there is no benchmark ""; use growth, rollout`},
+		{"", []string{"function", "growth"}, ""},
+		{"growth", []string{"growth"}, ""},
+		{"growth, function", []string{"function", "growth"}, ""},
+		{"function,none", nil, `-only: there is no benchmark "none"; use function, growth`},
+		{",", nil, `-only: there is no benchmark ""; use function, growth`},
 	} {
 		t.Run(tt.only, func(t *testing.T) {
 			chosen, err := choose(all, tt.only)
@@ -32,18 +31,6 @@ func TestChoose(t *testing.T) {
 				t.Errorf("%v\n%s", err, diff)
 			}
 		})
-	}
-}
-
-// The README's markers and the keys of the ratios are made of the names.
-func TestNamesOfBenchmarks(t *testing.T) {
-	seen := map[string]bool{}
-	for _, b := range benchmarks() {
-		name := b.name()
-		if !regexp.MustCompile(`^[a-z0-9]+$`).MatchString(name) || name == "start" || name == "end" || seen[name] {
-			t.Errorf("%q: wanted are small letters, each name once, and neither start nor end", name)
-		}
-		seen[name] = true
 	}
 }
 

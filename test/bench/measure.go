@@ -17,18 +17,13 @@ import (
 
 // usage is what a command took.
 type usage struct {
-	Seconds float64 `json:"seconds"`
+	Seconds float64
 	// CPUSeconds are of the command and of all that it waited for, providers
 	// included. What others do at the same time changes them less than Seconds.
-	CPUSeconds float64 `json:"cpuSeconds,omitempty"`
+	CPUSeconds float64
 	// PeakBytes is the largest sum of the proportional set sizes of all of its
-	// processes at one look, 0 for not measured.
-	PeakBytes int64 `json:"peakBytes,omitempty"`
-}
-
-// add puts a command behind another.
-func (u usage) add(v usage) usage {
-	return usage{Seconds: u.Seconds + v.Seconds, CPUSeconds: u.CPUSeconds + v.CPUSeconds, PeakBytes: max(u.PeakBytes, v.PeakBytes)}
+	// processes at one look.
+	PeakBytes int64
 }
 
 // command is what is measured.
@@ -44,20 +39,16 @@ type command struct {
 // it is killed.
 const endTime = 30 * time.Second
 
-// mark is the variable by which the processes of a command are known. A
-// Terraform provider that has outlived its parent still has it, while a process
-// group or a parent says nothing: terraform-exec gives Terraform a group of its
-// own.
+// mark is the variable by which the processes of a command are known: a Terraform
+// provider that has outlived its parent still has it.
 const mark = "FIRSTLINE_BENCH"
 
-// measure runs a command and tells what it took.
-func (f *frame) measure(ctx context.Context, c command) (usage, error) {
-	u, _, err := f.measureText(ctx, c)
-	return u, err
-}
+// lookEvery is the time between two looks at the memory, for which the kernel walks all
+// of a process's pages: 5 ms for a provider.
+const lookEvery = 200 * time.Millisecond
 
-// measureText is measure, and returns what the command wrote.
-func (f *frame) measureText(ctx context.Context, c command) (usage, string, error) {
+// measure runs a command and tells what it took and wrote.
+func (f *frame) measure(ctx context.Context, c command) (usage, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.limit)
 	defer cancel()
 	marked := mark + "=" + rand.Text()
@@ -73,7 +64,7 @@ func (f *frame) measureText(ctx context.Context, c command) (usage, string, erro
 	if err := cmd.Start(); err != nil {
 		return usage{}, "", err
 	}
-	go func() { peak <- f.watch("/proc", marked, end) }()
+	go func() { peak <- watch("/proc", marked, end) }()
 	err := cmd.Wait()
 	took := time.Since(began)
 	close(end)
@@ -81,7 +72,6 @@ func (f *frame) measureText(ctx context.Context, c command) (usage, string, erro
 	if p := cmd.ProcessState; p != nil {
 		u.CPUSeconds = (p.UserTime() + p.SystemTime()).Seconds()
 	}
-	f.measured += took
 	if err != nil {
 		err = fmt.Errorf("%s: %w: %s", strings.Join(append([]string{filepath.Base(c.Args[0])}, c.Args[1:]...), " "), err, lastLines(out.String(), 40))
 		if ctx.Err() != nil {
@@ -97,54 +87,19 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// mostLooking is the largest part of one core's time that looking at the memory
-// may take: the kernel walks all of a process's pages, which is 5 ms for a
-// provider. So the looks are the rarer the more processes there are.
-const mostLooking = 0.1
-
 // watch looks at the memory of the marked processes again and again and returns
-// the most that it saw. What it takes is counted.
-func (f *frame) watch(proc, marked string, end <-chan struct{}) (peak int64) {
-	if f.every <= 0 {
-		return 0
-	}
-	next := time.NewTimer(f.every)
+// the most that it saw.
+func watch(proc, marked string, end <-chan struct{}) (peak int64) {
+	next := time.NewTicker(lookEvery)
 	defer next.Stop()
 	for {
 		select {
 		case <-end:
-			f.shared = f.shared || strangers(proc, marked)
 			return peak
 		case <-next.C:
-		}
-		began := time.Now()
-		peak = max(peak, memory(proc, marked))
-		took := time.Since(began)
-		f.sampling += took
-		next.Reset(max(f.every, time.Duration(float64(took)*(1/mostLooking-1))))
-	}
-}
-
-// strangers reports whether Terraform providers run that are not the marked
-// ones. They share pages of the program with them, which then count for less.
-func strangers(proc, variable string) bool {
-	folders, err := fs.Glob(os.DirFS(proc), "[0-9]*")
-	if err != nil {
-		return false
-	}
-	for _, folder := range folders {
-		//nolint:gosec // below /proc
-		name, err := os.ReadFile(filepath.Join(proc, folder, "comm"))
-		// The kernel keeps 15 bytes of it.
-		if err != nil || !bytes.HasPrefix(name, []byte("terraform-provi")) {
-			continue
-		}
-		//nolint:gosec // below /proc
-		if environ, err := os.ReadFile(filepath.Join(proc, folder, "environ")); err != nil || len(environ) > 0 && !hasVariable(environ, variable) {
-			return true
+			peak = max(peak, memory(proc, marked))
 		}
 	}
-	return false
 }
 
 // memory sums up the proportional set sizes of the processes that have a
@@ -202,3 +157,5 @@ func kilobytes(text []byte, field string) (int64, error) {
 	}
 	return 0, fmt.Errorf("there is no %s", field)
 }
+
+func megabytes(n int64) float64 { return float64(n) / 1e6 }

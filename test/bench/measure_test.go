@@ -69,43 +69,16 @@ func TestMemorySumsUpTheMarkedProcesses(t *testing.T) {
 	}
 }
 
-func TestStrangers(t *testing.T) {
-	for _, tt := range []struct {
-		name, comm, environ string
-		want                bool
-	}{
-		{"ours", "terraform-provi\n", mark + "=x\x00", false},
-		{"another's", "terraform-provi\n", mark + "=y\x00", true},
-		{"one that has ended", "terraform-provi\n", "", false},
-		{"no provider", "terraform\n", mark + "=y\x00", false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			proc := t.TempDir()
-			if err := os.Mkdir(filepath.Join(proc, "10"), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			for name, text := range map[string]string{"comm": tt.comm, "environ": tt.environ} {
-				if err := os.WriteFile(filepath.Join(proc, "10", name), []byte(text), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if got := strangers(proc, mark+"=x"); got != tt.want {
-				t.Errorf("got %t", got)
-			}
-		})
-	}
-}
-
 func TestMeasureCountsWhatHasLostItsParent(t *testing.T) {
 	if _, err := os.Stat("/proc/self/smaps_rollup"); err != nil {
 		t.Skip("this system has no /proc/PID/smaps_rollup")
 	}
-	f := &frame{every: time.Millisecond, limit: time.Minute}
+	f := &frame{limit: time.Minute}
 	// The child goes on alone, in a session of its own, until it is told to end.
 	dir := t.TempDir()
 	script := `setsid sh -c 'echo $$ >child; until [ -e end ]; do sleep 0.01; done' >/dev/null 2>&1 </dev/null &
 until [ -s child ]; do sleep 0.01; done`
-	if _, err := f.measure(t.Context(), command{Args: []string{"sh", "-c", script}, Dir: dir, Env: []string{"PATH=" + os.Getenv("PATH"), "OTHER=1"}}); err != nil {
+	if _, _, err := f.measure(t.Context(), command{Args: []string{"sh", "-c", script}, Dir: dir, Env: []string{"PATH=" + os.Getenv("PATH"), "OTHER=1"}}); err != nil {
 		t.Fatal(err)
 	}
 	pid, err := os.ReadFile(filepath.Join(dir, "child")) //nolint:gosec // below a folder of our own
@@ -136,35 +109,24 @@ until [ -s child ]; do sleep 0.01; done`
 }
 
 func TestMeasure(t *testing.T) {
-	env := []string{"PATH=" + os.Getenv("PATH")}
-	t.Run("time and memory", func(t *testing.T) {
-		f := &frame{every: time.Millisecond, limit: time.Minute}
-		u, err := f.measure(t.Context(), command{Args: []string{"sleep", "0.2"}, Env: env})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if u.Seconds < 0.2 || u.PeakBytes == 0 || f.measured.Seconds() < 0.2 || f.sampling == 0 {
-			t.Errorf("got %+v, measured %s, sampling %s", u, f.measured, f.sampling)
-		}
-	})
-	t.Run("no memory", func(t *testing.T) {
-		f := &frame{limit: time.Minute}
-		if u, err := f.measure(t.Context(), command{Args: []string{"true"}, Env: env}); err != nil || u.PeakBytes != 0 || f.sampling != 0 {
-			t.Errorf("got %+v, %v, sampling %s", u, err, f.sampling)
-		}
-	})
-	t.Run("it fails", func(t *testing.T) {
-		f := &frame{limit: time.Minute}
-		_, err := f.measure(t.Context(), command{Args: []string{"sh", "-c", "echo why >&2; exit 3"}, Env: env})
-		if said := errorText(err); !strings.Contains(said, "exit status 3: why") {
-			t.Errorf("got %q", said)
-		}
-	})
-	t.Run("it takes too long", func(t *testing.T) {
-		f := &frame{limit: 50 * time.Millisecond}
-		_, err := f.measure(t.Context(), command{Args: []string{"sleep", "300"}, Env: env})
-		if said := errorText(err); !strings.Contains(said, "deadline exceeded") {
-			t.Errorf("got %q", said)
-		}
-	})
+	for _, tt := range []struct {
+		name, script string
+		limit        time.Duration
+		err          string
+	}{
+		{"time and memory", "sleep 0.5; echo done", time.Minute, ""},
+		{"it fails", "echo why >&2; exit 3", time.Minute, "exit status 3: why"},
+		{"it takes too long", "exec sleep 300", 50 * time.Millisecond, "deadline exceeded"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := &frame{limit: tt.limit}
+			u, text, err := f.measure(t.Context(), command{Args: []string{"sh", "-c", tt.script}, Env: []string{"PATH=" + os.Getenv("PATH")}})
+			if said := errorText(err); (tt.err == "") != (err == nil) || !strings.Contains(said, tt.err) {
+				t.Fatalf("got %q, want %q", said, tt.err)
+			}
+			if err == nil && (u.Seconds < 0.5 || u.PeakBytes == 0 || text != "done\n") {
+				t.Errorf("got %+v, %q", u, text)
+			}
+		})
+	}
 }

@@ -26,11 +26,9 @@ const (
 	perLogGB     = 0.50
 	// perTrace: $5 a million traces recorded (https://aws.amazon.com/xray/pricing/).
 	perTrace = 5.00 / 1e6
-	// perRead and perWrite: request units of a table on demand†; perTableGB and
 	// perRecoveryGB: a gigabyte's month in it†, and with point-in-time recovery†
 	// (https://aws.amazon.com/dynamodb/pricing/on-demand/).
 	perRead       = 0.125 / 1e6
-	perWrite      = 0.625 / 1e6
 	perTableGB    = 0.25
 	perRecoveryGB = 0.20
 	// perKey is a customer key's month (https://aws.amazon.com/kms/pricing/).

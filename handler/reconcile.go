@@ -169,7 +169,7 @@ func (r *reconciling) readInstances(ctx context.Context, t Table) bool {
 // pager deduplicates it, and so does a warm function.
 func (r *reconciling) pageStore(ctx context.Context, why error) {
 	now := incident.At(r.now)
-	alert := policy.AlertWithoutStore(r.h.aliasPrefix(), "store", now)
+	alert := policy.AlertWithoutStore(r.h.aliasPrefix(), policy.KeyStore, now)
 	r.h.pagedStoreMu.Lock()
 	defer r.h.pagedStoreMu.Unlock()
 	if r.h.pagedStore == alert.Alias {
@@ -346,7 +346,8 @@ func (r *reconciling) startExecution(ctx context.Context, id string) (string, er
 	return name, nil
 }
 
-// resolveLeftovers closes the alerts that an execution could not.
+// resolveLeftovers closes the alerts that an execution could not and, at the
+// begin of each hour, those that the table does not know.
 func (r *reconciling) resolveLeftovers(ctx context.Context, t Table) {
 	ctx, cancel := context.WithTimeout(ctx, leftoversTime)
 	defer cancel()
@@ -355,8 +356,32 @@ func (r *reconciling) resolveLeftovers(ctx context.Context, t Table) {
 	if err != nil {
 		r.fail("alerts", err)
 	}
+	if r.now.Minute() < incident.MaxReconcileMinutes {
+		if err := r.resolveHours(ctx, inc); err != nil {
+			r.fail("alerts", err)
+		}
+	}
 	if len(resolved) > 0 {
 		r.answer.Resolved = resolved
 		r.h.Log.LogAttrs(ctx, slog.LevelInfo, "resolved alerts", slog.Any("aliases", resolved))
 	}
+}
+
+// resolveHours closes the alerts that the table does not know, now that it
+// answers. Most of the time there is none.
+func (r *reconciling) resolveHours(ctx context.Context, inc *incident.Incident) error {
+	pagers, err := r.h.Pagers()
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	var errs []error
+	sideBySide(ctx, r.h, policy.EndedWithoutStore(r.h.aliasPrefix(), incident.At(r.now)), func(ref incident.AlertRef) {
+		if err := r.h.resolveOne(ctx, pagers, inc, ref); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, fault.New(fault.KindOf(err), "resolve "+ref.Alias, "%w", err))
+		}
+	})
+	return errors.Join(errs...)
 }

@@ -9,9 +9,6 @@ import (
 	"firstline/notify"
 )
 
-// keyNoIncident is the key of the alert about events that are no incident.
-const keyNoIncident = "no-incident"
-
 // said is the decision that people are told of: the incident's own, or, where
 // it has none, that somebody is to be paged since none could be made or stored.
 // Each step that tells makes the same of the same incident.
@@ -34,7 +31,7 @@ func (h *Handler) said(inc *incident.Incident) incident.Decision {
 	}
 	why := fmt.Sprintf("the word %q says nothing", inc.Next)
 	if c, ok := inc.Caught["decide"]; ok {
-		why = incident.ClipLine(c.Error+": "+c.Cause, maxWhy)
+		why = sentence(c)
 	}
 	return policy.WithoutStore(h.input(inc, s), why)
 }
@@ -42,16 +39,25 @@ func (h *Handler) said(inc *incident.Incident) incident.Decision {
 // maxWhy bounds why there is no decision, in runes.
 const maxWhy = 300
 
+// sentence says what was caught. Its cause is plain text already (redactCaught),
+// and may be missing, as where Step Functions ended the step.
+func sentence(c incident.Caught) string {
+	if c.Cause == "" {
+		return c.Error
+	}
+	return incident.ClipLine(c.Cause, maxWhy) + " (" + incident.ClipLine(c.Error, maxWhy) + ")"
+}
+
 // noIncident is the decision about an event that no incident could be made of.
 func (h *Handler) noIncident(inc *incident.Incident) incident.Decision {
 	now := incident.At(time.Now())
 	reason := "the event could not be made an incident"
 	if c, ok := inc.Caught["open"]; ok {
-		reason = incident.ClipLine(c.Error+": "+c.Cause, maxWhy)
+		reason = sentence(c)
 	}
 	return incident.Decision{
 		Look: 1, At: now, Next: incident.NextPage, Situation: incident.SituationNoIncident, Severity: incident.SeverityUnknown,
-		Reason: reason, Alert: policy.AlertWithoutStore(h.aliasPrefix(), keyNoIncident, now), Slack: true,
+		Reason: reason, Alert: policy.AlertWithoutStore(h.aliasPrefix(), policy.KeyNoIncident, now), Slack: true,
 	}
 }
 

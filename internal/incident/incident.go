@@ -204,9 +204,6 @@ type Decision struct {
 	Alert *AlertRef `json:"alert,omitempty"`
 	// Note: the alert is open and gets a note, which wakes nobody.
 	Note bool `json:"note,omitempty"`
-	// Resolve are alerts without members, to be closed at their pager; ReplacedBy
-	// of each names the alert in whose place it goes.
-	Resolve []AlertRef `json:"resolve,omitempty"`
 	// Slack says whether Slack is told; SlackKey is what it would say, as a word
 	// that changes when the message does.
 	Slack    bool   `json:"slack,omitempty"`

@@ -365,7 +365,7 @@ func (d *decider) handedOverHealthy() bool {
 		d.leave("the instance is well", "")
 		d.out.Slack, d.out.SlackKey = true, incident.SituationWell
 		return d.set(incident.NextResolve, incident.SituationWell, "well: healthy since "+clock(d.i.HealthySince))
-	case m.AgainAt == 0 && !m.Unsteady && m.Confirmed && d.r.Ref(m.Alert) != nil && d.lasted(d.i.HealthySince, saidAgain):
+	case m.AgainAt == 0 && !m.Unsteady && m.Confirmed && d.r.Alerts[m.Alert].LastWakeAt > 0 && d.lasted(d.i.HealthySince, saidAgain):
 		m.AgainAt = d.now
 		d.out.Alert, d.out.Note = d.r.Ref(m.Alert), true
 		d.out.Slack = true
@@ -392,7 +392,7 @@ func (d *decider) handedOverPage() bool {
 	switch {
 	case !isKnown:
 		return d.pageLook(incident.SituationNotConfirmed, "the table has lost its alert: "+d.l.firstReason())
-	case !m.Confirmed:
+	case !m.Confirmed, a.LastWakeAt == 0:
 		return d.repeat()
 	case sev > m.Severity && failedFor(worse):
 		return d.pageLook(incident.SituationWorse, "worse than what was paged: "+d.l.firstReason())

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"time"
 
 	"firstline/internal/incident"
 )
@@ -106,13 +107,33 @@ func WithoutStore(in Input, why string) incident.Decision {
 	dec.Next, dec.Situation, dec.Slack = incident.NextPage, incident.SituationStore, true
 	dec.Severity = l.severity(in.Settings)
 	dec.Reason = "the table cannot be read or written, so nothing is rebooted: " + why
-	dec.Alert = AlertWithoutStore(in.AliasPrefix, "store", in.Now)
+	dec.Alert = AlertWithoutStore(in.AliasPrefix, KeyStore, in.Now)
 	dec.Alert.Members = []string{in.State.Instance.ID}
 	return dec
 }
+
+// Keys of alerts that the table does not know.
+const (
+	KeyStore      = "store"       // the table cannot be read or written
+	KeyNoIncident = "no-incident" // an event could not be made an incident
+)
 
 // AlertWithoutStore is an alert that the table does not know: the pager
 // deduplicates it within the hour.
 func AlertWithoutStore(prefix, key string, now incident.Millis) *incident.AlertRef {
 	return &incident.AlertRef{Key: key, Alias: prefix + "/" + key + "/" + now.Time().Format("20060102T15"), OpenedAt: now}
+}
+
+// EndedWithoutStore are the alerts that the table does not know and that have
+// lasted for an hour at least: what goes on has an alert of a later hour. The
+// older ones are there since a pager may not answer for a while.
+func EndedWithoutStore(prefix string, now incident.Millis) (refs []incident.AlertRef) {
+	for hours := 2; hours <= 4; hours++ {
+		for _, key := range []string{KeyStore, KeyNoIncident} {
+			ref := AlertWithoutStore(prefix, key, now.Add(-time.Duration(hours)*time.Hour))
+			ref.Ended = "its hour is over; if it happens again, somebody is paged again"
+			refs = append(refs, *ref)
+		}
+	}
+	return refs
 }

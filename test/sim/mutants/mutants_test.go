@@ -40,7 +40,7 @@ var guards = []struct{ name, file, condition string }{
 	{"guard something answers", "guard.go", "case !failedRoute53 && !ownAnswered && !others && !connected:"},
 	{"breaker in flight", "alerts.go", "case b.InFlight > 0 && inFlight >= b.InFlight:"},
 	{"breaker per hour", "alerts.go", "case b.PerHour > 0 && lastHour >= b.PerHour:"},
-	{"page again when not confirmed", "policy.go", "case !m.Confirmed:"},
+	{"page again when not confirmed", "policy.go", "case !m.Confirmed, a.LastWakeAt == 0:"},
 	{"page when worse", "policy.go", "case sev > m.Severity && failedFor(worse):"},
 	{"page when it died again", "policy.go", "case m.LongWell && failedFor(downAgain):"},
 	{"page when healthy again was said", "policy.go", "case m.AgainAt > 0 && failedFor(downAgain):"},

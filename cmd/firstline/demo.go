@@ -13,7 +13,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/spf13/cobra"
 
-	"firstline/internal/localaws"
 	"firstline/internal/stage"
 	"firstline/internal/timeline"
 )
@@ -22,14 +21,14 @@ import (
 type story struct {
 	Name   string
 	Region string
-	// settings are the instance's own, beside those of all.
-	settings map[string]any
-	// set makes the instance what the story needs; the func that it returns
-	// is called afterwards.
-	set func(*stage.World, *stage.Instance) func()
-	// recovers has the instance come back after the incident, and its alarm return
-	// to OK. Nil is never.
-	recovers func(*stage.Instance)
+	// healthCheck gives the instance a Route 53 health check; settings are its own,
+	// beside those of all.
+	healthCheck bool
+	settings    map[string]any
+	// set makes the instance what the story needs.
+	set func(*stage.Instance)
+	// mended has a person repair the instance and close its alert.
+	mended bool
 	// What must come of it.
 	want outcome
 }
@@ -38,18 +37,12 @@ type story struct {
 type outcome struct {
 	Status  string `json:"status"`
 	Reboots int    `json:"reboots"`
-	Slack   int    `json:"slackMessages"`
+	Slack   int    `json:"slack_messages"`
 	Pages   int    `json:"pages"`
-	// Closed is how many alerts the all-clear has closed.
-	Closed int `json:"closedAlerts"`
 }
 
 func (o outcome) String() string {
-	text := fmt.Sprintf("%s, %s, %d Slack, %s", strings.ToLower(o.Status), count(o.Reboots, "reboot"), o.Slack, count(o.Pages, "page"))
-	if o.Closed > 0 {
-		text += fmt.Sprintf(", %d closed", o.Closed)
-	}
-	return text
+	return fmt.Sprintf("%s, %s, %d Slack, %s", strings.ToLower(o.Status), count(o.Reboots, "reboot"), o.Slack, count(o.Pages, "page"))
 }
 
 // count says how many there are of something.
@@ -60,53 +53,44 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %s", n, what)
 }
 
-// bootTime is how long a played instance takes to boot.
-const bootTime = 4 * time.Second
+const (
+	// bootTime is how long a played instance takes to boot.
+	bootTime = time.Second
+	// pace divides the state machine's waits.
+	pace = 5
+)
 
 func stories() []story {
 	return []story{
 		{
-			Name: "all is well: it ends silently", Region: "eu-west-1",
-			set:  func(*stage.World, *stage.Instance) func() { return nil },
+			Name: "healthy: it ends silently", Region: "eu-west-1", healthCheck: true,
+			set:  func(*stage.Instance) {},
 			want: outcome{Status: "SUCCEEDED"},
 		},
 		{
-			Name: "URL down, the reboot cures it: Slack", Region: "eu-west-1",
-			set: func(_ *stage.World, i *stage.Instance) func() {
+			Name: "URL down, and Route 53's checkers agree; the reboot cures it: Slack", Region: "eu-west-1", healthCheck: true,
+			set: func(i *stage.Instance) {
 				_ = i.SetHTTP(stage.Refuse)
 				i.OnReboot(stage.CuredBy(bootTime))
-				return nil
 			},
 			want: outcome{Status: "SUCCEEDED", Reboots: 1, Slack: 1},
 		},
 		{
 			Name: "SSH hangs, the reboot does not cure it: OpsGenie", Region: "us-east-1",
-			set: func(_ *stage.World, i *stage.Instance) func() {
-				_ = i.SetSSH(stage.Hang)
-				return nil
-			},
+			set:  func(i *stage.Instance) { _ = i.SetSSH(stage.Hang) },
 			want: outcome{Status: "SUCCEEDED", Reboots: 1, Slack: 1, Pages: 1},
 		},
 		{
-			Name: "AWS denies access: OpsGenie at once, no reboot", Region: "us-east-1",
-			set: func(w *stage.World, i *stage.Instance) func() {
-				_ = i.SetHTTP(stage.Refuse)
-				return w.AWS.AddFault(localaws.Fault{
-					Service: "ec2", Action: "DescribeInstances", Contains: i.ID,
-					Status: 403, Code: "UnauthorizedOperation", Message: "You are not authorized to perform this operation.",
-				}).Remove
-			},
+			Name: "URL answers 403, which no reboot cures: OpsGenie", Region: "us-east-1",
+			set:  func(i *stage.Instance) { _ = i.SetHTTP(stage.Forbidden) },
 			want: outcome{Status: "SUCCEEDED", Slack: 1, Pages: 1},
 		},
 		{
-			Name: "URL down, no reboot allowed: OpsGenie; it comes back: the all-clear", Region: "eu-west-1",
+			Name: "URL down, no reboot allowed: OpsGenie; a person repairs it and closes the alert: Slack", Region: "eu-west-1",
 			settings: map[string]any{"reboot": map[string]any{"per_day": 0}},
-			set: func(_ *stage.World, i *stage.Instance) func() {
-				_ = i.SetHTTP(stage.Refuse)
-				return nil
-			},
-			recovers: func(i *stage.Instance) { _ = i.SetHTTP(stage.Healthy) },
-			want:     outcome{Status: "SUCCEEDED", Slack: 2, Pages: 1, Closed: 1},
+			set:      func(i *stage.Instance) { _ = i.SetHTTP(stage.Broken) },
+			mended:   true,
+			want:     outcome{Status: "SUCCEEDED", Slack: 2, Pages: 1},
 		},
 	}
 }
@@ -133,14 +117,15 @@ func newDemo() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Play five stories on a local AWS, from the ringing alarm to the all-clear",
-		Long: `Play five stories on a local AWS, from the ringing alarm to the message, and one of
-them to the all-clear.
+		Short: "Play five stories on a local AWS, from the alarm to the message",
+		Long: `Play five stories on a local AWS, from the alarm to the message.
 
 It starts a local AWS, deploys two regions with the real Terraform and AWS
-provider, plays instances with real HTTP and SSH servers on loopback addresses,
-verifies them while they are well, rings their alarms, and shows each incident as
-it happens. Nothing leaves this machine but the installation of what is missing.
+provider, plays instances with real HTTP and SSH servers on loopback addresses and
+with Route 53 health checks that really check them, verifies them while they are
+healthy, has their alarms fire, and shows each incident as it happens. The state
+machine's waits take a fifth of their time. Nothing leaves this machine but the
+installation of what is missing.
 
 Exit code 0 only if all five stories ended as they should.`,
 		Args: noArgs,
@@ -186,8 +171,13 @@ func demo(ctx context.Context, out io.Writer) (results []result, err error) {
 		if instances[n], err = w.AddInstance(ctx, s.Region); err != nil {
 			return nil, err
 		}
-		if s.settings != nil {
-			own[instances[n].ID] = s.settings
+		own[instances[n].ID] = s.settings
+		if s.healthCheck {
+			id, err := w.AddHealthCheck(ctx, instances[n])
+			if err != nil {
+				return nil, err
+			}
+			own[instances[n].ID] = map[string]any{"route53": map[string]any{"health_check_id": id}}
 		}
 	}
 	if _, err := deploy(ctx, p, w, w.Variables(own, instances...)); err != nil {
@@ -203,64 +193,60 @@ func demo(ctx context.Context, out io.Writer) (results []result, err error) {
 	return results, report(out, results)
 }
 
-// play rings the instance's alarm and follows the incident to its end, and the
-// all-clear where the story has one.
+// play has the instance's alarm fire and follows the incident to its end, and the
+// looks after a repair where the story has one.
 func (s story) play(ctx context.Context, p *progress, w *stage.World, i *stage.Instance, number int) (result, error) {
 	_, _ = fmt.Fprintf(p.w, "\n(%d) %s\n", number, s.Name)
 	start := time.Now()
 	r := result{Story: s.Name, Instance: i.ID, Region: s.Region, Want: s.want}
-	if undo := s.set(w, i); undo != nil {
-		defer undo()
-	}
-	// follow follows what a change of the alarm has started to its end.
-	follow := func(started []string, err error) (status string, _ error) {
-		if err != nil {
-			return "", err
-		}
-		if len(started) != 1 {
-			return "", fmt.Errorf("the alarm of %s started %d executions, want 1", i.ID, len(started))
-		}
-		end, err := timeline.Follow(ctx, sfn.NewFromConfig(w.AWS.Config(s.Region)), started[0], func(l timeline.Line) {
-			_, _ = fmt.Fprintf(p.w, "    %6.1fs  %-22s %s\n", l.After.Seconds(), l.State, l.Text)
-		})
-		if err != nil {
-			return "", err
-		}
-		return string(end.Status), nil
-	}
-	alarm := "firstline-cpu-" + i.ID
-	status, err := follow(w.AWS.Ring(ctx, s.Region, alarm, "Threshold Crossed: 1 datapoint [100.0] was greater than or equal to the threshold (100.0)."))
+	s.set(i)
+	status, err := ringAndFollow(ctx, p, w, i)
 	if err != nil {
 		return r, err
 	}
-	if s.recovers != nil {
-		s.recovers(i)
-		_, _ = fmt.Fprintln(p.w, "    it has come back, and its alarm returns to OK")
-		status, err = follow(w.AWS.Recover(ctx, s.Region, alarm, "Threshold Crossed: 1 datapoint [7.0] was not greater than or equal to the threshold (100.0)."))
-		if err != nil {
-			return r, err
+	if s.mended {
+		_ = i.SetHTTP(stage.Healthy)
+		for _, m := range w.Pager.Received(i.ID) {
+			w.Pager.CloseAlert(m.Alias)
+		}
+		// Two healthy looks in a row end what a person has closed.
+		for range 2 {
+			_, _ = fmt.Fprintln(p.w, "    a person has repaired it and closed the alert: a further look")
+			if status, err = ringAndFollow(ctx, p, w, i); err != nil {
+				return r, err
+			}
 		}
 	}
 	slack, pages := w.Slack.Received(i.ID), w.Pager.Received(i.ID)
-	var closings []stage.Received
-	for _, m := range pages {
-		if !m.Note {
-			closings = append(closings, w.Pager.Closings(m.Alias)...)
-		}
-	}
 	for _, m := range slack {
 		r.Messages = append(r.Messages, told{To: "Slack", Text: m.Text})
 	}
 	for _, m := range pages {
 		r.Messages = append(r.Messages, told{To: "OpsGenie", Text: m.Text})
 	}
-	for _, m := range closings {
-		r.Messages = append(r.Messages, told{To: "OpsGenie, closing the alert,", Text: m.Text})
-	}
-	r.Got = outcome{Status: status, Reboots: i.Reboots(), Slack: len(slack), Pages: len(pages), Closed: len(closings)}
+	r.Got = outcome{Status: status, Reboots: i.Reboots(), Slack: len(slack), Pages: len(pages)}
 	r.OK = r.Got == r.Want
 	r.Seconds = time.Since(start).Seconds()
 	return r, nil
+}
+
+// ringAndFollow has an instance's alarm fire, and follows the execution that this
+// starts to its end.
+func ringAndFollow(ctx context.Context, p *progress, w *stage.World, i *stage.Instance) (status string, err error) {
+	started, err := w.AWS.Ring(ctx, i.Region, "firstline-cpu-"+i.ID, "Threshold Crossed: 1 datapoint [100.0] was greater than or equal to the threshold (100.0).")
+	if err != nil {
+		return "", err
+	}
+	if len(started) != 1 {
+		return "", fmt.Errorf("the alarm of %s started %d executions, want 1", i.ID, len(started))
+	}
+	end, err := timeline.Follow(ctx, sfn.NewFromConfig(w.AWS.Config(i.Region)), started[0], func(l timeline.Line) {
+		_, _ = fmt.Fprintf(p.w, "    %6.1fs  %-22s %s\n", l.After.Seconds(), l.State, l.Text)
+	})
+	if err != nil {
+		return "", err
+	}
+	return string(end.Status), nil
 }
 
 // report prints the messages as they were received and a table of the stories.

@@ -16,11 +16,11 @@ func newUp() *cobra.Command {
 		Long: `Keep a local AWS with a deployment running, to play with.
 
 It deploys one region with three played instances: a healthy one, one that a
-reboot cures, and one that stays down. It prints the endpoint and how to ring an
-alarm with the AWS CLI, shows the messages that Slack and OpsGenie receive, and
-ends with Ctrl-C. An alarm that goes to OK starts the look whether an open alert can
-be closed. firstline's other commands work on it with the --dir that it
-prints.
+reboot cures, and one that stays down; each has a Route 53 health check that really
+checks it. It prints the endpoint and how to have an alarm fire with the AWS CLI,
+shows the messages that Slack and OpsGenie receive, and ends with Ctrl-C. The
+state machine's waits take a fifth of their time. firstline's other commands work on
+it with the --dir that it prints.
 
 Exit code 0 when it is ended once it is ready; 130 when before.`,
 		Args: noArgs,
@@ -45,14 +45,20 @@ Exit code 0 when it is ended once it is ready; 130 when before.`,
 				{"down, and stays down", func(i *stage.Instance) { _ = i.SetSSH(stage.Hang) }},
 			}
 			var instances []*stage.Instance
+			own := map[string]map[string]any{}
 			for range plays {
 				i, err := w.AddInstance(ctx, region)
 				if err != nil {
 					return err
 				}
+				id, err := w.AddHealthCheck(ctx, i)
+				if err != nil {
+					return err
+				}
+				own[i.ID] = map[string]any{"route53": map[string]any{"health_check_id": id}}
 				instances = append(instances, i)
 			}
-			dir, err := deploy(ctx, p, w, w.Variables(nil, instances...))
+			dir, err := deploy(ctx, p, w, w.Variables(own, instances...))
 			if err != nil {
 				return err
 			}
@@ -64,7 +70,7 @@ Exit code 0 when it is ended once it is ready; 130 when before.`,
 			for _, k := range []string{"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
 				_, _ = fmt.Fprintf(out, "  export %s=%s\n", k, env[k])
 			}
-			_, _ = fmt.Fprintf(out, "  export AWS_REGION=%[1]s AWS_DEFAULT_REGION=%[1]s\n  unset AWS_PROFILE AWS_SESSION_TOKEN\n\nRing an alarm (from OK to ALARM: only a change is an event):\n", region)
+			_, _ = fmt.Fprintf(out, "  export AWS_REGION=%[1]s AWS_DEFAULT_REGION=%[1]s\n  unset AWS_PROFILE AWS_SESSION_TOKEN\n\nHave an alarm fire (from OK to ALARM: only a change is an event):\n", region)
 			for n, i := range instances {
 				_, _ = fmt.Fprintf(out, "  # %s\n", plays[n].what)
 				for _, state := range []string{"OK", "ALARM"} {

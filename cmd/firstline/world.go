@@ -44,7 +44,7 @@ func newWorld(ctx context.Context, p *progress) (*stage.World, error) {
 		return nil, usageError{err}
 	}
 	p.say("packing the function and starting the local AWS")
-	w, err := stage.New(ctx, stage.Options{Root: root, Log: p})
+	w, err := stage.New(ctx, stage.Options{Root: root, Log: p, Pace: pace})
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func newWorld(ctx context.Context, p *progress) (*stage.World, error) {
 }
 
 // deploy applies the Terraform root, tells how far it is, and verifies what it has
-// deployed while every instance is well: a check that has never passed causes no
+// deployed while every instance is healthy: a check that has never passed causes no
 // reboot. It returns the folder of the root.
 func deploy(ctx context.Context, p *progress, w *stage.World, variables map[string]any) (dir string, err error) {
 	dir, err = w.CopyRoot(variables)

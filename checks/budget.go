@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"math"
 	"time"
 
 	"firstline/internal/incident"
@@ -14,7 +15,7 @@ const (
 	// elsewhereAllowance bounds DescribeInstances where it only tells whether an
 	// address is the instance's.
 	elsewhereAllowance = 5 * time.Second
-	// secretAllowance bounds reading the parameters of secretHeaders once.
+	// secretAllowance bounds reading the parameters of secret_headers once.
 	secretAllowance = 5 * time.Second
 	// egressAllowance bounds one proof of our own connectivity.
 	egressAllowance = 3 * time.Second
@@ -48,7 +49,7 @@ func Budget(settings *incident.Settings, check string) time.Duration {
 func urlBudget(s incident.URLSettings) time.Duration {
 	budget := urlSeries(s).budget() + addressAllowance(s.Address)
 	if len(s.SecretHeaders) > 0 {
-		budget += 2*secretAllowance + milliseconds(s.TimeoutMs)
+		budget += 2*secretAllowance + seconds(s.TimeoutSeconds)
 	}
 	if !s.Private {
 		budget += egressAllowance
@@ -72,15 +73,18 @@ func addressAllowance(named string) time.Duration {
 }
 
 func urlSeries(s incident.URLSettings) series {
-	return series{attempts: s.Attempts, timeout: milliseconds(s.TimeoutMs), interval: milliseconds(s.IntervalMs)}
+	return series{attempts: s.Attempts, timeout: seconds(s.TimeoutSeconds), interval: seconds(s.IntervalSeconds)}
 }
 
 func route53Series(s incident.Route53Settings) series {
-	return series{attempts: s.Attempts, timeout: healthCheckAllowance, interval: milliseconds(s.IntervalMs)}
+	return series{attempts: s.Attempts, timeout: healthCheckAllowance, interval: seconds(s.IntervalSeconds)}
 }
 
 func sshSeries(s incident.SSHSettings) series {
-	return series{attempts: s.Attempts, timeout: milliseconds(s.TimeoutMs), interval: milliseconds(s.IntervalMs)}
+	return series{attempts: s.Attempts, timeout: seconds(s.TimeoutSeconds), interval: seconds(s.IntervalSeconds)}
 }
 
-func milliseconds(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+// seconds is a setting's time; fractions of a millisecond are rounded.
+func seconds(n float64) time.Duration {
+	return time.Duration(math.Round(1000*n)) * time.Millisecond
+}

@@ -139,7 +139,7 @@ func addressText(instance *types.Instance, addressFamily string, private bool) s
 func noAddress(addressFamily string, private bool) string {
 	switch {
 	case addressFamily == incident.FamilyIPv6:
-		return `the instance has no IPv6 address; assign one, or set addressFamily to "ipv4"`
+		return `the instance has no IPv6 address; assign one, or set address_family to "ipv4"`
 	case private:
 		return "the instance has no private IPv4 address"
 	default:

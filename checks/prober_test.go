@@ -80,7 +80,7 @@ func TestOwnDeadline(t *testing.T) {
 		u := (&URL{DescribeInstances: at(host)}).Check(ctx, instance, web)
 		ctx, cancel = context.WithTimeout(t.Context(), left)
 		defer cancel()
-		s := (&SSH{DescribeInstances: at(host)}).Check(ctx, instance, sshSettings(port, func(s *incident.SSHSettings) { s.TimeoutMs, s.Attempts = 200, 3 }))
+		s := (&SSH{DescribeInstances: at(host)}).Check(ctx, instance, sshSettings(port, func(s *incident.SSHSettings) { s.TimeoutSeconds, s.Attempts = 0.2, 3 }))
 		wantUnknown(t, u, incident.Blind, "our own time is up")
 		wantUnknown(t, s, incident.Blind, "our own time is up")
 	}

@@ -138,7 +138,7 @@ func (t *sshTarget) unpinned(others, algorithms []string, err error) *cause {
 		}
 		return c
 	}
-	return wrong("it shows %s, not the pinned %s: another machine answers, or ssh.hostKeyFingerprint is out of date",
+	return wrong("it shows %s, not the pinned %s: another machine answers, or ssh.host_key_fingerprint is out of date",
 		offered, t.settings.HostKeyFingerprint)
 }
 

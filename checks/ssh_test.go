@@ -74,7 +74,7 @@ func sshServer(asked *atomic.Int32, config func(*ssh.ServerConfig), keys ...ssh.
 
 func sshSettings(port int, set ...func(*incident.SSHSettings)) incident.SSHSettings {
 	s := incident.DefaultSSHSettings()
-	s.Port, s.TimeoutMs, s.Attempts, s.IntervalMs = port, 20_000, 2, 0
+	s.Port, s.TimeoutSeconds, s.Attempts, s.IntervalSeconds = port, 20, 2, 0
 	for _, f := range set {
 		f(&s)
 	}
@@ -194,7 +194,7 @@ func TestSSHStalls(t *testing.T) {
 			})
 			s := sshSettings(port)
 			if want != "" {
-				s.TimeoutMs = 300
+				s.TimeoutSeconds = 0.3
 			}
 			f := (&SSH{DescribeInstances: at(host)}).Check(t.Context(), instance, s)
 			if want == "" {
@@ -281,7 +281,7 @@ func TestSSHBadPeers(t *testing.T) {
 			}}
 			s := sshSettings(port)
 			if tc.slow {
-				s.TimeoutMs = 200
+				s.TimeoutSeconds = 0.2
 			}
 			f := c.Check(t.Context(), instance, s)
 			attempts := 2

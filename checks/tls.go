@@ -29,7 +29,7 @@ func (t *urlAttempt) handshake(ctx context.Context, conn net.Conn, host string) 
 		MinVersion: tls.VersionTLS12,
 		ServerName: host,
 		RootCAs:    t.request.roots,
-		//nolint:gosec // the setting verifyCertificate=false asks for it: liveness of a machine whose certificate nobody can verify
+		//nolint:gosec // the setting verify_certificate = false asks for it: liveness of a machine whose certificate nobody can verify
 		InsecureSkipVerify: !settings.VerifyCertificate,
 	})
 	if err := secure.HandshakeContext(ctx); err != nil {

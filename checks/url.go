@@ -133,7 +133,7 @@ func (c *URL) prepare(ctx context.Context, instanceID string, s incident.URLSett
 		return r, wrong("url.status: %v", err)
 	}
 	if r.pattern, err = regexp.Compile(s.BodyPattern); err != nil {
-		return r, wrong("url.bodyPattern: %v", err)
+		return r, wrong("url.body_pattern: %v", err)
 	}
 	return r, nil
 }
@@ -170,14 +170,14 @@ func (c *URL) addSecrets(ctx context.Context, r *urlRequest, s incident.URLSetti
 		return nil
 	}
 	if c.Secret == nil {
-		return blind("read url.secretHeaders: the check was built without Secret")
+		return blind("read url.secret_headers: the check was built without Secret")
 	}
 	ctx, cancel := context.WithTimeout(ctx, secretAllowance)
 	defer cancel()
 	r.secrets = nil
 	for _, name := range slices.Sorted(maps.Keys(s.SecretHeaders)) {
 		parameter := s.SecretHeaders[name]
-		what := "read url.secretHeaders." + name + " from " + parameter
+		what := "read url.secret_headers." + name + " from " + parameter
 		value, err := c.Secret(ctx, parameter, fresh)
 		if err != nil {
 			return unaided(what, err)

@@ -37,7 +37,7 @@ import (
 // can't: for peers that don't.
 func patient(set ...func(*incident.URLSettings)) incident.URLSettings {
 	s := incident.DefaultURLSettings()
-	s.TimeoutMs, s.Attempts, s.IntervalMs = 20_000, 1, 0
+	s.TimeoutSeconds, s.Attempts, s.IntervalSeconds = 20, 1, 0
 	for _, f := range set {
 		f(&s)
 	}
@@ -46,7 +46,7 @@ func patient(set ...func(*incident.URLSettings)) incident.URLSettings {
 
 func hasty(set ...func(*incident.URLSettings)) incident.URLSettings {
 	s := patient(set...)
-	s.TimeoutMs, s.Attempts = 200, 2
+	s.TimeoutSeconds, s.Attempts = 0.2, 2
 	return s
 }
 
@@ -193,7 +193,7 @@ func TestURLAttempts(t *testing.T) {
 			t.Error("the connection is kept for the next attempt")
 		}
 	})
-	f := c.Check(t.Context(), instance, patient(here, func(s *incident.URLSettings) { s.Attempts, s.IntervalMs = 3, 1 }))
+	f := c.Check(t.Context(), instance, patient(here, func(s *incident.URLSettings) { s.Attempts, s.IntervalSeconds = 3, 0.001 }))
 	wantFinding(t, f, true, 3, "got status 200")
 }
 
@@ -289,7 +289,7 @@ func TestURLBadPeers(t *testing.T) {
 			}}
 			s := patient(func(s *incident.URLSettings) { s.Port, s.Attempts = port, 2 })
 			if tc.slow {
-				s.TimeoutMs = 200
+				s.TimeoutSeconds = 0.2
 			}
 			f := c.Check(t.Context(), instance, s)
 			wantFinding(t, f, false, 2, tc.want)
@@ -345,7 +345,7 @@ func TestURLNetwork(t *testing.T) {
 		{"name server in trouble", URL{dialer: names(&net.DNSError{IsTemporary: true, Err: "server misbehaving"})}, func(s *incident.URLSettings) { s.Address = "http://a.example/" }, "", incident.Blind, "server misbehaving"},
 		{"instance unknown", URL{DescribeInstances: refuses("InvalidInstanceID.NotFound")}, nil, "", incident.Attention, "NotFound"},
 		{"denied", URL{DescribeInstances: refuses("UnauthorizedOperation")}, nil, "", incident.Blind, ""},
-		{"a pattern that is none", URL{}, func(s *incident.URLSettings) { s.BodyPattern = "a(" }, "", incident.Attention, "url.bodyPattern"},
+		{"a pattern that is none", URL{}, func(s *incident.URLSettings) { s.BodyPattern = "a(" }, "", incident.Attention, "url.body_pattern"},
 		{"a status that is none", URL{}, func(s *incident.URLSettings) { s.Status = []string{"200", "2xx"} }, "", incident.Attention, "url.status: \"2xx\""},
 		{"an address that is none, with a secret", URL{}, func(s *incident.URLSettings) { s.Address = "http://a:secret" }, "", incident.Attention, "url.address: is not a URL"},
 	} {
@@ -542,7 +542,7 @@ func TestURLTLSBadPeers(t *testing.T) {
 			host, port := listen(t, tc.serve)
 			s := patient(func(s *incident.URLSettings) { s.Scheme, s.Port, s.Attempts = "https", port, 2 })
 			if tc.slow {
-				s.TimeoutMs = 200
+				s.TimeoutSeconds = 0.2
 			}
 			f := (&URL{DescribeInstances: at(host)}).Check(t.Context(), instance, s)
 			if tc.words != "" {
@@ -664,7 +664,7 @@ func TestURLSecretHeaders(t *testing.T) {
 			s := set("/")
 			s.SecretHeaders = map[string]string{"Authorization": tc.parameter}
 			f := c.Check(t.Context(), instance, s)
-			wantUnknown(t, f, tc.kind, "url.secretHeaders.Authorization", tc.parameter)
+			wantUnknown(t, f, tc.kind, "url.secret_headers.Authorization", tc.parameter)
 			if strings.Contains(f.Reason, "geheim") || strings.Contains(f.Reason, "gehe\x00im") {
 				t.Errorf("%q holds the secret", f.Reason)
 			}
@@ -768,7 +768,7 @@ func TestURLStaleSecret(t *testing.T) {
 		{"rotated", []int{0, 0}, 1, nil, true, 2, "", "", ""},
 		{"refused all the same", []int{401, 403}, 3, nil, false, 2, "", incident.Attention, "got status 403: the target refuses what url.secret_headers sends"},
 		{"refused again later", []int{403, 502, 403}, 3, nil, false, 3, "", incident.Attention, "got status 403"},
-		{"cannot be read again", []int{401}, 3, errors.New("connection lost"), false, 1, "", incident.Blind, "read url.secretHeaders.X-Key from /app/key"},
+		{"cannot be read again", []int{401}, 3, errors.New("connection lost"), false, 1, "", incident.Blind, "read url.secret_headers.X-Key from /app/key"},
 		{"and then it fails", []int{401, 502, 502, 502}, 3, nil, false, 4, "got status 502", "", ""},
 		{"after it had failed", []int{502, 0, 0}, 2, nil, true, 3, "", "", ""},
 		{"in the last attempt", []int{502, 403, 502}, 2, nil, false, 3, "got status 502", "", ""},
@@ -795,7 +795,7 @@ func TestURLStaleSecret(t *testing.T) {
 				return "old", nil
 			}
 			f := c.Check(t.Context(), instance, patient(here, func(s *incident.URLSettings) {
-				s.Attempts, s.IntervalMs, s.SecretHeaders = tc.attempts, 1, map[string]string{"X-Key": "/app/key"}
+				s.Attempts, s.IntervalSeconds, s.SecretHeaders = tc.attempts, 0.001, map[string]string{"X-Key": "/app/key"}
 			}))
 			if asked != tc.asked {
 				t.Errorf("asked %d times, want %d", asked, tc.asked)
@@ -955,7 +955,7 @@ func TestURLWithoutTLSAtATLSPort(t *testing.T) {
 	}
 	check := func(t *testing.T, host string, port int, set ...func(*incident.URLSettings)) {
 		t.Helper()
-		s := patient(append([]func(*incident.URLSettings){func(s *incident.URLSettings) { s.Port, s.TimeoutMs = port, 1000 }}, set...)...)
+		s := patient(append([]func(*incident.URLSettings){func(s *incident.URLSettings) { s.Port, s.TimeoutSeconds = port, 1 }}, set...)...)
 		f := (&URL{DescribeInstances: at(host)}).Check(t.Context(), instance, s)
 		want := "set url.scheme to https"
 		if s.Address != "" {

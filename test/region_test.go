@@ -229,7 +229,7 @@ func withoutSecret(t *testing.T, w *stage.World, region, name string) (putBack f
 func playWithoutKey(t *testing.T, _ string, all []*scene) {
 	s := all[0]
 	defer withoutSecret(t, s.World, s.i.Region, "/"+chain+"/secrets/jsm-api-key")()
-	s.change(t, func(settings map[string]any) { settings["reboot"].(map[string]any)["perDay"] = 0 })
+	s.change(t, func(settings map[string]any) { settings["reboot"].(map[string]any)["per_day"] = 0 })
 	_ = s.i.SetHTTP(stage.Refuse)
 	e := s.follow(t, s.send(t, incident.SourceCanary))
 	if cause := e.incident(t).Caught["page"].Cause; !strings.Contains(cause, "/"+chain+"/secrets/jsm-api-key") {

@@ -68,8 +68,8 @@ func TestEgressAddresses(t *testing.T) {
 func TestVPC(t *testing.T) {
 	settings := incident.DefaultSettings()
 	settings.URL.Enabled, settings.URL.Address = true, "http://192.168.255.254:9"
-	settings.URL.Attempts, settings.URL.TimeoutMs = 1, 100
-	settings.SSH.Enabled, settings.SSH.Host, settings.SSH.Attempts, settings.SSH.TimeoutMs = true, "192.168.255.254", 1, 100
+	settings.URL.Attempts, settings.URL.TimeoutSeconds = 1, 0.1
+	settings.SSH.Enabled, settings.SSH.Host, settings.SSH.Attempts, settings.SSH.TimeoutSeconds = true, "192.168.255.254", 1, 0.1
 	inc := &incident.Incident{InstanceID: instance, Settings: &settings}
 	for value, want := range map[string]bool{"true": false, "false": true, "": true} {
 		h := newHandler(onAWS(t, http.NotFound, map[string]string{"FIRSTLINE_VPC": value}))

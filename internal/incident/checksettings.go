@@ -3,7 +3,7 @@ package incident
 import "net/http"
 
 // URLSettings says what to ask of an instance's web server. Terraform's
-// variables.tf describes every field for operators.
+// modules/settings has the same names and units.
 type URLSettings struct {
 	Enabled bool `json:"enabled"`
 	// Address is the whole URL to ask; empty: build it from the instance's
@@ -16,35 +16,35 @@ type URLSettings struct {
 	// Private asks the instance's private address instead of its public one.
 	Private bool `json:"private,omitempty"`
 	// AddressFamily is "ipv4" or "ipv6".
-	AddressFamily string            `json:"addressFamily"`
+	AddressFamily string            `json:"address_family"`
 	Method        string            `json:"method"`
 	Headers       map[string]string `json:"headers,omitempty"`
 	// SecretHeaders maps a header's name to the SSM parameter that holds its value.
-	SecretHeaders map[string]string `json:"secretHeaders,omitempty"`
-	// TimeoutMs bounds one attempt as a whole: name, connection, TLS,
+	SecretHeaders map[string]string `json:"secret_headers,omitempty"`
+	// TimeoutSeconds bounds one attempt as a whole: name, connection, TLS,
 	// redirects, header and body.
-	TimeoutMs int `json:"timeoutMs"`
-	Attempts  int `json:"attempts"`
-	// IntervalMs is the pause between two attempts.
-	IntervalMs int `json:"intervalMs"`
+	TimeoutSeconds float64 `json:"timeout_seconds"`
+	Attempts       int     `json:"attempts"`
+	// IntervalSeconds is the pause between two attempts.
+	IntervalSeconds float64 `json:"interval_seconds"`
 	// Status lists the accepted status codes, "200" or "200-299".
 	Status []string `json:"status"`
 	// BodyPattern is an RE2 pattern that the first MiB of the body must match.
-	BodyPattern       string `json:"bodyPattern,omitempty"`
-	FollowRedirects   bool   `json:"followRedirects"`
-	ServerName        string `json:"serverName,omitempty"`
-	VerifyCertificate bool   `json:"verifyCertificate"`
+	BodyPattern       string `json:"body_pattern,omitempty"`
+	FollowRedirects   bool   `json:"follow_redirects"`
+	ServerName        string `json:"server_name,omitempty"`
+	VerifyCertificate bool   `json:"verify_certificate"`
 }
 
 // Route53Settings names the instance's Route 53 health check, if it has one.
 type Route53Settings struct {
 	// HealthCheckID empty: the check is skipped.
-	HealthCheckID string `json:"healthCheckId,omitempty"`
+	HealthCheckID string `json:"health_check_id,omitempty"`
 	// QuorumPercent: the check passes when more than this share of the
 	// checkers report success. Route 53's own figure is 18.
-	QuorumPercent int `json:"quorumPercent"`
-	Attempts      int `json:"attempts"`
-	IntervalMs    int `json:"intervalMs"`
+	QuorumPercent   int     `json:"quorum_percent"`
+	Attempts        int     `json:"attempts"`
+	IntervalSeconds float64 `json:"interval_seconds"`
 }
 
 // SSHSettings says how to reach an instance's SSH server.
@@ -54,13 +54,13 @@ type SSHSettings struct {
 	Host          string `json:"host,omitempty"`
 	Port          int    `json:"port"`
 	Private       bool   `json:"private,omitempty"`
-	AddressFamily string `json:"addressFamily"`
-	// TimeoutMs bounds one attempt: connection and key exchange together.
-	TimeoutMs  int `json:"timeoutMs"`
-	Attempts   int `json:"attempts"`
-	IntervalMs int `json:"intervalMs"`
+	AddressFamily string `json:"address_family"`
+	// TimeoutSeconds bounds one attempt: connection and key exchange together.
+	TimeoutSeconds  float64 `json:"timeout_seconds"`
+	Attempts        int     `json:"attempts"`
+	IntervalSeconds float64 `json:"interval_seconds"`
 	// HostKeyFingerprint pins the host key, "SHA256:…" as ssh-keygen -lf prints it.
-	HostKeyFingerprint string `json:"hostKeyFingerprint,omitempty"`
+	HostKeyFingerprint string `json:"host_key_fingerprint,omitempty"`
 }
 
 // Schemes and address families that the settings know.
@@ -79,9 +79,9 @@ func DefaultURLSettings() URLSettings {
 		Path:              "/",
 		AddressFamily:     FamilyIPv4,
 		Method:            http.MethodGet,
-		TimeoutMs:         3000,
+		TimeoutSeconds:    3,
 		Attempts:          3,
-		IntervalMs:        2000,
+		IntervalSeconds:   2,
 		Status:            []string{"200-299"},
 		FollowRedirects:   true,
 		VerifyCertificate: true,
@@ -92,17 +92,17 @@ func DefaultURLSettings() URLSettings {
 // none: without a health check id the check is skipped. The quorum is Route
 // 53's own.
 func DefaultRoute53Settings() Route53Settings {
-	return Route53Settings{QuorumPercent: 18, Attempts: 3, IntervalMs: 2000}
+	return Route53Settings{QuorumPercent: 18, Attempts: 3, IntervalSeconds: 2}
 }
 
 // DefaultSSHSettings returns the settings of an instance that overrides none.
 func DefaultSSHSettings() SSHSettings {
 	return SSHSettings{
-		Enabled:       true,
-		Port:          22,
-		AddressFamily: FamilyIPv4,
-		TimeoutMs:     5000,
-		Attempts:      3,
-		IntervalMs:    2000,
+		Enabled:         true,
+		Port:            22,
+		AddressFamily:   FamilyIPv4,
+		TimeoutSeconds:  5,
+		Attempts:        3,
+		IntervalSeconds: 2,
 	}
 }

@@ -20,20 +20,20 @@ type Settings struct {
 	Reboot  RebootSettings  `json:"reboot"`
 	// ConfirmSeconds is how long a verdict must hold before a reboot or a page;
 	// 0 acts on the first look.
-	ConfirmSeconds int `json:"confirmSeconds"`
+	ConfirmSeconds int `json:"confirm_seconds"`
 }
 
 // RebootSettings bound the reboots of one instance.
 type RebootSettings struct {
 	// CooldownSeconds is the least time between two reboots, at least the boot
 	// window's.
-	CooldownSeconds int `json:"cooldownSeconds"`
+	CooldownSeconds int `json:"cooldown_seconds"`
 	// PerDay is the most reboots in 24 hours; 0 means never.
-	PerDay int `json:"perDay"`
+	PerDay int `json:"per_day"`
 	// On is OnAnyCheck or OnUnreachable.
 	On string `json:"on"`
 	// DryRun: nothing is rebooted; the page says what would have been done.
-	DryRun bool `json:"dryRun"`
+	DryRun bool `json:"dry_run"`
 }
 
 // What leads to a reboot.
@@ -47,11 +47,11 @@ const (
 // Boot is the boot window, in seconds.
 type Boot struct {
 	// FirstLookSeconds is the wait between the reboot and the first look.
-	FirstLookSeconds int `json:"firstLookSeconds"`
+	FirstLookSeconds int `json:"first_look_seconds"`
 	// IntervalSeconds is the wait between two looks.
-	IntervalSeconds int `json:"intervalSeconds"`
+	IntervalSeconds int `json:"interval_seconds"`
 	// WindowSeconds after the reboot, the machine must be well.
-	WindowSeconds int `json:"windowSeconds"`
+	WindowSeconds int `json:"window_seconds"`
 }
 
 // Breaker bounds the reboots of one region. 0 means never reboot.
@@ -131,43 +131,47 @@ func (s *Settings) Fingerprint(check string) string {
 // changed by hand since then is a finding of the check. The errors are plain: the
 // caller gives them a kind.
 func (s *Settings) Validate() error {
-	var errs []error
-	bound := func(field string, got, lowest, highest int) {
-		if got < lowest || got > highest {
-			errs = append(errs, fmt.Errorf("%s: %d is out of range; use %d to %d", field, got, lowest, highest))
-		}
-	}
-	choice := func(field, got string, want ...string) {
-		if !slices.Contains(want, got) {
-			errs = append(errs, fmt.Errorf("%s: %q is unknown; use one of %s", field, got, strings.Join(want, ", ")))
-		}
-	}
-	series := func(section string, attempts, intervalMs int) {
-		bound(section+".attempts", attempts, 1, 10)
-		bound(section+".intervalMs", intervalMs, 0, 30_000)
+	errs := []error{
+		oneOf("url.scheme", s.URL.Scheme, SchemeHTTP, SchemeHTTPS),
+		oneOf("url.address_family", s.URL.AddressFamily, FamilyIPv4, FamilyIPv6),
+		// What acts on the target (PUT, PATCH, DELETE) is never sent.
+		oneOf("url.method", s.URL.Method, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions),
+		within("url.port", s.URL.Port, 0, 65_535),
+		within("url.timeout_seconds", s.URL.TimeoutSeconds, 0.1, 30),
+		within("url.attempts", s.URL.Attempts, 1, 10),
+		within("url.interval_seconds", s.URL.IntervalSeconds, 0, 30),
+		within("route53.quorum_percent", s.Route53.QuorumPercent, 0, 99),
+		within("route53.attempts", s.Route53.Attempts, 1, 10),
+		within("route53.interval_seconds", s.Route53.IntervalSeconds, 0, 30),
+		oneOf("ssh.address_family", s.SSH.AddressFamily, FamilyIPv4, FamilyIPv6),
+		within("ssh.port", s.SSH.Port, 1, 65_535),
+		within("ssh.timeout_seconds", s.SSH.TimeoutSeconds, 0.1, 30),
+		within("ssh.attempts", s.SSH.Attempts, 1, 10),
+		within("ssh.interval_seconds", s.SSH.IntervalSeconds, 0, 30),
+		within("confirm_seconds", s.ConfirmSeconds, 0, MaxConfirmSeconds),
+		within("boot.window_seconds", s.Boot.WindowSeconds, 1, MaxWindowSeconds),
+		within("boot.first_look_seconds", s.Boot.FirstLookSeconds, 1, s.Boot.WindowSeconds),
+		within("boot.interval_seconds", s.Boot.IntervalSeconds, MinIntervalSeconds, MaxWindowSeconds),
+		within("reboot.cooldown_seconds", s.Reboot.CooldownSeconds, s.Boot.WindowSeconds, MaxCooldownSeconds),
+		within("reboot.per_day", s.Reboot.PerDay, 0, MaxPerDay),
+		oneOf("reboot.on", s.Reboot.On, OnAnyCheck, OnUnreachable),
 	}
 	if !s.URL.Enabled && !s.SSH.Enabled && s.Route53.HealthCheckID == "" {
-		errs = append(errs, errors.New("url.enabled, ssh.enabled, route53.healthCheckId: every check is off, so nothing could ever fail; turn at least one on"))
+		errs = append(errs, errors.New("url.enabled, ssh.enabled, route53.health_check_id: every check is off, so nothing could ever fail; turn at least one on"))
 	}
-	choice("url.scheme", s.URL.Scheme, SchemeHTTP, SchemeHTTPS)
-	choice("url.addressFamily", s.URL.AddressFamily, FamilyIPv4, FamilyIPv6)
-	// What acts on the target (PUT, PATCH, DELETE) is never sent.
-	choice("url.method", s.URL.Method, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions)
-	bound("url.port", s.URL.Port, 0, 65_535)
-	bound("url.timeoutMs", s.URL.TimeoutMs, 100, 30_000)
-	series("url", s.URL.Attempts, s.URL.IntervalMs)
-	bound("route53.quorumPercent", s.Route53.QuorumPercent, 0, 99)
-	series("route53", s.Route53.Attempts, s.Route53.IntervalMs)
-	choice("ssh.addressFamily", s.SSH.AddressFamily, FamilyIPv4, FamilyIPv6)
-	bound("ssh.port", s.SSH.Port, 1, 65_535)
-	bound("ssh.timeoutMs", s.SSH.TimeoutMs, 100, 30_000)
-	series("ssh", s.SSH.Attempts, s.SSH.IntervalMs)
-	bound("confirmSeconds", s.ConfirmSeconds, 0, MaxConfirmSeconds)
-	bound("boot.windowSeconds", s.Boot.WindowSeconds, 1, MaxWindowSeconds)
-	bound("boot.firstLookSeconds", s.Boot.FirstLookSeconds, 1, s.Boot.WindowSeconds)
-	bound("boot.intervalSeconds", s.Boot.IntervalSeconds, MinIntervalSeconds, MaxWindowSeconds)
-	bound("reboot.cooldownSeconds", s.Reboot.CooldownSeconds, s.Boot.WindowSeconds, MaxCooldownSeconds)
-	bound("reboot.perDay", s.Reboot.PerDay, 0, MaxPerDay)
-	choice("reboot.on", s.Reboot.On, OnAnyCheck, OnUnreachable)
 	return errors.Join(errs...)
+}
+
+func within[N int | float64](field string, got, lowest, highest N) error {
+	if got < lowest || got > highest {
+		return fmt.Errorf("%s: %v is out of range; use %v to %v", field, got, lowest, highest)
+	}
+	return nil
+}
+
+func oneOf(field, got string, want ...string) error {
+	if !slices.Contains(want, got) {
+		return fmt.Errorf("%s: %q is unknown; use one of %s", field, got, strings.Join(want, ", "))
+	}
+	return nil
 }

@@ -253,7 +253,7 @@ func TestText(t *testing.T) {
 		{"page: the OpsGenie API key is missing: store it and try again", ""},
 		{"page: HTTP 403 Forbidden: renew the API key, and let its integration create alerts", ""},
 		{"send to Slack: invalid_auth: the Slack token was refused", ""},
-		{"read url.secretHeaders.Authorization from /app/auth: the parameter's value is empty", ""},
+		{"read url.secret_headers.Authorization from /app/auth: the parameter's value is empty", ""},
 		{"GET http://203.0.113.7:8080/healthz: connection refused", ""},
 		{"operation error SSM: GetParameter, https response error StatusCode: 400, RequestID: 8c1d3f8e-52b1-4c2e-9f43-0d5b2c7a9e11, api error AccessDeniedException: User: arn:aws:sts::123456789012:assumed-role/firstline-responder-eu-west-1/firstline-responder is not authorized to perform: ssm:GetParameter on resource: arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/slack-token", ""},
 		// What others may have put there.

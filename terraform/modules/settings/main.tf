@@ -266,59 +266,7 @@ locals {
     }
   }
 
-  # The JSON that the function decodes strictly (internal/incident.Settings).
-  # The half rounds what a fraction of a second leaves behind its last digit.
-  json = {
-    for key, s in local.effective : key => jsonencode({
-      url = {
-        enabled           = s.url.enabled
-        address           = s.url.address
-        scheme            = s.url.scheme
-        port              = s.url.port
-        path              = s.url.path
-        private           = s.url.private
-        addressFamily     = s.url.address_family
-        method            = s.url.method
-        headers           = s.url.headers
-        secretHeaders     = s.url.secret_headers
-        timeoutMs         = floor(s.url.timeout_seconds * 1000 + 0.5)
-        attempts          = s.url.attempts
-        intervalMs        = floor(s.url.interval_seconds * 1000 + 0.5)
-        status            = s.url.status
-        bodyPattern       = s.url.body_pattern
-        followRedirects   = s.url.follow_redirects
-        serverName        = s.url.server_name
-        verifyCertificate = s.url.verify_certificate
-      }
-      route53 = {
-        healthCheckId = s.route53.health_check_id
-        quorumPercent = s.route53.quorum_percent
-        attempts      = s.route53.attempts
-        intervalMs    = floor(s.route53.interval_seconds * 1000 + 0.5)
-      }
-      ssh = {
-        enabled            = s.ssh.enabled
-        host               = s.ssh.host
-        port               = s.ssh.port
-        private            = s.ssh.private
-        addressFamily      = s.ssh.address_family
-        timeoutMs          = floor(s.ssh.timeout_seconds * 1000 + 0.5)
-        attempts           = s.ssh.attempts
-        intervalMs         = floor(s.ssh.interval_seconds * 1000 + 0.5)
-        hostKeyFingerprint = s.ssh.host_key_fingerprint
-      }
-      boot = {
-        firstLookSeconds = s.boot.first_look_seconds
-        intervalSeconds  = s.boot.interval_seconds
-        windowSeconds    = s.boot.window_seconds
-      }
-      reboot = {
-        cooldownSeconds = s.reboot.cooldown_seconds
-        perDay          = s.reboot.per_day
-        on              = s.reboot.on
-        dryRun          = s.reboot.dry_run
-      }
-      confirmSeconds = s.confirm_seconds
-    })
-  }
+  # The JSON that the function decodes strictly (internal/incident.Settings): the
+  # same names and units.
+  json = { for key, s in local.effective : key => jsonencode({ for k, v in s : k => v if k != "alarm" }) }
 }

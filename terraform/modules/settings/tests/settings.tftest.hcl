@@ -19,18 +19,18 @@ run "an_instance_of_which_nothing_is_said" {
   assert {
     condition = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json) == {
       url = {
-        enabled = true, address = "", scheme = "http", port = 0, path = "/", private = false, addressFamily = "ipv4"
-        method  = "GET", headers = {}, secretHeaders = {}, timeoutMs = 3000, attempts = 3, intervalMs = 2000
-        status  = ["200-299"], bodyPattern = "", followRedirects = true, serverName = "", verifyCertificate = true
+        enabled = true, address = "", scheme = "http", port = 0, path = "/", private = false, address_family = "ipv4"
+        method  = "GET", headers = {}, secret_headers = {}, timeout_seconds = 3, attempts = 3, interval_seconds = 2
+        status  = ["200-299"], body_pattern = "", follow_redirects = true, server_name = "", verify_certificate = true
       }
-      route53 = { healthCheckId = "", quorumPercent = 18, attempts = 3, intervalMs = 2000 }
+      route53 = { health_check_id = "", quorum_percent = 18, attempts = 3, interval_seconds = 2 }
       ssh = {
-        enabled   = true, host = "", port = 22, private = false, addressFamily = "ipv4"
-        timeoutMs = 5000, attempts = 3, intervalMs = 2000, hostKeyFingerprint = ""
+        enabled         = true, host = "", port = 22, private = false, address_family = "ipv4"
+        timeout_seconds = 5, attempts = 3, interval_seconds = 2, host_key_fingerprint = ""
       }
-      boot           = { firstLookSeconds = 60, intervalSeconds = 20, windowSeconds = 600 }
-      reboot         = { cooldownSeconds = 21600, perDay = 2, on = "any_check", dryRun = false }
-      confirmSeconds = 120
+      boot            = { first_look_seconds = 60, interval_seconds = 20, window_seconds = 600 }
+      reboot          = { cooldown_seconds = 21600, per_day = 2, on = "any_check", dry_run = false }
+      confirm_seconds = 120
     }
     error_message = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json
   }
@@ -108,20 +108,20 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
   assert {
     condition = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json) == {
       url = {
-        enabled       = true, address = "", scheme = "https", port = 8443, path = "/healthz?deep=1", private = true, addressFamily = "ipv6", method = "POST"
-        headers       = { "X-Probe" = "firstline", Host = "app.example.com" }
-        secretHeaders = { Authorization = "/app/healthz/authorization", "X-Api-Key" = "/app/healthz/key" }
-        timeoutMs     = 1500, attempts = 2, intervalMs = 300, status = ["200", "300-399"], bodyPattern = "^ok\\b", followRedirects = false
-        serverName    = "app.example.com", verifyCertificate = false
+        enabled         = true, address = "", scheme = "https", port = 8443, path = "/healthz?deep=1", private = true, address_family = "ipv6", method = "POST"
+        headers         = { "X-Probe" = "firstline", Host = "app.example.com" }
+        secret_headers  = { Authorization = "/app/healthz/authorization", "X-Api-Key" = "/app/healthz/key" }
+        timeout_seconds = 1.5, attempts = 2, interval_seconds = 0.3, status = ["200", "300-399"], body_pattern = "^ok\\b", follow_redirects = false
+        server_name     = "app.example.com", verify_certificate = false
       }
-      route53 = { healthCheckId = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", quorumPercent = 50, attempts = 2, intervalMs = 10000 }
+      route53 = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", quorum_percent = 50, attempts = 2, interval_seconds = 10 }
       ssh = {
-        enabled            = true, host = "", port = 2222, private = false, addressFamily = "ipv4", timeoutMs = 5000, attempts = 3, intervalMs = 2000
-        hostKeyFingerprint = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8"
+        enabled              = true, host = "", port = 2222, private = false, address_family = "ipv4", timeout_seconds = 5, attempts = 3, interval_seconds = 2
+        host_key_fingerprint = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8"
       }
-      boot           = { firstLookSeconds = 30, intervalSeconds = 10, windowSeconds = 900 }
-      reboot         = { cooldownSeconds = 900, perDay = 3, on = "unreachable", dryRun = false }
-      confirmSeconds = 0
+      boot            = { first_look_seconds = 30, interval_seconds = 10, window_seconds = 900 }
+      reboot          = { cooldown_seconds = 900, per_day = 3, on = "unreachable", dry_run = false }
+      confirm_seconds = 0
     }
     error_message = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json
   }
@@ -131,7 +131,7 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
   }
   # The address says whom to ask: the defaults' port yields to it.
   assert {
-    condition     = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).url.port == 0 && jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).confirmSeconds == 180
+    condition     = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).url.port == 0 && jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).confirm_seconds == 180
     error_message = output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json
   }
   assert {

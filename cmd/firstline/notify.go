@@ -2,14 +2,11 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
 	"firstline/internal/deployed"
@@ -83,7 +80,9 @@ deployed, 130 interrupted.`,
 			}
 			p.say("sending a test through every channel in %s", count(len(d.regions), "region"))
 			// Interrupted, it still tells what it knows.
-			result := notifyResult{Command: "notify test", Regions: notifyRegions(ctx, p, cfg, d.regions, probe.Notify), Log: d.log}
+			result := notifyResult{Command: "notify test", Log: d.log, Regions: eachRegion(p, d.regions, delivered, func(r deployed.Region, _ func(string)) probe.Notification {
+				return probe.Notify(ctx, cfg, r)
+			})}
 			if ctx.Err() != nil {
 				result.Error = "interrupted"
 			}
@@ -102,26 +101,6 @@ deployed, 130 interrupted.`,
 	flags.add(c)
 	c.Flags().BoolVar(&all, "all", false, "in every region that is deployed, less --exclude-region")
 	return c
-}
-
-// notifyRegions tries the channels of all regions at the same time. The results
-// are in the order of the regions.
-func notifyRegions(ctx context.Context, p *progress, cfg aws.Config, regions []deployed.Region, try func(context.Context, aws.Config, deployed.Region) probe.Notification) []probe.Notification {
-	var (
-		results = make([]probe.Notification, len(regions))
-		wg      sync.WaitGroup
-		mu      sync.Mutex
-	)
-	for n, r := range regions {
-		wg.Go(func() {
-			results[n] = try(ctx, cfg, r)
-			mu.Lock()
-			defer mu.Unlock()
-			p.say("  %s  %s", r.Region, delivered(results[n]))
-		})
-	}
-	wg.Wait()
-	return results
 }
 
 // delivered says in few words what came of a region.

@@ -2,16 +2,11 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
 
-	"firstline/internal/deployed"
 	"firstline/internal/probe"
 )
 
@@ -65,28 +60,6 @@ eu-west-2: SNS: warning: one is pending
 			t.Errorf("%s: got %q, want %q", all[n].Region, got, want)
 		}
 	}
-}
-
-// All regions at the same time, in their order.
-func TestNotifyRegions(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		var out bytes.Buffer
-		got := notifyRegions(t.Context(), newProgress(&out), aws.Config{}, two, func(_ context.Context, _ aws.Config, r deployed.Region) probe.Notification {
-			wait := time.Minute
-			if r.Region == "eu-west-1" {
-				wait *= 2
-			}
-			time.Sleep(wait)
-			return probe.Notification{Region: r.Region, Deliveries: []probe.Delivery{{Channel: "slack", OK: true}}}
-		})
-		if took := time.Since(start); took != 2*time.Minute || len(got) != 2 || got[0].Region != "eu-west-1" || got[1].Region != "us-east-1" {
-			t.Errorf("after %s: %+v", took, got)
-		}
-		if text := out.String(); strings.Index(text, "us-east-1  1 channel, all delivered") > strings.Index(text, "eu-west-1  1 channel, all delivered") {
-			t.Errorf("it told\n%s", text)
-		}
-	})
 }
 
 func TestNotifyUsage(t *testing.T) {

@@ -694,7 +694,7 @@ func (r *rolloutRun) verifyDenied(ctx context.Context, config aws.Config, output
 }
 
 // verifyDeployed runs the checks of what was deployed to. What a check finds
-// wrong with an instance is told; what the first line could not do is an error.
+// wrong with an instance is told; what firstline could not do is an error.
 func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
 	outputs, err := r.root.Outputs(ctx)
 	if err != nil {
@@ -729,7 +729,7 @@ func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
 		}
 	}
 	if len(broken) > 0 {
-		return fmt.Errorf("deployed, but the first line cannot do its work in %s: see the table", strings.Join(broken, ", "))
+		return fmt.Errorf("deployed, but firstline cannot do its work in %s: see the table", strings.Join(broken, ", "))
 	}
 	return nil
 }

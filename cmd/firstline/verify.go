@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,7 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"firstline/internal/deployed"
-	"firstline/internal/old/checks"
+	"firstline/internal/incident"
 	"firstline/internal/probe"
 	"firstline/internal/regions"
 	"firstline/internal/rollout"
@@ -49,17 +48,19 @@ func newVerify() *cobra.Command {
 		Short: "Try every check of every instance through what is deployed, acting on nothing",
 		Long: `Try every check of every instance through what is deployed, acting on nothing.
 
-In each region it calls the deployed function as an incident would: the checks of
-URL, Route 53 and SSH once for each instance, then whether EC2 would reboot it,
-and whether the secrets of Slack and of every chosen pager are stored. It asks SNS
-whether anybody has confirmed a subscription of the topic that pages go to. Nothing is
-rebooted and nobody is told (` + "`firstline notify test`" + ` does tell). What fails here would have an alarm reboot the instance, if it has
-ever passed with these settings; what is an error would have an alarm page.
+In each region it has the deployed function run the checks of URL, Route 53 and SSH
+once per instance, ask EC2 whether it would reboot the instance, and look whether the
+secrets of Slack and of every pager are stored. It asks SNS whether anybody has
+confirmed a subscription of the topic that pages go to. Nothing is rebooted and nobody
+is told (` + "`firstline notify test`" + ` does tell).
 
 What passes is kept as the instance's baseline: a check that has never passed with
-its settings of today cannot cause a reboot, it pages.
+its settings of today causes no reboot, it pages.
 
-A region that does not answer is reported and does not stop the others.
+"attention" and "busy" are answers that no reboot would change; "error" means that
+firstline could not tell or could not do something; "handled" that an incident of the
+instance was being handled and nothing was tried. A region that does not answer is
+reported and does not stop the others.
 
 Exit codes: 0 all passed, 1 something did not, 2 wrong usage or nothing deployed,
 130 interrupted.`,
@@ -72,22 +73,11 @@ Exit codes: 0 all passed, 1 something did not, 2 wrong usage or nothing deployed
 				out = c.ErrOrStderr()
 			}
 			p := newProgress(out)
-			d, err := flags.deployed(c, p)
+			d, cfg, err := flags.fleet(c, "verify")
 			if err != nil {
 				return err
-			}
-			if len(d.regions) == 0 {
-				where := ""
-				if len(d.missing) > 0 {
-					where = " in " + strings.Join(d.missing, ", ")
-				}
-				return usagef("nothing is deployed%s, so there is nothing to verify: run `firstline deploy` first", where)
 			}
 			if d.regions, err = onlyInstances(d.regions, instances); err != nil {
-				return err
-			}
-			cfg, err := awsConfig(ctx)
-			if err != nil {
 				return err
 			}
 			for _, name := range d.missing {
@@ -255,40 +245,40 @@ func awsConfig(ctx context.Context) (aws.Config, error) {
 	return cfg, nil
 }
 
-const (
-	// regionsAtOnce is in how many regions verify works at the same time.
-	regionsAtOnce = 10
-	// sayInterval is how often it says how far a region is.
-	sayInterval = 5 * time.Second
-)
+// sayInterval is how often verify says how far a region is.
+const sayInterval = 5 * time.Second
 
-// verifyRegions tries everything in each region, several at a time, and tells
-// how far it is. The results are in the order of the regions.
-func verifyRegions(ctx context.Context, p *progress, cfg aws.Config, regions []deployed.Region) []probe.Verification {
+// verifyRegions tries everything in each region, and tells how far it is.
+func verifyRegions(ctx context.Context, p *progress, cfg aws.Config, all []deployed.Region) []probe.Verification {
+	verifier := probe.NewVerifier(cfg)
+	return eachRegion(p, all, tally, func(r deployed.Region, say func(string)) probe.Verification {
+		last := time.Now()
+		return verifier.Verify(ctx, r, func(done, total int) {
+			if done < total && time.Since(last) > sayInterval {
+				last = time.Now()
+				say(fmt.Sprintf("%d of %s", done, count(total, "instance")))
+			}
+		})
+	})
+}
+
+// eachRegion does something in all regions at the same time, and says what came
+// of each. The results are in the order of the regions.
+func eachRegion[T any](p *progress, all []deployed.Region, sum func(T) string, do func(r deployed.Region, say func(string)) T) []T {
 	var (
-		verifier = probe.NewVerifier(cfg)
-		results  = make([]probe.Verification, len(regions))
-		slots    = make(chan struct{}, regionsAtOnce)
-		wg       sync.WaitGroup
-		mu       sync.Mutex
+		results = make([]T, len(all))
+		wg      sync.WaitGroup
+		mu      sync.Mutex
 	)
-	say := func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		p.say(format, args...)
-	}
-	for n, r := range regions {
+	for n, r := range all {
 		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			last := time.Now()
-			results[n] = verifier.Verify(ctx, r, func(done, total int) {
-				if done < total && time.Since(last) > sayInterval {
-					last = time.Now()
-					say("  %s  %d of %s", r.Region, done, count(total, "instance"))
-				}
-			})
-			say("  %s  %s", r.Region, tally(results[n]))
+			say := func(text string) {
+				mu.Lock()
+				defer mu.Unlock()
+				p.say("  %s  %s", r.Region, text)
+			}
+			results[n] = do(r, say)
+			say(sum(results[n]))
 		})
 	}
 	wg.Wait()
@@ -298,38 +288,41 @@ func verifyRegions(ctx context.Context, p *progress, cfg aws.Config, regions []d
 // tally says in few words what came of a region.
 func tally(v probe.Verification) string {
 	if v.Error != "" {
-		return "given up: " + v.Error
+		return "given up: " + clean(v.Error)
 	}
-	failed, broken := 0, 0
+	unhealthy, handled, broken := 0, 0, 0
 	for _, i := range v.Instances {
-		of := func(r probe.Result) bool {
-			return slices.ContainsFunc(i.Checks, func(c probe.CheckResult) bool { return c.Result == r })
+		has := func(of func(probe.Result) bool) bool {
+			return slices.ContainsFunc(i.Checks, func(c probe.CheckResult) bool { return of(c.Result) })
 		}
 		switch {
-		case of(probe.Failed):
-			failed++
-		case of(probe.Errored):
+		case has(func(r probe.Result) bool { return r == probe.Handled }):
+			handled++
+		case has(func(r probe.Result) bool { return r == probe.Errored }):
 			broken++
+		case has(func(r probe.Result) bool { return !r.OK() }):
+			unhealthy++
 		}
 	}
 	text := []string{count(len(v.Instances), "instance")}
-	if failed > 0 {
-		text = append(text, fmt.Sprintf("%d would fail", failed))
+	for _, of := range []struct {
+		n    int
+		what string
+	}{{unhealthy, "not healthy"}, {handled, "being handled"}, {broken, "could not be told"}} {
+		if of.n > 0 {
+			text = append(text, fmt.Sprintf("%d %s", of.n, of.what))
+		}
 	}
-	if broken > 0 {
-		text = append(text, fmt.Sprintf("%d could not be told", broken))
-	}
-	if failed+broken == 0 && len(v.Instances) > 0 {
+	if len(text) == 1 && len(v.Instances) > 0 {
 		text = append(text, "all well")
 	}
 	for _, m := range v.Messages {
 		switch {
 		case m.Result == probe.Warned:
 			text = append(text, "a warning of "+column(m.Check))
-		case m.Result != probe.Errored:
-		case m.Check == probe.CheckSubscriptions:
+		case m.Result == probe.Errored && m.Check == probe.CheckSubscriptions:
 			text = append(text, "nobody gets a page by SNS")
-		default:
+		case m.Result == probe.Errored:
 			text = append(text, column(m.Check)+" does not work")
 		}
 	}
@@ -341,63 +334,57 @@ func column(check string) string {
 	switch check {
 	case probe.CheckSlack:
 		return "Slack"
-	case probe.CheckOpsGenie:
+	case probe.CheckPager:
 		return "the pager"
 	case probe.CheckSubscriptions:
 		return "SNS"
 	}
-	return cmp.Or(checks.Title(check), check)
+	return cmp.Or(incident.CheckTitle(check), check)
 }
 
-// cell is a result in the table: what is not well stands out.
-func cell(results []probe.CheckResult, check string) string {
-	for _, r := range results {
-		if r.Check != check {
-			continue
+// cells are results in the table: what is not well stands out.
+func cells(results []probe.CheckResult, checks ...string) string {
+	row := make([]string, len(checks))
+	for n, check := range checks {
+		row[n] = "-"
+		for _, r := range results {
+			switch {
+			case r.Check != check || r.Result == probe.Skipped:
+			case r.Result == probe.Passed:
+				row[n] = string(r.Result)
+			default:
+				row[n] = strings.ToUpper(string(r.Result))
+			}
 		}
-		switch r.Result {
-		case probe.Failed, probe.Errored, probe.Warned:
-			return strings.ToUpper(string(r.Result))
-		case probe.Skipped:
-			return "-"
-		}
-		if check == probe.CheckBaseline {
-			return "kept"
-		}
-		return string(r.Result)
 	}
-	return "-"
+	return strings.Join(row, "\t")
 }
 
 // printVerification prints tables of what passed, and under them the reasons of
 // what did not, in full. What SNS says has a column only where a page goes there.
 func printVerification(w io.Writer, verified []probe.Verification) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "\nREGION\tINSTANCE\tURL\tROUTE53\tSSH\tREBOOT\tBASELINE")
+	t := newTable(w)
+	_, _ = fmt.Fprintln(t, "\nREGION\tINSTANCE\tURL\tROUTE53\tSSH\tREBOOT")
+	columns := append(slices.Clone(incident.Checks), probe.CheckReboot)
 	for _, v := range verified {
 		for _, i := range v.Instances {
-			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Region, i.ID, cell(i.Checks, checks.NameURL), cell(i.Checks, checks.NameRoute53),
-				cell(i.Checks, checks.NameSSH), cell(i.Checks, probe.CheckReboot), cell(i.Checks, probe.CheckBaseline))
+			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\n", v.Region, i.ID, cells(i.Checks, columns...))
 		}
 		if len(v.Instances) == 0 {
-			_, _ = fmt.Fprintf(t, "%s\t-\t-\t-\t-\t-\t-\n", v.Region)
+			_, _ = fmt.Fprintf(t, "%s\t-\t%s\n", v.Region, cells(nil, columns...))
 		}
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	columns := []string{probe.CheckSlack, probe.CheckOpsGenie}
+	columns = []string{probe.CheckSlack, probe.CheckPager}
 	heading := "\nREGION\tSLACK\tPAGER"
 	if slices.ContainsFunc(verified, asksTopic) {
 		columns, heading = append(columns, probe.CheckSubscriptions), heading+"\tSUBSCRIBED"
 	}
 	_, _ = fmt.Fprintln(t, heading)
 	for _, v := range verified {
-		row := []string{v.Region}
-		for _, c := range columns {
-			row = append(row, cell(v.Messages, c))
-		}
-		_, _ = fmt.Fprintln(t, strings.Join(row, "\t"))
+		_, _ = fmt.Fprintf(t, "%s\t%s\n", v.Region, cells(v.Messages, columns...))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -411,54 +398,48 @@ func asksTopic(v probe.Verification) bool {
 	return slices.ContainsFunc(v.Messages, func(c probe.CheckResult) bool { return c.Check == probe.CheckSubscriptions })
 }
 
-// reasons says of all that did not pass why, a line each.
+// reasons says of all that did not pass why, a line for each reason.
 func reasons(verified []probe.Verification) string {
-	var b strings.Builder
-	line := func(format string, args ...any) {
-		if b.Len() == 0 {
-			b.WriteString("\n")
-		}
-		_, _ = fmt.Fprintf(&b, format+"\n", args...)
-	}
+	var lines []string
+	line := func(where, what string) { lines = append(lines, where+": "+clean(what)+"\n") }
 	for _, v := range verified {
 		if v.Error != "" {
-			line("%s: given up: %s", v.Region, v.Error)
+			line(v.Region, "given up: "+v.Error)
 		}
 		for _, i := range v.Instances {
-			for _, g := range grouped(i.Checks) {
-				line("%s %s: %s: %s: %s", v.Region, i.ID, strings.Join(g.checks, ", "), g.result, g.reason)
+			for _, text := range grouped(i.Checks) {
+				line(v.Region+" "+i.ID, text)
 			}
 		}
-		for _, g := range grouped(v.Messages) {
-			line("%s: %s: %s: %s", v.Region, strings.Join(g.checks, ", "), g.result, g.reason)
+		for _, text := range grouped(v.Messages) {
+			line(v.Region, text)
 		}
 		if v.Error == "" && len(v.Instances) == 0 {
-			line("%s: no instance is watched here, so nothing was tried", v.Region)
+			line(v.Region, "no instance is watched here, so no check was tried")
 		}
 	}
-	return b.String()
+	if len(lines) == 0 {
+		return ""
+	}
+	return "\n" + strings.Join(lines, "")
 }
 
-// group is checks with one result for one reason.
-type group struct {
-	checks []string
-	result probe.Result
-	reason string
-}
-
-// grouped joins what went wrong for the same reason.
-func grouped(results []probe.CheckResult) []group {
-	var groups []group
+// grouped says what went wrong, and of which checks for the same reason.
+func grouped(results []probe.CheckResult) []string {
+	var order []string
+	checks := map[string][]string{}
 	for _, r := range results {
 		if r.Result == probe.Passed || r.Result == probe.Skipped {
 			continue
 		}
-		name := column(r.Check)
-		if n := slices.IndexFunc(groups, func(g group) bool { return g.result == r.Result && g.reason == r.Reason }); n >= 0 {
-			groups[n].checks = append(groups[n].checks, name)
-			continue
+		what := string(r.Result) + ": " + r.Reason
+		if checks[what] == nil {
+			order = append(order, what)
 		}
-		groups = append(groups, group{[]string{name}, r.Result, r.Reason})
+		checks[what] = append(checks[what], column(r.Check))
 	}
-	return groups
+	for n, what := range order {
+		order[n] = strings.Join(checks[what], ", ") + ": " + what
+	}
+	return order
 }

@@ -6,8 +6,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -18,11 +21,12 @@ import (
 // checked is an instance's result: what is not said has passed.
 func checked(id string, other ...probe.CheckResult) probe.InstanceResult {
 	i := probe.InstanceResult{ID: id}
-	for _, check := range []string{"url", "route53", "ssh", "reboot", "baseline"} {
+	for _, check := range []string{"url", "route53", "ssh", "reboot"} {
 		c := probe.CheckResult{Check: check, Result: probe.Passed, Reason: "as it should"}
 		for _, o := range other {
-			if o.Check == check {
+			if o.Check == check || o.Check == "" {
 				c = o
+				c.Check = check
 			}
 		}
 		i.Checks = append(i.Checks, c)
@@ -30,109 +34,105 @@ func checked(id string, other ...probe.CheckResult) probe.InstanceResult {
 	return i
 }
 
+func messages(slack, pager, subscriptions probe.Result) []probe.CheckResult {
+	all := []probe.CheckResult{{Check: "slack", Result: slack}, {Check: "pager", Result: pager}}
+	if subscriptions != "" {
+		all = append(all, probe.CheckResult{Check: "subscriptions", Result: subscriptions, Reason: "nobody\x1b has confirmed"})
+	}
+	return all
+}
+
 func TestPrintVerification(t *testing.T) {
-	denied := "open: Denied: read settings: AccessDeniedException"
 	verified := []probe.Verification{
 		{
 			Region: "eu-west-1",
 			Instances: []probe.InstanceResult{
 				checked("i-0a1b2c3d", probe.CheckResult{Check: "route53", Result: probe.Skipped, Reason: "skipped: no health check"}),
-				checked("i-1a1b2c3d", probe.CheckResult{Check: "url", Result: probe.Failed, Reason: "GET http://203.0.113.7/: connection refused"},
-					probe.CheckResult{Check: "reboot", Result: probe.Errored, Reason: "Denied: reboot i-1a1b2c3d: UnauthorizedOperation"},
-					probe.CheckResult{Check: "baseline", Result: probe.Errored, Reason: "Denied: learn: AccessDeniedException"}),
-				checked("i-2a1b2c3d", probe.CheckResult{Check: "url", Result: probe.Errored, Reason: denied}, probe.CheckResult{Check: "route53", Result: probe.Errored, Reason: denied},
-					probe.CheckResult{Check: "ssh", Result: probe.Errored, Reason: denied}, probe.CheckResult{Check: "reboot", Result: probe.Errored, Reason: denied},
-					probe.CheckResult{Check: "baseline", Result: probe.Skipped}),
+				checked("i-1a1b2c3d", probe.CheckResult{Check: "url", Result: "attention", Reason: "GET http://203.0.113.7/: 404"}),
+				checked("i-2a1b2c3d", probe.CheckResult{Check: "ssh", Result: probe.Failed, Reason: "refused"}, probe.CheckResult{Check: "reboot", Result: probe.Errored, Reason: "Denied: dry run"}),
+				checked("i-3a1b2c3d", probe.CheckResult{Result: probe.Handled, Reason: "an incident is being handled"}),
 			},
-			Messages: []probe.CheckResult{{Check: "slack", Result: probe.Passed}, {Check: "opsgenie", Result: probe.Errored, Reason: "Denied: the key is not set"}},
+			Messages: []probe.CheckResult{{Check: "slack", Result: probe.Passed}, {Check: "pager", Result: probe.Errored, Reason: "the key is not set"}},
 		},
-		{Region: "eu-west-2", Messages: []probe.CheckResult{{Check: "slack", Result: probe.Skipped, Reason: "none"}, {Check: "opsgenie", Result: probe.Skipped}}},
-		{Region: "us-east-1", Error: "no incident can be opened: ServiceException: down", Instances: []probe.InstanceResult{checked("i-3a1b2c3d",
-			probe.CheckResult{Check: "url", Result: probe.Skipped}, probe.CheckResult{Check: "route53", Result: probe.Skipped},
-			probe.CheckResult{Check: "ssh", Result: probe.Skipped}, probe.CheckResult{Check: "reboot", Result: probe.Skipped}, probe.CheckResult{Check: "baseline", Result: probe.Skipped})}},
+		{Region: "eu-west-2", Messages: messages(probe.Passed, probe.Skipped, "")},
+		{Region: "eu-west-3", Instances: []probe.InstanceResult{checked("i-4a1b2c3d", probe.CheckResult{Check: "url", Result: "busy", Reason: "429"})}, Messages: messages(probe.Passed, probe.Passed, probe.Errored)},
+		{Region: "eu-north-1", Instances: []probe.InstanceResult{checked("i-5a1b2c3d")}, Messages: messages(probe.Passed, probe.Passed, probe.Warned)},
+		{Region: "us-east-1", Error: "the function cannot be invoked: down", Instances: []probe.InstanceResult{checked("i-6a1b2c3d", probe.CheckResult{Result: probe.Skipped})}},
 	}
 	var out bytes.Buffer
 	if err := printVerification(&out, verified); err != nil {
 		t.Fatal(err)
 	}
 	const want = `
-REGION     INSTANCE    URL     ROUTE53  SSH     REBOOT  BASELINE
-eu-west-1  i-0a1b2c3d  passed  -        passed  passed  kept
-eu-west-1  i-1a1b2c3d  FAILED  passed   passed  ERROR   ERROR
-eu-west-1  i-2a1b2c3d  ERROR   ERROR    ERROR   ERROR   -
-eu-west-2  -           -       -        -       -       -
-us-east-1  i-3a1b2c3d  -       -        -       -       -
+REGION      INSTANCE    URL        ROUTE53  SSH      REBOOT
+eu-west-1   i-0a1b2c3d  passed     -        passed   passed
+eu-west-1   i-1a1b2c3d  ATTENTION  passed   passed   passed
+eu-west-1   i-2a1b2c3d  passed     passed   FAILED   ERROR
+eu-west-1   i-3a1b2c3d  HANDLED    HANDLED  HANDLED  HANDLED
+eu-west-2   -           -          -        -        -
+eu-west-3   i-4a1b2c3d  BUSY       passed   passed   passed
+eu-north-1  i-5a1b2c3d  passed     passed   passed   passed
+us-east-1   i-6a1b2c3d  -          -        -        -
 
-REGION     SLACK   PAGER
-eu-west-1  passed  ERROR
-eu-west-2  -       -
-us-east-1  -       -
+REGION      SLACK   PAGER   SUBSCRIBED
+eu-west-1   passed  ERROR   -
+eu-west-2   passed  -       -
+eu-west-3   passed  passed  ERROR
+eu-north-1  passed  passed  WARNING
+us-east-1   -       -       -
 
-eu-west-1 i-1a1b2c3d: URL: failed: GET http://203.0.113.7/: connection refused
-eu-west-1 i-1a1b2c3d: reboot: error: Denied: reboot i-1a1b2c3d: UnauthorizedOperation
-eu-west-1 i-1a1b2c3d: baseline: error: Denied: learn: AccessDeniedException
-eu-west-1 i-2a1b2c3d: URL, Route 53, SSH, reboot: error: open: Denied: read settings: AccessDeniedException
-eu-west-1: the pager: error: Denied: the key is not set
-eu-west-2: no instance is watched here, so nothing was tried
-us-east-1: given up: no incident can be opened: ServiceException: down
+eu-west-1 i-1a1b2c3d: URL: attention: GET http://203.0.113.7/: 404
+eu-west-1 i-2a1b2c3d: SSH: failed: refused
+eu-west-1 i-2a1b2c3d: reboot: error: Denied: dry run
+eu-west-1 i-3a1b2c3d: URL, Route 53, SSH, reboot: handled: an incident is being handled
+eu-west-1: the pager: error: the key is not set
+eu-west-2: no instance is watched here, so no check was tried
+eu-west-3 i-4a1b2c3d: URL: busy: 429
+eu-west-3: SNS: error: nobody has confirmed
+eu-north-1: SNS: warning: nobody has confirmed
+us-east-1: given up: the function cannot be invoked: down
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for n, want := range []string{
-		"3 instances, 1 would fail, 1 could not be told, the pager does not work", "0 instances",
-		"given up: no incident can be opened: ServiceException: down",
+		"4 instances, 1 not healthy, 1 being handled, 1 could not be told, the pager does not work", "0 instances",
+		"1 instance, 1 not healthy, nobody gets a page by SNS", "1 instance, all well, a warning of SNS", "given up: the function cannot be invoked: down",
 	} {
 		if got := tally(verified[n]); got != want {
 			t.Errorf("%s: %q, want %q", verified[n].Region, got, want)
 		}
 	}
-	if err := verdict(verified); err == nil || !strings.Contains(err.Error(), "eu-west-1, us-east-1") {
+	if err := verdict(verified); err == nil || err.Error() != "not everything passed in eu-west-1, eu-west-3, us-east-1: see above" {
 		t.Errorf("verdict: %v", err)
-	}
-	if err := verdict(verified[1:2]); err != nil {
-		t.Errorf("a region without instances: %v", err)
-	}
-	// What SNS says has a column where a page goes there.
-	topics := []probe.Verification{
-		{Region: "eu-west-1", Instances: []probe.InstanceResult{checked("i-0a1b2c3d")}, Messages: []probe.CheckResult{
-			{Check: "slack", Result: probe.Passed}, {Check: "opsgenie", Result: probe.Passed}, {Check: "subscriptions", Result: probe.Errored, Reason: "nobody has confirmed a subscription"},
-		}},
-		{Region: "eu-west-2", Instances: []probe.InstanceResult{checked("i-1a1b2c3d")}, Messages: []probe.CheckResult{
-			{Check: "slack", Result: probe.Passed}, {Check: "opsgenie", Result: probe.Passed}, {Check: "subscriptions", Result: probe.Warned, Reason: "one is pending"},
-		}},
-		verified[1],
 	}
 	out.Reset()
-	if err := printVerification(&out, topics); err != nil {
-		t.Fatal(err)
-	}
-	_, text, _ := strings.Cut(out.String(), "\nREGION     SLACK")
-	if diff := cmp.Diff(`   PAGER   SUBSCRIBED
-eu-west-1  passed  passed  ERROR
-eu-west-2  passed  passed  WARNING
-eu-west-2  -       -       -
-
-eu-west-1: SNS: error: nobody has confirmed a subscription
-eu-west-2: SNS: warning: one is pending
-eu-west-2: no instance is watched here, so nothing was tried
-`, text); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	for n, want := range []string{"1 instance, all well, nobody gets a page by SNS", "1 instance, all well, a warning of SNS"} {
-		if got := tally(topics[n]); got != want {
-			t.Errorf("%s: %q, want %q", topics[n].Region, got, want)
-		}
-	}
-	if err := verdict(topics); err == nil || !strings.Contains(err.Error(), "in eu-west-1:") {
-		t.Errorf("verdict: %v", err)
-	}
-	if err := verdict(topics[1:]); err != nil {
-		t.Errorf("a warning: %v", err)
+	if err := printVerification(&out, verified[1:2]); err != nil || strings.Contains(out.String(), "SUBSCRIBED") || verdict(verified[1:2]) != nil {
+		t.Errorf("%v, %v:\n%s", err, verdict(verified[1:2]), out.String())
 	}
 	if err := printVerification(brokenPipe{}, verified); err == nil {
 		t.Error("what cannot be written is no error")
 	}
+}
+
+// All regions at the same time, in their order.
+func TestEachRegion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var out bytes.Buffer
+		waits := map[string]time.Duration{"eu-west-1": 2 * time.Minute, "us-east-1": time.Minute}
+		got := eachRegion(newProgress(&out), two, func(name string) string { return "did " + name }, func(r deployed.Region, say func(string)) string {
+			say("begins")
+			time.Sleep(waits[r.Region])
+			return r.Region
+		})
+		if took := time.Since(start); took != 2*time.Minute || !slices.Equal(got, []string{"eu-west-1", "us-east-1"}) {
+			t.Errorf("after %s: %v", took, got)
+		}
+		if text := out.String(); strings.Count(text, "begins") != 2 || strings.Index(text, "us-east-1  did us-east-1") > strings.Index(text, "eu-west-1  did eu-west-1") {
+			t.Errorf("it told\n%s", text)
+		}
+	})
 }
 
 type brokenPipe struct{}

@@ -18,9 +18,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"firstline/internal/deployed"
-	"firstline/internal/old/guard"
-	"firstline/internal/old/incident"
+	"firstline/internal/incident"
 	"firstline/internal/probe"
+	"firstline/internal/store"
 )
 
 // fleet returns the deployed regions that the flags choose, and the caller's AWS
@@ -49,13 +49,21 @@ func inRegion(cfg aws.Config, region string) aws.Config {
 }
 
 // tableOf returns the table of a region.
-func tableOf(cfg aws.Config, r deployed.Region) (*guard.Table, error) {
+func tableOf(cfg aws.Config, r deployed.Region) (*store.Table, error) {
 	if r.TableName == "" {
 		return nil, errors.New("no table is deployed here: deploy this version first")
 	}
-	return &guard.Table{Name: r.TableName, Client: func(context.Context) (guard.API, error) {
+	return &store.Table{Name: r.TableName, Client: func(context.Context) (store.API, error) {
 		return dynamodb.NewFromConfig(inRegion(cfg, r.Region)), nil
 	}}, nil
+}
+
+// tables opens the tables of regions.
+type tables func(deployed.Region) (*store.Table, error)
+
+// tablesOf opens tables as the caller.
+func tablesOf(cfg aws.Config) tables {
+	return func(r deployed.Region) (*store.Table, error) { return tableOf(cfg, r) }
 }
 
 // answerTime is how long a region may take to answer a question. It is much more
@@ -131,6 +139,14 @@ func unanswered(w io.Writer, all []regionError, what string) error {
 		return fmt.Errorf("%s in %s: see above", what, strings.Join(names, ", "))
 	}
 	return nil
+}
+
+// report prints a result for people, and as JSON where that is asked for.
+func (f *rootFlags) report(c *cobra.Command, result any, print func(io.Writer) error) error {
+	if !f.json {
+		return print(c.OutOrStdout())
+	}
+	return errors.Join(print(c.ErrOrStderr()), printJSON(c.OutOrStdout(), result))
 }
 
 // newTable returns a writer that aligns columns.

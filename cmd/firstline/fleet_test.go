@@ -138,7 +138,6 @@ var two = []deployed.Region{
 	{
 		Region: "eu-west-1", AccountID: "123456789012", Name: "firstline", TableName: "firstline-incidents",
 		StateMachineARN:    "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline",
-		AllClearMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline-all-clear",
 		DeadLetterQueueURL: "https://sqs.eu-west-1.amazonaws.com/123456789012/firstline-dead-letter",
 		InstanceIDs:        []string{"i-0a1b2c3d", "i-1a1b2c3d"},
 	},

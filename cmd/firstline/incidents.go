@@ -3,130 +3,71 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
+	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 	"unicode"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
 	"firstline/internal/console"
 	"firstline/internal/deployed"
-	"firstline/internal/old/checks"
-	"firstline/internal/old/guard"
-	"firstline/internal/old/incident"
-	"firstline/internal/probe"
+	"firstline/internal/incident"
+	"firstline/internal/store"
+	"firstline/internal/timeline"
 )
 
-// records are what is kept of incidents in a region; see guard.Table.
-type records interface {
-	Incidents(ctx context.Context, since time.Time, instanceID string, limit int) ([]guard.Record, error)
-	Incident(ctx context.Context, id string) (*guard.Record, *guard.Evidence, error)
-	AlertOf(ctx context.Context, instanceID string) (*guard.Alert, error)
-}
-
-// reader reads records in many regions.
-type reader struct {
-	records func(deployed.Region) (records, error)
-}
-
-func newReader(cfg aws.Config) *reader {
-	return &reader{records: func(r deployed.Region) (records, error) { return tableOf(cfg, r) }}
-}
-
-// incidentsResult is a list of incidents.
+// incidentsResult is a list of incidents, each as it is stored.
 type incidentsResult struct {
-	Command   string    `json:"command"`
-	Since     time.Time `json:"since"`
-	Incidents []listed  `json:"incidents"`
+	Command   string         `json:"command"`
+	Since     time.Time      `json:"since"`
+	Incidents []store.Record `json:"incidents"`
 	// More is true when there are more than were asked for.
 	More   bool          `json:"more"`
 	Errors []regionError `json:"errors"`
 }
 
-// listed is an incident in a list.
-type listed struct {
-	ID         string    `json:"id"`
-	Region     string    `json:"region"`
-	InstanceID string    `json:"instanceId,omitempty"`
-	StartedAt  time.Time `json:"startedAt"`
-	EndedAt    time.Time `json:"endedAt,omitzero"`
-	// End is one of incident's End constants.
-	End string `json:"end"`
-	// Dry says that it was a rehearsal, which acted on nothing.
-	Dry bool `json:"dry,omitempty"`
-	// Reboot is the outcome of the reboot, and Refusal the guard that refused
-	// one; both are empty where none was due.
-	Reboot  string `json:"reboot,omitempty"`
-	Refusal string `json:"refusal,omitempty"`
-	// Pager is the pager that took the page. Repeats counts the notes on its alert
-	// up to this one; 0 where the page opened the alert.
-	Pager   string `json:"pager,omitempty"`
-	Repeats int64  `json:"repeats,omitempty"`
-	// Fallback says that another pager took the page, since the first one failed.
-	Fallback bool `json:"fallback,omitempty"`
-	// TookSeconds is 0 for one that has not ended.
-	TookSeconds float64 `json:"tookSeconds,omitempty"`
-}
+// Ends of an incident that has no end in its record.
+const (
+	endOpen        = "open"
+	endUnconcluded = "unconcluded"
+)
 
-// list makes an entry of a list.
-func list(rec guard.Record, r deployed.Region) listed {
-	l := listed{ID: rec.ID, Region: r.Region, InstanceID: rec.InstanceID, StartedAt: rec.StartedAt.UTC(), End: rec.End, Dry: rec.Dry}
-	if !rec.EndedAt.IsZero() {
-		l.EndedAt, l.TookSeconds = rec.EndedAt.UTC(), rec.EndedAt.Sub(rec.StartedAt).Seconds()
-	}
-	if i := rec.Incident; i != nil {
-		if i.Reboot != nil {
-			l.Reboot = i.Reboot.Outcome
-		}
-		if i.Refusal != nil {
-			l.Refusal = i.Refusal.Guard
-		}
-		if i.Alert != nil {
-			l.Pager, l.Repeats = i.Alert.Pager, i.Alert.Repeats
-		}
-		l.Fallback = i.PageError != nil && i.Told != nil && i.Told.Page != nil
-	}
-	return l
-}
-
-// reboots says how many reboots an incident made, and why none.
-func (l listed) reboots() string {
+// concluded completes a record: where it is from, and how it ended as far as that
+// is known.
+func concluded(rec store.Record, r deployed.Region, now time.Time) store.Record {
+	rec.Region = r.Region
 	switch {
-	case l.Reboot == incident.RebootRequested:
-		return "1"
-	case l.Reboot == incident.RebootUnknown:
-		return "1?"
-	case l.Reboot != "":
-		return "0 (" + l.Reboot + ")"
-	case l.Refusal != "":
-		return "0 (" + l.Refusal + ")"
-	case l.EndedAt.IsZero():
-		// The record says what was known when it was opened.
-		return "-"
+	case rec.Unconcluded(now):
+		rec.End = endUnconcluded
+	case rec.EndedAt == 0:
+		rec.End = endOpen
 	}
-	return "0"
+	return rec
 }
 
-// ended says how an incident ended.
-func (l listed) ended() string {
-	end := l.End
-	if l.Repeats > 0 {
-		end += fmt.Sprintf(" (repeat %d)", l.Repeats)
-	}
-	if l.Fallback {
-		end += " (another way)"
-	}
-	if l.Dry {
-		end += " (dry)"
-	}
-	return end
+// withStamps is a result that holds stored records. It is encoded with the times
+// that these have in Unix milliseconds in RFC 3339, like all others.
+type withStamps struct{ result any }
+
+var millis = regexp.MustCompile(`"(at|[a-z]+_at|lease_until)":([0-9]+)`)
+
+func (s withStamps) MarshalJSON() ([]byte, error) {
+	raw, err := json.Marshal(s.result)
+	// A quotation mark within a text has a backslash before it, so this is none.
+	return millis.ReplaceAllFunc(raw, func(field []byte) []byte {
+		m := millis.FindSubmatch(field)
+		n, _ := strconv.ParseInt(string(m[2]), 10, 64)
+		return fmt.Appendf(nil, `"%s":"%s"`, m[1], incident.Millis(n).Time().Format(time.RFC3339Nano))
+	}), err
 }
 
 // newest is how many incidents are listed unless said otherwise.
@@ -143,12 +84,11 @@ func newIncidents() *cobra.Command {
 		Use:   "incidents",
 		Short: "List incidents of all regions, the newest first",
 		Long: `List incidents of all regions, the newest first: when it began, where, how it ended,
-how many reboots it made (with "?", when the outcome is not known; in brackets, why
-none), how long it took, and its id. "repeat 2" is an incident of an instance whose
-alert was open: it is the second note on it, and paged nobody anew. "another way" is
-a page that another pager took, since the first one failed. Records are kept for 90 days. One whose
-execution ended without its last step is "unconcluded": look at the execution and at
-the instance.
+what became of its reboot, how many looks it took and how long, its id, and what its
+last look decided: the verdict, the row of the policy's table, what follows, and why.
+With --json each incident has all of its looks. Records are kept for 90 days. One
+whose execution ended without its last step is "unconcluded"; the schedule has looked
+at its instance since.
 
 A region that does not answer is reported and does not stop the others.
 
@@ -171,19 +111,11 @@ deployed, 130 interrupted.`,
 			if err != nil {
 				return err
 			}
-			result := newReader(cfg).incidents(c.Context(), d.regions, start, instances, limit)
+			result := tablesOf(cfg).incidents(c.Context(), d.regions, start, instances, limit)
 			if err := c.Context().Err(); err != nil {
 				return err
 			}
-			out := c.OutOrStdout()
-			if flags.json {
-				out = c.ErrOrStderr()
-			}
-			err = printIncidents(out, result, d, instances)
-			if flags.json {
-				err = errors.Join(err, printJSON(c.OutOrStdout(), result))
-			}
-			return err
+			return flags.report(c, withStamps{result}, func(w io.Writer) error { return printIncidents(w, result, d, instances) })
 		},
 	}
 	flags.add(c)
@@ -211,8 +143,8 @@ func sinceWhen(text string, now time.Time) (time.Time, error) {
 
 // incidents lists the incidents of the regions, the newest first. A limit of 0 is
 // none.
-func (q *reader) incidents(ctx context.Context, all []deployed.Region, since time.Time, instances []string, limit int) incidentsResult {
-	result := incidentsResult{Command: "incidents", Since: since, Incidents: []listed{}}
+func (open tables) incidents(ctx context.Context, all []deployed.Region, since time.Time, instances []string, limit int) incidentsResult {
+	result := incidentsResult{Command: "incidents", Since: since, Incidents: []store.Record{}}
 	// One more tells whether there are more.
 	most := limit
 	if limit > 0 {
@@ -221,31 +153,29 @@ func (q *reader) incidents(ctx context.Context, all []deployed.Region, since tim
 	if len(instances) == 0 {
 		instances = []string{""}
 	}
-	slices.Sort(instances)
-	instances = slices.Compact(instances)
-	answers := everywhere(ctx, all, answerTime, func(ctx context.Context, r deployed.Region) ([]guard.Record, error) {
-		table, err := q.records(r)
-		if err != nil {
-			return nil, err
-		}
-		var found []guard.Record
+	instances = slices.Compact(slices.Sorted(slices.Values(instances)))
+	answers := everywhere(ctx, all, answerTime, func(ctx context.Context, r deployed.Region) (found []store.Record, err error) {
+		table, err := open(r)
 		for _, id := range instances {
-			// Some may come with an error about others.
-			some, err := table.Incidents(ctx, since, id, most)
-			found = append(found, some...)
 			if err != nil {
-				return found, err
+				break
 			}
+			// Some may come with an error about others.
+			var some []store.Record
+			some, err = table.Records(ctx, since, time.Time{}, id, most)
+			found = append(found, some...)
 		}
-		return found, nil
+		return found, err
 	})
+	now := time.Now()
 	for _, a := range answers {
 		for _, rec := range a.value {
-			result.Incidents = append(result.Incidents, list(rec, a.region))
+			rec.Settings = nil // `incident` shows them
+			result.Incidents = append(result.Incidents, concluded(rec, a.region, now))
 		}
 	}
-	slices.SortStableFunc(result.Incidents, func(a, b listed) int {
-		return cmp.Or(b.StartedAt.Compare(a.StartedAt), strings.Compare(a.Region, b.Region), strings.Compare(a.ID, b.ID))
+	slices.SortStableFunc(result.Incidents, func(a, b store.Record) int {
+		return cmp.Or(cmp.Compare(b.StartedAt, a.StartedAt), strings.Compare(a.Region, b.Region), strings.Compare(a.ID, b.ID))
 	})
 	if limit > 0 && len(result.Incidents) > limit {
 		result.Incidents, result.More = result.Incidents[:limit], true
@@ -254,23 +184,59 @@ func (q *reader) incidents(ctx context.Context, all []deployed.Region, since tim
 	return result
 }
 
+// ended says how an incident ended.
+func ended(rec *store.Record) string {
+	if rec.Dry {
+		return rec.End + " (dry)"
+	}
+	return rec.End
+}
+
+// rebooted says what became of an incident's reboot; "-" where it made none.
+func rebooted(rec *store.Record) string {
+	if rec.Reboot == nil {
+		return "-"
+	}
+	return cmp.Or(rec.Reboot.Outcome, rec.Reboot.Request)
+}
+
+// took is how long an incident took; "-" where it has not ended.
+func took(rec *store.Record) string {
+	if rec.EndedAt == 0 {
+		return "-"
+	}
+	return brief(rec.EndedAt.Sub(rec.StartedAt))
+}
+
+// decided says what was decided on a look.
+func decided(l store.LookRecord) string {
+	return clean(timeline.Decision(incident.Decision{
+		Verdict: l.Verdict, Kind: l.Kind, Row: l.Row, Next: l.Next, WaitSeconds: l.WaitSeconds, Situation: l.Situation, Guard: l.Guard, Reason: l.Reason,
+	}))
+}
+
+// maxDecided is how much of a decision a list shows, in runes.
+const maxDecided = 120
+
 // printIncidents prints a list, and returns an error when a region did not
 // answer.
 func printIncidents(w io.Writer, result incidentsResult, d deployment, instances []string) error {
+	t := newTable(w)
 	if len(result.Incidents) > 0 {
-		t := newTable(w)
-		_, _ = fmt.Fprintln(t, "TIME\tREGION\tINSTANCE\tEND\tREBOOTS\tTOOK\tID")
-		for _, l := range result.Incidents {
-			took := "-"
-			if !l.EndedAt.IsZero() {
-				took = brief(l.EndedAt.Sub(l.StartedAt))
-			}
-			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", stamp(l.StartedAt), l.Region, cmp.Or(clean(l.InstanceID), "-"), l.ended(), l.reboots(), took, clean(l.ID))
+		_, _ = fmt.Fprintln(t, "TIME\tREGION\tINSTANCE\tEND\tREBOOT\tLOOKS\tTOOK\tID\tLAST DECISION")
+	} else {
+		_, _ = fmt.Fprintf(t, "no incident since %s in %s\n", stamp(result.Since), d.answered(result.Errors))
+	}
+	for n := range result.Incidents {
+		rec := &result.Incidents[n]
+		last := "-"
+		if looks := len(rec.Looks); looks > 0 {
+			last = incident.ClipLine(decided(rec.Looks[looks-1]), maxDecided)
 		}
-		if err := t.Flush(); err != nil {
-			return err
-		}
-	} else if _, err := fmt.Fprintf(w, "no incident since %s in %s\n", stamp(result.Since), d.answered(result.Errors)); err != nil {
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", stamp(rec.StartedAt.Time()), rec.Region, cmp.Or(clean(rec.InstanceID), "-"),
+			ended(rec), rebooted(rec), len(rec.Looks), took(rec), clean(rec.ID), last)
+	}
+	if err := t.Flush(); err != nil {
 		return err
 	}
 	if result.More {
@@ -278,7 +244,7 @@ func printIncidents(w io.Writer, result incidentsResult, d deployment, instances
 	}
 	for _, id := range instances {
 		known := slices.ContainsFunc(d.regions, func(r deployed.Region) bool { return slices.Contains(r.InstanceIDs, id) })
-		listed := slices.ContainsFunc(result.Incidents, func(l listed) bool { return l.InstanceID == id })
+		listed := slices.ContainsFunc(result.Incidents, func(rec store.Record) bool { return rec.InstanceID == id })
 		if !known && !listed {
 			_, _ = fmt.Fprintf(w, "\n%s is not watched in %s: is the id right?\n", id, d.names())
 		}
@@ -297,103 +263,35 @@ func (d deployment) answered(errs []regionError) string {
 	return cmp.Or(strings.Join(names, ", "), "no region")
 }
 
-// incidentResult is one incident.
+// incidentResult is one incident as it is stored.
 type incidentResult struct {
-	Command  string             `json:"command"`
-	Record   listed             `json:"record"`
-	Incident *incident.Incident `json:"incident,omitempty"`
-	Evidence *evidence          `json:"evidence,omitempty"`
-	// Alert is what has become of the incident's alert by now.
-	Alert *alertNow `json:"alert,omitempty"`
-	// Errors are of regions that could not be searched, or of evidence or an alert
-	// that cannot be read.
+	Command  string          `json:"command"`
+	Incident store.Record    `json:"incident"`
+	Evidence *store.Evidence `json:"evidence,omitempty"`
+	// HandedOver is there while its instance is a member of an alert.
+	HandedOver *handedOver `json:"handed_over,omitempty"`
+	// Errors are of regions that could not be searched, or of what could not be
+	// read beside the incident.
 	Errors []regionError `json:"errors"`
 
 	region deployed.Region
 }
 
-// evidence is what was kept of an instance before it was rebooted.
-type evidence struct {
-	At             time.Time `json:"at"`
-	SystemStatus   string    `json:"systemStatus,omitempty"`
-	InstanceStatus string    `json:"instanceStatus,omitempty"`
-	// Console is the tail of the console's output, of ConsoleAt.
-	Console   string    `json:"console,omitempty"`
-	ConsoleAt time.Time `json:"consoleAt,omitzero"`
-}
-
-// alertNow is an alert as it is now, as far as firstline knows: what a person does
-// at the pager it learns when it looks next.
-type alertNow struct {
-	Alias    string    `json:"alias"`
-	Pager    string    `json:"pager"`
-	Open     bool      `json:"open"`
-	OpenedAt time.Time `json:"openedAt"`
-	Repeats  int64     `json:"repeats"`
-	// WatchUntil is until when it is looked whether the instance is well again.
-	WatchUntil time.Time `json:"watchUntil,omitzero"`
-	// ClosedHow is all-clear, person or replaced.
-	ClosedAt  time.Time `json:"closedAt,omitzero"`
-	ClosedHow string    `json:"closedHow,omitempty"`
-}
-
-// becameOf is what has become of an incident's alert. latest is its instance's,
-// nil where the table has none.
-func becameOf(a *incident.Alert, latest *guard.Alert) *alertNow {
-	now := &alertNow{Alias: a.Alias, Pager: a.Pager, OpenedAt: a.OpenedAt.UTC(), Repeats: a.Repeats, ClosedHow: guard.ClosedReplaced}
-	switch {
-	case latest == nil || a.Generation == 0 || latest.Generation < a.Generation:
-		// It was sent without the table, which knows nothing of it.
-		return nil
-	case latest.Generation > a.Generation:
-		return now
-	}
-	return &alertNow{
-		Alias: cmp.Or(latest.Alias, a.Alias), Pager: cmp.Or(latest.Pager, a.Pager), Open: latest.Open, OpenedAt: latest.OpenedAt.UTC(), Repeats: latest.Repeats,
-		WatchUntil: latest.WatchUntil, ClosedAt: latest.ClosedAt, ClosedHow: latest.ClosedHow,
-	}
-}
-
-// lines say it.
-func (a *alertNow) lines(now time.Time) []string {
-	if !a.Open && a.ClosedHow == guard.ClosedReplaced && a.ClosedAt.IsZero() {
-		return []string{fmt.Sprintf("%s at %s", clean(a.Alias), channel(a.Pager)), "a later alert of the instance has come since"}
-	}
-	state := "open since " + stamp(a.OpenedAt)
-	if !a.Open {
-		how := map[string]string{
-			guard.ClosedByAllClear: "by the all-clear", guard.ClosedByPerson: "by a person, as its pager told", guard.ClosedReplaced: "since another one took its place",
-		}[a.ClosedHow]
-		state = strings.TrimSpace(fmt.Sprintf("opened at %s, closed at %s %s", stamp(a.OpenedAt), stamp(a.ClosedAt), how))
-	}
-	all := []string{fmt.Sprintf("%s at %s", clean(a.Alias), channel(a.Pager)), state}
-	if a.Repeats > 0 {
-		all = append(all, count(int(a.Repeats), "further incident")+" of the instance added to it")
-	}
-	if a.Open && a.WatchUntil.After(now) {
-		all = append(all, "looks until "+stamp(a.WatchUntil)+" whether the instance is well again")
-	}
-	return all
-}
-
 func newIncident() *cobra.Command {
-	var (
-		flags      rootFlags
-		noEvidence bool
-	)
+	var flags rootFlags
 	c := &cobra.Command{
 		Use:   "incident ID",
 		Short: "Show one incident as a timeline, with its evidence",
-		Long: `Show one incident as a timeline: when the alarm rang, what each check found, what a
-guard refused or what was rebooted, who was told, and how it ended; and under it what
-has become of its alert, the settings it worked with and the evidence that was kept
-before the reboot. ID is what
-` + "`firstline incidents`" + ` and the messages name, its beginning if that is enough, or the
-execution's ARN. All regions are searched.
+		Long: `Show one incident as a timeline: the alarm, what each check saw in each look, the
+verdict and the decision with the row of the policy's table and its reason, the reboot,
+who was told, and how it ended; under it whether its instance is handed over now, and
+the evidence that was kept before the reboot. ID is what ` + "`firstline incidents`" + ` and the
+messages name, its beginning if that is enough, or the execution's ARN. All regions
+are searched.
 
 Exit codes: 0 shown, 1 not found where a region did not answer, 2 wrong usage, no
 such incident or nothing deployed, 130 interrupted.`,
-		Example: "  firstline incident 2f6a1c9e\n  firstline incident 2f6a1c9e --json | jq .incident.findings",
+		Example: "  firstline incident 2f6a1c9e\n  firstline incident 2f6a1c9e --json | jq '.incident.looks[] | {look, verdict, row, reason}'",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usagef("name one incident by its id, as `firstline incidents` lists it; see %s --help", c.CommandPath())
@@ -409,28 +307,23 @@ such incident or nothing deployed, 130 interrupted.`,
 			if err != nil {
 				return err
 			}
-			q := newReader(cfg)
-			result, err := q.incident(c.Context(), d.regions, id)
+			result, err := tablesOf(cfg).incident(c.Context(), d.regions, id)
 			if c.Context().Err() != nil {
 				return c.Context().Err()
 			}
 			if err != nil {
 				return err
 			}
-			if noEvidence {
-				result.Evidence = nil
-			}
 			for _, e := range result.Errors {
 				_, _ = fmt.Fprintf(c.ErrOrStderr(), "%s: %s\n", e.Region, e.Error)
 			}
 			if flags.json {
-				return printJSON(c.OutOrStdout(), result)
+				return printJSON(c.OutOrStdout(), withStamps{result})
 			}
-			return printIncident(c.OutOrStdout(), result, noEvidence)
+			return printIncident(c.OutOrStdout(), result)
 		},
 	}
 	flags.add(c)
-	c.Flags().BoolVar(&noEvidence, "no-evidence", false, "leave the evidence out")
 	return c
 }
 
@@ -444,307 +337,163 @@ func incidentID(text string) (string, error) {
 }
 
 // incident searches all regions for an incident.
-func (q *reader) incident(ctx context.Context, all []deployed.Region, id string) (*incidentResult, error) {
+func (open tables) incident(ctx context.Context, all []deployed.Region, id string) (*incidentResult, error) {
 	searching, found := context.WithCancel(ctx)
 	defer found()
-	type hit struct {
-		record   *guard.Record
-		evidence *guard.Evidence
-	}
 	var exact sync.Once
-	answers := everywhere(searching, all, answerTime, func(ctx context.Context, r deployed.Region) (hit, error) {
-		table, err := q.records(r)
+	answers := everywhere(searching, all, answerTime, func(ctx context.Context, r deployed.Region) (*incidentResult, error) {
+		table, err := open(r)
 		if err != nil {
-			return hit{}, err
+			return nil, err
 		}
-		rec, ev, err := table.Incident(ctx, id)
+		rec, ev, err := table.Record(ctx, id)
 		switch {
-		case errors.Is(err, guard.ErrNotFound):
-			return hit{}, nil
+		case errors.Is(err, store.ErrNotFound):
+			return nil, nil
 		case rec == nil:
-			return hit{}, err
-		case rec.ID == id:
-			// There is one only, so a region that does not answer is not
-			// waited for.
+			return nil, err
+		}
+		result := &incidentResult{Command: "incident", Incident: concluded(*rec, r, time.Now()), Evidence: ev, region: r}
+		result.HandedOver, err = handedOverNow(ctx, table, &result.Incident, err)
+		if rec.ID == id {
+			// There is one only, so a region that does not answer is not waited for.
 			exact.Do(found)
 		}
-		return hit{rec, ev}, err
+		return result, err
 	})
+	return oneOf(answers, id)
+}
+
+// handedOverNow is the present place of an incident's instance in an alert. Its
+// error is added to err.
+func handedOverNow(ctx context.Context, table *store.Table, rec *store.Record, err error) (*handedOver, error) {
+	if rec.InstanceID == "" {
+		return nil, err
+	}
+	e, loadErr := table.Load(ctx, rec.InstanceID)
+	if loadErr != nil {
+		return nil, errors.Join(err, fmt.Errorf("whether the instance is handed over now: %s", inWords(loadErr)))
+	}
+	return handedOverOf(rec.Region, &e.State.Instance, &e.State.Region), err
+}
+
+// oneOf picks the one incident that was asked for out of the regions' answers.
+func oneOf(answers []answer[*incidentResult], id string) (*incidentResult, error) {
 	var result *incidentResult
-	var where, also []string
-	// complete returns a result with what has become of its alert.
-	complete := func(r *incidentResult) *incidentResult {
-		if err := q.alert(ctx, r); err != nil {
-			r.Errors = append(r.Errors, regionError{r.Record.Region, "what has become of the alert is not known: " + inWords(err)})
-		}
-		return r
-	}
-	for _, a := range answers {
-		rec := a.value.record
-		switch {
-		case errors.Is(a.err, guard.ErrAmbiguous):
-			also = append(also, a.region.Region)
-			continue
-		case rec == nil:
-			continue
-		}
-		where = append(where, a.region.Region)
-		if result != nil && rec.ID != id {
-			continue
-		}
-		result = &incidentResult{Command: "incident", Record: list(*rec, a.region), Incident: rec.Incident, region: a.region}
-		if e := a.value.evidence; e != nil {
-			result.Evidence = &evidence{At: e.At, SystemStatus: e.SystemStatus, InstanceStatus: e.InstanceStatus, Console: e.Console, ConsoleAt: e.ConsoleAt}
-		}
-	}
+	var where, regions []string
 	errs := troubles(answers)
-	if result != nil && result.Record.ID == id {
-		// What others would have said does not matter any more.
-		result.Errors = slices.DeleteFunc(errs, func(e regionError) bool { return e.Region != result.Record.Region })
-		return complete(result), nil
+	for _, a := range answers {
+		regions = append(regions, a.region.Region)
+		switch {
+		case errors.Is(a.err, store.ErrAmbiguous):
+			// There are at least two.
+			where = append(where, a.region.Region, a.region.Region)
+		case a.value == nil:
+		case a.value.Incident.ID == id:
+			// What others would have said does not matter any more.
+			a.value.Errors = slices.DeleteFunc(errs, func(e regionError) bool { return e.Region != a.region.Region })
+			return a.value, nil
+		default:
+			where = append(where, a.region.Region)
+			result = a.value
+		}
 	}
-	if len(also) > 0 || len(where) > 1 {
-		return nil, usagef("%s: several incidents begin so (in %s): give more of the id, as `firstline incidents` lists it", id, strings.Join(append(also, where...), ", "))
-	}
-	if result != nil {
+	switch {
+	case len(where) > 1:
+		return nil, usagef("%s: several incidents begin so (in %s): give more of the id, as `firstline incidents` lists it", id, strings.Join(slices.Compact(where), ", "))
+	case result != nil:
 		result.Errors = errs
-		return complete(result), nil
-	}
-	if len(errs) > 0 {
+		return result, nil
+	case len(errs) > 0:
 		var texts []string
 		for _, e := range errs {
 			texts = append(texts, e.Region+": "+e.Error)
 		}
 		return nil, fmt.Errorf("%s was not found where a region answered; not all did: %s", id, strings.Join(texts, "; "))
 	}
-	return nil, usagef("%s: no incident of this id in %s (they are kept for 90 days): `firstline incidents` lists them", id, deployment{regions: all}.names())
-}
-
-// alert looks what has become of the incident's alert.
-func (q *reader) alert(ctx context.Context, r *incidentResult) error {
-	if r.Incident == nil || r.Incident.Alert == nil || r.Record.InstanceID == "" {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	table, err := q.records(r.region)
-	if err != nil {
-		return err
-	}
-	latest, err := table.AlertOf(ctx, r.Record.InstanceID)
-	if err != nil {
-		return err
-	}
-	r.Alert = becameOf(r.Incident.Alert, latest)
-	return nil
+	return nil, usagef("%s: no incident of this id in %s (they are kept for 90 days): `firstline incidents` lists them", id, strings.Join(regions, ", "))
 }
 
 // moment is one line of a timeline.
 type moment struct {
-	// at is zero where it is not known; then it comes after what is before it.
-	at         time.Time
+	// at is 0 where it is not known.
+	at         incident.Millis
 	what, text string
+	// by is where it belongs: what has no time stays behind all that was said
+	// before it.
+	by incident.Millis
 }
 
 // moments are what happened in an incident, in order.
-func moments(r *incidentResult) []moment {
-	var all []moment
-	say := func(at time.Time, what, format string, args ...any) {
-		all = append(all, moment{at, what, clean(fmt.Sprintf(format, args...))})
+func moments(r *incidentResult) (all []moment) {
+	latest := incident.Millis(0)
+	say := func(at incident.Millis, what, text string) {
+		all = append(all, moment{at, what, clean(text), cmp.Or(at, latest)})
+		latest = max(latest, at)
 	}
-	i := r.Incident
-	if i == nil {
-		i = new(incident.Incident)
+	rec := &r.Incident
+	if a := rec.Alarm; a != nil {
+		say(a.At, "alarm", a.Name+": "+cmp.Or(a.Reason, "it gives no reason"))
 	}
-	if a := i.Alarm; a != nil {
-		say(a.At, "alarm", "%s rang: %s", a.Name, cmp.Or(a.Reason, "it gives no reason"))
-		if late := i.EventAt.Sub(a.At); !i.EventAt.IsZero() && late > time.Minute {
-			say(i.EventAt, "event", "sent %s after the alarm rang", brief(late))
+	say(rec.StartedAt, "opened", "started by: "+cmp.Or(rec.Trigger, "an event that names no instance"))
+	for _, l := range rec.Looks {
+		for _, f := range l.Findings {
+			if f.Outcome != incident.Skipped {
+				say(f.At, f.Check, timeline.Finding(incident.Finding{Outcome: f.Outcome, Kind: f.Kind, Reason: f.Reason, Attempts: f.Attempts, ElapsedMs: f.ElapsedMs}))
+			}
 		}
-	}
-	opened := "the checks begin"
-	if r.Record.Dry {
-		opened = "a rehearsal, which acts on nothing"
-	}
-	say(r.Record.StartedAt, "opened", "%s", opened)
-	if p := i.Paused; p != nil {
-		by := ""
-		if p.By != "" {
-			by = " by " + p.By
-		}
-		say(time.Time{}, "paused", "the %s, until %s%s: no reboot, no page", p.Scope, stamp(p.Until), by)
-	}
-	for _, f := range i.Findings {
-		say(f.At, finding(f), "%s", seen(f))
+		say(l.At, fmt.Sprintf("look %d", l.Look), decided(l))
 	}
 	if r.Evidence != nil {
 		say(r.Evidence.At, "evidence", "kept; see below")
 	}
-	if i.Refusal != nil {
-		say(i.Refusal.At, "guard", "no reboot (%s): %s", i.Refusal.Guard, i.Refusal.Reason)
+	if b := rec.Reboot; b != nil {
+		say(b.At, "reboot", fmt.Sprintf("%s, outcome %s: %s", b.Request, cmp.Or(b.Outcome, "open"), b.Reason))
 	}
-	if b := i.Reboot; b != nil {
-		text := cmp.Or(b.Outcome, "requested")
-		if b.Reason != "" {
-			text += ": " + b.Reason
-		}
-		if !b.WindowClosesAt.IsZero() {
-			text += "; looks end at " + stamp(b.WindowClosesAt)
-		}
-		say(b.At, "reboot", "%s", text)
+	for _, s := range rec.Suppressed {
+		say(s.At, s.Action, "left undone, since it is dry")
 	}
-	failed(say, "reboot", i.RebootError)
-	if v := i.Recovery; v != nil && v.Since != nil {
-		say(*v.Since, "recovery", "all checks pass since then")
+	for _, step := range slices.Sorted(maps.Keys(rec.Caught)) {
+		say(0, step, "failed: "+rec.Caught[step].Error+": "+rec.Caught[step].Cause)
 	}
-	failed(say, "error", i.Error)
-	failed(say, "slack", i.SlackError)
-	failed(say, "page", i.PageError)
-	for _, s := range i.Suppressed {
-		if s.Action != incident.ActionReboot || i.Reboot == nil {
-			say(s.At, s.Action, "left undone, since it is dry")
-		}
+	if p := rec.Paged; p != nil {
+		say(p.At, "page", "taken by "+p.Pager+", alias "+p.Alias)
 	}
-	// In a rehearsal it is when it would have been, which the lines above say.
-	if t := i.Told; t != nil && !r.Record.Dry {
-		if t.Slack != nil {
-			say(*t.Slack, "slack", "message sent")
-		}
-		if t.Page != nil {
-			say(*t.Page, "page", "%s", paged(i))
-		}
-		if th := i.Thread; th != nil {
-			say(time.Time{}, "slack", "in the thread %s of channel %s", th.TS, th.Channel)
-		}
+	if th := rec.Thread; th != nil {
+		say(0, "slack", "in the thread "+th.TS+" of channel "+th.Channel)
 	}
-	failed(say, "watch", i.WatchError)
-	failed(say, "close", i.CloseError)
-	switch r.Record.End {
-	case incident.EndOpen:
-		say(time.Time{}, "now", "still open")
-	case incident.EndUnconcluded:
-		say(r.Record.EndedAt, "end", "unconcluded: its execution ended without its last step, look at it and at the instance")
+	switch rec.End {
+	case endOpen:
+		say(0, "now", "still open")
+	case endUnconcluded:
+		say(rec.LeaseUntil, "end", "its execution ended without its last step; the schedule has looked at the instance since")
 	default:
-		say(r.Record.EndedAt, "end", "%s", r.Record.End)
+		say(rec.EndedAt, "end", rec.End)
 	}
-	return inOrder(all)
-}
-
-// paged says where a page went, and what became of it there.
-func paged(i *incident.Incident) string {
-	a := i.Alert
-	if a == nil {
-		return "sent"
-	}
-	text := "sent"
-	if a.Repeats > 0 {
-		text = fmt.Sprintf("added as repeat %d to the alert", a.Repeats)
-	}
-	if a.Pager != "" {
-		text += " through " + channel(a.Pager)
-	}
-	if i.PageError != nil {
-		text += ", since another pager failed"
-	}
-	text += ": " + a.Alias
-	if a.Repeats > 0 && !a.OpenedAt.IsZero() {
-		text += ", open since " + stamp(a.OpenedAt)
-	}
-	return text
-}
-
-// failed says with which error something ended; nil is none.
-func failed(say func(time.Time, string, string, ...any), what string, e *incident.Error) {
-	if e == nil {
-		return
-	}
-	text := probe.Unpack(e.Cause)
-	if e.Error != "" && text != "" {
-		text = e.Error + ": " + text
-	}
-	say(time.Time{}, what, "%s", cmp.Or(text, e.Error))
-}
-
-// inOrder sorts by time. What has none stays behind all that was said before it.
-func inOrder(all []moment) []moment {
-	type placed struct {
-		moment
-		by time.Time
-	}
-	var latest time.Time
-	list := make([]placed, 0, len(all))
-	for _, m := range all {
-		p := placed{m, m.at}
-		if m.at.IsZero() {
-			p.by = latest
-		}
-		if p.by.After(latest) {
-			latest = p.by
-		}
-		list = append(list, p)
-	}
-	slices.SortStableFunc(list, func(a, b placed) int { return a.by.Compare(b.by) })
-	for n := range list {
-		all[n] = list[n].moment
-	}
+	slices.SortStableFunc(all, func(a, b moment) int { return cmp.Compare(a.by, b.by) })
 	return all
 }
 
-// finding names a check and its run.
-func finding(f checks.Finding) string {
-	if f.Run > 1 {
-		return fmt.Sprintf("%s, run %d", f.Check, f.Run)
-	}
-	return f.Check
-}
-
-// seen says what a finding saw.
-func seen(f checks.Finding) string {
-	if f.Skipped {
-		return f.Reason
-	}
-	word := "failed"
-	if f.Passed {
-		word = "passed"
-	}
-	text := fmt.Sprintf("%s: %s (%s, %d ms", word, f.Reason, count(f.Attempts, "attempt"), f.ElapsedMs)
-	if f.Looks > 1 {
-		text += fmt.Sprintf("; %d looks", f.Looks)
-		if f.Since != nil {
-			text += " since " + stamp(*f.Since)
-		}
-	}
-	return text + ")"
-}
-
 // printIncident prints an incident for people to read.
-func printIncident(w io.Writer, r *incidentResult, noEvidence bool) error {
-	l := r.Record
-	instance := cmp.Or(clean(l.InstanceID), "no instance")
-	if r.Incident != nil && r.Incident.Name != "" {
-		instance += " (" + clean(r.Incident.Name) + ")"
+func printIncident(w io.Writer, r *incidentResult) error {
+	rec := &r.Incident
+	instance := cmp.Or(clean(rec.InstanceID), "no instance")
+	if rec.Name != "" {
+		instance += " (" + clean(rec.Name) + ")"
 	}
-	title := fmt.Sprintf("%s in %s: %s", instance, l.Region, l.ended())
-	if !l.EndedAt.IsZero() {
-		title += " after " + brief(l.EndedAt.Sub(l.StartedAt))
-	}
-	if n := l.reboots(); n != "-" {
-		title += ", reboots: " + n
-	}
-	if _, err := fmt.Fprintf(w, "%s\nincident %s\n", title, clean(l.ID)); err != nil {
+	if _, err := fmt.Fprintf(w, "%s in %s: %s, %s, took %s, reboot: %s\nincident %s\n", instance, rec.Region, ended(rec), count(len(rec.Looks), "look"), took(rec), rebooted(rec), clean(rec.ID)); err != nil {
 		return err
 	}
-	if pages, public := console.In(r.region.Partition(), l.Region); public && r.Incident != nil && r.Incident.Execution.ID != "" {
-		_, _ = fmt.Fprintln(w, pages.Execution(clean(r.Incident.Execution.ID)))
+	if pages, public := console.In(r.region.Partition(), rec.Region); public && rec.Execution != "" {
+		_, _ = fmt.Fprintln(w, pages.Execution(clean(rec.Execution)))
 	}
-	_, _ = fmt.Fprintln(w)
 	t := newTable(w)
-	_, _ = fmt.Fprintln(t, "TIME\tAFTER\tWHAT")
+	_, _ = fmt.Fprintln(t, "\nTIME\tAFTER\tWHAT")
 	for _, m := range moments(r) {
 		at, after := "", ""
-		if !m.at.IsZero() {
-			at, after = stamp(m.at), "+"+brief(m.at.Sub(l.StartedAt))
-			if before := l.StartedAt.Sub(m.at).Round(time.Second); before > 0 {
+		if m.at > 0 {
+			at, after = stamp(m.at.Time()), "+"+brief(m.at.Sub(rec.StartedAt))
+			if before := rec.StartedAt.Sub(m.at).Round(time.Second); before > 0 {
 				after = "-" + brief(before)
 			}
 		}
@@ -753,106 +502,25 @@ func printIncident(w io.Writer, r *incidentResult, noEvidence bool) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if r.Alert != nil {
-		_, _ = fmt.Fprintln(w, "\nalert")
-		for _, line := range r.Alert.lines(time.Now()) {
-			_, _ = fmt.Fprintln(w, "  "+line)
-		}
+	if h := r.HandedOver; h != nil {
+		_, _ = fmt.Fprintf(w, "\nhanded over since %s: %s\n  alert %s at %s\n", stamp(h.Since), h.state(), clean(h.Alert), cmp.Or(clean(h.Pager), "no pager yet"))
 	}
-	if r.Incident != nil && r.Incident.Settings != nil {
-		_, _ = fmt.Fprintln(w, "\nsettings")
-		for _, line := range settingsLines(r.Incident.Settings) {
-			_, _ = fmt.Fprintln(w, "  "+line)
-		}
-	}
-	if noEvidence {
+	if r.Evidence == nil {
 		return nil
 	}
-	return printEvidence(w, r)
+	return printEvidence(w, r.Evidence)
 }
-
-// settingsLines say those settings on which the course of an incident depends.
-func settingsLines(s *incident.Settings) []string {
-	line := func(name, format string, args ...any) string {
-		return fmt.Sprintf("%-8s %s", name, clean(fmt.Sprintf(format, args...)))
-	}
-	off := "off"
-	var all []string
-	if u := s.URL; u.Enabled {
-		where := u.Scheme + "://…" + u.Path
-		if u.Port != 0 {
-			where = fmt.Sprintf("%s://…:%d%s", u.Scheme, u.Port, u.Path)
-		}
-		if u.Address != "" {
-			where = address(u.Address)
-		}
-		all = append(all, line(checks.NameURL, "%s %s, %s of %s, wants %s", u.Method, where, count(u.Attempts, "attempt"), milliseconds(u.TimeoutMs), strings.Join(u.Status, ", ")))
-	} else {
-		all = append(all, line(checks.NameURL, "%s", off))
-	}
-	if r := s.Route53; r.HealthCheckID != "" {
-		all = append(all, line(checks.NameRoute53, "health check %s, more than %d %% of the checkers", r.HealthCheckID, r.QuorumPercent))
-	} else {
-		all = append(all, line(checks.NameRoute53, "%s", off))
-	}
-	if h := s.SSH; h.Enabled {
-		all = append(all, line(checks.NameSSH, "%s port %d, %s of %s", cmp.Or(h.Host, "the instance,"), h.Port, count(h.Attempts, "attempt"), milliseconds(h.TimeoutMs)))
-	} else {
-		all = append(all, line(checks.NameSSH, "%s", off))
-	}
-	b, r := s.Boot, s.Reboot
-	all = append(all, line("boot", "first look after %s, then every %s, until %s after the reboot",
-		seconds(b.FirstLookSeconds), seconds(b.IntervalSeconds), seconds(b.WindowSeconds)))
-	reboots := fmt.Sprintf("at most one in %s and %d in 24 hours, for events of the last %s", seconds(r.CoolDownSeconds), r.PerDay, seconds(r.FreshSeconds))
-	if r.PerDay == 0 {
-		reboots = "never (per_day is 0)"
-	}
-	if r.DryRun {
-		reboots += "; a dry run: EC2 is only asked whether it would"
-	}
-	return append(all, line("reboots", "%s", reboots))
-}
-
-// address is a URL without its query, in which people may have put a secret.
-func address(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return "an address that is no URL"
-	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return u.String()
-}
-
-func seconds(n int) string      { return brief(time.Duration(n) * time.Second) }
-func milliseconds(n int) string { return (time.Duration(n) * time.Millisecond).String() }
 
 // printEvidence prints what was kept of the instance before its reboot.
-func printEvidence(w io.Writer, r *incidentResult) error {
-	e := r.Evidence
-	if e == nil {
-		if r.Incident == nil || r.Incident.Reboot == nil {
-			return nil
-		}
-		_, err := fmt.Fprintln(w, "\nevidence\n  none was kept")
-		return err
-	}
-	_, err := fmt.Fprintf(w, "\nevidence of %s\n  system status    %s\n  instance status  %s\n", stamp(e.At), cmp.Or(clean(e.SystemStatus), "not known"), cmp.Or(clean(e.InstanceStatus), "not known"))
-	if err != nil {
-		return err
-	}
+func printEvidence(w io.Writer, e *store.Evidence) error {
+	known := func(status string) string { return cmp.Or(clean(status), "not known") }
+	_, err := fmt.Fprintf(w, "\nevidence of %s\n  status checks: system %s, instance %s, EBS %s\n", stamp(e.At.Time()), known(e.SystemStatus), known(e.InstanceStatus), known(e.EBSStatus))
 	if strings.TrimSpace(e.Console) == "" {
-		_, err = fmt.Fprintln(w, "  console          nothing")
 		return err
 	}
-	of := ""
-	if !e.ConsoleAt.IsZero() {
-		of = " as of " + stamp(e.ConsoleAt)
-	}
-	_, _ = fmt.Fprintf(w, "  console, its last lines%s, redacted\n", of)
+	_, _ = fmt.Fprintf(w, "  console, its last lines as of %s, redacted\n", stamp(e.ConsoleAt.Time()))
 	for text := range strings.Lines(strings.TrimRight(e.Console, "\r\n")) {
-		if _, err = fmt.Fprintln(w, strings.TrimRight("  | "+clean(strings.TrimRight(text, "\r\n")), " ")); err != nil {
-			return err
-		}
+		_, err = fmt.Fprintln(w, strings.TrimRight("  | "+clean(strings.TrimRight(text, "\r\n")), " "))
 	}
-	return nil
+	return err
 }

@@ -23,8 +23,8 @@ func TestHelp(t *testing.T) {
 	for name, want := range map[string]string{
 		"": "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 drift, 130", "demo": "five stories", "up": "Exit code 0 when it is ended",
 		"regions": "--only", "package": "--arch", "setup": "moto",
-		"pause": "at most seven days ahead", "resume": "--instance", "paused": "not rebooted either",
-		"incidents": "--since", "incident": "--no-evidence", "redrive": "Nothing is rebooted for an old event",
+		"pause": "at most seven days ahead", "resume": "--instance", "paused": "the region's breaker holds back",
+		"incidents": "--since", "incident": "the row of the policy's table", "redrive": "however old its event is",
 		"notify": "notify test", "notify test": "\"confirmed\" means that the service itself says",
 	} {
 		args := append(strings.Fields(name), "--help")

@@ -3,7 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -13,14 +18,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"firstline/internal/deployed"
-	"firstline/internal/fault"
-	"firstline/internal/old/incident"
+	"firstline/internal/incident"
+	"firstline/internal/policy"
+	"firstline/internal/store"
+	"firstline/test/dynamo"
 )
 
 func TestPauseUntil(t *testing.T) {
@@ -56,54 +64,115 @@ func TestPauseUntil(t *testing.T) {
 }
 
 func TestChooseTargets(t *testing.T) {
-	both := deployment{regions: two, missing: []string{"eu-west-2"}}
+	only := func(r deployed.Region, ids ...string) deployed.Region { r.InstanceIDs = ids; return r }
 	for _, tt := range []struct {
 		name, only, instances string
-		want                  []target
+		want                  targets
 		err                   string
 	}{
-		{name: "regions", only: "eu-west-1 us-east-1", want: []target{{region: two[0], whole: true}, {region: two[1], whole: true}}},
-		{name: "instances of both", instances: "i-2a1b2c3d i-1a1b2c3d i-0a1b2c3d", want: []target{
-			{region: two[0], instances: []string{"i-0a1b2c3d", "i-1a1b2c3d"}}, {region: two[1], instances: []string{"i-2a1b2c3d"}},
-		}},
-		{name: "an instance of its region", only: "us-east-1", instances: "i-2a1b2c3d", want: []target{{region: two[1], instances: []string{"i-2a1b2c3d"}}}},
-		{name: "not deployed yet", only: "eu-west-2", err: "--region: eu-west-2: not deployed; deployed are eu-west-1, us-east-1"},
+		{name: "regions", only: "eu-west-1 us-east-1", want: targets{two, true}},
+		{name: "instances of both", instances: "i-2a1b2c3d i-0a1b2c3d", want: targets{[]deployed.Region{only(two[0], "i-0a1b2c3d"), two[1]}, false}},
+		{name: "an instance of its region, as a page names it", only: "us-east-1", instances: "i-2a1b2c3d", want: targets{two[1:], false}},
+		{name: "not deployed yet", only: "us-east-1 eu-west-2", err: "--region: eu-west-2: it is not deployed, or watches none"},
 		{name: "unknown instance", instances: "i-9a1b2c3d", err: "--instance: i-9a1b2c3d: not watched in eu-west-1, us-east-1; watched are i-0a1b2c3d, i-1a1b2c3d, i-2a1b2c3d"},
-		{
-			name: "a region for nothing", only: "eu-west-1 us-east-1", instances: "i-2a1b2c3d",
-			err: "--region: eu-west-1: none of the given instances is watched there; leave it out, or name it in a command of its own for the region as a whole",
-		},
+		{name: "a region for nothing", only: "eu-west-1 us-east-1", instances: "i-2a1b2c3d", err: "--region: eu-west-1: it is not deployed, or watches none"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			only := strings.Fields(tt.only)
-			d := both
-			if len(only) > 0 {
-				// As rootFlags.deployed leaves it.
-				d.regions = slices.DeleteFunc(slices.Clone(two), func(r deployed.Region) bool { return !slices.Contains(only, r.Region) && tt.err == "" })
+			got, err := chooseTargets(deployment{regions: two, missing: []string{"eu-west-2"}}, strings.Fields(tt.only), strings.Fields(tt.instances))
+			if _, ok := errors.AsType[usageError](err); tt.err != "" && (!ok || !strings.HasPrefix(err.Error(), tt.err)) {
+				t.Errorf("got %v, want %q", err, tt.err)
 			}
-			got, err := chooseTargets(d, only, strings.Fields(tt.instances))
-			if tt.err != "" {
-				if _, ok := errors.AsType[usageError](err); !ok || err.Error() != tt.err {
-					t.Errorf("got %v, want %q", err, tt.err)
-				}
-				return
-			}
-			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(target{})); diff != "" || err != nil {
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(targets{})); diff != "" || tt.err == "" && err != nil {
 				t.Errorf("%v (-want +got):\n%s", err, diff)
 			}
 		})
 	}
 }
 
-// played plays a region's table, EC2 and STS.
+// played plays a region: its table in memory, EC2, STS and Step Functions.
 type played struct {
+	t  *testing.T
+	db *dynamo.DB
+
 	mu    sync.Mutex
 	calls []string
-	// whole is the region's pause, tags those of its instances.
-	whole *incident.Pause
 	tags  map[string]string
 	// refuse has the error of a call by its name.
 	refuse map[string]error
+}
+
+func newPlayed(t *testing.T) *played {
+	p := &played{t: t, db: dynamo.New("firstline-incidents"), tags: map[string]string{}, refuse: map[string]error{}}
+	p.db.Before = func(ctx context.Context, _ dynamo.Call) error {
+		if errors.Is(p.refuse["table"], context.DeadlineExceeded) {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return p.refuse["table"]
+	}
+	return p
+}
+
+// world is regions that are played.
+type world map[string]*played
+
+func (w world) table(r deployed.Region) (*store.Table, error) {
+	if w[r.Region] == nil || r.TableName == "" {
+		return tableOf(aws.Config{}, deployed.Region{})
+	}
+	return w[r.Region].table(), nil
+}
+
+func (p *played) table() *store.Table {
+	return &store.Table{
+		Name: p.db.Name, Client: func(context.Context) (store.API, error) { return p.db, nil },
+		Now: func() time.Time { return noon }, Random: func(time.Duration) time.Duration { return 0 },
+	}
+}
+
+func (p *played) setRegion(change func(*policy.Region)) {
+	p.t.Helper()
+	if err := p.table().UpdateRegion(p.t.Context(), func(r *policy.Region) error { change(r); return nil }); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *played) set(id string, change func(*policy.Instance)) {
+	p.t.Helper()
+	_, err := p.table().Update(p.t.Context(), id, func(e *store.Entry) error { change(&e.State.Instance); return nil })
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *played) stored(id string) *policy.State {
+	p.t.Helper()
+	e, err := p.table().Load(p.t.Context(), id)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return &e.State
+}
+
+// handOver makes instances members of an alert with a key.
+func (p *played) handOver(key string, change func(*policy.Alert), ids ...string) {
+	at := incident.At(noon.Add(-time.Hour))
+	a := policy.Alert{Key: key, Alias: "firstline/eu-west-1/" + key, Wake: 1, Members: map[string]incident.Millis{}, OpenedAt: at, LastWakeAt: at, Pager: "opsgenie"}
+	for _, id := range ids {
+		a.Members[id] = at
+		p.set(id, func(i *policy.Instance) {
+			i.Membership = &policy.Membership{Alert: key + "@1", Severity: incident.SeverityDown, JoinedAt: at, Confirmed: true, Situation: incident.SituationNotRebooted}
+		})
+	}
+	if change != nil {
+		change(&a)
+	}
+	p.setRegion(func(r *policy.Region) {
+		if r.Alerts == nil {
+			r.Alerts = map[string]policy.Alert{}
+		}
+		r.Alerts[key+"@1"] = a
+	})
 }
 
 func (p *played) call(name string) error {
@@ -112,26 +181,6 @@ func (p *played) call(name string) error {
 	p.calls = append(p.calls, name)
 	call, _, _ := strings.Cut(name, " ")
 	return p.refuse[call]
-}
-
-func (p *played) PauseRegion(_ context.Context, until time.Time, by string) error {
-	if err := p.call("PauseRegion"); err != nil {
-		return err
-	}
-	p.whole = &incident.Pause{Until: until, Scope: incident.PauseRegion, By: by}
-	return nil
-}
-
-func (p *played) ResumeRegion(context.Context) error {
-	if err := p.call("ResumeRegion"); err != nil {
-		return err
-	}
-	p.whole = nil
-	return nil
-}
-
-func (p *played) RegionPause(context.Context) (*incident.Pause, error) {
-	return p.whole, p.call("RegionPause")
 }
 
 func (p *played) CreateTags(_ context.Context, in *ec2.CreateTagsInput, _ ...func(*ec2.Options)) (*ec2.CreateTagsOutput, error) {
@@ -190,54 +239,67 @@ func (p *played) DescribeInstances(_ context.Context, in *ec2.DescribeInstancesI
 	return out, nil
 }
 
+const jane = "arn:aws:sts::123456789012:assumed-role/ops/jane"
+
 func (p *played) GetCallerIdentity(context.Context, *sts.GetCallerIdentityInput, ...func(*sts.Options)) (*sts.GetCallerIdentityOutput, error) {
-	return &sts.GetCallerIdentityOutput{Arn: aws.String("arn:aws:sts::123456789012:assumed-role/ops/jane")}, p.call("GetCallerIdentity")
+	return &sts.GetCallerIdentityOutput{Arn: aws.String(jane)}, p.call("GetCallerIdentity")
 }
 
-// pauserOf is a pauser of regions that are played.
-func pauserOf(world map[string]*played) *pauser {
-	return &pauser{
-		now: func() time.Time { return noon },
-		switches: func(r deployed.Region) (regionSwitch, error) {
-			if r.TableName == "" {
-				return nil, errors.New("no table is deployed here: deploy this version first")
-			}
-			return world[r.Region], nil
-		},
-		ec2: func(region string) tagger { return world[region] },
-		sts: func(region string) identifier { return world[region] },
+// StartExecution takes what the function takes as an event.
+func (p *played) StartExecution(_ context.Context, in *sfn.StartExecutionInput, _ ...func(*sfn.Options)) (*sfn.StartExecutionOutput, error) {
+	inc, err := incident.ParseEvent(json.RawMessage(*in.Input))
+	if err != nil {
+		p.t.Errorf("%s: %v", *in.Input, err)
+		return nil, err
 	}
+	return &sfn.StartExecutionOutput{}, p.call(fmt.Sprintf("StartExecution %s %s %s %s %s", *in.StateMachineArn, *in.Name, inc.Region, inc.InstanceID, inc.Trigger))
+}
+
+// pauser is one of regions that are played.
+func (w world) pauser() *pauser {
+	return &pauser{
+		now: func() time.Time { return noon }, table: w.table,
+		clients: func(region string) clients { return clients{w[region], w[region], w[region]} },
+	}
+}
+
+// named are the calls that begin with a name.
+func (p *played) named(name string) (calls []string) {
+	for _, c := range p.calls {
+		if strings.HasPrefix(c, name+" ") {
+			calls = append(calls, c)
+		}
+	}
+	return calls
 }
 
 var denied = &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "not you"}
 
 func TestPause(t *testing.T) {
-	europe := &played{tags: map[string]string{}}
-	america := &played{tags: map[string]string{}, refuse: map[string]error{"PauseRegion": denied}}
-	p := pauserOf(map[string]*played{"eu-west-1": europe, "us-east-1": america})
+	w := world{"eu-west-1": newPlayed(t), "us-east-1": newPlayed(t)}
+	w["us-east-1"].refuse["table"] = denied
 	until := noon.Add(time.Hour)
-	whole := []target{{region: two[0], whole: true}, {region: two[1], whole: true}}
-	const by = "arn:aws:sts::123456789012:assumed-role/ops/jane"
+	whole := targets{two, true}
 
-	got := p.pause(t.Context(), whole, until)
+	got := w.pauser().pause(t.Context(), whole, until)
 	want := pauseResult{
 		Command: "pause", Until: until,
-		Results: []pauseLine{{Region: "eu-west-1", Result: "paused", By: by}, {Region: "us-east-1", Result: "failed"}},
+		Results: []pauseLine{{Region: "eu-west-1", Result: "paused", By: jane}, {Region: "us-east-1", Result: "failed"}},
 		Errors:  []regionError{{"us-east-1", "AccessDeniedException: not you"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(&incident.Pause{Until: until, Scope: incident.PauseRegion, By: by}, europe.whole); diff != "" {
-		t.Errorf("the switch (-want +got):\n%s", diff)
+	if diff := cmp.Diff(&policy.Pause{Until: incident.At(until), By: jane}, w["eu-west-1"].stored("i-0a1b2c3d").Region.Pause); diff != "" {
+		t.Errorf("the table (-want +got):\n%s", diff)
 	}
 	text, err := printed(t, func(w *bytes.Buffer) error { return printPause(w, got) })
 	if diff := cmp.Diff(`REGION     INSTANCE  RESULT
 eu-west-1  all       paused until 2026-11-23T13:00:00Z
 us-east-1  all       FAILED
 
-Checks and Slack messages go on; nothing is rebooted and nobody is paged there.
-`+"`firstline resume` ends it before, `firstline paused` lists what is paused."+`
+What is paused is checked, and Slack hears of it; nothing is rebooted and nobody is paged.
+`+"`firstline resume` ends it before.\n\n`firstline paused` lists what is still paused, handed over or held back."+`
 
 us-east-1: AccessDeniedException: not you
 `, text); diff != "" || err == nil || err.Error() != "something went wrong in us-east-1: see above" {
@@ -245,23 +307,24 @@ us-east-1: AccessDeniedException: not you
 	}
 
 	// Who asks is part of it.
-	europe.refuse = map[string]error{"GetCallerIdentity": denied}
-	if got := p.pause(t.Context(), whole[:1], until); got.Errors[0].Error != "who asks for it: AccessDeniedException: not you" {
+	w["eu-west-1"].refuse["GetCallerIdentity"] = denied
+	if got := w.pauser().pause(t.Context(), targets{two[:1], true}, until); got.Errors[0].Error != "who asks for it: AccessDeniedException: not you" {
 		t.Errorf("%+v", got)
 	}
 	// Of a deployment that is older.
 	half := two[0]
 	half.TableName = ""
-	if got := p.pause(t.Context(), []target{{region: half, whole: true}}, until); got.Errors[0].Error != "no table is deployed here: deploy this version first" {
+	if got := w.pauser().pause(t.Context(), targets{[]deployed.Region{half}, true}, until); got.Errors[0].Error != "no table is deployed here: deploy this version first" {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestPauseInstances(t *testing.T) {
-	europe, america := &played{tags: map[string]string{}}, &played{tags: map[string]string{}, refuse: map[string]error{"CreateTags": denied}}
-	p := pauserOf(map[string]*played{"eu-west-1": europe, "us-east-1": america})
+	w := world{"eu-west-1": newPlayed(t), "us-east-1": newPlayed(t)}
+	w["us-east-1"].refuse["CreateTags"] = denied
+	w["eu-west-1"].set("i-0a1b2c3d", func(i *policy.Instance) { i.AtRest = true })
 	until := noon.Add(90 * time.Minute)
-	got := p.pause(t.Context(), []target{{region: two[0], instances: two[0].InstanceIDs}, {region: two[1], instances: two[1].InstanceIDs}}, until)
+	got := w.pauser().pause(t.Context(), targets{two, false}, until)
 	want := pauseResult{
 		Command: "pause", Until: until,
 		Results: []pauseLine{
@@ -274,147 +337,139 @@ func TestPauseInstances(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"CreateTags i-0a1b2c3d,i-1a1b2c3d firstline:pause=2026-11-23T13:30:00Z"}, europe.calls); diff != "" {
+	if diff := cmp.Diff([]string{"CreateTags i-0a1b2c3d,i-1a1b2c3d firstline:pause=2026-11-23T13:30:00Z"}, w["eu-west-1"].calls); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
-	// More than EC2 tags at once.
-	many := target{region: two[0]}
-	for range mostTagged + 1 {
-		many.instances = append(many.instances, "i-0a1b2c3d")
+	// The table knows, too, and makes no item of an instance that was never looked at.
+	if i := w["eu-west-1"].stored("i-0a1b2c3d").Instance; i.Pause == nil || i.Pause.Until != incident.At(until) || !i.AtRest {
+		t.Errorf("%+v", i)
 	}
-	europe.calls = nil
-	if got := p.pause(t.Context(), []target{many}, until); len(got.Results) != mostTagged+1 || len(europe.calls) != 2 {
-		t.Errorf("%d results, %d calls", len(got.Results), len(europe.calls))
+	if w["eu-west-1"].db.Get("instance", "i-1a1b2c3d") != nil {
+		t.Error("an item was made")
+	}
+	// The tag alone is a pause.
+	w["eu-west-1"].refuse["table"] = denied
+	got = w.pauser().pause(t.Context(), targets{two[:1], false}, until)
+	if got.Results[0].Result != "paused" || got.Errors[0].Error != "the tags are right, and the table does not know of it yet: AccessDeniedException: not you" {
+		t.Errorf("%+v", got)
 	}
 }
 
 func TestResume(t *testing.T) {
 	end := noon.Add(time.Hour)
-	const by = "arn:aws:sts::123456789012:assumed-role/ops/joe"
-	tagged := func() map[string]string {
-		return map[string]string{"i-0a1b2c3d": stamp(end), "i-1a1b2c3d": "soon", "i-9a1b2c3d": stamp(end)}
+	whole, both := targets{two[:1], true}, targets{two[:1], false}
+	pausedRegion := func(p *played) {
+		p.setRegion(func(r *policy.Region) { r.Pause = &policy.Pause{Until: incident.At(end), By: jane} })
 	}
-	all := func(region, result string) []pauseLine { return []pauseLine{{Region: region, Result: result}} }
+	tagged := func(p *played) { p.tags["i-0a1b2c3d"], p.tags["i-9a1b2c3d"] = stamp(end), "soon" }
+	refuses := func(call string) func(*played) { return func(p *played) { p.refuse[call] = denied } }
 	for _, tt := range []struct {
-		name    string
-		aws     *played
-		targets []target
-		want    pauseResult
-		calls   string
-		text    []string
-		err     string
+		name   string
+		set    []func(*played)
+		target targets
+		want   []string
+		err    string
 	}{
-		{
-			name: "a region", aws: &played{whole: &incident.Pause{Until: end, By: by}},
-			targets: []target{{region: two[0], whole: true}},
-			want:    pauseResult{Results: []pauseLine{{Region: "eu-west-1", Result: "resumed", By: by}}},
-			calls:   "RegionPause ResumeRegion DescribeInstances",
-			text:    []string{"eu-west-1  all       resumed\n"},
-		},
-		{
-			name: "a region that is not paused", aws: &played{},
-			targets: []target{{region: two[0], whole: true}},
-			want:    pauseResult{Results: all("eu-west-1", "not paused")},
-			calls:   "RegionPause DescribeInstances",
-			text:    []string{"eu-west-1  all       not paused\n"},
-		},
-		{
-			name: "a region whose instances stay paused", aws: &played{whole: &incident.Pause{Until: end}, tags: tagged()},
-			targets: []target{{region: two[0], whole: true}},
-			want: pauseResult{Results: all("eu-west-1", "resumed"), Still: []standing{
-				{Region: "eu-west-1", Instance: "i-0a1b2c3d", Until: end}, {Region: "eu-west-1", Instance: "i-1a1b2c3d", Value: "soon", Warning: "any"},
-			}},
-			calls: "RegionPause ResumeRegion DescribeInstances DescribeInstances DescribeInstances",
-			text: []string{
-				"eu-west-1 i-0a1b2c3d: still paused by its tag, until 2026-11-23T13:00:00Z: `firstline resume --instance i-0a1b2c3d` ends that\n",
-				"eu-west-1 i-1a1b2c3d: its tag firstline:pause does not pause it, but nothing reboots it either: ",
-			},
-		},
-		{
-			name: "instances", aws: &played{tags: tagged()},
-			targets: []target{{region: two[0], instances: []string{"i-0a1b2c3d", "i-1a1b2c3d"}}},
-			want: pauseResult{Results: []pauseLine{
-				{Region: "eu-west-1", Instance: "i-0a1b2c3d", Result: "resumed"}, {Region: "eu-west-1", Instance: "i-1a1b2c3d", Result: "resumed"},
-			}},
-			calls: "DescribeInstances DescribeInstances DescribeInstances DeleteTags RegionPause",
-		},
-		{
-			name: "an instance of a paused region", aws: &played{whole: &incident.Pause{Until: end, By: by}, tags: map[string]string{"i-0a1b2c3d": stamp(end)}},
-			targets: []target{{region: two[0], instances: []string{"i-0a1b2c3d", "i-1a1b2c3d"}}},
-			want: pauseResult{
-				Results: []pauseLine{{Region: "eu-west-1", Instance: "i-0a1b2c3d", Result: "resumed"}, {Region: "eu-west-1", Instance: "i-1a1b2c3d", Result: "not paused"}},
-				Still:   []standing{{Region: "eu-west-1", Until: end, By: by}},
-			},
-			calls: "DescribeInstances DeleteTags RegionPause",
-			text:  []string{"eu-west-1: the region is still paused, until 2026-11-23T13:00:00Z: `firstline resume --region eu-west-1` ends that\n"},
-		},
-		{
-			name: "nothing is tagged", aws: &played{},
-			targets: []target{{region: two[1], instances: []string{"i-2a1b2c3d"}}},
-			want:    pauseResult{Results: []pauseLine{{Region: "us-east-1", Instance: "i-2a1b2c3d", Result: "not paused"}}},
-			calls:   "DescribeInstances RegionPause",
-		},
-		{
-			name: "a switch that cannot be read", aws: &played{refuse: map[string]error{"RegionPause": fault.New(fault.Internal, "look", "until: missing")}},
-			targets: []target{{region: two[0], whole: true}},
-			want:    pauseResult{Results: all("eu-west-1", "resumed")},
-			calls:   "RegionPause ResumeRegion DescribeInstances",
-		},
-		{
-			name: "the table does not answer", aws: &played{refuse: map[string]error{"RegionPause": fault.AWS("look", denied)}},
-			targets: []target{{region: two[0], whole: true}},
-			want:    pauseResult{Results: all("eu-west-1", "failed"), Errors: []regionError{{"eu-west-1", "AccessDeniedException: not you"}}},
-			calls:   "RegionPause",
-			err:     "something went wrong in eu-west-1: see above",
-		},
-		{
-			name: "EC2 does not say", aws: &played{refuse: map[string]error{"DescribeInstances": denied}, whole: &incident.Pause{Until: end}},
-			targets: []target{{region: two[0], whole: true}},
-			want:    pauseResult{Results: all("eu-west-1", "resumed"), Errors: []regionError{{"eu-west-1", "whether instances are paused by their tags: AccessDeniedException: not you"}}},
-			calls:   "RegionPause ResumeRegion DescribeInstances",
-			err:     "something went wrong in eu-west-1: see above",
-		},
-		{
-			name: "tags stay", aws: &played{refuse: map[string]error{"DeleteTags": denied}, tags: map[string]string{"i-0a1b2c3d": stamp(end)}},
-			targets: []target{{region: two[0], instances: two[0].InstanceIDs}},
-			want: pauseResult{
-				Results: []pauseLine{{Region: "eu-west-1", Instance: "i-0a1b2c3d", Result: "failed"}, {Region: "eu-west-1", Instance: "i-1a1b2c3d", Result: "not paused"}},
-				Errors:  []regionError{{"eu-west-1", "AccessDeniedException: not you"}},
-			},
-			calls: "DescribeInstances DeleteTags",
-			err:   "something went wrong in eu-west-1: see above",
-		},
+		{name: "a region", set: []func(*played){pausedRegion}, target: whole, want: []string{"resumed " + jane}},
+		{name: "a region that is not paused", target: whole, want: []string{"not paused"}},
+		{name: "the table does not answer", set: []func(*played){pausedRegion, refuses("table")}, target: whole, want: []string{"failed"}, err: "AccessDeniedException: not you"},
+		{name: "instances", set: []func(*played){tagged}, target: both, want: []string{"i-0a1b2c3d resumed", "i-1a1b2c3d not paused"}},
+		{name: "none is tagged", set: []func(*played){refuses("DeleteTags")}, target: both, want: []string{"i-0a1b2c3d not paused", "i-1a1b2c3d not paused"}},
+		{name: "EC2 does not say", set: []func(*played){refuses("DescribeInstances")}, target: both, want: []string{"i-0a1b2c3d failed", "i-1a1b2c3d failed"}, err: "whether instances are paused by their tags: AccessDeniedException: not you"},
+		{name: "tags stay", set: []func(*played){tagged, refuses("DeleteTags")}, target: both, want: []string{"i-0a1b2c3d failed", "i-1a1b2c3d failed"}, err: "AccessDeniedException: not you"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := pauserOf(map[string]*played{"eu-west-1": tt.aws, "us-east-1": tt.aws})
-			got := p.resume(t.Context(), tt.targets)
-			tt.want.Command = "resume"
-			// What is wrong with a tag is for package guard to say.
-			ignore := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Warning" }, cmp.Comparer(func(a, b string) bool { return (a == "") == (b == "") }))
-			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty(), ignore); diff != "" {
+			p := newPlayed(t)
+			p.set("i-0a1b2c3d", func(i *policy.Instance) { i.Pause = &policy.Pause{Until: incident.At(end)} })
+			for _, set := range tt.set {
+				set(p)
+			}
+			got := world{"eu-west-1": p}.pauser().resume(t.Context(), tt.target)
+			var lines []string
+			for _, l := range got.Results {
+				lines = append(lines, strings.TrimSpace(l.Instance+" "+l.Result+" "+l.By))
+			}
+			if diff := cmp.Diff(tt.want, lines); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			var calls []string
-			for _, c := range tt.aws.calls {
-				name, rest, _ := strings.Cut(c, " ")
-				calls = append(calls, name)
-				if name == "DeleteTags" && !strings.HasSuffix(rest, " firstline:pause=whatever it is") {
-					t.Errorf("%s", c)
+			if tt.err == "" && len(got.Errors) > 0 || tt.err != "" && (len(got.Errors) != 1 || got.Errors[0].Error != tt.err) {
+				t.Errorf("got %v, want %q", got.Errors, tt.err)
+			}
+			p.refuse = nil
+			if s := p.stored("i-0a1b2c3d"); tt.err == "" && (s.Region.Pause != nil || (s.Instance.Pause != nil) != tt.target.whole) {
+				t.Errorf("%+v, %+v", s.Region.Pause, s.Instance.Pause)
+			}
+			for _, c := range p.named("DeleteTags") {
+				if c != "DeleteTags i-0a1b2c3d firstline:pause=whatever it is" {
+					t.Error(c)
 				}
-			}
-			if got := strings.Join(calls, " "); got != tt.calls {
-				t.Errorf("called %s, want %s", got, tt.calls)
-			}
-			text, err := printed(t, func(w *bytes.Buffer) error { return printPause(w, got) })
-			for _, want := range tt.text {
-				if !strings.Contains(text, want) {
-					t.Errorf("it does not say %q:\n%s", want, text)
-				}
-			}
-			if err == nil && tt.err != "" || err != nil && err.Error() != tt.err {
-				t.Errorf("got %v, want %q", err, tt.err)
 			}
 		})
+	}
+}
+
+// The members leave, may be rebooted, and are looked at at once; whoever has an
+// alert of its own stays handed over.
+func TestResumeClosesTheBreaker(t *testing.T) {
+	p := newPlayed(t)
+	p.handOver(policy.KeyBreaker, nil, "i-0a1b2c3d", "i-1a1b2c3d")
+	p.handOver("i-9a1b2c3d", nil, "i-9a1b2c3d")
+	pauser := world{"eu-west-1": p}.pauser()
+	// An execution looks at the first one while the second is still a member, and
+	// the breaker holds it back again.
+	n := 0
+	pauser.now = func() time.Time {
+		if n++; n == 2 {
+			p.handOver(policy.KeyBreaker, nil, "i-0a1b2c3d", "i-1a1b2c3d")
+		}
+		return noon
+	}
+	whole := targets{two[:1], true}
+	got := pauser.resume(t.Context(), whole)
+	want := pauseResult{Command: "resume", Results: []pauseLine{
+		{Region: "eu-west-1", Result: "not paused"},
+		{Region: "eu-west-1", Instance: "i-0a1b2c3d", Result: "released"},
+		{Region: "eu-west-1", Instance: "i-1a1b2c3d", Result: "released"},
+	}}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, id := range two[0].InstanceIDs {
+		if s := p.stored(id); s.Instance.Membership != nil || s.Instance.AtRest || s.Region.BreakerOpen() || s.Region.BreakerClosedAt != incident.At(noon) {
+			t.Errorf("%s: %+v", id, s)
+		}
+	}
+	if p.stored("i-9a1b2c3d").Instance.Membership == nil {
+		t.Error("an instance with an alert of its own has left it")
+	}
+	machine := two[0].StateMachineARN
+	if diff := cmp.Diff([]string{
+		"StartExecution " + machine + " resume-i-0a1b2c3d-20261123T120000 eu-west-1 i-0a1b2c3d person",
+		"StartExecution " + machine + " resume-i-1a1b2c3d-20261123T120000 eu-west-1 i-1a1b2c3d person",
+	}, p.named("StartExecution")); diff != "" {
+		t.Errorf("looks (-want +got):\n%s", diff)
+	}
+	text, err := printed(t, func(w *bytes.Buffer) error { return printPause(w, got) })
+	if err != nil || !strings.Contains(text, "\neu-west-1  i-1a1b2c3d  released by the breaker\n") {
+		t.Errorf("%v\n%s", err, text)
+	}
+
+	// An instance alone stays held back: it would be so again at once.
+	p.handOver(policy.KeyBreaker, nil, "i-0a1b2c3d")
+	if got := pauser.resume(t.Context(), targets{two[:1], false}); len(got.Errors) > 0 || !p.stored("i-0a1b2c3d").Region.BreakerOpen() {
+		t.Errorf("%+v", got)
+	}
+	// What cannot be started comes with the schedule.
+	p.refuse["StartExecution"] = denied
+	got = pauser.resume(t.Context(), whole)
+	if got.Errors[0].Error != "the look at i-0a1b2c3d starts with the schedule, within minutes: AccessDeniedException: not you" || p.stored("i-0a1b2c3d").Region.BreakerOpen() {
+		t.Errorf("%+v", got)
+	}
+	// One that always comes back is not fought with for ever.
+	pauser.now = func() time.Time { p.handOver(policy.KeyBreaker, nil, "i-0a1b2c3d", "i-1a1b2c3d"); return noon }
+	p.handOver(policy.KeyBreaker, nil, "i-0a1b2c3d", "i-1a1b2c3d")
+	if got = pauser.resume(t.Context(), whole); len(got.Errors) != 1 {
+		t.Errorf("%+v", got)
 	}
 }
 
@@ -428,79 +483,134 @@ func printed(t *testing.T, print func(*bytes.Buffer) error) (string, error) {
 
 func TestPaused(t *testing.T) {
 	end := noon.Add(26 * time.Hour)
-	europe := &played{
-		whole: &incident.Pause{Until: noon.Add(72 * time.Minute), Scope: incident.PauseRegion, By: "arn:aws:sts::123456789012:assumed-role/ops/jane"},
-		tags: map[string]string{
-			"i-0a1b2c3d": stamp(end), "i-1a1b2c3d": "tomorrow", "i-9a1b2c3d": stamp(end), // the last is not watched
-		},
-	}
-	america := &played{tags: map[string]string{"i-2a1b2c3d": stamp(noon.Add(-time.Minute)), "i-fa1b2c3d": stamp(end)}}
-	p := pauserOf(map[string]*played{"eu-west-1": europe, "us-east-1": america})
+	europe, america := newPlayed(t), newPlayed(t)
+	europe.setRegion(func(r *policy.Region) {
+		r.Pause = &policy.Pause{Until: incident.At(noon.Add(72 * time.Minute)), By: jane}
+	})
+	europe.tags = map[string]string{"i-0a1b2c3d": stamp(end), "i-1a1b2c3d": "tomorrow", "i-9a1b2c3d": stamp(end)} // the last is not watched
+	america.setRegion(func(r *policy.Region) { r.Pause = &policy.Pause{Until: incident.At(noon)} })
+	america.tags = map[string]string{"i-2a1b2c3d": stamp(noon.Add(-time.Minute)), "i-fa1b2c3d": stamp(end)}
+	europe.handOver("i-0a1b2c3d", nil, "i-0a1b2c3d")
+	america.handOver(policy.KeyBreaker, func(a *policy.Alert) { a.Why = "2 reboots are in flight" }, "i-2a1b2c3d")
+	america.handOver("url/attention", func(a *policy.Alert) { a.ClosedAt = incident.At(noon.Add(-time.Minute)) }, "i-3a1b2c3d")
+	america.handOver("ssh/busy", func(a *policy.Alert) { a.Pager = "" }, "i-4a1b2c3d")
+	america.set("i-4a1b2c3d", func(i *policy.Instance) { i.Membership.Confirmed = false })
 	regions := slices.Clone(two)
 	regions[1].InstanceIDs = append(slices.Clone(regions[1].InstanceIDs), "i-fa1b2c3d") // which is terminated
 
-	got := p.paused(t.Context(), regions)
-	want := pausedResult{
-		Command: "paused",
-		Pauses: []standing{
-			{Region: "eu-west-1", Until: noon.Add(72 * time.Minute), By: "arn:aws:sts::123456789012:assumed-role/ops/jane"},
-			{Region: "eu-west-1", Instance: "i-0a1b2c3d", Until: end},
-		},
-		Warnings: []standing{{Region: "eu-west-1", Instance: "i-1a1b2c3d", Value: "tomorrow"}},
-		Errors:   []regionError{},
-	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(standing{}, "Warning")); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if len(got.Warnings) == 1 && !strings.Contains(got.Warnings[0].Warning, "tomorrow") {
-		t.Errorf("the warning is %q", got.Warnings[0].Warning)
-	}
-	if got := europe.calls[1]; got != "DescribeInstances tag-key=firstline:pause" {
-		t.Errorf("called %s", got)
-	}
-	got.Warnings[0].Warning = `"tomorrow" is not a time`
+	got := world{"eu-west-1": europe, "us-east-1": america}.pauser().paused(t.Context(), regions)
 	text, err := printed(t, func(w *bytes.Buffer) error { return printPaused(w, got, noon) })
-	if diff := cmp.Diff(`REGION     INSTANCE    UNTIL                 LEFT   BY
-eu-west-1  all         2026-11-23T13:12:00Z  1h12m  arn:aws:sts::123456789012:assumed-role/ops/jane
+	if diff := cmp.Diff(`REGION     INSTANCE    PAUSED UNTIL          LEFT   BY
+eu-west-1  all         2026-11-23T13:12:00Z  1h12m  `+jane+`
 eu-west-1  i-0a1b2c3d  2026-11-24T14:00:00Z  1d2h   its tag
 
-eu-west-1 i-1a1b2c3d: its tag firstline:pause does not pause it, but nothing reboots it either: "tomorrow" is not a time; set it anew with `+"`firstline pause --instance i-1a1b2c3d`, or take it away with `firstline resume --instance i-1a1b2c3d`\n", text); diff != "" || err != nil {
+REGION     INSTANCE    HANDED OVER SINCE     FOR  PAGER     ALERT                              STATE
+eu-west-1  i-0a1b2c3d  2026-11-23T11:00:00Z  1h   opsgenie  firstline/eu-west-1/i-0a1b2c3d     not_rebooted
+us-east-1  i-2a1b2c3d  2026-11-23T11:00:00Z  1h   opsgenie  firstline/eu-west-1/breaker        held back by the breaker: 2 reboots are in flight
+us-east-1  i-3a1b2c3d  2026-11-23T11:00:00Z  1h   opsgenie  firstline/eu-west-1/url/attention  not_rebooted, closed by a person at 2026-11-23T11:59:00Z
+us-east-1  i-4a1b2c3d  2026-11-23T11:00:00Z  1h   -         firstline/eu-west-1/ssh/busy       not_rebooted, not confirmed by a pager yet
+
+eu-west-1 i-1a1b2c3d: its tag does not pause it, but nothing reboots it either: tag firstline:pause: "tomorrow" is not a time such as 2026-11-23T13:00:00Z;
+set it anew with `+"`firstline pause --instance i-1a1b2c3d`, or take it away with `firstline resume --instance i-1a1b2c3d`\n", text); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	var out bytes.Buffer
+	if err := printJSON(&out, got.HandedOver[1]); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(`{
+  "region": "us-east-1",
+  "instance": "i-2a1b2c3d",
+  "since": "2026-11-23T11:00:00Z",
+  "alert": "firstline/eu-west-1/breaker",
+  "key": "breaker",
+  "pager": "opsgenie",
+  "opened_at": "2026-11-23T11:00:00Z",
+  "held_back": true,
+  "why": "2 reboots are in flight",
+  "situation": "not_rebooted",
+  "severity": "down"
+}
+`, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-// What a tag may say is for package guard; that it is too far ahead or empty is
-// no pause.
+// A tag that is empty or too far ahead is no pause either.
 func TestPausedUnreadable(t *testing.T) {
-	for _, value := range []string{"", "tomorrow", "2026-11-24", stamp(noon.Add(incident.MaxPause + 2*time.Hour))} {
-		p := pauserOf(map[string]*played{"eu-west-1": {tags: map[string]string{"i-0a1b2c3d": value}}})
-		got := p.paused(t.Context(), two[:1])
-		if len(got.Pauses) != 0 || len(got.Warnings) != 1 || got.Warnings[0].Value != value || got.Warnings[0].Warning == "" {
+	for _, value := range []string{"", "2026-11-24", stamp(noon.Add(incident.MaxPause + 2*time.Hour))} {
+		p := newPlayed(t)
+		p.tags["i-0a1b2c3d"] = value
+		got := world{"eu-west-1": p}.pauser().paused(t.Context(), two[:1])
+		if len(got.Pauses) != 0 || len(got.Warnings) != 1 || got.Warnings[0].Warning == "" {
 			t.Errorf("%q: %+v", value, got)
 		}
 	}
 }
 
 func TestPausedTrouble(t *testing.T) {
-	end := noon.Add(time.Hour)
-	both := map[string]error{"RegionPause": denied, "DescribeInstances": denied}
-	p := pauserOf(map[string]*played{
-		"eu-west-1": {tags: map[string]string{"i-0a1b2c3d": stamp(end)}, refuse: map[string]error{"RegionPause": denied}},
-		"us-east-1": {refuse: both},
-	})
-	got := p.paused(t.Context(), two)
+	europe, america := newPlayed(t), newPlayed(t)
+	europe.tags["i-0a1b2c3d"] = stamp(noon.Add(time.Hour))
+	europe.refuse["table"], america.refuse["table"], america.refuse["DescribeInstances"] = denied, denied, denied
+	got := world{"eu-west-1": europe, "us-east-1": america}.pauser().paused(t.Context(), two)
 	text, err := printed(t, func(w *bytes.Buffer) error { return printPaused(w, got, noon) })
-	if diff := cmp.Diff(`REGION     INSTANCE    UNTIL                 LEFT  BY
+	if diff := cmp.Diff(`REGION     INSTANCE    PAUSED UNTIL          LEFT  BY
 eu-west-1  i-0a1b2c3d  2026-11-23T13:00:00Z  1h    its tag
 
-eu-west-1: whether the region is paused as a whole: AccessDeniedException: not you
-us-east-1: whether the region is paused as a whole: AccessDeniedException: not you; whether instances are paused by their tags: AccessDeniedException: not you
+eu-west-1: what is paused as a whole and handed over: AccessDeniedException: not you
+us-east-1: what is paused as a whole and handed over: AccessDeniedException: not you; whether instances are paused by their tags: AccessDeniedException: not you
 `, text); diff != "" || err == nil || err.Error() != "not all could be looked at in eu-west-1, us-east-1: see above" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	got = pauserOf(map[string]*played{"eu-west-1": {}}).paused(t.Context(), two[:1])
-	text, err = printed(t, func(w *bytes.Buffer) error { return printPaused(w, got, noon) })
-	if text != "nothing is paused\n" || err != nil {
+	// An item that cannot be read hides no other.
+	p := newPlayed(t)
+	p.handOver("i-0a1b2c3d", nil, "i-0a1b2c3d")
+	p.set("i-1a1b2c3d", func(i *policy.Instance) { i.AtRest = true })
+	broken := p.db.Get("instance", "i-1a1b2c3d")
+	delete(broken, "schema")
+	p.db.Put(broken)
+	if got := (world{"eu-west-1": p}).pauser().paused(t.Context(), two[:1]); len(got.HandedOver) != 1 || len(got.Errors) != 1 || !strings.Contains(got.Errors[0].Error, "instance/i-1a1b2c3d") {
+		t.Errorf("%+v", got)
+	}
+	got = world{"eu-west-1": newPlayed(t)}.pauser().paused(t.Context(), two[:1])
+	if text, err := printed(t, func(w *bytes.Buffer) error { return printPaused(w, got, noon) }); text != "nothing is paused, handed over or held back\n" || err != nil {
 		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// Every command that a message names is one that this version understands.
+func TestCommandsInMessages(t *testing.T) {
+	named := regexp.MustCompile("firstline (?:pause|resume|paused|incidents?|notify|redrive|verify)(?: [a-z]+| --[a-z]+ [-0-9a-z]+| [0-9a-f-]{36})*")
+	files, err := filepath.Glob("../../notify/testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	seen := map[string]bool{}
+	for _, file := range files {
+		raw, err := os.ReadFile(file) //nolint:gosec // the test's own
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range named.FindAllString(string(raw), -1) {
+			seen[line] = true
+		}
+	}
+	for line := range seen {
+		c, args, err := newRoot().Find(strings.Fields(line)[1:])
+		if err == nil {
+			err = c.ParseFlags(args)
+		}
+		if err == nil {
+			err = c.ValidateArgs(c.Flags().Args())
+		}
+		if err == nil && c.Name() == "pause" {
+			_, err = pauseUntil(c.Flag("until").Value.String(), noon)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	if !seen["firstline pause --region eu-west-1 --instance i-0c1cbf2e7abdedf75 --until 1h"] || !seen["firstline resume --region eu-west-1"] {
+		t.Errorf("the messages name only %v", seen)
 	}
 }

@@ -38,7 +38,7 @@ func newRedriver(cfg aws.Config) *redriver {
 		cfg := inRegion(cfg, r.Region)
 		return &deadletter.Queue{
 			SQS: sqs.NewFromConfig(cfg), URL: r.DeadLetterQueueURL,
-			States: sfn.NewFromConfig(cfg), StateMachine: r.StateMachineARN, AllClear: r.AllClearMachineARN,
+			States: sfn.NewFromConfig(cfg), StateMachine: r.StateMachineARN,
 		}, nil
 	}}
 }
@@ -54,17 +54,16 @@ type redriveResult struct {
 
 // letter is a message of a dead-letter queue.
 type letter struct {
-	Region     string    `json:"region"`
-	ID         string    `json:"id"`
-	Alarm      string    `json:"alarm,omitempty"`
-	InstanceID string    `json:"instanceId,omitempty"`
-	At         time.Time `json:"at,omitzero"`
-	// State is what the alarm went to: ALARM or OK.
-	State string `json:"state,omitempty"`
+	Region     string `json:"region"`
+	ID         string `json:"id"`
+	Alarm      string `json:"alarm,omitempty"`
+	InstanceID string `json:"instance_id,omitempty"`
+	// At is when the alarm went to ALARM.
+	At time.Time `json:"at,omitzero"`
 	// SentAt is when EventBridge gave up, and Code and Reason why.
-	SentAt time.Time `json:"sentAt,omitzero"`
-	Code   string    `json:"errorCode,omitempty"`
-	Reason string    `json:"errorMessage,omitempty"`
+	SentAt time.Time `json:"sent_at,omitzero"`
+	Code   string    `json:"error_code,omitempty"`
+	Reason string    `json:"error_message,omitempty"`
 	// Result is one of deadletter's outcomes, and Error why it is not another.
 	Result deadletter.Outcome `json:"result"`
 	Error  string             `json:"error,omitempty"`
@@ -81,18 +80,16 @@ func newRedrive() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "redrive",
-		Short: "Start what the events in the dead-letter queues were to start",
-		Long: `Start what the events in the dead-letter queues were to start: incidents of alarms
-that rang, and the all-clear of those that are over. EventBridge puts an event there
-with which it could not start its state machine. It shows what lies there and why,
-asks once, starts that state machine once for each event, whoever tries and however
-often, and takes an event out of the queue only when that was done. What is no alarm's
-event stays there and is named: delete it yourself.
+		Short: "Start the incidents of the events in the dead-letter queues",
+		Long: `Start the incidents of the events in the dead-letter queues. EventBridge puts an
+alarm's event there with which it could not start the state machine. redrive shows what
+lies there and why, asks once, starts one incident for each event, whoever tries and
+however often, and takes an event out of the queue only when that was done. What
+starts nothing stays there and is named: delete it yourself.
 
-Nothing is rebooted for an old event: one older than its instance's fresh_seconds
-(15 minutes unless set otherwise) leads to checks and messages only. One that is
-older than the last one handled of its instance ends at once. Nothing is closed for
-one either: an alert gets its all-clear only when the checks pass now, twice.
+The schedule looks at every instance whose alarm is on, so most of them have been
+looked at. An incident looks at its instance as it is now, however old its event is:
+a healthy one is left alone, and a reboot has to pass all guards.
 
 Exit codes: 0 nothing is left, 1 something is, or a region did not answer, 2 wrong
 usage or nothing deployed, 130 interrupted.`,
@@ -144,23 +141,18 @@ func (r *redriver) redrive(ctx context.Context, d deployment, w io.Writer, ask f
 		return got, err
 	})
 	result.Errors = troubles(answers)
-	rang, over := 0, 0
+	events := 0
+	queues := map[string]letters{}
 	for _, a := range answers {
+		queues[a.region.Region] = a.value.queue
 		for _, m := range a.value.all {
-			l := letter{
+			result.Messages = append(result.Messages, letter{
 				Region: a.region.Region, ID: m.ID, Alarm: m.Alarm, InstanceID: m.InstanceID, At: m.At, SentAt: m.SentAt, Code: m.Code, Reason: m.Reason,
-				State: "ALARM", Result: deadletter.Kept, Error: m.Malformed, message: m,
+				Result: deadletter.Kept, Error: m.Malformed, message: m,
+			})
+			if m.Malformed == "" {
+				events++
 			}
-			switch {
-			case m.Malformed != "":
-				l.State = ""
-			case m.Over:
-				l.State = "OK"
-				over++
-			default:
-				rang++
-			}
-			result.Messages = append(result.Messages, l)
 		}
 		if a.value.more {
 			result.More = append(result.More, a.region.Region)
@@ -168,7 +160,7 @@ func (r *redriver) redrive(ctx context.Context, d deployment, w io.Writer, ask f
 	}
 	// Whatever happens, what stays in a queue is there for everybody again.
 	defer func() {
-		for _, e := range release(context.WithoutCancel(ctx), answers, result) {
+		for _, e := range release(context.WithoutCancel(ctx), d.regions, queues, result) {
 			result.Errors = append(result.Errors, e)
 			err = errors.Join(err, fmt.Errorf("%s: %s", e.Region, e.Error))
 		}
@@ -179,20 +171,11 @@ func (r *redriver) redrive(ctx context.Context, d deployment, w io.Writer, ask f
 	if err := printLetters(w, result, d); err != nil {
 		return result, err
 	}
-	if rang+over > 0 {
-		var what []string
-		if rang > 0 {
-			what = append(what, count(rang, "incident"))
-			_, _ = fmt.Fprintln(w, "\nNo reboot follows from an event that is older than its instance's fresh_seconds (15 minutes\nunless set otherwise): it leads to checks and messages only.")
-		}
-		if over > 0 {
-			what = append(what, count(over, "all-clear"))
-			_, _ = fmt.Fprintln(w, "\nAn alarm that went to OK leads to checks; only when they pass twice is an open alert closed.")
-		}
-		if err := ask(ctx, fmt.Sprintf("\nStart %s?", strings.Join(what, " and "))); err != nil {
+	if events > 0 {
+		if err := ask(ctx, fmt.Sprintf("\nStart %s?", count(events, "incident"))); err != nil {
 			return result, err
 		}
-		replay(ctx, answers, result)
+		replay(ctx, d.regions, queues, result)
 		if err := printReplayed(w, result); err != nil {
 			return result, err
 		}
@@ -201,8 +184,7 @@ func (r *redriver) redrive(ctx context.Context, d deployment, w io.Writer, ask f
 }
 
 // replay replays what was received, region by region at the same time.
-func replay(ctx context.Context, answers []answer[received], result redriveResult) {
-	queues, all := holding(answers)
+func replay(ctx context.Context, all []deployed.Region, queues map[string]letters, result redriveResult) {
 	// What takes longer is there for others again.
 	everywhere(ctx, all, deadletter.Hold/2, func(ctx context.Context, r deployed.Region) (none struct{}, _ error) {
 		stopped := ""
@@ -215,13 +197,11 @@ func replay(ctx context.Context, answers []answer[received], result redriveResul
 			if stopped == "" && ctx.Err() != nil {
 				stopped = "not tried"
 			}
-			if stopped != "" {
-				l.Error = stopped
+			if l.Error = stopped; stopped != "" {
 				continue
 			}
-			outcome, err := queues[r.Region].Replay(ctx, l.message)
-			l.Result = outcome
-			if outcome != deadletter.Kept {
+			var err error
+			if l.Result, err = queues[r.Region].Replay(ctx, l.message); l.Result != deadletter.Kept {
 				l.Execution = l.message.Name()
 			}
 			if err != nil {
@@ -237,8 +217,7 @@ func replay(ctx context.Context, answers []answer[received], result redriveResul
 
 // release hands back what was received and is still in a queue, and returns where
 // that did not work.
-func release(ctx context.Context, answers []answer[received], result redriveResult) []regionError {
-	queues, all := holding(answers)
+func release(ctx context.Context, all []deployed.Region, queues map[string]letters, result redriveResult) []regionError {
 	errs := troubles(everywhere(ctx, all, releaseTime, func(ctx context.Context, r deployed.Region) (none struct{}, _ error) {
 		var left []deadletter.Message
 		for _, l := range result.Messages {
@@ -257,19 +236,6 @@ func release(ctx context.Context, answers []answer[received], result redriveResu
 	return errs
 }
 
-// holding returns the queues that messages came from, and their regions.
-func holding(answers []answer[received]) (map[string]letters, []deployed.Region) {
-	queues := map[string]letters{}
-	var all []deployed.Region
-	for _, a := range answers {
-		if len(a.value.all) > 0 {
-			queues[a.region.Region] = a.value.queue
-			all = append(all, a.region)
-		}
-	}
-	return queues, all
-}
-
 // stays says that a message is still in its queue.
 func (l letter) stays() bool { return l.Result == deadletter.Kept || l.Result == deadletter.NotDeleted }
 
@@ -286,13 +252,13 @@ func printLetters(w io.Writer, result redriveResult, d deployment) error {
 			continue
 		}
 		if rows++; rows == 1 {
-			_, _ = fmt.Fprintln(t, "REGION\tTIME\tINSTANCE\tALARM\tWENT TO\tGIVEN UP\tWHY")
+			_, _ = fmt.Fprintln(t, "REGION\tTIME\tINSTANCE\tALARM\tGIVEN UP\tWHY")
 		}
 		why := clean(l.Code)
 		if l.Reason != "" {
 			why += ": " + clean(l.Reason)
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Region, stamp(l.At), cmp.Or(clean(l.InstanceID), "-"), clean(l.Alarm), l.State, stamp(l.SentAt), cmp.Or(strings.TrimPrefix(why, ": "), "-"))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Region, stamp(l.At), cmp.Or(clean(l.InstanceID), "-"), clean(l.Alarm), stamp(l.SentAt), cmp.Or(strings.TrimPrefix(why, ": "), "-"))
 	}
 	if err := t.Flush(); err != nil {
 		return err

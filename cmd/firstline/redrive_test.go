@@ -72,18 +72,6 @@ func letterOf(id, instance string) deadletter.Message {
 // junk is a message that is no alarm's event.
 var junk = deadletter.Message{ID: "junk", SentAt: noon, Malformed: "its body is no alarm's event: \x1b[2J"}
 
-// over is a message of an alarm that returned to OK.
-var over = func() deadletter.Message {
-	m := letterOf("over", "i-0a1b2c3d")
-	m.Over = true
-	return m
-}()
-
-const freshness = `
-No reboot follows from an event that is older than its instance's fresh_seconds (15 minutes
-unless set otherwise): it leads to checks and messages only.
-`
-
 func TestRedrive(t *testing.T) {
 	d := deployment{regions: two}
 	var asked string
@@ -100,11 +88,11 @@ func TestRedrive(t *testing.T) {
 		{
 			name:   "all are started",
 			europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d"), letterOf("m2", "i-1a1b2c3d")}}, america: &lying{all: []deadletter.Message{{ID: "m3", Alarm: "other"}}},
-			text: `REGION     TIME                  INSTANCE    ALARM                     WENT TO  GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  firstline-cpu-i-1a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-us-east-1  -                     -           other                     ALARM    -                     -
-` + freshness + `
+			text: `REGION     TIME                  INSTANCE    ALARM                     GIVEN UP              WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  firstline-cpu-i-1a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+us-east-1  -                     -           other                     -                     -
+
 REGION     INSTANCE    RESULT   EXECUTION
 eu-west-1  i-0a1b2c3d  started  redrive-m1
 eu-west-1  i-1a1b2c3d  started  redrive-m2
@@ -112,21 +100,6 @@ us-east-1  -           started  redrive-m3
 `,
 			replayed: "m1 m2",
 			asks:     "\nStart 3 incidents?",
-		},
-		{
-			name: "one is over", europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d"), over}}, america: &lying{},
-			text: `REGION     TIME                  INSTANCE    ALARM                     WENT TO  GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  OK       2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-` + freshness + `
-An alarm that went to OK leads to checks; only when they pass twice is an open alert closed.
-
-REGION     INSTANCE    RESULT   EXECUTION
-eu-west-1  i-0a1b2c3d  started  redrive-m1
-eu-west-1  i-0a1b2c3d  started  redrive-over
-`,
-			replayed: "m1 over",
-			asks:     "\nStart 1 incident and 1 all-clear?",
 		},
 		{
 			name: "nothing there", europe: &lying{}, america: &lying{},
@@ -142,12 +115,12 @@ eu-west-1  i-0a1b2c3d  started  redrive-over
 			name: "one cannot be started", europe: &lying{
 				all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d"), junk, letterOf("m2", "i-1a1b2c3d"), letterOf("m3", "i-0a1b2c3d")}, replays: map[string]error{"m2": denied},
 			}, america: &lying{},
-			text: `REGION     TIME                  INSTANCE    ALARM                     WENT TO  GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  firstline-cpu-i-1a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+			text: `REGION     TIME                  INSTANCE    ALARM                     GIVEN UP              WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  firstline-cpu-i-1a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
 eu-west-1: the message junk of 2026-11-23T12:00:00Z stays in the queue: its body is no alarm's event: [2J
-` + freshness + `
+
 REGION     INSTANCE    RESULT   EXECUTION
 eu-west-1  i-0a1b2c3d  started  redrive-m1
 eu-west-1  i-1a1b2c3d  kept     -
@@ -163,9 +136,9 @@ eu-west-1: not tried, since another one failed: AccessDeniedException: not you
 		{
 			name:   "one cannot be deleted",
 			europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d")}, replays: map[string]error{"delete m1": denied}}, america: &lying{},
-			text: `REGION     TIME                  INSTANCE    ALARM                     WENT TO  GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-` + freshness + `
+			text: `REGION     TIME                  INSTANCE    ALARM                     GIVEN UP              WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+
 REGION     INSTANCE    RESULT                EXECUTION
 eu-west-1  i-0a1b2c3d  started, not deleted  redrive-m1
 
@@ -178,18 +151,18 @@ eu-west-1: AccessDeniedException: not you
 		{
 			name: "not agreed to", europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d")}}, america: &lying{},
 			ask: func(context.Context, string) error { return errors.New("not confirmed: nothing was changed") },
-			text: `REGION     TIME                  INSTANCE    ALARM                     WENT TO  GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-` + freshness,
+			text: `REGION     TIME                  INSTANCE    ALARM                     GIVEN UP              WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+`,
 			err:      "not confirmed: nothing was changed",
 			released: "m1",
 		},
 		{
 			name: "a region does not answer, and one has more", europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d")}, more: true}, america: &lying{receiveErr: denied},
-			text: `REGION     TIME                  INSTANCE    ALARM                     WENT TO  GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  ALARM    2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+			text: `REGION     TIME                  INSTANCE    ALARM                     GIVEN UP              WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
 eu-west-1: these are the first 1000, there may be more: run this again
-` + freshness + `
+
 REGION     INSTANCE    RESULT   EXECUTION
 eu-west-1  i-0a1b2c3d  started  redrive-m1
 
@@ -304,19 +277,18 @@ func TestRedriveJSON(t *testing.T) {
       "region": "eu-west-1",
       "id": "m1",
       "alarm": "firstline-cpu-i-0a1b2c3d",
-      "instanceId": "i-0a1b2c3d",
+      "instance_id": "i-0a1b2c3d",
       "at": "2026-11-23T10:00:00Z",
-      "state": "ALARM",
-      "sentAt": "2026-11-23T11:00:00Z",
-      "errorCode": "AccessDeniedException",
-      "errorMessage": "not authorized",
+      "sent_at": "2026-11-23T11:00:00Z",
+      "error_code": "AccessDeniedException",
+      "error_message": "not authorized",
       "result": "started",
       "execution": "redrive-m1"
     },
     {
       "region": "eu-west-1",
       "id": "junk",
-      "sentAt": "2026-11-23T12:00:00Z",
+      "sent_at": "2026-11-23T12:00:00Z",
       "result": "kept",
       "error": "its body is no alarm's event: \u001b[2J"
     }
@@ -335,7 +307,7 @@ func TestNewRedriver(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	q, err := newRedriver(aws.Config{}).queue(two[0])
-	if real, ok := q.(*deadletter.Queue); err != nil || !ok || real.URL != two[0].DeadLetterQueueURL || real.StateMachine != two[0].StateMachineARN || real.AllClear != two[0].AllClearMachineARN {
+	if real, ok := q.(*deadletter.Queue); err != nil || !ok || real.URL != two[0].DeadLetterQueueURL || real.StateMachine != two[0].StateMachineARN {
 		t.Errorf("%+v, %v", q, err)
 	}
 }

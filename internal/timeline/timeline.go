@@ -142,7 +142,7 @@ func done(state string, before, after *incident.Incident) string {
 	case state == "Reboot":
 		return cmp.Or(after.Refusal, "rebooted")
 	case after.Paged != nil && before.Paged == nil:
-		return Paged(*after.Paged, after.Decision != nil && after.Decision.Note)
+		return paged(*after.Paged, after.Decision)
 	case after.Thread != nil && before.Thread == nil:
 		return "posted in " + after.Thread.Channel
 	}
@@ -182,10 +182,10 @@ func Decision(d incident.Decision) string {
 	return text + ": " + d.Reason
 }
 
-// Paged says which pager took a page or a note.
-func Paged(p incident.Paged, note bool) string {
+// paged says which pager took a page or a note.
+func paged(p incident.Paged, d *incident.Decision) string {
 	what := "paged"
-	if note {
+	if d != nil && d.Note {
 		what = "noted"
 	}
 	return fmt.Sprintf("%s by %s, alias %s", what, p.Pager, p.Alias)

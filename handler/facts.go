@@ -134,8 +134,6 @@ func (h *Handler) alertState(ctx context.Context, ref incident.AlertRef) (policy
 	}
 	open, err := p.Open(ctx, ref.Alias)
 	switch {
-	case errors.Is(err, notify.ErrCannotTell):
-		return policy.AlertUnreadable, nil
 	case err != nil:
 		return "", err
 	case open:

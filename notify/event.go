@@ -8,82 +8,57 @@ import (
 	"firstline/internal/incident"
 )
 
-// eventView is what can be read from an event that made no incident.
+// eventView is what can be read from an event that made no incident. problem says
+// why there is little.
 type eventView struct {
-	alarmName, alarmARN, region, account, reason string
-	// instances that the alarm's metrics name; problem says why there is less.
+	alarm              incident.Alarm
+	region, account    string
 	instances, problem string
 }
 
-// instance is the one instance that the event names; "" for none or several.
-func (v eventView) instance() string {
-	if !incident.ValidInstanceID(v.instances) {
-		return ""
-	}
-	return v.instances
-}
-
-// viewEvent reads what it can and trusts nothing: any field may be missing or
-// of another type, and the event may be no object.
+// viewEvent reads what it can and trusts nothing: any field may be missing or of
+// another type, which encoding/json skips, and the event may be no object.
 func viewEvent(raw json.RawMessage) eventView {
-	var v eventView
-	event := object(raw)
-	if event == nil {
-		v.problem = "it is not a JSON object"
-		return v
+	var e struct {
+		Region    string   `json:"region"`
+		Account   string   `json:"account"`
+		Resources []string `json:"resources"`
+		Detail    struct {
+			AlarmName string `json:"alarmName"`
+			State     struct {
+				Reason string `json:"reason"`
+			} `json:"state"`
+			Configuration struct {
+				Metrics []struct {
+					MetricStat struct {
+						Metric struct {
+							Dimensions map[string]string `json:"dimensions"`
+						} `json:"metric"`
+					} `json:"metricStat"`
+				} `json:"metrics"`
+			} `json:"configuration"`
+		} `json:"detail"`
 	}
-	if region := text(event["region"]); incident.ValidRegion(region) {
-		v.region = region
+	_ = json.Unmarshal(raw, &e)
+	v := eventView{alarm: incident.Alarm{Name: e.Detail.AlarmName, Reason: e.Detail.State.Reason}}
+	if len(e.Resources) > 0 {
+		v.alarm.ARN = e.Resources[0]
 	}
-	if account := text(event["account"]); incident.ValidAccountID(account) {
-		v.account = account
+	if incident.ValidRegion(e.Region) {
+		v.region = e.Region
 	}
-	for _, resource := range array(event["resources"]) {
-		if arn := text(resource); alarmARN().MatchString(arn) {
-			v.alarmARN = arn
-			break
-		}
+	if incident.ValidAccountID(e.Account) {
+		v.account = e.Account
 	}
-	detail := object(event["detail"])
-	v.alarmName = text(detail["alarmName"])
-	if parts := alarmARN().FindStringSubmatch(v.alarmARN); v.alarmName == "" && parts != nil {
-		v.alarmName = parts[4]
-	}
-	v.reason = text(object(detail["state"])["reason"])
 	var ids []string
-	for _, metric := range array(object(detail["configuration"])["metrics"]) {
-		id := text(object(object(object(object(metric)["metricStat"])["metric"])["dimensions"])["InstanceId"])
-		if incident.ValidInstanceID(id) && !slices.Contains(ids, id) && len(ids) < maxMembers {
+	for _, m := range e.Detail.Configuration.Metrics {
+		if id := m.MetricStat.Metric.Dimensions["InstanceId"]; incident.ValidInstanceID(id) && !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}
-	v.instances = strings.Join(ids, ", ")
-	if v.alarmName == "" {
+	v.instances = strings.Join(ids[:min(len(ids), maxMembers)], ", ")
+	if v.alarm.Name == "" {
 		v.problem = "it names no alarm"
 	}
 	return v
-}
-
-func object(raw json.RawMessage) map[string]json.RawMessage {
-	var m map[string]json.RawMessage
-	if json.Unmarshal(raw, &m) != nil {
-		return nil
-	}
-	return m
-}
-
-func array(raw json.RawMessage) []json.RawMessage {
-	var a []json.RawMessage
-	if json.Unmarshal(raw, &a) != nil {
-		return nil
-	}
-	return a
-}
-
-func text(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) != nil {
-		return ""
-	}
-	return oneLine(s)
 }

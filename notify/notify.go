@@ -28,8 +28,8 @@ const (
 // Message is what somebody is told.
 type Message struct {
 	Kind Kind
-	// Incident is the incident as it stands, and its Decision what the message is
-	// about. One without an instance is an event that is no incident: its Event
+	// Incident is the incident as it stands, never nil, and its Decision what the
+	// message is about. One without an instance is an event that is no incident: its Event
 	// and Caught say what is known.
 	Incident *incident.Incident
 	// Alert is the alert that is paged, noted or resolved; Slack may have none.
@@ -49,7 +49,7 @@ type Capabilities struct {
 	Readable bool
 	// Notes: a note can be added to an open alert.
 	Notes bool
-	// Resolvable: an alert can be closed.
+	// Resolvable: an alert can be closed, or that it has ended can be said.
 	Resolvable bool
 	// Deduplicates: a page under an open alert's alias makes no second alert.
 	Deduplicates bool
@@ -68,8 +68,7 @@ type Pager interface {
 	// Resolve closes the alert, with the message as a note. ErrNoAlert is in its
 	// error's chain when there is none that is open.
 	Resolve(ctx context.Context, m Message) error
-	// Open reports whether an alert is open. ErrCannotTell is in its error's chain
-	// when the service has no way to know.
+	// Open reports whether an alert is open, where the pager is Readable.
 	Open(ctx context.Context, alias string) (bool, error)
 	// Rehearse returns the text that Page would send, with Page's errors of the
 	// settings and the secret. It makes no call to the service.
@@ -86,12 +85,6 @@ type Delivery struct {
 	Detail string
 }
 
-// Errors of pagers.
-var (
-	// ErrNoAlert is in the chain of an error when there is, as far as is known, no
-	// such open alert: somebody has closed it, or it was never made.
-	ErrNoAlert = errors.New("such an alert may not be open")
-	// ErrCannotTell is in the chain of Open's error when the service cannot tell,
-	// however often it is asked.
-	ErrCannotTell = errors.New("the service does not tell")
-)
+// ErrNoAlert is in the chain of an error when there is, as far as is known, no
+// such open alert: somebody has closed it, or it was never made.
+var ErrNoAlert = errors.New("such an alert may not be open")

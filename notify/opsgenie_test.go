@@ -231,15 +231,17 @@ func TestOpsGenieSendsEveryMessage(t *testing.T) {
 			t.Parallel()
 			f := &fakeOpsGenie{key: testKey, pending: 2}
 			o := serving(opsgenie, "https://pager.example", f)
-			o.Responders, o.Priority, o.poll = []responder{{Type: "team", ID: "8f2a-team"}}, "P2", time.Nanosecond
+			o.Responders, o.Priority = []responder{{Type: "team", ID: "8f2a-team"}}, "P2"
 			m := message(t, name)
 			if m.Kind == KindSlack && m.Alert.Alias == "" {
 				t.Skip("it is never paged")
 			}
-			d, err := o.Page(t.Context(), m)
-			if err != nil || !d.Confirmed || d.Detail != "8743a1b2" {
-				t.Fatalf("%+v, %v", d, err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				d, err := o.Page(t.Context(), m)
+				if err != nil || !d.Confirmed || d.Detail != "8743a1b2" {
+					t.Fatalf("%+v, %v", d, err)
+				}
+			})
 			if len(f.alerts) != 1 || f.looks != 3 {
 				t.Fatalf("%d alerts, %d looks", len(f.alerts), f.looks)
 			}
@@ -300,10 +302,9 @@ func TestOpsGenieFollowsTheRequest(t *testing.T) {
 		{name: "path unknown", fake: &fakeOpsGenie{status: say(404, "text/html", "<html>")}},
 		{name: "path unknown, JSON", fake: &fakeOpsGenie{status: say(404, "application/json", `{"message":"no such path"}`)}},
 		{name: "method not allowed", fake: &fakeOpsGenie{status: say(405, "text/plain", "")}},
-		{name: "not implemented", fake: &fakeOpsGenie{status: say(501, "text/plain", "")}},
 		{name: "server faults", fake: &fakeOpsGenie{status: say(503, "text/html", "<html>")}, want: "not confirmed within"},
 		{name: "rate limited", fake: &fakeOpsGenie{status: say(429, "application/json", "{}")}, want: "not confirmed within"},
-		{name: "not JSON", fake: &fakeOpsGenie{status: say(200, "text/html", "<html>")}, want: "text/html without an outcome"},
+		{name: "not JSON", fake: &fakeOpsGenie{status: say(200, "text/html", "<html>")}, want: "text/html, without an outcome"},
 		{name: "no outcome", fake: &fakeOpsGenie{status: say(200, "application/json", `{"data":{}}`)}, want: "without an outcome"},
 		{name: "never processed", fake: &fakeOpsGenie{pending: 1 << 30}, want: "not processed yet"},
 	} {
@@ -370,71 +371,45 @@ func TestOpsGenieRefusalNamesTheField(t *testing.T) {
 	wantError(t, sent(t, o, message(t, "worse")), fault.InvalidInput, "Request body is not processable.; responders: no such team")
 }
 
-func TestOpsGenieInvalidSettings(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		service service
-		set     alertSettings
-		want    string
-	}{
-		{opsgenie, alertSettings{URL: "us", Priority: "P6"}, "use P1, P2, P3, P4 or P5"},
-		{opsgenie, alertSettings{URL: "us", PriorityUnknown: "high"}, `opsgenie.priority_unknown is "high"; use P1`},
-		{jsm, alertSettings{Priority: "P6"}, "jsm.priority"},
-		{opsgenie, alertSettings{}, "use us, eu, or"},
-		{opsgenie, alertSettings{URL: urlJSM + "/"}, "name jsm in pagers"},
-		{jsm, alertSettings{URL: "eu"}, "jsm.endpoint: "},
-		{opsgenie, alertSettings{URL: "http://pager.example"}, "loopback"},
-	} {
-		o := &alertAPI{service: tt.service, alertSettings: tt.set, key: secretOf(testKey)}
-		wantError(t, sent(t, o, message(t, "worse")), fault.InvalidInput, tt.want)
-	}
-}
-
-func TestOpsGenieURL(t *testing.T) {
+// A secret goes to https or to loopback only, and an address is never quoted.
+func TestOpsGenieAddress(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"us": urlUS, "eu": urlEU, "EU": urlEU, " us ": urlUS,
-		"https://pager.example":              "https://pager.example",
-		"https://pager.example/a/b/":         "https://pager.example/a/b",
-		"http://127.0.0.1:8080":              "http://127.0.0.1:8080",
-		"http://127.9.9.9/":                  "http://127.9.9.9",
-		"http://[::1]:80":                    "http://[::1]:80",
-		"http://localhost:1":                 "http://localhost:1",
-		"https://api.opsgenie.com/":          "https://api.opsgenie.com",
-		"":                                   "",
-		"ap":                                 "",
-		"http://pager.example":               "",
-		"http://127.0.0.1.example":           "",
-		"ftp://pager.example":                "",
-		"//pager.example":                    "",
-		"https://":                           "",
-		"https://:443":                       "",
-		"https://user:hunter2@pager":         "",
-		"https://pager.example/?k=hunter2":   "",
-		"https://pager.example/#hunter2":     "",
-		"https://hunter2%zz":                 "",
-		"https://api.opsgenie.com/v2/alerts": "",
-		"https://api.opsgenie.com/v2":        "",
+		"us": "https://api.opsgenie.com", "eu": "https://api.eu.opsgenie.com",
+		"https://pager.example":            "https://pager.example",
+		"https://pager.example/a/b/":       "https://pager.example/a/b",
+		"http://127.0.0.1:8080":            "http://127.0.0.1:8080",
+		"http://[::1]:80":                  "http://[::1]:80",
+		"http://localhost:1":               "http://localhost:1",
+		"":                                 "",
+		"ap":                               "",
+		"http://pager.example":             "",
+		"http://127.0.0.1.example":         "",
+		"ftp://pager.example":              "",
+		"//pager.example":                  "",
+		"https://":                         "",
+		"https://:443":                     "",
+		"https://user:hunter2@pager":       "",
+		"https://pager.example/?k=hunter2": "",
+		"https://pager.example/#hunter2":   "",
+		"https://hunter2%zz":               "",
 	} {
-		got, err := opsgenieURL(in)
-		if want != "" {
-			if err != nil || got != want {
-				t.Errorf("%q: got %q, %v, want %q", in, got, err, want)
+		o := &alertAPI{service: opsgenie, alertSettings: alertSettings{URL: in}, key: secretOf(testKey)}
+		got, err := o.Address()
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q, %v, want %q", in, got, err, want)
+		}
+		if want == "" {
+			err := sent(t, o, message(t, "worse"))
+			wantError(t, err, fault.InvalidInput, "opsgenie.endpoint: use a base URL")
+			if err != nil && strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%q is quoted: %v", in, err)
 			}
-			continue
-		}
-		if err == nil || !strings.Contains(err.Error(), "use us, eu, or a base URL") {
-			t.Errorf("%q: %v", in, err)
-		}
-		if err != nil && strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%q is quoted: %v", in, err)
 		}
 	}
-	for in, want := range map[string]string{"": urlJSM, " ": urlJSM, "https://jsm.example/x/": "https://jsm.example/x", "us": "", "http://jsm.example": ""} {
-		got, err := jsmURL(in)
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("jsm, %q: got %q, %v, want %q", in, got, err, want)
-		}
+	o := &alertAPI{service: jsm}
+	if got, err := o.Address(); err != nil || got != "https://api.atlassian.com/jsm/ops/integration" {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
@@ -442,9 +417,12 @@ func TestOpsGenieURL(t *testing.T) {
 // open.
 func TestOpsGenieOnAnAlert(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, onAnAlert)
+}
+
+func onAnAlert(t *testing.T) {
 	f := &fakeOpsGenie{key: testKey, pending: 2, notes: map[string][]note{}, closings: map[string][]note{}, closed: map[string]bool{}}
 	o := serving(opsgenie, "https://pager.example", f)
-	o.poll = time.Nanosecond
 	for name, call := range map[string]func(context.Context, Message) error{"note": o.Note, "resolve": o.Resolve} {
 		if err := call(t.Context(), message(t, "note")); !errors.Is(err, ErrNoAlert) {
 			t.Errorf("%s without an alert: %v", name, err)
@@ -540,35 +518,6 @@ func TestOpsGenieFollowsTheNote(t *testing.T) {
 	}
 }
 
-func TestOpsGenieWithoutAlias(t *testing.T) {
-	t.Parallel()
-	nobody := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("it called %s", r.URL) })
-	o := serving(opsgenie, "us", nobody)
-	m := message(t, "note")
-	m.Alert = incident.AlertRef{}
-	err := o.Note(t.Context(), m)
-	wantError(t, err, fault.InvalidInput, "no alias")
-	if !errors.Is(err, ErrNoAlert) {
-		t.Errorf("it does not say so: %v", err)
-	}
-	_, err = o.Open(t.Context(), "")
-	wantError(t, err, fault.InvalidInput, "the alias is empty")
-	o.URL = "http://pager.example"
-	wantError(t, o.Note(t.Context(), message(t, "note")), fault.InvalidInput, "use us, eu, or")
-	_, err = o.Open(t.Context(), "a")
-	wantError(t, err, fault.InvalidInput, "use us, eu, or")
-}
-
-// An alias that is too long stays unique.
-func TestAlias(t *testing.T) {
-	t.Parallel()
-	long := strings.Repeat("ä", 600)
-	a, b := fit(long+"1"), fit(long+"2")
-	if a == b || runes(a) != limitAlias || fit(a) != a || fit(testAlias) != testAlias || !utf8.ValidString(fit("\xff")) {
-		t.Errorf("%q, %q", a, b)
-	}
-}
-
 // An alert counts as closed only on the pager's own word.
 func TestOpsGenieOpen(t *testing.T) {
 	t.Parallel()
@@ -590,7 +539,6 @@ func TestOpsGenieOpen(t *testing.T) {
 		{name: "gone", status: 404, body: gone},
 		{name: "not found by something else", status: 404, body: `{"message":"no route"}`, kind: fault.InvalidInput, want: "is the configured address right?"},
 		{name: "not found, a page", status: 404, contentType: "text/html", body: "<html>", kind: fault.InvalidInput, want: "is the configured address right?"},
-		{name: "not found, a page with JSON", status: 404, contentType: "text/html", body: gone, kind: fault.InvalidInput, want: "HTTP 404"},
 		{name: "no state", status: 200, body: `{"data":{},"requestId":"r-1"}`, kind: fault.Unavailable, want: "does not say"},
 		{name: "state of another type", status: 200, body: `{"data":{"status":7}}`, kind: fault.Unavailable, want: "does not say"},
 		{name: "a list", status: 200, body: `{"data":[{"status":"closed"}]}`, kind: fault.Unavailable, want: "does not say"},
@@ -614,13 +562,6 @@ func TestOpsGenieOpen(t *testing.T) {
 				t.Errorf("open %v, want %v", open, tt.open)
 			}
 		})
-	}
-	// What an integration's key may not ask is not asked.
-	o := serving(jsm, "", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("it called %s", r.URL) }))
-	_, err := o.Open(t.Context(), "a")
-	wantError(t, err, fault.InvalidInput, "may not read alerts")
-	if !errors.Is(err, ErrCannotTell) {
-		t.Errorf("it does not say that it cannot tell: %v", err)
 	}
 }
 
@@ -680,7 +621,7 @@ func TestJSM(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var paths []string
 				o := serving(jsm, "", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if !strings.HasPrefix("https://"+r.URL.Host+r.URL.Path, urlJSM+"/v2/alerts") || r.Header.Get("Authorization") != "GenieKey "+testKey {
+					if !strings.HasPrefix("https://"+r.URL.Host+r.URL.Path, jsm.urls[""]+"/v2/alerts") || r.Header.Get("Authorization") != "GenieKey "+testKey {
 						t.Errorf("%s %s", r.Method, r.URL)
 					}
 					if r.Method == http.MethodPost {
@@ -744,7 +685,7 @@ func TestOpsGenieSettings(t *testing.T) {
 	if want := append(slices.Clone(ours.Tags), "web", "two lines"); !slices.Equal(a.Tags, want) {
 		t.Errorf("tags %q, want %q", a.Tags, want)
 	}
-	if a.Entity != "shop" || a.Source != "eu" || o.noteOf(m).Source != "eu" || !slices.Equal(a.Responders, o.Responders) {
+	if a.Entity != "shop" || a.Source != "eu" || o.note(m).Source != "eu" || !slices.Equal(a.Responders, o.Responders) {
 		t.Errorf("%+v", a)
 	}
 	for name, value := range ours.Details {
@@ -792,7 +733,7 @@ func TestOpsGenieTest(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 		f.discards = 2
-		_, err := o.Test(t.Context(), Message{Deployment: "firstline"})
+		_, err := o.Test(t.Context(), message(t, "test"))
 		wantError(t, err, fault.Unavailable, "then not made")
 
 		refuses := direct(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -803,7 +744,7 @@ func TestOpsGenieTest(t *testing.T) {
 			f.ServeHTTP(w, r)
 		}))
 		o.http = refuses
-		_, err = o.Test(t.Context(), Message{Deployment: "firstline", Now: time.Now()})
+		_, err = o.Test(t.Context(), message(t, "test"))
 		wantError(t, err, fault.Denied, "was made, and may be open: resolve the alert through OpsGenie: HTTP 403 Forbidden: renew the API key, and let its integration create and update alerts")
 	})
 }

@@ -3,7 +3,7 @@ package notify
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,86 +19,45 @@ type Deps struct {
 	Secret func(ctx context.Context, parameter string, fresh bool) (string, error)
 	// SNS returns a client of SNS for a region.
 	SNS func(region string) SNSPublisher
-	// HTTP makes the calls; nil means a client with time-outs of its own.
-	HTTP *http.Client
+	// HTTP makes the calls; nil means a transport of its own for each message.
+	HTTP http.RoundTripper
 }
 
-// secret is the secret of a parameter.
-func (d Deps) secret(parameter string) Secret {
-	if d.Secret == nil {
-		return nil
-	}
-	return func(ctx context.Context, fresh bool) (string, error) { return d.Secret(ctx, parameter, fresh) }
+// registry has every type of pager. An entry decodes the pager's settings strictly.
+// Whether they are right, the pager itself says when it is used, so that the others
+// work.
+var registry = map[string]func(config json.RawMessage, deps Deps) (Pager, error){
+	"opsgenie": opsgenie.pager,
+	"jsm":      jsm.pager,
+	"sns":      makeSNS,
 }
-
-// registry has every type of pager. make decodes its settings strictly; whether
-// they are right, the pager itself says when it is used, so that the others work.
-var registry = []struct {
-	name string
-	make func(config json.RawMessage, deps Deps) (Pager, error)
-}{
-	{"opsgenie", makeOpsGenie},
-	{"jsm", makeJSM},
-	{"sns", makeSNS},
-}
-
-// addressed is a pager that is called at an address of its own.
-type addressed interface{ Address() (string, error) }
 
 // New makes the pagers of the JSON that Terraform's modules/function writes into
 // FIRSTLINE_PAGERS, the first choice first.
 func New(config []byte, deps Deps) ([]Pager, error) {
 	const op = "read FIRSTLINE_PAGERS"
-	const want = `use a list such as [{"type":"opsgenie","url":"eu","keyParameter":"/firstline/secrets/opsgenie-api-key"}]; apply the Terraform root again`
-	invalid := func(format string, args ...any) error {
-		return fault.New(fault.InvalidInput, op, format+": %s", append(args, want)...)
-	}
-	if strings.TrimSpace(string(config)) == "" {
-		return nil, invalid("the function's environment has none")
-	}
 	var all []json.RawMessage
 	if err := incident.DecodeStrict(config, &all); err != nil {
-		return nil, invalid("%w", err)
+		return nil, fault.New(fault.InvalidInput, op, "%w; apply the Terraform root again", err)
 	}
-	if len(all) == 0 {
-		return nil, invalid("the list is empty, so nobody could be paged")
-	}
-	pagers, seen := make([]Pager, len(all)), map[string]bool{}
+	pagers := make([]Pager, 0, len(all))
 	for n, raw := range all {
 		var kind struct {
 			Type string `json:"type"`
 		}
-		if err := json.Unmarshal(raw, &kind); err != nil {
-			return nil, invalid("[%d]: want an object with a type", n)
+		_ = json.Unmarshal(raw, &kind) // the pager decodes it strictly
+		pagerOf, ok := registry[kind.Type]
+		if !ok {
+			known := strings.Join(slices.Sorted(maps.Keys(registry)), ", ")
+			return nil, fault.New(fault.InvalidInput, op, "[%d].type: %q is not a pager; use %s", n, kind.Type, known)
 		}
-		p, err := newPager(kind.Type, raw, deps)
-		switch {
-		case err != nil:
-			return nil, invalid("[%d]%w", n, err)
-		case seen[kind.Type]:
-			return nil, invalid("[%d].type: %s is there twice; name each pager once", n, kind.Type)
+		p, err := pagerOf(raw, deps)
+		if err != nil {
+			return nil, fault.New(fault.InvalidInput, op, "[%d]: %w; apply the Terraform root again", n, err)
 		}
-		pagers[n], seen[kind.Type] = p, true
+		pagers = append(pagers, p)
 	}
 	return pagers, nil
-}
-
-// newPager makes the pager of a type. Its errors begin with what follows the
-// pager's index.
-func newPager(name string, raw json.RawMessage, deps Deps) (Pager, error) {
-	names := make([]string, len(registry))
-	for n, entry := range registry {
-		names[n] = entry.name
-	}
-	n := slices.Index(names, name)
-	if n < 0 {
-		return nil, fmt.Errorf(".type: %q is not a pager; use %s", name, strings.Join(names, ", "))
-	}
-	p, err := registry[n].make(raw, deps)
-	if err != nil {
-		return nil, fmt.Errorf(": %w", err)
-	}
-	return p, nil
 }
 
 // Addresses are the base URLs that the pagers of a configuration are called at,
@@ -108,12 +67,10 @@ func Addresses(config []byte) []string {
 	pagers, _ := New(config, Deps{})
 	var urls []string
 	for _, p := range pagers {
-		a, ok := p.(addressed)
-		if !ok {
-			continue
-		}
-		if base, err := a.Address(); err == nil {
-			urls = append(urls, base)
+		if a, ok := p.(interface{ Address() (string, error) }); ok {
+			if base, err := a.Address(); err == nil {
+				urls = append(urls, base)
+			}
 		}
 	}
 	return urls

@@ -16,7 +16,7 @@ const testPagers = `[
 	{"type":"opsgenie","url":"eu","keyParameter":"/firstline/secrets/opsgenie-api-key",
 	 "responders":[{"type":"team","id":"t"},{"type":"user","username":"jo@example.com"},{"type":"schedule","name":"nights"}],
 	 "priority":"P2","priorityUnknown":"P4","tags":["shop"],"details":{"runbook":"https://example.com"},"entity":"shop","source":"eu"},
-	{"type":"sns","topicArn":"arn:aws:sns:us-east-1:123456789012:on-call"}
+	{"type":"sns","topicArn":"arn:aws:sns:eu-west-1:123456789012:on-call"}
 ]`
 
 func TestNew(t *testing.T) {
@@ -58,14 +58,14 @@ func TestNew(t *testing.T) {
 	if diff := cmp.Diff([]string{"/firstline/secrets/jsm-api-key", "/firstline/secrets/opsgenie-api-key"}, read); diff != "" {
 		t.Errorf("secrets (-want +got):\n%s", diff)
 	}
-	_ = sent(t, &snsTopic{TopicARN: testTopic, Client: pagers[2].(*snsTopic).Client}, message(t, "worse"))
-	if region != "eu-west-1" {
+
+	if err := sent(t, pagers[2], message(t, "worse")); err != nil || region != "eu-west-1" {
 		t.Errorf("SNS was asked in %q", region)
 	}
-	if got := Addresses([]byte(testPagers)); !slices.Equal(got, []string{urlJSM, urlEU}) {
+	if got := Addresses([]byte(testPagers)); !slices.Equal(got, []string{jsm.urls[""], opsgenie.urls["eu"]}) {
 		t.Errorf("addresses %q", got)
 	}
-	if got := Addresses([]byte(`[{"type":"opsgenie","url":"ap"},{"type":"jsm"}]`)); !slices.Equal(got, []string{urlJSM}) {
+	if got := Addresses([]byte(`[{"type":"opsgenie","url":"ap"},{"type":"jsm"}]`)); !slices.Equal(got, []string{jsm.urls[""]}) {
 		t.Errorf("addresses %q", got)
 	}
 	if got := Addresses(nil); got != nil {
@@ -76,17 +76,13 @@ func TestNew(t *testing.T) {
 func TestNewOfWrongSettings(t *testing.T) {
 	t.Parallel()
 	for config, want := range map[string]string{
-		``:                                     "the function's environment has none",
-		` `:                                    "the function's environment has none",
+		``:                                     "not JSON",
 		`eu`:                                   "not JSON",
 		`{}`:                                   "cannot unmarshal object",
-		`[]`:                                   "the list is empty",
-		`null`:                                 "the list is empty",
-		`[{}]`:                                 `[0].type: "" is not a pager; use opsgenie, jsm, sns`,
+		`[{}]`:                                 `[0].type: "" is not a pager; use jsm, opsgenie, sns`,
 		`[{"type":"pagerduty"}]`:               `[0].type: "pagerduty" is not a pager`,
-		`["opsgenie"]`:                         "[0]: want an object",
+		`["opsgenie"]`:                         `[0].type: "" is not a pager`,
 		`[null]`:                               `[0].type: ""`,
-		`[{"type":"sns"},{"type":"sns"}]`:      "[1].type: sns is there twice",
 		`[{"type":"opsgenie","priorty":"P1"}]`: `[0]: unknown field "priorty"`,
 		`[{"type":"opsgenie","priority":1}]`:   "[0]: priority: got a JSON number",
 		`[{"type":"sns","url":"eu"}]`:          `[0]: unknown field "url"`,
@@ -98,12 +94,16 @@ func TestNewOfWrongSettings(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", config, err, want)
 		}
 	}
+	// Whoever has Slack alone has no pager.
+	if pagers, err := New([]byte(`[]`), Deps{}); err != nil || len(pagers) != 0 {
+		t.Errorf("%d pagers, %v", len(pagers), err)
+	}
 	// One that cannot work keeps nobody from the others.
-	pagers, err := New([]byte(`[{"type":"opsgenie","url":"ap"},{"type":"sns","topicArn":"on-call"},{"type":"jsm"}]`), Deps{})
+	pagers, err := New([]byte(`[{"type":"opsgenie","url":"ap"},{"type":"jsm"}]`), Deps{Secret: func(context.Context, string, bool) (string, error) { return "", nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n, want := range []string{"opsgenie.endpoint: ", "sns.topic_arn", "no source"} {
+	for n, want := range []string{"opsgenie.endpoint: ", "the Jira Service Management API key is empty"} {
 		if _, err := pagers[n].Rehearse(t.Context(), message(t, "worse")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", pagers[n].Name(), err, want)
 		}
@@ -116,12 +116,12 @@ func TestCapabilities(t *testing.T) {
 	want := map[string]Capabilities{
 		"opsgenie": {Confirms: true, Readable: true, Notes: true, Resolvable: true, Deduplicates: true},
 		"jsm":      {Notes: true, Resolvable: true, Deduplicates: true},
-		"sns":      {},
+		"sns":      {Resolvable: true},
 	}
-	for _, entry := range registry {
-		p, err := entry.make([]byte(`{}`), Deps{})
-		if err != nil || p.Name() != entry.name || p.Capabilities() != want[entry.name] {
-			t.Errorf("%s: %v, %+v", entry.name, err, p)
+	for name, pagerOf := range registry {
+		p, err := pagerOf([]byte(`{}`), Deps{})
+		if err != nil || p.Name() != name || p.Capabilities() != want[name] {
+			t.Errorf("%s: %v, %+v", name, err, p)
 		}
 	}
 	if len(registry) != len(want) {

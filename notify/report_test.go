@@ -47,13 +47,9 @@ func TestGolden(t *testing.T) {
 				add("alert description", []byte(alert.Description))
 				alert.Description = "(above)"
 				add("alert.json", encoded(t, alert))
-				_, in, err := (&snsTopic{TopicARN: testTopic}).compose(m)
-				if err != nil {
-					t.Fatal(err)
-				}
-				add("sns subject", []byte(*in.Subject))
+				add("sns subject", []byte(*(&snsTopic{}).compose(m).Subject))
 			case KindNote, KindResolve:
-				add(string(m.Kind), []byte(pagerOf().noteOf(m).Note))
+				add(string(m.Kind), []byte(pagerOf().note(m).Note))
 			case KindSlack:
 			}
 			if m.Kind != KindResolve {
@@ -158,7 +154,7 @@ func TestEverySituationHasWords(t *testing.T) {
 	}
 	for name, situation := range all {
 		w, ok := situations[situation]
-		if !ok || w.icon == "" || w.what == "" && situation != incident.SituationTest || w.next == "" && situation != incident.SituationNotRebooted {
+		if !ok || w.icon == "" || w.what == "" || w.next == "" && situation != incident.SituationNotRebooted {
 			t.Errorf("%s has no words", name)
 		}
 		if !told[situation] {
@@ -195,8 +191,8 @@ func TestFirstLine(t *testing.T) {
 		}
 		m := message(t, name)
 		r := describe(m)
-		head := r.headline(limitMessage, truncate)
-		if strings.ContainsAny(head, "{}") || m.Kind != KindResolve && r.reason == "" && strings.HasSuffix(head, ellipsis) {
+		head := r.headline(limitMessage)
+		if strings.ContainsAny(head, "{}") || m.Kind != KindResolve && r.reason == "" && strings.HasSuffix(head, "…") {
 			t.Errorf("%s: %s", name, head)
 		}
 		if r.instance != "" && r.situation != incident.SituationNoIncident && m.Alert.Key == r.instance && !strings.Contains(head, r.instance) {
@@ -207,7 +203,7 @@ func TestFirstLine(t *testing.T) {
 	for guard := range guards {
 		m := message(t, "not-rebooted")
 		m.Incident.Region, m.Incident.Decision.Guard = "ap-northeast-1", guard
-		if head := describe(m).headline(limitMessage, truncate); strings.HasSuffix(head, ellipsis) || !strings.Contains(head, "not rebooted") {
+		if head := describe(m).headline(limitMessage); strings.HasSuffix(head, "…") || !strings.Contains(head, "not rebooted") {
 			t.Errorf("%s: %s", guard, head)
 		}
 	}
@@ -250,7 +246,7 @@ func TestNoSecretInMessages(t *testing.T) {
 		}
 		m.Alert.Why, m.Alert.Ended = "password="+secret, "password="+secret
 		r := describe(m)
-		text, err := json.Marshal([]any{pagerOf().alert(m), pagerOf().noteOf(m), r.slackText(), r.slackBlocks()})
+		text, err := json.Marshal([]any{pagerOf().alert(m), pagerOf().note(m), r.slackText(), r.slackBlocks()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -303,14 +299,10 @@ func checkLimits(t *testing.T, m Message) {
 	if faults := alertFaults(a); len(faults) > 0 {
 		t.Errorf("OpsGenie would refuse: %v", faults)
 	}
-	if faults := noteFaults(pagerOf().noteOf(m)); len(faults) > 0 {
+	if faults := noteFaults(pagerOf().note(m)); len(faults) > 0 {
 		t.Errorf("OpsGenie would refuse the note: %v", faults)
 	}
-	_, in, err := (&snsTopic{TopicARN: testTopic}).compose(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if faults := snsFaults(in); len(faults) > 0 {
+	if faults := snsFaults((&snsTopic{TopicARN: testTopic}).compose(m)); len(faults) > 0 {
 		t.Errorf("SNS would refuse: %v", faults)
 	}
 }

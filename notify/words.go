@@ -3,6 +3,7 @@ package notify
 import (
 	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +26,6 @@ type wording struct {
 const (
 	readConsole = "Read the instance's system log and its status checks in the console."
 	moves       = "A stop and a start moves it to other hardware, and changes a public IPv4 address that is not an Elastic IP."
-	nothingToDo = "Nothing."
 )
 
 // situations has the words of every situation.
@@ -61,7 +61,7 @@ var situations = map[string]wording{
 	incident.SituationStillDown: {icon: "🔴", what: "is still not healthy: {saw}; not rebooted", next: "Look at the instance again: nobody has brought it back since it was paged."},
 	incident.SituationNotConfirmed: {
 		icon: "🔴", what: "{state}; not rebooted. This page repeats one that no pager confirmed",
-		next: readConsole + " Then check that the pager works: `firstline notify test`.",
+		next: readConsole + " Then check that the pager works.",
 	},
 	incident.SituationNote: {icon: "🟠", what: "is still not healthy: {saw}", next: "Nothing new: this note shows what firstline sees while you work on it."},
 	incident.SituationRecovered: {
@@ -72,14 +72,14 @@ var situations = map[string]wording{
 		icon: "🟠", what: "recovered, but firstline rebooted it {times} in 7 days",
 		next: "Find the cause: reboots only put it off. You are paged about this once a day at most.",
 	},
-	incident.SituationHealthyAgain: {icon: "🟢", what: "is healthy again{since}", next: "Nothing, unless it fails again. Once it has been healthy for long enough, firstline closes the alert."},
-	incident.SituationWell:         {icon: "✅", what: "is well: healthy{since}", next: nothingToDo + " firstline may reboot it again when it fails."},
+	incident.SituationHealthyAgain: {icon: "🟢", what: "is healthy again{since}", next: "Nothing to do, unless it fails again. Once it has been healthy for long enough, firstline closes the alert."},
+	incident.SituationWell:         {icon: "✅", what: "is well: healthy{since}", next: "Nothing to do: firstline may reboot it again when it fails."},
 	incident.SituationGone:         {icon: "⚪", what: "is gone: it was terminated, or EC2 does not know it", next: "Remove it from regions.tfvars if it does not come back."},
-	incident.SituationStopped:      {icon: "⚪", what: "was stopped by a person", next: nothingToDo + " firstline looks at it again when it runs."},
-	incident.SituationUnwatched:    {icon: "⚪", what: "is no longer watched", next: nothingToDo},
+	incident.SituationStopped:      {icon: "⚪", what: "was stopped by a person", next: "Nothing to do: firstline looks at it again when it runs."},
+	incident.SituationUnwatched:    {icon: "⚪", what: "is no longer watched", next: "Nothing to do."},
 	incident.SituationPaused: {
 		icon: "⏸️", what: "is not healthy while it is paused: {saw}; nothing was done",
-		next: "Nothing, if the work behind the pause explains it. Otherwise look at the instance now: nobody is paged.",
+		next: "Nothing to do, if the work behind the pause explains it. Otherwise look at the instance now: nobody is paged.",
 	},
 	incident.SituationCovered:  {icon: "🟡", what: "is healthy, but a check cannot be made", next: "Repair what kept firstline from making the check."},
 	incident.SituationUnsteady: {icon: "🟡", what: "fails now and then; no failure lasted long enough to act", next: "Look at the instance's load, and at whether a service restarts again and again."},
@@ -87,7 +87,7 @@ var situations = map[string]wording{
 		icon: "🟠", what: "could not be handled: nothing was checked or rebooted", withReason: true,
 		next: "Look at the alarm and its instance yourself. Then correct what the error names.",
 	},
-	incident.SituationTest: {icon: "🔵", next: "This is a test message sent with `firstline notify test`. No instance is affected."},
+	incident.SituationTest: {icon: "🔵", what: "work: this is not an incident", next: "This is a test message sent with \"firstline notify test\". No instance is affected."},
 }
 
 // guardWords are what is said of a guard that refused a reboot: in the first line,
@@ -120,26 +120,25 @@ func wordsOfGuard(name string) guardWords {
 
 // fill puts what is known into the words of a situation.
 func fill(what string, dec *incident.Decision) string {
-	n := len(dec.Reboots)
-	rebooted := ""
-	if n > 0 {
-		rebooted = " at " + clock(dec.Reboots[n-1].At)
-	}
-	since := ""
-	if dec.Since > 0 {
-		since = " since " + clock(dec.Since)
-	}
-	is := "may be down"
+	saw, is := saw(dec), "may be down"
 	if dec.Severity >= incident.SeverityDown {
 		is = "is down"
 	}
-	state := "is not healthy: " + saw(dec)
+	state := "is not healthy: " + saw
 	if dec.Verdict == incident.VerdictFailed {
-		state = is + ": " + saw(dec)
+		state = is + ": " + saw
+	}
+	since, rebooted := "", ""
+	if dec.Since > 0 {
+		since = " since " + clock(dec.Since)
+	}
+	n := len(dec.Reboots)
+	if n > 0 {
+		rebooted = " at " + clock(dec.Reboots[n-1].At)
 	}
 	return strings.NewReplacer(
-		"{saw}", saw(dec), "{guard}", wordsOfGuard(dec.Guard).why, "{is}", is, "{state}", state,
-		"{rebooted}", rebooted, "{since}", since, "{times}", plural(n, "time"),
+		"{saw}", saw, "{guard}", wordsOfGuard(dec.Guard).why, "{is}", is, "{state}", state,
+		"{rebooted}", rebooted, "{since}", since, "{times}", strconv.Itoa(n)+" times",
 	).Replace(what)
 }
 
@@ -152,13 +151,14 @@ func saw(dec *incident.Decision) string {
 			failed = append(failed, checkName(f.Check))
 		case incident.Unknown:
 			unknown = append(unknown, checkName(f.Check)+" "+kindWords(f.Kind))
+		case incident.Passed, incident.Skipped:
 		}
 	}
 	switch {
 	case len(failed) > 0:
-		return and(failed) + " failed"
+		return strings.Join(failed, " and ") + " failed"
 	case len(unknown) > 0:
-		return and(unknown)
+		return strings.Join(unknown, " and ")
 	case len(dec.Findings) > 0:
 		return "no check failed"
 	}
@@ -175,20 +175,16 @@ func kindWords(k incident.Kind) string {
 	case incident.Busy:
 		return "is busy"
 	case incident.Blind:
-		return "could not be made"
+		return "could not be checked"
 	}
 	return "is unknown"
 }
 
 // findingLine is what one check saw.
 func findingLine(f incident.Finding) string {
-	outcome := string(f.Outcome)
-	switch f.Outcome {
-	case incident.Passed, incident.Failed, incident.Skipped:
-	case incident.Unknown:
+	outcome := plain(string(f.Outcome), 40)
+	if f.Outcome == incident.Unknown {
 		outcome = kindWords(f.Kind)
-	default:
-		outcome = plain(outcome, 40)
 	}
 	line := checkName(f.Check) + " " + outcome
 	if reason := plain(f.Reason, limitReason); reason != "" {
@@ -200,33 +196,43 @@ func findingLine(f incident.Finding) string {
 	return line
 }
 
-// rebootLine is when an instance was rebooted, and what came of it.
-func rebootLine(r incident.Reboot) string {
-	request := map[string]string{
+// What is said of a reboot's request, and of what came of it.
+var (
+	requests = map[string]string{
 		incident.RequestAccepted: "EC2 accepted it",
 		incident.RequestReserved: "whether EC2 was asked is not known",
 		incident.RequestUnknown:  "EC2's answer was lost",
 		incident.RequestRefused:  "EC2 refused it, nothing was rebooted",
-	}[r.Request]
-	outcome := map[string]string{
-		incident.OutcomeCured:      "the instance recovered",
-		incident.OutcomeNotCured:   "the instance did not recover",
-		incident.OutcomeOverridden: "the instance was stopped, terminated or unwatched",
-	}[r.Outcome]
-	if r.Outcome == "" && r.Request != incident.RequestRefused {
-		outcome = "its outcome is open"
 	}
-	s := strings.Trim(request+"; "+outcome, "; ")
+	outcomes = map[string]string{
+		incident.OutcomeCured:      "; the instance recovered",
+		incident.OutcomeNotCured:   "; the instance did not recover",
+		incident.OutcomeOverridden: "; the instance was stopped, terminated or unwatched",
+		"":                         "; its outcome is open",
+	}
+)
+
+// rebootLine is when an instance was rebooted, and what came of it.
+func rebootLine(r incident.Reboot) string {
+	s := clock(r.At) + ": " + requests[r.Request]
+	if r.Request != incident.RequestRefused {
+		s += outcomes[r.Outcome]
+	}
 	if reason := plain(r.Reason, limitReason/2); reason != "" {
 		s += " (" + reason + ")"
 	}
-	return clock(r.At) + ": " + s
+	return s
 }
 
 // keyWords say what an alert that several instances share is about.
 func keyWords(key string) string {
-	if key == policy.KeyBreaker {
+	switch key {
+	case policy.KeyBreaker:
 		return "the breaker"
+	case policy.KeyStore:
+		return "the table"
+	case policy.KeyNoIncident:
+		return "an event that made no incident"
 	}
 	check, kind, found := strings.Cut(key, "/")
 	if title := incident.CheckTitle(check); found && title != "" {
@@ -239,20 +245,6 @@ func checkName(check string) string {
 	return cmp.Or(incident.CheckTitle(check), plain(check, 20), "unnamed")
 }
 
-func and(list []string) string {
-	if len(list) < 2 {
-		return strings.Join(list, "")
-	}
-	return strings.Join(list[:len(list)-1], ", ") + " and " + list[len(list)-1]
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
 func clock(m incident.Millis) string {
 	if m == 0 {
 		return ""
@@ -263,8 +255,6 @@ func clock(m incident.Millis) string {
 // ago is a span in words.
 func ago(d time.Duration) string {
 	switch m := int(d.Minutes()); {
-	case m < 1:
-		return "less than a minute"
 	case m < 60:
 		return fmt.Sprintf("%d min", m)
 	case m < 48*60:

@@ -73,6 +73,7 @@ var deniedCodes = map[string]bool{
 	"AccessDenied":                true,
 	"AccessDeniedException":       true,
 	"AuthFailure":                 true,
+	"AuthorizationError":          true, // of SNS
 	"ExpiredToken":                true,
 	"ExpiredTokenException":       true,
 	"IncompleteSignature":         true,
@@ -83,6 +84,7 @@ var deniedCodes = map[string]bool{
 	"SignatureDoesNotMatch":       true,
 	"UnauthorizedOperation":       true,
 	"UnrecognizedClientException": true,
+	"KMSAccessDenied":             true, // of SNS
 	"KMSAccessDeniedException":    true,
 }
 

@@ -121,7 +121,7 @@ func (p *pager) Resolve(ctx context.Context, m notify.Message) error {
 
 func (p *pager) Open(ctx context.Context, alias string) (open bool, err error) {
 	if !p.readable {
-		return false, fault.New(fault.InvalidInput, "read", "%w", notify.ErrCannotTell)
+		return false, fault.New(fault.InvalidInput, "read", "the service does not tell")
 	}
 	err = p.ask(ctx, "read", alias, func() error {
 		open = p.find(alias) != nil

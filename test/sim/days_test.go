@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"firstline/internal/incident"
 )
 
 var (
@@ -111,19 +113,17 @@ func playDay(t *testing.T, seed uint64, isLoud bool) (w *world) {
 
 const (
 	day = 24 * time.Hour
-	// calmest is how long all may take to come to rest: two hours to be well, one
-	// more for the alert to end, and again for what came late.
-	calmest = 6 * time.Hour
+	// calmest is how long all may take to come to rest: two hours to be well, an
+	// hour for the alarm, one more for the alert to end, and one for what came late.
+	calmest = 5 * time.Hour
 )
 
 // isAtRest reports whether nothing is open.
 func (w *world) isAtRest() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, a := range w.openAlerts() {
-		if !isOfTheHour(a) {
-			return false
-		}
+	if len(w.openAlerts()) > 0 {
+		return false
 	}
 	for _, m := range w.machines {
 		if !m.seen.untold.IsZero() {
@@ -155,6 +155,9 @@ func (w *world) plan() {
 		m := w.add(fmt.Sprintf("m%d", n+1), w.checksOf()...)
 		if w.p(.1) { // a first deployment
 			w.baseline(m)
+		}
+		if w.p(.15) {
+			m.settings.Reboot.On = incident.OnUnreachable
 		}
 		w.planMachine(m)
 	}
@@ -195,7 +198,12 @@ func (w *world) planRegion() {
 		span := w.between(20*time.Minute, 8*time.Hour)
 		w.path = pick(w, dropped, dropped, refused, silent)
 		w.logf("our way to all machines: %s for %s", w.path, span)
-		w.after(span, func() { w.path = well })
+		w.after(span, func() {
+			w.path = well
+			for _, m := range w.machines {
+				m.changed = time.Now()
+			}
+		})
 		if w.p(.4) {
 			w.out("egress", span)
 		}
@@ -245,7 +253,7 @@ func (w *world) calm() {
 	w.faulty, w.dies, w.lost, w.path = 0, 0, 0, well
 	clear(w.outages)
 	for _, m := range w.machines {
-		m.webPath, m.sshPath, m.impaired = well, well, ""
+		m.webPath, m.sshPath, m.impaired, m.scheduled = well, well, "", false
 		m.flapUntil, m.pause, m.work = time.Time{}, time.Time{}, time.Time{}
 		if m.power == stopped {
 			m.power = running

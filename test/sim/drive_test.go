@@ -279,7 +279,8 @@ func (w *world) reconcile() {
 }
 
 // isIdle reports whether the schedule has nothing to do: no alarm fires, each
-// instance in the table is at rest, and no alert waits to be resolved.
+// instance in the table is at rest, and no alert is open. Its faults would show
+// nothing then but pages about the table, which occur often enough.
 func (w *world) isIdle() bool {
 	if w.isOut("table") {
 		return false
@@ -290,7 +291,7 @@ func (w *world) isIdle() bool {
 		}
 	}
 	l, err := w.table.Instances(context.Background())
-	if err != nil || len(l.Region.Alerts) > 0 {
+	if err != nil || len(l.Region.Alerts) > 0 || len(w.openAlerts()) > 0 {
 		return false
 	}
 	for _, i := range l.Instances {

@@ -47,12 +47,14 @@ type machine struct {
 	bootUntil        time.Time
 	initUntil        time.Time // EC2 says "initializing"
 	impaired         string    // EC2's "system", "ebs" or "instance" status check
+	scheduled        bool      // AWS is about to do something with it
 	flapP            float64   // how likely it is to fail in any 45 seconds
 	flapUntil        time.Time
 	alarmUntil       time.Time
 	pauseFrom, pause time.Time
 	workFrom, work   time.Time
 	webHistory       []webState
+	changed          time.Time // when its servers last changed, or the way to them
 
 	reboots []time.Time
 	seen    seen
@@ -76,6 +78,7 @@ func (w *world) set(m *machine, web, ssh service) {
 // mark remembers what Route 53's checkers see later.
 func (m *machine) mark() {
 	now := time.Now()
+	m.changed = now
 	m.webHistory = append(m.webHistory, webState{at: now, bad: m.web.down() || now.Before(m.bootUntil), is: m.web})
 	if n := len(m.webHistory); n > 40 {
 		m.webHistory = m.webHistory[n-20:]
@@ -122,7 +125,7 @@ func (w *world) boot(m *machine, span time.Duration, cures bool) {
 
 // repair makes a machine well.
 func (w *world) repair(m *machine) {
-	m.impaired = ""
+	m.impaired, m.scheduled = "", false
 	if m.isRunning() && (m.web != well || m.ssh != well || time.Now().Before(m.flapUntil)) {
 		m.flapUntil = time.Time{}
 		w.set(m, well, well)

@@ -135,7 +135,7 @@ func (w *world) ail(m *machine) {
 func (w *world) ailOutside(m *machine) {
 	path := pick(w, dropped, dropped, refused, silent)
 	healPath := func(low, high time.Duration) {
-		w.after(w.between(low, high), func() { m.webPath, m.sshPath = well, well })
+		w.after(w.between(low, high), func() { m.webPath, m.sshPath, m.changed = well, well, time.Now() })
 	}
 	switch w.random.IntN(7) {
 	case 0:
@@ -169,7 +169,8 @@ func (w *world) ailOutside(m *machine) {
 			w.boot(m, w.between(40*time.Second, w.bootMax), true)
 		})
 	case 6:
-		m.impaired, m.curable = "system", false
+		m.impaired, m.curable = pick(w, "system", "ebs", ""), false
+		m.scheduled = m.impaired == ""
 		w.set(m, dropped, dropped)
 		w.after(w.between(30*time.Minute, 4*time.Hour), func() { w.repair(m) })
 	}

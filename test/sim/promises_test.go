@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -125,13 +126,13 @@ func (w *world) severity(m *machine) incident.Severity {
 	return incident.SeverityUnknown
 }
 
+// endsWithin is how long an alert may stay open once all of it is over.
+const endsWithin = time.Hour
+
 // watchAlerts finds alerts that nothing ends: all their members have been well,
 // or gone, for long enough.
 func (w *world) watchAlerts() {
 	for _, a := range w.openAlerts() {
-		if isOfTheHour(a) {
-			continue
-		}
 		if !w.isOver(a) {
 			a.emptied = time.Time{}
 			continue
@@ -139,36 +140,61 @@ func (w *world) watchAlerts() {
 		if a.emptied.IsZero() {
 			a.emptied = time.Now()
 		}
-		// Two hours may be needed to be well, and the alert ends within one more.
-		if time.Since(a.emptied) > 3*time.Hour+15*time.Minute {
+		if took := time.Since(a.emptied); took > w.takesToBeWell(a)+endsWithin {
 			a.emptied = time.Now()
-			w.violate("ends", "the alert %s is open, though its members have been well for more than three hours", a.alias)
+			w.violate("ends", "the alert %s is open, though all of it has been over for %s", a.alias, took)
 		}
 	}
 }
 
 // isOfTheHour reports whether an alert is one that the table does not know: its
-// alias is the hour's, and a person closes it.
+// alias is the hour's, and reconcile closes it after the next.
 func isOfTheHour(a *alert) bool {
-	return a.key == "store" || a.key == "no-incident"
+	return a.key == policy.KeyStore || a.key == policy.KeyNoIncident
 }
 
-func (w *world) isOver(a *alert) bool {
-	for id := range a.members {
-		m := w.machine(id)
-		if m == nil || m.unwatched || !m.isRunning() {
-			continue
-		}
-		if time.Since(m.seen.downLast) < 2*time.Minute || m.web != well || m.ssh != well || m.webPath != well || m.sshPath != well || w.path != well {
-			return false
-		}
-		for _, service := range []string{"ec2", "route53", "egress", "table"} {
-			if w.isOut(service) {
-				return false
-			}
+// takesToBeWell is for how long the members of an alert must be healthy. What
+// makes it two hours is what the table says, which people read as well.
+func (w *world) takesToBeWell(a *alert) time.Duration {
+	l, err := w.table.Instances(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	takes := 40 * time.Minute // 30, and a look at either end
+	for _, i := range l.Instances {
+		_, isMember := a.members[i.ID]
+		isLong := i.Membership != nil && i.Membership.Unsteady || time.Since(i.LastResolvedAt.Time()) < 8*time.Hour
+		if isMember && isLong {
+			takes = 2*time.Hour + 10*time.Minute
 		}
 	}
-	return w.dies == 0 && w.faulty == 0 && !w.noPager()
+	return takes
+}
+
+// isOver reports whether nothing is wrong any more with the members of an alert,
+// and nothing keeps the function from seeing that. Where calls fail at random,
+// looks are blind every few minutes, and no instance is well by the rule that
+// each look for 30 minutes must be healthy: there the alerts must end once the
+// faults have (checkRest).
+func (w *world) isOver(a *alert) bool {
+	if isOfTheHour(a) && time.Now().Before(a.opened.Truncate(time.Hour).Add(2*time.Hour)) {
+		return false
+	}
+	for id := range a.members {
+		m := w.machine(id)
+		if m == nil || m.unwatched || !m.isRunning() || isOfTheHour(a) {
+			continue
+		}
+		if time.Since(m.seen.downLast) < 2*time.Minute || m.web != well || m.ssh != well || m.webPath != well || m.sshPath != well {
+			return false
+		}
+	}
+	for _, service := range []string{"ec2", "route53", "egress", "table"} {
+		if w.isOut(service) {
+			return false
+		}
+	}
+	return w.path == well && w.dies == 0 && w.faulty == 0 && !w.noPager()
 }
 
 // checkReboot checks a reboot at the instant at which EC2 makes it.
@@ -203,6 +229,9 @@ func (w *world) rebootIsHarmless(m *machine) {
 		w.violate("harm", "%s was rebooted while it was booting", m.name)
 		return
 	}
+	if m.settings.Reboot.On == incident.OnUnreachable && w.answers(m) && !now.Before(m.flapUntil) && now.Sub(m.changed) > 5*time.Minute {
+		w.violate("harm", "%s was rebooted though it answers, and reboot.on is \"unreachable\"", m.name)
+	}
 	if w.isDown(m, now) || now.Sub(m.seen.downLast) <= 90*time.Second || now.Before(m.flapUntil) {
 		w.count["reboots of a machine that is down"]++
 		return
@@ -212,9 +241,13 @@ func (w *world) rebootIsHarmless(m *machine) {
 		w.count["irreducible: a middle box accepts for a host that is cut off from us"]++
 	case !m.settings.Enabled(incident.CheckRoute53) && path == refused && m.sshPath == well && w.path == well:
 		w.count["irreducible: web refused to us alone while SSH answers"]++
-	case m.sshPath == silent && w.path == well && m.webPath == well:
-		// reboot.on = "any_check" takes a silent SSH server for a fault of its own.
-		w.count["irreducible: a middle box accepts for the SSH port alone"]++
+	case m.sshPath == silent && w.path == well && m.webPath == well && m.settings.Reboot.On == incident.OnAnyCheck:
+		// One failed check is enough, and this one looks like a server that hangs.
+		w.count["irreducible: a middle box accepts on the SSH port alone"]++
+	case m.settings.Enabled(incident.CheckRoute53) && w.terse && (m.web == attention || m.web == busy):
+		// Route 53 names the status that its checkers get. If it ever does not, what
+		// they do not like cannot be told from what is down.
+		w.count["irreducible: Route 53 fails a machine that answers, and names no status"]++
 	default:
 		w.violate("harm", "%s was rebooted though it is healthy (web %s, ssh %s; our way: web %s, ssh %s, all %s)",
 			m.name, m.web, m.ssh, m.webPath, m.sshPath, w.path)
@@ -338,9 +371,6 @@ func (w *world) checkEnd(e *execution) {
 // checkRest checks what must be over when all has been well for hours.
 func (w *world) checkRest() {
 	for _, a := range w.openAlerts() {
-		if isOfTheHour(a) {
-			continue
-		}
 		w.violate("ends", "the alert %s is still open, after hours without a fault", a.alias)
 	}
 	for _, m := range w.machines {

@@ -19,9 +19,10 @@ import (
 //	lasts 8h                          how long it runs
 //	machine a url ssh                 a machine with these checks; "machines 12 url" makes m1 to m12
 //	no-baseline a url                 that check has never passed
+//	reboot-on a unreachable           its setting reboot.on
 //	pager blind                       the pager cannot tell whether an alert is open
 //	[at 0:10 [every 40s]] COMMAND     with "every", machine after machine, or "5 times"
-//	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, open
+//	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, open, irreducible
 //	expect page N before|after 0:20   the Nth page's time; "says X" its situation
 //
 // The commands are those of command.
@@ -102,6 +103,12 @@ func (s *scene) line(words []string) (err error) {
 			return err
 		}
 		s.w.baseline(m, without(incident.Checks, words[2:])...)
+	case "reboot-on":
+		m, err := s.machine(words[1])
+		if err != nil {
+			return err
+		}
+		m.settings.Reboot.On = words[2]
 	case "pager":
 		s.w.pagers[0].name, s.w.pagers[0].readable = "pagerduty", false
 	case "expect":
@@ -217,7 +224,7 @@ func forSpan(words []string) time.Duration {
 
 // command does one thing to the world:
 //
-//	set a web=refused ssh=silent [curable] [impaired=system]
+//	set a web=refused ssh=silent [curable] [impaired=system] [scheduled]
 //	path a|region web=refused ssh=dropped      as we alone see it
 //	repair a | boot a for 90s [curable] | flap a p=0.3 for 8h
 //	alarm a for 8h | alarm-off a
@@ -274,6 +281,7 @@ func (s *scene) onMachine(verb string, m *machine, rest []string) error {
 	case "set":
 		_, m.curable = option(rest, "curable")
 		m.impaired, _ = option(rest, "impaired")
+		_, m.scheduled = option(rest, "scheduled")
 		w.set(m, of("web", m.web), of("ssh", m.ssh))
 	case "path":
 		m.webPath, m.sshPath = of("web", m.webPath), of("ssh", m.sshPath)
@@ -346,6 +354,12 @@ func (s *scene) check(words []string) error {
 		got = len(s.w.wakes)
 	case "slack", "notes":
 		got = s.w.count[words[0]]
+	case "irreducible": // reboots of healthy machines that cannot be told from dead ones
+		for name, n := range s.w.count {
+			if strings.HasPrefix(name, "irreducible") {
+				got += n
+			}
+		}
 	case "open":
 		got = len(s.w.openAlerts())
 	case "ended": // "ended Told >= 1"

@@ -141,8 +141,12 @@ func (s services) status(m *machine) ec2types.InstanceStatus {
 		}
 		return ec2types.SummaryStatusOk
 	}
+	var events []ec2types.InstanceStatusEvent
+	if m.scheduled {
+		events = append(events, ec2types.InstanceStatusEvent{Code: ec2types.EventCodeInstanceRetirement, Description: aws.String("The instance is running on degraded hardware")})
+	}
 	return ec2types.InstanceStatus{
-		InstanceId: &m.id, InstanceState: &ec2types.InstanceState{Name: ec2types.InstanceStateName(m.power)},
+		InstanceId: &m.id, Events: events, InstanceState: &ec2types.InstanceState{Name: ec2types.InstanceStateName(m.power)},
 		SystemStatus:      &ec2types.InstanceStatusSummary{Status: of("system")},
 		InstanceStatus:    &ec2types.InstanceStatusSummary{Status: of("instance")},
 		AttachedEbsStatus: &ec2types.EbsStatusSummary{Status: of("ebs")},

@@ -8,11 +8,15 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda/messages"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/smithy-go"
@@ -22,6 +26,7 @@ import (
 	"firstline/internal/incident"
 	"firstline/internal/store"
 	"firstline/notify"
+	"firstline/test/asl"
 	"firstline/test/dynamo"
 )
 
@@ -47,7 +52,23 @@ func (fakeSSM) GetParameter(_ context.Context, in *ssm.GetParameterInput, _ ...f
 	return &ssm.GetParameterOutput{Parameter: &ssmtypes.Parameter{Value: aws.String("{}")}}, nil
 }
 
-type fakeEC2 struct{ handler.EC2 }
+type fakeEC2 struct {
+	handler.EC2
+	// denied: no instance can be described.
+	denied bool
+}
+
+func (f fakeEC2) DescribeInstances(context.Context, *ec2.DescribeInstancesInput, ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
+	if f.denied {
+		return nil, &smithy.GenericAPIError{Code: "UnauthorizedOperation"}
+	}
+	running := ec2types.Instance{State: &ec2types.InstanceState{Name: ec2types.InstanceStateNameRunning}}
+	return &ec2.DescribeInstancesOutput{Reservations: []ec2types.Reservation{{Instances: []ec2types.Instance{running}}}}, nil
+}
+
+func (fakeEC2) DescribeInstanceStatus(context.Context, *ec2.DescribeInstanceStatusInput, ...func(*ec2.Options)) (*ec2.DescribeInstanceStatusOutput, error) {
+	return &ec2.DescribeInstanceStatusOutput{}, nil
+}
 
 func (fakeEC2) RebootInstances(context.Context, *ec2.RebootInstancesInput, ...func(*ec2.Options)) (*ec2.RebootInstancesOutput, error) {
 	return nil, &smithy.GenericAPIError{Code: "DryRunOperation"}
@@ -75,7 +96,7 @@ func (fakePager) unset() error {
 	return fault.New(fault.InvalidInput, "read secret /firstline/secrets/jsm-api-key", "it was never given a value")
 }
 
-func realHandler() deployedHandler {
+func realHandler(url incident.Outcome) deployedHandler {
 	db := dynamo.New("firstline")
 	h := &handler.Handler{
 		Deployment: "firstline", Region: "eu-west-1", SettingsPath: "/firstline/instances/", Log: slog.New(slog.DiscardHandler),
@@ -85,9 +106,9 @@ func realHandler() deployedHandler {
 			return &store.Table{Name: "firstline", Client: func(context.Context) (store.API, error) { return db, nil }}, nil
 		},
 		Slack: fakeSlack{}, Pagers: func() ([]notify.Pager, error) { return []notify.Pager{fakePager{}}, nil },
-		Checks: map[string]handler.Check{},
+		Checks: map[string]handler.Check{}, Breaker: &incident.Breaker{InFlight: 2, PerHour: 6},
 	}
-	for name, outcome := range map[string]incident.Outcome{"url": incident.Failed, "route53": incident.Skipped, "ssh": incident.Passed} {
+	for name, outcome := range map[string]incident.Outcome{"url": url, "route53": incident.Skipped, "ssh": incident.Passed} {
 		h.Checks[name] = func(context.Context, *incident.Incident, incident.Millis) incident.Finding {
 			return incident.Finding{Outcome: outcome, Reason: "seen"}
 		}
@@ -98,7 +119,7 @@ func realHandler() deployedHandler {
 // The function and this package agree about what is sent and what comes back.
 func TestRealHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := realHandler()
+		h := realHandler(incident.Failed)
 		v := NewVerifier(aws.Config{})
 		v.client = func(string) invoker { return h }
 		got := v.Verify(t.Context(), ireland(first, second), nil)
@@ -121,4 +142,62 @@ func TestRealHandler(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	})
+}
+
+// What the real state machine and function make of a canary's event.
+func TestRealMachine(t *testing.T) {
+	definition, err := asl.Render("../..", asl.Vars{FunctionARN: ireland().FunctionARN})
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine, err := asl.Load(definition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name     string
+		instance string
+		url      incident.Outcome
+		denied   bool
+		end      string
+		want     string // the error, "" for none
+	}{
+		{"healthy", first, incident.Passed, false, allGood, ""},
+		{"down, and it never was up", first, incident.Failed, false, allGood, first + " is not healthy (attention): "},
+		{"a right is missing", first, incident.Passed, true, allGood, "could not ask EC2: DescribeInstances: "},
+		{"not watched", second, incident.Passed, false, "Told", "the step open ended with InvalidInput: "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := realHandler(tt.url)
+				h.EC2 = func(context.Context) (handler.EC2, error) { return fakeEC2{denied: tt.denied}, nil }
+				h.Pagers = func() ([]notify.Pager, error) { return nil, nil }
+				s := healthyStates(t)
+				c := &canary{events: s, region: ireland(first, second)}
+				if _, err := c.send(t.Context(), tt.instance, time.Now()); err != nil {
+					t.Fatal(err)
+				}
+				// As EventBridge hands it to the state machine.
+				event, err := json.Marshal(map[string]any{
+					"id": eventID, "account": c.region.AccountID, "region": c.region.Region, "time": s.sent.Time.UTC(),
+					"source": s.sent.Source, "detail-type": s.sent.DetailType, "resources": s.sent.Resources, "detail": json.RawMessage(*s.sent.Detail),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				o := machine.Run(t.Context(), asl.Execution{ID: "arn:x", Name: "x", Input: event, Invoke: func(ctx context.Context, call asl.Call) (json.RawMessage, error) {
+					out, err := h.Handler.Invoke(ctx, call.Payload)
+					if e, ok := errors.AsType[messages.InvokeResponse_Error](err); ok {
+						return nil, asl.FunctionError(e.Type, e.Message)
+					}
+					return out, err
+				}})
+				r := Rehearsal{InstanceID: tt.instance, EndState: o.End()}
+				err = r.judge(&sfn.DescribeExecutionOutput{Status: types.ExecutionStatus(o.Status), Output: aws.String(string(o.Output))}, past{})
+				if o.End() != tt.end || (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("%s, %v: %s", o.End(), err, o.Output)
+				}
+			})
+		})
+	}
 }

@@ -773,11 +773,11 @@ func (r *rollout) verification(wrong map[string]string, regions ...string) map[s
 	want := map[string]string{}
 	for _, region := range regions {
 		for check, result := range map[string]probe.Result{
-			"url": probe.Passed, "route53": probe.Skipped, "ssh": probe.Passed, "reboot": probe.Passed, "baseline": probe.Passed,
+			"url": probe.Passed, "route53": probe.Skipped, "ssh": probe.Passed, "reboot": probe.Passed,
 		} {
 			want[region+" "+r.instances[region].ID+" "+check] = string(result)
 		}
-		want[region+" slack"], want[region+" opsgenie"] = string(probe.Passed), string(probe.Passed)
+		want[region+" slack"], want[region+" pager"] = string(probe.Passed), string(probe.Passed)
 	}
 	maps.Copy(want, wrong)
 	return want

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,7 @@ import (
 // The default of the function's memory, in GB, and of reconcile's schedule
 // (terraform/modules/settings/schema.tf).
 const (
-	functionGB            = 0.256
+	functionGB            = 0.25
 	reconcileEveryMinutes = 5
 )
 
@@ -105,22 +106,20 @@ func walk(ctx context.Context, m *asl.Machine, p path) (walked, error) {
 			return nil, err
 		}
 		w.invoked = append(w.invoked, in.Step)
-		inc := in.Incident
-		switch {
-		case in.Step == p.fails:
+		if in.Step == p.fails {
 			return nil, asl.FunctionError("InvalidInput", "the event is no incident")
-		case in.Step == "open":
-			inc = map[string]any{"next": incident.NextLook}
-			if p.open != "" {
-				inc["next"] = p.open
-			}
-		case in.Step == "decide":
+		}
+		inc := in.Incident
+		switch in.Step {
+		case "open":
+			inc = map[string]any{"next": cmp.Or(p.open, incident.NextLook)}
+		case "decide":
 			if looks == len(p.decide) {
 				return nil, errors.New("it looks more often than the path has words")
 			}
 			inc["next"], inc["wait_seconds"] = p.decide[looks], 1
 			looks++
-		case in.Step == "page", in.Step == "slack", in.Step == "resolve":
+		case "page", "slack", "resolve":
 			inc["told"] = true
 		}
 		return json.Marshal(inc)

@@ -38,7 +38,7 @@ func root(t *testing.T) string {
 // file is the text of a file of the project.
 func file(t *testing.T, path string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root(t), filepath.FromSlash(path))) //nolint:gosec // the project's own file
+	text, err := os.ReadFile(filepath.Join(root(t), filepath.FromSlash(path)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -151,7 +151,7 @@ var messages = map[string]func() Message{
 	"store": func() Message {
 		return about(KindPage, incident.SituationStore, func(m *Message, inc *incident.Incident, dec *incident.Decision) {
 			dec.Row, dec.Reason = 0, "the table cannot be read or written, so nothing is rebooted: Unavailable: throttled"
-			inc.Caught = map[string]incident.Caught{"decide": {Error: "Unavailable", Cause: `{"errorMessage":"update i-0c1cbf2e7abdedf75: throttled","errorType":"Unavailable"}`}}
+			inc.Caught = map[string]incident.Caught{"decide": {Error: "Unavailable", Cause: "update i-0c1cbf2e7abdedf75: throttled"}}
 			m.Alert = *policy.AlertWithoutStore("firstline/eu-west-1", "store", dec.At)
 		})
 	},
@@ -314,7 +314,7 @@ func event(raw string) Message {
 		Incident: &incident.Incident{
 			Region: "eu-west-1", Decision: dec, Event: json.RawMessage(raw),
 			Execution: incident.Execution{ID: "arn:aws:states:eu-west-1:123456789012:execution:firstline-responder:" + testExecution},
-			Caught:    map[string]incident.Caught{"open": {Error: "InvalidInput", Cause: `{"errorMessage":"open: the event names no instance","errorType":"InvalidInput"}`}},
+			Caught:    map[string]incident.Caught{"open": {Error: "InvalidInput", Cause: "open: the event names no instance"}},
 		},
 	}
 }

@@ -158,15 +158,7 @@ func (o *alertAPI) Rehearse(ctx context.Context, m Message) (string, error) {
 // send it again is harmless, since the alias makes it the same alert, and a page that
 // never comes is not.
 func (o *alertAPI) Page(ctx context.Context, m Message) (Delivery, error) {
-	got, err := o.create(ctx, m)
-	if err != nil {
-		return Delivery{}, err
-	}
-	return Delivery{Confirmed: got.confirmed, Detail: cmp.Or(got.alertID, alias(m))}, nil
-}
-
-func (o *alertAPI) create(ctx context.Context, m Message) (receipt, error) {
-	return o.ask(ctx, asked{do: "page", what: "the alert", done: "made", right: "create alerts"}, "", o.alert(m))
+	return o.ask(ctx, toPage, m)
 }
 
 // Note adds the message as a note to the alert, and returns nil once it is known to
@@ -177,7 +169,7 @@ func (o *alertAPI) create(ctx context.Context, m Message) (receipt, error) {
 // raises the count of the one that has the note. A note that is tried again may
 // stand there twice.
 func (o *alertAPI) Note(ctx context.Context, m Message) error {
-	_, err := o.onAlert(ctx, m, "/notes", asked{do: "add a note to the alert", what: "the note", done: "added", confirm: true})
+	_, err := o.ask(ctx, toNote, m)
 	return err
 }
 
@@ -185,22 +177,9 @@ func (o *alertAPI) Note(ctx context.Context, m Message) error {
 // known to be closed, or accepted where the service does not tell. The error holds
 // ErrNoAlert when no such alert is open.
 func (o *alertAPI) Resolve(ctx context.Context, m Message) error {
-	_, err := o.close(ctx, m)
+	_, err := o.ask(ctx, toResolve, m)
 	return err
 }
-
-func (o *alertAPI) close(ctx context.Context, m Message) (receipt, error) {
-	return o.onAlert(ctx, m, "/close", asked{do: "resolve the alert", what: "the request to close it", done: "carried out"})
-}
-
-// onAlert posts the message as a note to the alert it is about.
-func (o *alertAPI) onAlert(ctx context.Context, m Message, path string, to asked) (receipt, error) {
-	to.right, to.onAlert = "create and update alerts", true
-	return o.ask(ctx, to, aliasPath(alias(m))+path+"?identifierType=alias", o.note(m))
-}
-
-// aliasPath is the path of an alert below that of all alerts.
-func aliasPath(alias string) string { return "/" + url.PathEscape(alias) }
 
 // settle is how long a test waits for an alert to be there: what is not there yet
 // cannot be closed.
@@ -211,22 +190,22 @@ const settle = 3 * time.Second
 // close it.
 func (o *alertAPI) Test(ctx context.Context, m Message) (Delivery, error) {
 	m.Kind = KindTest
-	made, err := o.create(ctx, m)
+	made, err := o.ask(ctx, toPage, m)
 	if err != nil {
 		return Delivery{}, err
 	}
-	if !made.confirmed {
+	if !made.Confirmed {
 		_ = pause(ctx, settle) // what follows tells of an ended context
 	}
-	closed, err := o.close(ctx, m)
+	closed, err := o.ask(ctx, toResolve, m)
 	if errors.Is(err, ErrNoAlert) && pause(ctx, settle) == nil {
-		closed, err = o.close(ctx, m) // it may not be found by its alias yet
+		closed, err = o.ask(ctx, toResolve, m) // it may not be found by its alias yet
 	}
 	switch {
 	case err != nil:
 		return Delivery{}, fault.New(fault.KindOf(err), "test "+o.title, "the alert %s was made, and may be open: %w", alias(m), err)
-	case made.confirmed && closed.confirmed:
-		return Delivery{Confirmed: true, Detail: fmt.Sprintf("%s made the alert %s and closed it again", o.title, made.alertID)}, nil
+	case made.Confirmed && closed.Confirmed:
+		return Delivery{Confirmed: true, Detail: fmt.Sprintf("%s made the alert %s and closed it again", o.title, made.Detail)}, nil
 	}
 	return Delivery{Detail: fmt.Sprintf("%s accepted the alert %s and the request to close it; it does not tell what became of them", o.title, alias(m))}, nil
 }
@@ -240,7 +219,7 @@ func (o *alertAPI) Open(ctx context.Context, alias string) (bool, error) {
 	open := false
 	c := o.client("ask whether the alert " + incident.ClipLine(alias, 100) + " is open")
 	err := c.deliver(ctx, func(ctx context.Context, key string) *refusal {
-		a, r := o.call(ctx, c, http.MethodGet, aliasPath(alias)+"?identifierType=alias", key, nil)
+		a, r := o.call(ctx, c, http.MethodGet, aliasPath(alias, ""), key, nil)
 		switch {
 		case r != nil:
 			return r
@@ -262,18 +241,20 @@ type asked struct {
 	// do is the operation; what is asked for, and what it is when that was done; right
 	// is what the key must be allowed to do. All are for errors.
 	do, what, done, right string
-	// onAlert says that it is about an alert that must be open; confirm, that to be
-	// accepted is not enough.
-	onAlert, confirm bool
+	// note is the path of a note below the alert that it is for, which must be open; ""
+	// where an alert is made.
+	note string
+	// confirm: to be accepted is not enough.
+	confirm bool
 }
 
-// receipt is what the service says of a request that did not fail.
-type receipt struct {
-	// confirmed says that it was carried out, not merely accepted.
-	confirmed bool
-	// alertID is the service's own name of the alert.
-	alertID string
-}
+var (
+	toPage    = asked{do: "page", what: "the alert", done: "made", right: "create alerts"}
+	toNote    = asked{do: "add a note to the alert", what: "the note", done: "added", right: mayUpdate, note: "/notes", confirm: true}
+	toResolve = asked{do: "resolve the alert", what: "the request to close it", done: "carried out", right: mayUpdate, note: "/close"}
+)
+
+const mayUpdate = "create and update alerts"
 
 // unconfirmed is what becomes of an accepted request that cannot be followed.
 func (to asked) unconfirmed() *refusal {
@@ -285,15 +266,19 @@ func (to asked) unconfirmed() *refusal {
 
 // ask posts a request that the service accepts first and carries out later, and
 // follows it.
-func (o *alertAPI) ask(ctx context.Context, to asked, path string, body any) (receipt, error) {
+func (o *alertAPI) ask(ctx context.Context, to asked, m Message) (Delivery, error) {
 	c := o.client(to.do)
+	path, body := "", any(o.alert(m))
+	if to.note != "" {
+		path, body = aliasPath(alias(m), to.note), o.note(m)
+	}
 	encoded, err := json.Marshal(body)
 	if err != nil {
-		return receipt{}, fault.New(fault.Internal, c.op, "encode %s: %w", to.what, err)
+		return Delivery{}, fault.New(fault.Internal, c.op, "encode %s: %w", to.what, err)
 	}
-	var got receipt
+	var got Delivery
 	err = c.deliver(ctx, func(ctx context.Context, key string) *refusal {
-		got = receipt{}
+		got = Delivery{Detail: alias(m)}
 		a, r := o.call(ctx, c, http.MethodPost, path, key, encoded)
 		switch {
 		case r != nil:
@@ -306,12 +291,20 @@ func (o *alertAPI) ask(ctx context.Context, to asked, path string, body any) (re
 			return refuse(fault.Unavailable, "the answer, %s, does not say that %s was accepted", a, to.what)
 		}
 		r = a.refusal(to.right)
-		if to.onAlert && a.unknownAlert() {
+		if to.note != "" && a.unknownAlert() {
 			r.err = fmt.Errorf("%w: %w", r.err, ErrNoAlert)
 		}
 		return r
 	})
-	return got, err
+	if err != nil {
+		return Delivery{}, err
+	}
+	return got, nil
+}
+
+// aliasPath is the path of an alert, or of something below it.
+func aliasPath(alias, below string) string {
+	return "/" + url.PathEscape(alias) + below + "?identifierType=alias"
 }
 
 // opsgenieAnswer is an answer with the fields of all answers that matter here.
@@ -368,7 +361,7 @@ func (a *opsgenieAnswer) refusal(right string) *refusal {
 }
 
 // follow asks what became of an accepted request until that is known.
-func (o *alertAPI) follow(ctx context.Context, c *client, key, path string, to asked, got *receipt) *refusal {
+func (o *alertAPI) follow(ctx context.Context, c *client, key, path string, to asked, got *Delivery) *refusal {
 	bound := o.followFor
 	if deadline, ok := ctx.Deadline(); ok {
 		// What is left must do for saying so.
@@ -385,7 +378,7 @@ func (o *alertAPI) follow(ctx context.Context, c *client, key, path string, to a
 				last = r.err.Error()
 			}
 		case a.ok() && a.said.Data.IsSuccess != nil && *a.said.Data.IsSuccess:
-			*got = receipt{confirmed: true, alertID: incident.ClipLine(a.said.Data.AlertID, 100)}
+			*got = Delivery{Confirmed: true, Detail: cmp.Or(incident.ClipLine(a.said.Data.AlertID, 100), got.Detail)}
 			return nil
 		case a.ok() && a.said.Data.IsSuccess != nil:
 			return notDone(to, a.said.Data.Status)
@@ -419,7 +412,7 @@ func (o *alertAPI) follow(ctx context.Context, c *client, key, path string, to a
 func notDone(to asked, status string) *refusal {
 	why := cmp.Or(incident.ClipLine(status, maxServerWords), "no reason given")
 	low := strings.ToLower(status)
-	if to.onAlert && strings.Contains(low, "alert") && (strings.Contains(low, "not exist") || strings.Contains(low, "already closed")) {
+	if to.note != "" && strings.Contains(low, "alert") && (strings.Contains(low, "not exist") || strings.Contains(low, "already closed")) {
 		return refuse(fault.InvalidInput, "%s was accepted and then not %s: %s: %w", to.what, to.done, why, ErrNoAlert)
 	}
 	r := refuse(fault.Unavailable, "%s was accepted and then not %s: %s", to.what, to.done, why)

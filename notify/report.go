@@ -2,7 +2,6 @@ package notify
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -93,20 +92,21 @@ func describe(m Message) *report {
 	if inc.Alarm != nil {
 		r.alarm = *inc.Alarm
 	}
-	var seen eventView
+	var named []string
 	switch {
 	case m.Kind == KindTest:
 		r.situation = incident.SituationTest
 	case inc.InstanceID == "" && r.situation != incident.SituationStore:
 		r.situation, r.severity = incident.SituationNoIncident, incident.SeverityUnknown
-		seen = viewEvent(inc.Event)
-		r.alarm, r.region, r.account = seen.alarm, cmp.Or(seen.region, r.region), cmp.Or(seen.account, r.account)
+		var seen incident.Incident
+		seen, named = incident.Glance(inc.Event)
+		r.alarm, r.region, r.account = *seen.Alarm, cmp.Or(seen.Region, r.region), cmp.Or(seen.AccountID, r.account)
 	}
 	r.alarm.Name, r.alarm.ARN, r.alarm.Metric = plain(r.alarm.Name, 255), plain(r.alarm.ARN, 400), plain(r.alarm.Metric, 100)
 	r.say(m, inc)
-	r.explain(m, inc)
-	r.show(m, inc, seen)
-	r.links = r.consoleLinks(cmp.Or(r.instance, seen.instances))
+	r.explain(m)
+	r.show(m, inc, members(named))
+	r.links = r.consoleLinks(cmp.Or(r.instance, strings.Join(named, "")))
 	return r
 }
 
@@ -127,8 +127,6 @@ func (r *report) say(m Message, inc *incident.Incident) {
 		return
 	case r.situation == incident.SituationTest:
 		r.label, r.who = testLabel, []string{"firstline's alerts in " + cmp.Or(r.region, "no region")}
-	case r.situation == incident.SituationNoIncident:
-		r.reason = cmp.Or(reasonOf(inc, "open"), r.reason)
 	case r.situation == incident.SituationStore && r.instance == "":
 		r.what = "cannot use its table: no instance of the region is looked after"
 		next = "Watch the region's alarms yourself. Then repair firstline's access to its DynamoDB table; the reason below says what failed."
@@ -230,18 +228,14 @@ func (r *report) headline(limit int) string {
 }
 
 // explain sets why there is a message.
-func (r *report) explain(m Message, inc *incident.Incident) {
+func (r *report) explain(m Message) {
 	opened := plain(m.Alert.Why, limitReason)
 	if m.Kind == KindResolve && r.shared {
 		r.why.add("Breaker opened because", opened)
 		r.why.add("Ended because", plain(m.Alert.Ended, limitReason))
 		return
 	}
-	why := cmp.Or(r.reason, plain(r.dec.Reason, limitReason))
-	if r.situation == incident.SituationStore {
-		why = cmp.Or(reasonOf(inc, "decide"), why)
-	}
-	r.why.add("Why", why)
+	r.why.add("Why", plain(r.dec.Reason, limitReason))
 	r.why.add("Breaker opened because", opened)
 	if r.dec.Since > 0 {
 		state := "not healthy"
@@ -257,7 +251,7 @@ func (r *report) explain(m Message, inc *incident.Incident) {
 }
 
 // show sets the evidence.
-func (r *report) show(m Message, inc *incident.Incident, seen eventView) {
+func (r *report) show(m Message, inc *incident.Incident, named string) {
 	dec, facts := r.dec, &r.facts
 	switch {
 	case r.situation == incident.SituationTest:
@@ -282,8 +276,7 @@ func (r *report) show(m Message, inc *incident.Incident, seen eventView) {
 		}
 		r.reboots.add("", rebootLine(reboot))
 	}
-	facts.add("Instances named", seen.instances)
-	facts.add("Event", seen.problem)
+	facts.add("Instances named", named)
 	facts.add("Alarm", r.alarmLine())
 	if dec.PausedUntil > 0 {
 		s := "the " + cmp.Or(plain(dec.PauseScope, 20), "instance") + ", until " + clock(dec.PausedUntil)
@@ -296,10 +289,11 @@ func (r *report) show(m Message, inc *incident.Incident, seen eventView) {
 		facts.add("Could not be asked", plain(why, limitReason))
 	}
 	for _, step := range slices.Sorted(maps.Keys(inc.Caught)) {
-		shown := step == "open" && r.situation == incident.SituationNoIncident || step == "decide" && r.situation == incident.SituationStore
-		if !shown {
-			facts.add("Step "+plain(step, 30)+" failed", reasonOf(inc, step))
+		if step == "open" || step == "decide" {
+			continue // without them there is no decision but to say so, which is its reason
 		}
+		c := inc.Caught[step]
+		facts.add("Step "+plain(step, 30)+" failed", strings.Trim(plain(c.Error, 80)+": "+plain(c.Cause, limitReason), ": "))
 	}
 	if inc.Paged != nil && m.Kind == KindSlack && dec.Next == incident.NextPage {
 		facts.add("Paged", plain(inc.Paged.Pager, 30)+" at "+clock(inc.Paged.At))
@@ -351,25 +345,6 @@ func members(ids []string) string {
 		s += fmt.Sprintf(" and %d more", more)
 	}
 	return s
-}
-
-// reasonOf is what Step Functions caught of a step, in words: the error's name and
-// cause; "" for nothing. A function's error has a JSON object as its cause; others
-// have plain text or none.
-func reasonOf(inc *incident.Incident, step string) string {
-	c, ok := inc.Caught[step]
-	if !ok {
-		return ""
-	}
-	var function struct {
-		Message string `json:"errorMessage"`
-	}
-	cause := c.Cause
-	if json.Unmarshal([]byte(cause), &function) == nil && function.Message != "" {
-		cause = function.Message
-	}
-	parts := []string{plain(c.Error, 80), plain(cause, limitReason)}
-	return cmp.Or(strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": "), "no reason given")
 }
 
 // entity is what an alert is about: an instance, or a region.

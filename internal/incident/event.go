@@ -119,6 +119,32 @@ func ParseEvent(raw json.RawMessage) (*Incident, error) {
 	return inc, nil
 }
 
+// Glance is what can be read of an event that could not be made an incident, and the
+// instances that its alarm names. Any field may be missing or of another type, which
+// encoding/json skips.
+func Glance(raw json.RawMessage) (i Incident, instances []string) {
+	var e event
+	var d alarmDetail
+	_ = json.Unmarshal(raw, &e)
+	_ = json.Unmarshal(e.Detail, &d)
+	i.Alarm = &Alarm{Name: d.AlarmName, Reason: d.State.Reason}
+	if len(e.Resources) > 0 {
+		i.Alarm.ARN = e.Resources[0]
+	}
+	if ValidRegion(e.Region) {
+		i.Region = e.Region
+	}
+	if ValidAccountID(e.Account) {
+		i.AccountID = e.Account
+	}
+	for _, m := range d.Configuration.Metrics {
+		if id := m.MetricStat.Metric.Dimensions[DimensionInstance]; ValidInstanceID(id) && !slices.Contains(instances, id) {
+			instances = append(instances, id)
+		}
+	}
+	return i, instances
+}
+
 func (i *Incident) fromLook(e event) error {
 	var d LookDetail
 	if len(e.Detail) == 0 {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -42,7 +43,8 @@ type Call struct {
 }
 
 // DB is one table. Its methods may be called concurrently; its fields are set
-// before.
+// before. What its calls answer shares values with the table, which never changes
+// one in place: neither may who reads them.
 type DB struct {
 	// Name is the table's.
 	Name string
@@ -53,8 +55,9 @@ type DB struct {
 	// Page is the most items of a Query's page; 0: as many as fit into 1 MB.
 	Page int
 
-	mu    sync.Mutex
-	items map[key]Item
+	mu     sync.Mutex
+	items  map[key]Item
+	writes int
 }
 
 type key struct{ pk, sk string }
@@ -130,6 +133,14 @@ func (d *DB) Put(i Item) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.items[k] = clone(i)
+	d.writes++
+}
+
+// Writes counts the writes that were carried out.
+func (d *DB) Writes() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.writes
 }
 
 // Sorts returns the sort keys of a partition, in order.
@@ -245,7 +256,7 @@ func (d *DB) BatchGetItem(ctx context.Context, in *dynamodb.BatchGetItemInput, _
 			out.Responses[table] = []Item{}
 			for _, k := range keys {
 				if i, ok := d.items[k]; ok {
-					out.Responses[table] = append(out.Responses[table], clone(i))
+					out.Responses[table] = append(out.Responses[table], maps.Clone(i))
 				}
 			}
 			return nil
@@ -373,7 +384,7 @@ func (d *DB) apply(w write) (Item, error) {
 	}
 	next := clone(w.next)
 	if w.update != nil {
-		next = clone(e.item)
+		next = maps.Clone(e.item)
 		if next == nil {
 			next = Item{}
 		}
@@ -395,6 +406,7 @@ func (d *DB) apply(w write) (Item, error) {
 }
 
 func (d *DB) commit(w write, next Item) {
+	d.writes++
 	if w.gone {
 		delete(d.items, w.key)
 		return
@@ -505,7 +517,7 @@ func (d *DB) page(in *dynamodb.QueryInput, e *expression, pk string, out *dynamo
 		read++
 		bytes += size(e.item)
 		if ok, _ := e.meets(in.FilterExpression); ok {
-			out.Items = append(out.Items, project(clone(e.item)))
+			out.Items = append(out.Items, project(maps.Clone(e.item)))
 		}
 		if read == limit || bytes > maxPage {
 			out.LastEvaluatedKey = Item{"pk": &types.AttributeValueMemberS{Value: pk}, "sk": &types.AttributeValueMemberS{Value: sk}}

@@ -1,6 +1,7 @@
 package dynamo
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math/big"
@@ -21,11 +22,10 @@ type expression struct {
 	// used are the names and values that were used: DynamoDB refuses others.
 	used map[string]bool
 
-	tokens []string
-	err    error
+	// rest is what of the text has not been read, token the next one of it.
+	rest, token string
+	err         error
 }
-
-var token = regexp.MustCompile(`[#:]?\w+|<=|>=|<>|[=<>(),+]|\S`)
 
 // check refuses expressions that are too long, and values that cannot be stored.
 func (e *expression) check(all ...*string) error {
@@ -55,12 +55,35 @@ func (e *expression) unused() error {
 	return nil
 }
 
-func (e *expression) begin(text string) { e.tokens, e.err = token.FindAllString(text, -1), nil }
+func (e *expression) begin(text string) {
+	e.rest, e.err = text, nil
+	e.next()
+}
+
+// scan returns the length of the token that a text begins with: a word, which #
+// or : may begin, an operator, or one byte.
+func scan(text string) int {
+	n := 0
+	if text[0] == '#' || text[0] == ':' {
+		n++
+	}
+	for n < len(text) && isWord(text[n]) {
+		n++
+	}
+	if len(text) > 1 && n == 0 && (text[:2] == "<=" || text[:2] == ">=" || text[:2] == "<>") {
+		return 2
+	}
+	return max(n, 1)
+}
+
+func isWord(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+}
 
 // end returns the first error, or one about what is left.
 func (e *expression) end(text string) error {
-	if e.err == nil && len(e.tokens) > 0 {
-		e.fail("syntax error at %q", e.tokens[0])
+	if e.err == nil && e.token != "" {
+		e.fail("syntax error at %q", e.token)
 	}
 	if e.err != nil {
 		return fmt.Errorf("%w in the expression %q", e.err, text)
@@ -72,22 +95,19 @@ func (e *expression) fail(format string, args ...any) {
 	if e.err == nil {
 		e.err = invalid("Invalid expression: "+format, args...)
 	}
-	e.tokens = nil
+	e.rest, e.token = "", ""
 }
 
-func (e *expression) peek() string {
-	if len(e.tokens) == 0 {
-		return ""
-	}
-	return e.tokens[0]
-}
+func (e *expression) peek() string { return e.token }
 
 func (e *expression) next() string {
-	t := e.peek()
-	if t != "" {
-		e.tokens = e.tokens[1:]
+	was := e.token
+	e.token = ""
+	if e.rest = strings.TrimLeft(e.rest, " "); e.rest != "" {
+		n := scan(e.rest)
+		e.token, e.rest = e.rest[:n], e.rest[n:]
 	}
-	return t
+	return was
 }
 
 // accept takes a token if it is the next one.
@@ -221,6 +241,11 @@ func compare(a, b types.AttributeValue) (c int, ok bool) {
 		}
 		return strings.Compare(s.Value, t.Value), true
 	}
+	if x, ok := wholeOf(a); ok {
+		if y, ok := wholeOf(b); ok {
+			return cmp.Compare(x, y), true
+		}
+	}
 	x, ok := numberOf(a)
 	y, ok2 := numberOf(b)
 	if !ok || !ok2 {
@@ -249,7 +274,7 @@ func (e *expression) update(next Item, text string, parse bool) error {
 		for more := true; more; more = e.accept(",") {
 			name := target()
 			e.need("=")
-			next[name] = cloneValue(e.sum(parse))
+			next[name] = e.sum(parse)
 		}
 	}
 	if e.accept("REMOVE") {
@@ -308,7 +333,11 @@ func (e *expression) assigned(parse bool) types.AttributeValue {
 		}
 		return nil
 	}
+	isValue := strings.HasPrefix(e.peek(), ":")
 	v := e.operand()
+	if isValue {
+		v = cloneValue(v)
+	}
 	if v == nil && !parse {
 		e.fail("The provided expression refers to an attribute that does not exist in the item")
 	}

@@ -2,12 +2,13 @@ package dynamo
 
 import (
 	"math/big"
+	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// clone copies an item to the bottom, so that nobody shares a value with the
-// table.
+// clone copies an item to the bottom, so that whoever writes shares no value with
+// the table.
 func clone(i Item) Item {
 	if i == nil {
 		return nil
@@ -66,6 +67,9 @@ func typeOf(v types.AttributeValue) string {
 func valid(v types.AttributeValue) bool {
 	switch v := v.(type) {
 	case *types.AttributeValueMemberN:
+		if _, ok := wholeOf(v); ok {
+			return true
+		}
 		_, ok := numberOf(v)
 		return ok
 	case *types.AttributeValueMemberL:
@@ -89,6 +93,16 @@ func numberOf(v types.AttributeValue) (*big.Rat, bool) {
 		return new(big.Rat).SetString(n.Value)
 	}
 	return nil, false
+}
+
+// wholeOf is a number without a fraction that is not too large, which most are.
+func wholeOf(v types.AttributeValue) (int64, bool) {
+	n, ok := v.(*types.AttributeValueMemberN)
+	if !ok {
+		return 0, false
+	}
+	i, err := strconv.ParseInt(n.Value, 10, 64)
+	return i, err == nil
 }
 
 // size is an item's size in bytes

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"firstline/internal/lazy"
 	"firstline/internal/policy"
 )
 
@@ -75,16 +76,18 @@ func (c *change) when(condition string, values item) {
 	c.use(condition, values)
 }
 
-var placeholder = lazy.Regexp(`#\w+`)
-
 // use declares the names in an expression, since some are reserved words, and
 // its values.
 func (c *change) use(expression string, values item) {
 	if c.names == nil {
 		c.names, c.values = map[string]string{}, item{}
 	}
-	for _, name := range placeholder().FindAllString(expression, -1) {
-		c.names[name] = name[1:]
+	for _, part := range strings.Split(expression, "#")[1:] {
+		end := strings.IndexFunc(part, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+		if end < 0 {
+			end = len(part)
+		}
+		c.names["#"+part[:end]] = part[:end]
 	}
 	maps.Copy(c.values, values)
 }
@@ -131,33 +134,73 @@ func (t *Table) write(ctx context.Context, op string, changes ...*change) error 
 	return err
 }
 
-// loaded is an item as it was read or last written: its version, and what this
-// version of firstline knows of its attributes.
+// loaded is an item as it was read or last written: its version and attributes.
 type loaded struct {
 	version int64
-	known   item
+	stored  item
 }
 
 // next returns the change that makes the item what v is, and the item as it is
 // then; the change is nil where v is what was loaded.
 func (l loaded) next(k key, v any) (*change, loaded, error) {
-	known, err := marshal(v)
+	now, err := marshal(v)
 	if err != nil {
 		return nil, l, err
 	}
-	if maps.EqualFunc(l.known, known, equal) {
-		return nil, l, nil
-	}
-	c := changeOf(k, l.version)
-	for _, name := range slices.Sorted(maps.Keys(known)) {
-		if was, ok := l.known[name]; l.version == 0 || !ok || !equal(was, known[name]) {
-			c.set(name, known[name])
+	differ := map[string]bool{}
+	for name, was := range l.stored {
+		if !equal(was, now[name]) {
+			differ[name] = true
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(l.known)) {
-		if _, ok := known[name]; !ok && l.version > 0 {
+	for name := range now {
+		if l.stored[name] == nil {
+			differ[name] = true
+		}
+	}
+	was, err := l.known(differ, v)
+	if err != nil {
+		return nil, l, err
+	}
+	maps.DeleteFunc(differ, func(name string, _ bool) bool { return equal(was[name], now[name]) })
+	if len(differ) == 0 {
+		return nil, l, nil
+	}
+	if l.version == 0 {
+		differ = map[string]bool{}
+		for name := range now {
+			differ[name] = true
+		}
+	}
+	c := changeOf(k, l.version)
+	for _, name := range slices.Sorted(maps.Keys(differ)) {
+		if now[name] != nil {
+			c.set(name, now[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(differ)) {
+		if now[name] == nil {
 			c.remove(name)
 		}
 	}
-	return c, loaded{l.version + 1, known}, nil
+	return c, loaded{l.version + 1, now}, nil
+}
+
+// known returns what this version of firstline makes of stored attributes, in
+// whose place v comes: what it does not know of them has not changed.
+func (l loaded) known(names map[string]bool, v any) (item, error) {
+	if l.version == 0 || len(names) == 0 {
+		return l.stored, nil
+	}
+	in := item{}
+	for name := range names {
+		if l.stored[name] != nil {
+			in[name] = l.stored[name]
+		}
+	}
+	was := reflect.New(reflect.TypeOf(v))
+	if err := unmarshal(in, was.Interface()); err != nil {
+		return nil, err
+	}
+	return marshal(was.Elem().Interface())
 }

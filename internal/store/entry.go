@@ -59,16 +59,20 @@ func (t *Table) Load(ctx context.Context, instanceID string) (*Entry, error) {
 func load(t *Table, op string, k key, in item, v any) (loaded, error) {
 	var l loaded
 	var err error
-	if in != nil {
-		if l.version, err = t.decode(op, k, in, v); err != nil {
-			return loaded{}, err
+	if in == nil {
+		if l.stored, err = marshal(v); err != nil {
+			return loaded{}, fault.New(fault.Internal, op, "encode item %s: %w", k, err)
 		}
+		return l, nil
 	}
-	// What is compared later is what this version makes of the item: what it does
-	// not know of it has not changed.
-	if l.known, err = marshal(v); err != nil {
-		return loaded{}, fault.New(fault.Internal, op, "encode item %s: %w", k, err)
+	if l.version, err = t.decode(op, k, in, v); err != nil {
+		return loaded{}, err
 	}
+	// What is not of v is written by changeOf, or never.
+	for _, name := range []string{"pk", "sk", "schema", "version"} {
+		delete(in, name)
+	}
+	l.stored = in
 	return l, nil
 }
 

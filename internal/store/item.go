@@ -69,12 +69,18 @@ func marshal(v any) (item, error) {
 	return attributevalue.MarshalMapWithOptions(v, func(o *attributevalue.EncoderOptions) { o.TagKey = "json" })
 }
 
-// unmarshal decodes attributes one by one, so that its error can name one.
+// unmarshal decodes attributes. After an error it decodes them one by one, so that
+// its error can name one.
 func unmarshal(in item, v any) error {
+	decode := func(in item) error {
+		return attributevalue.UnmarshalMapWithOptions(in, v, func(o *attributevalue.DecoderOptions) { o.TagKey = "json" })
+	}
+	if decode(in) == nil {
+		return nil
+	}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(in)) {
-		err := attributevalue.UnmarshalMapWithOptions(item{name: in[name]}, v, func(o *attributevalue.DecoderOptions) { o.TagKey = "json" })
-		if err != nil {
+		if err := decode(item{name: in[name]}); err != nil {
 			errs = append(errs, fmt.Errorf("attribute %s: %w", name, err))
 		}
 	}
@@ -116,6 +122,9 @@ func over(in item, now time.Time) bool {
 
 // equal reports whether two attributes are the same. Sets do not occur.
 func equal(a, b types.AttributeValue) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
 	switch a := a.(type) {
 	case *types.AttributeValueMemberS:
 		b, ok := b.(*types.AttributeValueMemberS)

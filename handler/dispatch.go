@@ -33,10 +33,32 @@ const (
 type request struct {
 	Step string `json:"step"`
 	// Incident is the state machine's state, for the steps of an incident.
-	Incident json.RawMessage `json:"incident,omitempty"`
+	Incident *incident.Incident `json:"incident,omitempty"`
 	// Event and Execution are for open and verify.
 	Event     json.RawMessage     `json:"event,omitempty"`
 	Execution *incident.Execution `json:"execution,omitempty"`
+
+	// broken is an incident that cannot be decoded, and why says why.
+	broken json.RawMessage
+	why    error
+}
+
+// decodeRequest decodes a payload in one pass. Where the incident alone is to
+// blame, the request has it as it came: some steps work with what it holds.
+func decodeRequest(payload []byte) (request, error) {
+	var req request
+	err := incident.DecodeStrict(payload, &req)
+	if err == nil {
+		return req, nil
+	}
+	var raw struct {
+		Step     string          `json:"step"`
+		Incident json.RawMessage `json:"incident"`
+	}
+	if incident.DecodeStrict(payload, &raw) != nil || raw.Incident == nil {
+		return request{}, fault.New(fault.InvalidInput, "decode payload", "%w", err)
+	}
+	return request{Step: raw.Step, broken: raw.Incident, why: err}, nil
 }
 
 // step runs one step and returns its answer.
@@ -89,9 +111,9 @@ func (h *Handler) run(ctx context.Context, payload []byte) (name string, answer 
 			answer, err = nil, fault.New(fault.Internal, name, "panic: %v", r)
 		}
 	}()
-	var req request
-	if err := incident.DecodeStrict(payload, &req); err != nil {
-		return "", nil, fault.New(fault.InvalidInput, "decode payload", "%w", err)
+	req, err := decodeRequest(payload)
+	if err != nil {
+		return "", nil, err
 	}
 	run, ok := steps[req.Step]
 	if !ok {
@@ -113,9 +135,9 @@ func onIncident(do func(context.Context, *Handler, *incident.Incident) error) st
 		if err := only(req, "incident"); err != nil {
 			return nil, err
 		}
-		inc := new(incident.Incident)
-		if err := json.Unmarshal(req.Incident, inc); err != nil {
-			return nil, fault.New(fault.InvalidInput, "decode incident", "%w", err)
+		inc := req.Incident
+		if inc == nil {
+			return nil, fault.New(fault.InvalidInput, "decode incident", "%w", req.why)
 		}
 		redactCaught(inc)
 		if err := inc.Validate(); err != nil {
@@ -136,10 +158,10 @@ func onAnything(do func(context.Context, *Handler, *incident.Incident) error) st
 		if err := only(req, "incident"); err != nil {
 			return nil, err
 		}
-		inc := new(incident.Incident)
-		if err := json.Unmarshal(req.Incident, inc); err != nil {
-			inc = incident.Salvage(req.Incident)
-			inc.Catch("decode", incident.Caught{Error: string(fault.InvalidInput), Cause: err.Error()})
+		inc := req.Incident
+		if inc == nil {
+			inc = incident.Salvage(req.broken)
+			inc.Catch("decode", incident.Caught{Error: string(fault.InvalidInput), Cause: req.why.Error()})
 		}
 		redactCaught(inc)
 		if inc.InstanceID != "" && !incident.ValidInstanceID(inc.InstanceID) {
@@ -172,7 +194,7 @@ func only(req request, want ...string) error {
 	for _, f := range []struct {
 		name  string
 		given bool
-	}{{"incident", req.Incident != nil}, {"event", req.Event != nil}, {"execution", req.Execution != nil}} {
+	}{{"incident", req.Incident != nil || req.broken != nil}, {"event", req.Event != nil}, {"execution", req.Execution != nil}} {
 		wanted := slices.Contains(want, f.name)
 		if wanted && !f.given {
 			return fault.New(fault.InvalidInput, "decode payload", "%s: missing; the step %s needs it", f.name, req.Step)

@@ -44,7 +44,7 @@ func open(ctx context.Context, h *Handler, req request) (any, error) {
 		return inc, h.decideUnwatched(ctx, t, inc)
 	}
 	r := store.RecordOf(inc)
-	r.LeaseUntil = i.Lease.Until
+	r.Settings, r.LeaseUntil = inc.Settings, i.Lease.Until
 	if err := t.UpdateRecord(ctx, store.RecordUpdate{Record: r}); err != nil {
 		return inc, kinded("write the record of "+inc.InstanceID, err)
 	}

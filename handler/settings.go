@@ -42,8 +42,8 @@ func (h *Handler) readSettings(ctx context.Context, instanceID string) (*inciden
 }
 
 func decodeSettings(value string) (*incident.Settings, error) {
-	s := new(incident.Settings)
-	if err := incident.DecodeStrict([]byte(value), s); err != nil {
+	s, err := incident.ParseSettings([]byte(value))
+	if err != nil {
 		return nil, err
 	}
 	return s, s.Validate()

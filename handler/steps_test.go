@@ -587,7 +587,11 @@ func TestNoLongerWatched(t *testing.T) {
 }
 
 func TestRefusedPayloads(t *testing.T) {
-	valid := `"instance_id":"` + one + `","region":"eu-west-1","account_id":"123456789012","look":1,"execution":{"id":"x","startedAt":"2026-11-22T10:00:00Z"},"settings":{}`
+	defaults, err := json.Marshal(incident.DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	valid := `"instance_id":"` + one + `","region":"eu-west-1","account_id":"123456789012","look":1,"execution":{"id":"x","startedAt":"2026-11-22T10:00:00Z"},"settings":` + string(defaults)
 	look := func(detail string) string {
 		return `{"step":"open","execution":{"id":"x","name":"x","startedAt":"2026-11-22T10:00:00Z"},"event":{"source":"firstline.schedule","detail-type":"firstline look","account":"123456789012","region":"eu-west-1","time":"2026-11-22T10:00:00Z","detail":` + detail + `}}`
 	}
@@ -599,7 +603,7 @@ func TestRefusedPayloads(t *testing.T) {
 		"too much":               {`{"step":"reconcile","incident":{}}`, "incident: the step reconcile takes none"},
 		"instance":               {`{"step":"url","incident":{"instance_id":"web"}}`, `incident.instance_id: "web"`},
 		"instance of a page":     {`{"step":"page","incident":{"instance_id":"web"}}`, `incident.instance_id: "web"`},
-		"settings":               {`{"step":"decide","incident":{` + strings.Replace(valid, `"settings":{}`, `"settings":{"ulr":{}}`, 1) + `}}`, `"ulr"`},
+		"settings":               {`{"step":"decide","incident":{` + strings.Replace(valid, `"settings":{`, `"settings":{"ulr":{},`, 1) + `}}`, `"ulr"`},
 		"region":                 {`{"step":"decide","incident":{` + strings.Replace(valid, "eu-west-1", "us-east-1", 1) + `}}`, "incident.region"},
 		"look":                   {`{"step":"ssh","incident":{` + strings.Replace(valid, `"look":1`, `"look":900`, 1) + `}}`, "incident.look"},
 		"reboot undecided":       {`{"step":"reboot","incident":{` + valid + `}}`, "incident.decision"},

@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"reflect"
 	"strings"
-	"sync"
 )
 
 // DecodeStrict decodes one JSON value into v and refuses unknown fields and
@@ -44,38 +41,6 @@ func explain(err error) error {
 	return err
 }
 
-// known are the JSON names of the incident's own fields.
-var known = sync.OnceValue(func() map[string]bool {
-	names := map[string]bool{}
-	for f := range reflect.TypeFor[Incident]().Fields() {
-		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
-			names[name] = true
-		}
-	}
-	return names
-})
-
-// UnmarshalJSON decodes an incident. Fields that this version does not know
-// are kept and written again, since another version may have put them there;
-// the settings are decoded strictly.
-func (i *Incident) UnmarshalJSON(data []byte) error {
-	type plain Incident
-	var p plain
-	if err := json.Unmarshal(data, &p); err != nil {
-		return explain(err)
-	}
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(data, &all); err != nil {
-		return explain(err)
-	}
-	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return known()[name] })
-	if len(all) > 0 {
-		p.extra = all
-	}
-	*i = Incident(p)
-	return nil
-}
-
 // Salvage decodes what can be decoded of an incident that is not valid as a
 // whole. Where no instance comes out of it, the text itself becomes the event.
 func Salvage(data []byte) *Incident {
@@ -85,10 +50,9 @@ func Salvage(data []byte) *Incident {
 		for name, value := range all {
 			if one, err := json.Marshal(map[string]json.RawMessage{name: value}); err == nil {
 				// A field that does not decode, in part or as a whole, stays empty.
-				type plain Incident
-				next := plain(*i)
+				next := *i
 				if err := json.Unmarshal(one, &next); err == nil {
-					*i = Incident(next)
+					*i = next
 				}
 			}
 		}
@@ -130,41 +94,24 @@ func Clip(text string, limit int) string {
 	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
-// MarshalJSON encodes the incident with the fields that it carries along.
-func (i Incident) MarshalJSON() ([]byte, error) {
-	type plain Incident
-	own, err := json.Marshal(plain(i))
-	if err != nil || len(i.extra) == 0 {
-		return own, err
-	}
-	extra, err := json.Marshal(i.extra)
-	if err != nil {
-		return nil, err
-	}
-	// Two objects with no common name become one.
-	own[len(own)-1] = ','
-	return append(own, extra[1:]...), nil
-}
-
-// UnmarshalJSON decodes settings over the defaults and refuses unknown fields.
-func (s *Settings) UnmarshalJSON(data []byte) error {
-	type plain Settings
-	p := plain(DefaultSettings())
-	var sections map[string]json.RawMessage
-	if err := json.Unmarshal(data, &sections); err == nil {
+// ParseSettings decodes settings as Terraform writes them, over the defaults. It
+// refuses unknown fields.
+func ParseSettings(data []byte) (*Settings, error) {
+	if bytes.Contains(data, []byte("null")) {
 		// encoding/json takes null for "leave it as it is".
-		if sections == nil {
-			return errors.New("settings: got null, want an object")
+		sections := map[string]json.RawMessage{}
+		if json.Unmarshal(data, &sections) == nil && sections == nil {
+			return nil, errors.New("settings: got null, want an object")
 		}
 		for name, value := range sections {
 			if string(value) == "null" {
-				return fmt.Errorf("settings: %s: got null, want an object", name)
+				return nil, fmt.Errorf("settings: %s: got null, want an object", name)
 			}
 		}
 	}
-	if err := DecodeStrict(data, &p); err != nil {
-		return fmt.Errorf("settings: %w", err)
+	s := new(DefaultSettings())
+	if err := DecodeStrict(data, s); err != nil {
+		return nil, fmt.Errorf("settings: %w", err)
 	}
-	*s = Settings(p)
-	return nil
+	return s, nil
 }

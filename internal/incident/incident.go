@@ -60,9 +60,6 @@ type Incident struct {
 	// Event is the event that started the execution, where no incident could be
 	// made of it.
 	Event json.RawMessage `json:"event,omitempty"`
-
-	// extra carries fields that another version of the function wrote.
-	extra map[string]json.RawMessage
 }
 
 // What starts an execution.

@@ -107,13 +107,14 @@ const (
 	maxSuppressed = 40
 )
 
-// RecordOf returns the record of an incident, without its looks.
+// RecordOf returns the record of an incident, without its looks and without the
+// settings, which whoever begins it adds.
 func RecordOf(inc *incident.Incident) Record {
 	r := Record{
 		ID: nameOf(inc.Execution), Execution: inc.Execution.ID, StartedAt: incident.At(inc.Execution.StartedAt),
 		InstanceID: inc.InstanceID, Name: inc.Name, Region: inc.Region, Trigger: inc.Trigger, Dry: inc.Dry,
-		Alarm: inc.Alarm, Settings: inc.Settings,
-		Told: inc.Told, Paged: inc.Paged, Thread: inc.Thread, Suppressed: inc.Suppressed, Caught: inc.Caught,
+		Alarm: inc.Alarm,
+		Told:  inc.Told, Paged: inc.Paged, Thread: inc.Thread, Suppressed: inc.Suppressed, Caught: inc.Caught,
 	}
 	if inc.HeldBy != nil {
 		r.HeldBy = inc.HeldBy.ID

@@ -16,8 +16,8 @@ import (
 
 // Margins of the check.
 const (
-	// startMargin is for medians of cold starts over the floor's in the same run: they
-	// differ by less than a fifth from run to run on two shared cores.
+	// startMargin is for medians of the CPU time of cold starts over the floor's in the
+	// same run.
 	startMargin = 0.25
 	// sizeMargin is for bytes of the package and lines of code, which a change makes
 	// on purpose.
@@ -41,9 +41,10 @@ func (b *function) flags(f *flag.FlagSet) {
 // stepFigures are those of a step. Milliseconds are medians.
 type stepFigures struct {
 	step string
-	// cold is from the process's start to its first answer, ratio that over the
-	// floor's, and low and high the quartiles.
-	cold, ratio, low, high float64
+	// cold is from the process's start to its first answer, and low and high the
+	// quartiles. cpu is what the process took of the CPU, which a busy machine changes
+	// less, and ratio that over the floor's.
+	cold, low, high, cpu, ratio float64
 	// warm is from the event to the answer.
 	warm float64
 	// peak is the most memory of any process, cold or warm, in bytes.
@@ -57,11 +58,11 @@ type stepFigures struct {
 
 // samples are what was measured of a program.
 type samples struct {
-	cold, warm []float64
-	peak       int64
-	calls      map[string]int
-	metrics    []string
-	logBytes   int
+	cold, cpu, warm []float64
+	peak            int64
+	calls           map[string]int
+	metrics         []string
+	logBytes        int
 }
 
 // program is a binary with the case that it is started for.
@@ -134,8 +135,8 @@ func measureSteps(ctx context.Context, f *frame, dir string, cold, warm int) ([]
 	var all []stepFigures
 	for n, s := range got {
 		all = append(all, stepFigures{
-			step: programs[n].name, cold: quantile(s.cold, 0.5), ratio: quantile(s.cold, 0.5) / quantile(got[0].cold, 0.5),
-			low: quantile(s.cold, 0.25), high: quantile(s.cold, 0.75), warm: quantile(s.warm, 0.5), peak: s.peak,
+			step: programs[n].name, cold: quantile(s.cold, 0.5), low: quantile(s.cold, 0.25), high: quantile(s.cold, 0.75),
+			cpu: quantile(s.cpu, 0.5), ratio: quantile(s.cpu, 0.5) / quantile(got[0].cpu, 0.5), warm: quantile(s.warm, 0.5), peak: s.peak,
 			calls: s.calls, metrics: s.metrics, logBytes: s.logBytes,
 		})
 	}
@@ -167,7 +168,7 @@ func (b *stepBench) measure(ctx context.Context, f *frame, dir string, programs 
 		if err != nil {
 			return nil, err
 		}
-		s.cold = nil
+		s.cold, s.cpu = nil, nil
 		all[n].add(s)
 	}
 	return all, nil
@@ -183,7 +184,10 @@ func (b *stepBench) start(ctx context.Context, dir string, p program, invocation
 	if err != nil {
 		return s, err
 	}
-	defer func() { err = errors.Join(err, process.end()) }()
+	defer func() {
+		err = errors.Join(err, process.end())
+		s.cpu = append(s.cpu, inMs(process.cmd.ProcessState.UserTime()+process.cmd.ProcessState.SystemTime()))
+	}()
 	for n := range invocations {
 		if n > 0 {
 			if event, err = b.invocation(ctx, p.stepCase); err != nil {
@@ -223,7 +227,7 @@ var metricNames = regexp.MustCompile(`"Metrics":\[\{"Name":"([^"]+)"`)
 func inMs(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func (s *samples) add(t samples) {
-	s.cold, s.warm, s.peak = append(s.cold, t.cold...), append(s.warm, t.warm...), max(s.peak, t.peak)
+	s.cold, s.cpu, s.warm, s.peak = append(s.cold, t.cold...), append(s.cpu, t.cpu...), append(s.warm, t.warm...), max(s.peak, t.peak)
 	s.calls, s.metrics, s.logBytes = t.calls, t.metrics, t.logBytes
 }
 
@@ -242,7 +246,7 @@ func quantile(all []float64, part float64) float64 {
 func stepTable(steps []stepFigures) table {
 	t := table{
 		Title: "Each step, in ms and MB:",
-		Head:  []string{"step", "speaks to", "cold start", "quartiles", "over the floor", "warm", "peak memory"},
+		Head:  []string{"step", "speaks to", "cold start", "quartiles", "CPU of it", "over the floor's", "warm", "peak memory"},
 	}
 	for n, c := range append([]stepCase{floorCase}, stepCases...) {
 		s := steps[n]
@@ -251,7 +255,7 @@ func stepTable(steps []stepFigures) table {
 			peak = fmt.Sprintf("%.1f", megabytes(s.peak))
 		}
 		t.Rows = append(t.Rows, []string{
-			s.step, c.clients, fmt.Sprintf("%.1f", s.cold), fmt.Sprintf("%.1f, %.1f", s.low, s.high), fmt.Sprintf("%.2f", s.ratio), fmt.Sprintf("%.2f", s.warm), peak,
+			s.step, c.clients, fmt.Sprintf("%.1f", s.cold), fmt.Sprintf("%.1f, %.1f", s.low, s.high), fmt.Sprintf("%.1f", s.cpu), fmt.Sprintf("%.2f", s.ratio), fmt.Sprintf("%.2f", s.warm), peak,
 		})
 	}
 	return t
@@ -261,7 +265,7 @@ func stepTable(steps []stepFigures) table {
 func stepRatios(steps []stepFigures) (all []compared) {
 	for _, s := range steps[1:] {
 		key := "function/" + strings.ReplaceAll(strings.ReplaceAll(s.step, ",", ""), " ", "-")
-		all = append(all, compared{key + "/cold", s.ratio, startMargin})
+		all = append(all, compared{key + "/cpu", s.ratio, startMargin})
 		if s.peak > 0 && steps[0].peak > 0 {
 			all = append(all, compared{key + "/memory", float64(s.peak) / float64(steps[0].peak), memoryMargin})
 		}

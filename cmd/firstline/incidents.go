@@ -481,7 +481,14 @@ func printIncident(w io.Writer, r *incidentResult) error {
 	if rec.Name != "" {
 		instance += " (" + clean(rec.Name) + ")"
 	}
-	if _, err := fmt.Fprintf(w, "%s in %s: %s, %s, took %s, reboot: %s\nincident %s\n", instance, rec.Region, ended(rec), count(len(rec.Looks), "look"), took(rec), rebooted(rec), clean(rec.ID)); err != nil {
+	title := fmt.Sprintf("%s in %s: %s, %s", instance, rec.Region, ended(rec), count(len(rec.Looks), "look"))
+	if rec.EndedAt > 0 {
+		title += ", took " + took(rec)
+	}
+	if rec.Reboot != nil {
+		title += ", reboot " + rebooted(rec)
+	}
+	if _, err := fmt.Fprintf(w, "%s\nincident %s\n", title, clean(rec.ID)); err != nil {
 		return err
 	}
 	if pages, public := console.In(r.region.Partition(), rec.Region); public && rec.Execution != "" {

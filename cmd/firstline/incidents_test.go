@@ -361,7 +361,7 @@ func TestIncident(t *testing.T) {
 		t.Fatal(err, got)
 	}
 	text, err := printed(t, func(w *bytes.Buffer) error { return printIncident(w, got) })
-	if diff := cmp.Diff(`i-0a1b2c3d (web) in eu-west-1: told, 2 looks, took 11m20s, reboot: not_cured
+	if diff := cmp.Diff(`i-0a1b2c3d (web) in eu-west-1: told, 2 looks, took 11m20s, reboot not_cured
 incident 2f6a
 https://console.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/arn:aws:states:eu-west-1:123456789012:execution:firstline:2f6a
 

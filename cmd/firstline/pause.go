@@ -136,8 +136,9 @@ func newResume() *cobra.Command {
 		Long: `End a pause before its time: of a whole region with --region, or of instances with
 --instance. A region and its instances are paused each on their own.
 
-For a whole region it also closes the breaker: the instances that it holds back
-leave its alert, a look at each starts at once, and they may be rebooted.` + pauseExits,
+For a whole region it also closes the breaker: the instances in its alert leave it,
+also where a person has closed that alert, a look at each starts at once, and they
+may be rebooted.` + pauseExits,
 		Example: "  firstline resume --region eu-west-1\n  firstline resume --instance i-0c1cbf2e7abdedf75",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

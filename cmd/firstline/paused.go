@@ -191,7 +191,11 @@ func (p *pauser) addStored(ctx context.Context, r deployed.Region, found *paused
 			found.HandedOver = append(found.HandedOver, *h)
 		}
 	}
-	return errors.Join(append(slices.Collect(maps.Values(l.Unreadable)), l.RegionErr)...)
+	errs := []error{l.RegionErr}
+	for _, id := range slices.Sorted(maps.Keys(l.Unreadable)) {
+		errs = append(errs, l.Unreadable[id])
+	}
+	return errors.Join(errs...)
 }
 
 // tags returns the values of the tag of the watched instances that have it.

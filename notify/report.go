@@ -143,8 +143,8 @@ func (r *report) say(m Message, inc *incident.Incident) {
 	}
 	r.next.add("", next)
 	r.commands(m)
-	if failed {
-		r.next.addCommand("Repair the pager that failed", "firstline notify test")
+	if failed || r.situation == incident.SituationNotConfirmed {
+		r.next.addCommand("A pager failed: test them all", "firstline notify test")
 	}
 }
 
@@ -245,8 +245,7 @@ func (r *report) explain(m Message) {
 		r.why.add("Since", fmt.Sprintf("%s, %s for %s", clock(r.dec.Since), state, ago(incident.At(m.Now).Sub(r.dec.Since))))
 	}
 	if len(m.Alert.Members) > 1 {
-		r.why.add("Alert about", keyWords(m.Alert.Key))
-		r.why.add("Its instances", members(m.Alert.Members))
+		r.why.add("Instances in this alert", members(m.Alert.Members))
 	}
 }
 

@@ -25,12 +25,12 @@ type wording struct {
 
 const (
 	readConsole = "Read the instance's system log and its status checks in the console."
-	moves       = "A stop and a start moves it to other hardware, and changes a public IPv4 address that is not an Elastic IP."
+	moves       = "Stopping and starting it moves it to other hardware, and changes a public IPv4 address that is not an Elastic IP."
 )
 
 // situations has the words of every situation.
 var situations = map[string]wording{
-	incident.SituationDownAfterReboot: {icon: "🔴", what: "is down: {saw}; firstline rebooted it, which did not help", next: readConsole + " " + moves},
+	incident.SituationDownAfterReboot: {icon: "🔴", what: "is down: {saw}; firstline's reboot did not help", next: readConsole + " " + moves},
 	incident.SituationNotRebooted:     {icon: "🔴", what: "{is}: {saw}; not rebooted: {guard}"},
 	incident.SituationHeldBack: {
 		icon: "🛑", what: "{is}: {saw}; not rebooted: the region's breaker is open",
@@ -42,11 +42,11 @@ var situations = map[string]wording{
 	},
 	incident.SituationContradicted: {
 		icon: "🟠", what: "is reached by one check and not by another; not rebooted", withReason: true,
-		next: "Compare the checks below. A security group, a firewall or firstline's own network path often lets one of them in and not the other.",
+		next: "Try to reach the instance from another network, and compare the checks below: a security group, a firewall or firstline's own network path often lets one of them in and not the other.",
 	},
 	incident.SituationBusy: {
 		icon: "🟠", what: "is alive and rejects connections; not rebooted", withReason: true,
-		next: "Look at the instance's load and at its limits of connections.",
+		next: "Look at the instance's load and at its connection limits.",
 	},
 	incident.SituationBlind: {
 		icon: "🟠", what: "cannot be checked; not rebooted", withReason: true,
@@ -57,11 +57,11 @@ var situations = map[string]wording{
 		next: "Look at the instance yourself. Then repair firstline's access to its DynamoDB table: until then every instance of the region that is not healthy is paged like this one, and none is rebooted.",
 	},
 	incident.SituationWorse:     {icon: "🔴", what: "is worse than when it was paged: {saw}; not rebooted", next: readConsole},
-	incident.SituationDiedAgain: {icon: "🔴", what: "is down again: {saw}; not rebooted", next: readConsole + " It was healthy since it was paged, so look for what comes back."},
+	incident.SituationDiedAgain: {icon: "🔴", what: "is down again: {saw}; not rebooted", next: readConsole + " It was healthy after the page, so look for something that recurs."},
 	incident.SituationStillDown: {icon: "🔴", what: "is still not healthy: {saw}; not rebooted", next: "Look at the instance again: nobody has brought it back since it was paged."},
 	incident.SituationNotConfirmed: {
 		icon: "🔴", what: "{state}; not rebooted. This page repeats one that no pager confirmed",
-		next: readConsole + " Then check that the pager works.",
+		next: readConsole,
 	},
 	incident.SituationNote: {icon: "🟠", what: "is still not healthy: {saw}", next: "Nothing new: this note shows what firstline sees while you work on it."},
 	incident.SituationRecovered: {
@@ -102,8 +102,8 @@ var guards = map[string]guardWords{
 	policy.GuardInitializing: {"it is still starting", "Read the system log in the console: EC2's status checks have had no result for the whole boot window."},
 	policy.GuardAlarm:        {"none of its alarms is on", rebootIt + " firstline reboots only while an alarm of the instance is in ALARM."},
 	policy.GuardOnce:         {"this incident asked EC2 for a reboot before", readConsole + " See below what came of the reboot before you reboot it once more."},
-	policy.GuardCooldown:     {"it was rebooted or paged recently", "It fails again soon: look for the cause before anybody reboots it once more."},
-	policy.GuardBudget:       {"its reboots per day are used up", "It fails again after that many reboots: look for the cause before anybody reboots it once more."},
+	policy.GuardCooldown:     {"it was rebooted or paged recently", "It failed again soon after that: look for the cause before you reboot it."},
+	policy.GuardBudget:       {"its reboots per day are used up", "It fails in spite of its reboots: look for the cause before you reboot it again."},
 	policy.GuardNever:        {"the settings allow no reboots", rebootIt},
 	policy.GuardRoute53Alone: {"only Route 53 reports a failure", "Compare the checks below: firstline reaches the instance and Route 53's checkers do not. Look at the way between them, and at the Route 53 health check's own settings."},
 	policy.GuardVantage:      {"no other vantage confirms the failure", "Try to reach the instance from another network: firstline's own way to it may be broken. Reboot it yourself if it is down from there, too."},

@@ -6,6 +6,7 @@
 package redact
 
 import (
+	"errors"
 	"strings"
 	"unicode"
 
@@ -30,34 +31,15 @@ func Console(s string) string {
 	})
 }
 
-// Error returns the text of err, which must not be nil, as Text does. The
-// messages of AWS's answers in it are redacted as thoroughly as a console: an
-// answer about a signature quotes the request with its session token.
+// Error returns the text of err, which must not be nil, as Text does. The message
+// of AWS's answer in it is redacted as thoroughly as a console: an answer about a
+// signature quotes the request with its session token.
 func Error(err error) string {
 	text := err.Error()
-	for _, message := range awsMessages(err) {
-		text = strings.ReplaceAll(text, message, Console(message))
+	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorMessage() != "" {
+		text = strings.ReplaceAll(text, api.ErrorMessage(), Console(api.ErrorMessage()))
 	}
 	return Text(text)
-}
-
-// awsMessages returns the messages of AWS's answers in err's tree.
-func awsMessages(err error) []string {
-	var messages []string
-	if api, ok := err.(smithy.APIError); ok && api.ErrorMessage() != "" { //nolint:errorlint // the whole tree is walked
-		messages = append(messages, api.ErrorMessage())
-	}
-	switch e := err.(type) { //nolint:errorlint // the whole tree is walked
-	case interface{ Unwrap() error }:
-		if inner := e.Unwrap(); inner != nil {
-			messages = append(messages, awsMessages(inner)...)
-		}
-	case interface{ Unwrap() []error }:
-		for _, inner := range e.Unwrap() {
-			messages = append(messages, awsMessages(inner)...)
-		}
-	}
-	return messages
 }
 
 // redact removes what does not print, which may hide in the middle of a secret,

@@ -208,6 +208,13 @@ func only(req request, want ...string) error {
 
 // log writes one line per step.
 func (h *Handler) log(ctx context.Context, name string, answer any, elapsed time.Duration, err error) {
+	level := slog.LevelInfo
+	if err != nil {
+		level = slog.LevelError
+	}
+	if !h.Log.Enabled(ctx, level) {
+		return
+	}
 	attrs := []slog.Attr{slog.String("step", name), slog.Int64("elapsed_ms", elapsed.Milliseconds())}
 	if lc, ok := lambdacontext.FromContext(ctx); ok {
 		attrs = append(attrs, slog.String("request_id", lc.AwsRequestID))
@@ -221,9 +228,7 @@ func (h *Handler) log(ctx context.Context, name string, answer any, elapsed time
 	default:
 		attrs = append(attrs, slog.Any("answer", a))
 	}
-	level := slog.LevelInfo
 	if err != nil {
-		level = slog.LevelError
 		attrs = append(attrs, problem(err), slog.String("kind", string(fault.KindOf(err))))
 	}
 	h.Log.LogAttrs(ctx, level, "step", attrs...)

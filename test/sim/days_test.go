@@ -29,6 +29,13 @@ var (
 // rates are the shares of invocations with faults, in turn.
 var rates = []float64{0, 0, .05, .35}
 
+const (
+	// progress is how often a long run says how far it is.
+	progress = 30 * time.Second
+	// maxFailed is for how many failed days the end says how to play them again.
+	maxFailed = 20
+)
+
 // TestRandomDays plays random days. A violation prints the seed; the same seed
 // with -sim.days 1 plays the same day with its log.
 func TestRandomDays(t *testing.T) {
@@ -39,7 +46,9 @@ func TestRandomDays(t *testing.T) {
 		t.Logf("seeds from %d", first)
 	}
 	var mu sync.Mutex
+	var failed []uint64
 	total, begin := map[string]int{}, time.Now()
+	told := begin
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
@@ -50,11 +59,17 @@ func TestRandomDays(t *testing.T) {
 				}
 				w := playDay(t, first+n, *loud || *days == 1)
 				mu.Lock()
-				report(t, first+n, w)
+				if report(t, first+n, w); len(w.violations) > 0 {
+					failed = append(failed, first+n)
+				}
 				for name, n := range w.count {
 					total[name] += n
 				}
 				total["days"]++
+				if time.Since(told) >= progress {
+					told = time.Now()
+					t.Logf("%s: %d days, %d of them failed: seeds %v", time.Since(begin).Round(time.Second), total["days"], len(failed), failed)
+				}
 				mu.Unlock()
 			}
 		})
@@ -62,6 +77,9 @@ func TestRandomDays(t *testing.T) {
 	workers.Wait()
 	took := time.Since(begin)
 	t.Logf("%d days in %s, %.1f per second on %d CPUs", total["days"], took.Round(time.Second), float64(total["days"])/took.Seconds(), runtime.GOMAXPROCS(0))
+	for _, seed := range failed[:min(len(failed), maxFailed)] {
+		t.Logf("failed: go test ./test/sim -run TestRandomDays -sim.days 1 -sim.seed %d -sim.faults %v -v", seed, *rate)
+	}
 	if *counts {
 		for _, name := range slices.Sorted(maps.Keys(total)) {
 			t.Logf("%9d  %s", total[name], name)

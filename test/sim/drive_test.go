@@ -279,10 +279,12 @@ func (w *world) reconcile() {
 }
 
 // isIdle reports whether the schedule has nothing to do: no alarm fires, each
-// instance in the table is at rest, and no alert is open. Its faults would show
-// nothing then but pages about the table, which occur often enough.
+// instance in the table is at rest, and no alert is open. Such a run starts and
+// resolves nothing. It would store what a tag says of a pause, which the next look
+// asks EC2 for anyhow, and its faults would show nothing but pages about the table,
+// which occur often enough. The table is read again only once it has been written.
 func (w *world) isIdle() bool {
-	if w.isOut("table") {
+	if w.isOut("table") || len(w.openAlerts()) > 0 {
 		return false
 	}
 	for _, m := range w.machines {
@@ -290,8 +292,16 @@ func (w *world) isIdle() bool {
 			return false
 		}
 	}
+	if writes := w.db.Writes(); writes != w.restingAsked {
+		w.restingAsked, w.resting = writes, w.isResting()
+	}
+	return w.resting
+}
+
+// isResting reports whether the table has nothing for the schedule to do.
+func (w *world) isResting() bool {
 	l, err := w.table.Instances(context.Background())
-	if err != nil || len(l.Region.Alerts) > 0 || len(w.openAlerts()) > 0 {
+	if err != nil || len(l.Region.Alerts) > 0 {
 		return false
 	}
 	for _, i := range l.Instances {

@@ -37,6 +37,8 @@ const checkersLag = 20 * time.Second
 type machine struct {
 	name, id string
 	settings incident.Settings
+	// parameter is what SSM has of the settings.
+	parameter string
 
 	web, ssh service
 	// webPath and sshPath are the way from us alone to it.

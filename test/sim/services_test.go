@@ -46,11 +46,14 @@ func call[T any](ctx context.Context, w *world, service, name string, effect fun
 type services struct{ w *world }
 
 func (s services) parameter(m *machine) ssmtypes.Parameter {
-	raw, err := json.Marshal(m.settings)
-	if err != nil {
-		panic(err)
+	if m.parameter == "" { // settings do not change within a day
+		raw, err := json.Marshal(m.settings)
+		if err != nil {
+			panic(err)
+		}
+		m.parameter = string(raw)
 	}
-	return ssmtypes.Parameter{Name: aws.String(settingsPath + m.id), Value: aws.String(string(raw))}
+	return ssmtypes.Parameter{Name: aws.String(settingsPath + m.id), Value: &m.parameter}
 }
 
 func (s services) GetParameter(ctx context.Context, in *ssm.GetParameterInput, _ ...func(*ssm.Options)) (*ssm.GetParameterOutput, error) {

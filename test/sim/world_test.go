@@ -55,7 +55,10 @@ type world struct {
 	db         *dynamo.DB
 	table      *store.Table
 	executions map[string]*execution
-	tasks      sync.WaitGroup
+	// resting: nothing was due in the table after this many writes.
+	resting      bool
+	restingAsked int
+	tasks        sync.WaitGroup
 
 	// quiet: nothing is counted as noise any more.
 	quiet      bool
@@ -75,7 +78,7 @@ type violation struct{ kind, detail string }
 func newWorld(seed uint64) *world {
 	w := &world{
 		seed: seed, random: rand.New(rand.NewPCG(seed, 11)), begun: time.Now(), path: well,
-		outages: map[string]time.Time{}, executions: map[string]*execution{}, count: map[string]int{},
+		restingAsked: -1, outages: map[string]time.Time{}, executions: map[string]*execution{}, count: map[string]int{},
 		breaker: incident.Breaker{InFlight: 2, PerHour: 6}, bootMax: 90 * time.Second,
 	}
 	w.pagers = []*pager{{w: w, name: "opsgenie", readable: true}}

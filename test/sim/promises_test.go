@@ -116,10 +116,16 @@ func (w *world) isTold(m *machine) bool {
 	return false
 }
 
-// severity is the one that a machine's truth has for our own checks.
+// severity is the one that a machine's truth has for our own checks. Without a
+// baseline it may be the settings that are wrong.
 func (w *world) severity(m *machine) incident.Severity {
-	s := &m.settings
-	own := s.Enabled(incident.CheckURL) && m.web.down() || s.Enabled(incident.CheckSSH) && m.ssh.down()
+	e, err := w.table.Load(context.Background(), m.id)
+	if err != nil {
+		panic(err)
+	}
+	s, passed := &m.settings, e.State.Instance.Baseline
+	own := s.Enabled(incident.CheckURL) && m.web.down() && passed[incident.CheckURL] != "" ||
+		s.Enabled(incident.CheckSSH) && m.ssh.down() && passed[incident.CheckSSH] != ""
 	if own || !s.Enabled(incident.CheckURL) && !s.Enabled(incident.CheckSSH) {
 		return incident.SeverityDown
 	}

@@ -78,7 +78,7 @@ type channel struct {
 
 func ofService(s service, secret Secret, base string, client http.RoundTripper) *alertAPI {
 	s.followFor = min(s.followFor, time.Second)
-	return &alertAPI{service: s, alertSettings: alertSettings{URL: base}, key: secret, http: client}
+	return &alertAPI{service: s, alertSettings: alertSettings{Endpoint: base}, key: secret, http: client}
 }
 
 var channels = func() map[string]channel {
@@ -368,7 +368,7 @@ func TestNoSecretInErrors(t *testing.T) {
 	const secret, renewed = "xoxb-4711/Se+cret=Value", "xoxb-0815/Re+newed=Value"
 	forms := []string{
 		secret, renewed, "xoxb-4711%2FSe%2Bcret%3DValue", "xoxb-4711%2FSe+cret=Value", "xoxb-0815%2FRe%2Bnewed%3DValue",
-		"GenieKey xoxb", "Bearer xoxb", "hunter2", "query-secret",
+		"xoxb-", "hunter2", "query-secret",
 	}
 	echo := func(status int, format string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -411,6 +411,7 @@ func TestNoSecretInErrors(t *testing.T) {
 			`{"ok":false,"error":"invalid_arguments","response_metadata":{"messages":["token=%s","%s"]},"message":"GenieKey %[1]s"}`,
 			`{"ok":false,"error":"invalid_auth %s %s"}`,
 			"Authorization: Bearer %s %s",
+			`{"ok":false,"error":"` + strings.Repeat("x", maxError-30) + ` %s","message":"` + strings.Repeat("x", maxError-80) + ` %[2]s"}`,
 		} {
 			tests[fmt.Sprintf("echo %d/%d", status, i)] = struct {
 				base string

@@ -63,15 +63,15 @@ type alertAPI struct {
 // alertSettings are the settings of such a service, as Terraform has checked them.
 type alertSettings struct {
 	Type string `json:"type"`
-	// URL is the endpoint: one of the service's short names, or a base URL.
-	URL          string `json:"url"`
-	KeyParameter string `json:"keyParameter"`
+	// Endpoint is one of the service's short names, or a base URL.
+	Endpoint     string `json:"endpoint"`
+	KeyParameter string `json:"key_parameter"`
 	// Responders are who is woken. None leaves it to the integration.
 	Responders []responder `json:"responders"`
 	// Priority is P1 to P5; empty leaves it to the service (P3). PriorityUnknown is
 	// that of an alert of the severity "unknown"; empty means the same as Priority.
 	Priority        string `json:"priority"`
-	PriorityUnknown string `json:"priorityUnknown"`
+	PriorityUnknown string `json:"priority_unknown"`
 	// Tags and Details are added to ours, as far as there is room.
 	Tags    []string          `json:"tags"`
 	Details map[string]string `json:"details"`
@@ -124,7 +124,7 @@ func (o *alertAPI) Capabilities() Capabilities { return o.can }
 
 // Address returns the base URL that the service is called at.
 func (o *alertAPI) Address() (string, error) {
-	base, err := baseURL(cmp.Or(o.urls[o.URL], o.URL))
+	base, err := baseURL(cmp.Or(o.urls[o.Endpoint], o.Endpoint))
 	if err != nil {
 		return "", fmt.Errorf("%s.endpoint: %w", o.name, err)
 	}
@@ -410,7 +410,7 @@ func (o *alertAPI) follow(ctx context.Context, c *client, key, path string, to a
 // such alert is in the words only
 // (https://docs.opsgenie.com/docs/alert-api#get-request-status).
 func notDone(to asked, status string) *refusal {
-	why := cmp.Or(incident.ClipLine(status, maxServerWords), "no reason given")
+	why := cmp.Or(status, "no reason given")
 	low := strings.ToLower(status)
 	if to.note != "" && strings.Contains(low, "alert") && (strings.Contains(low, "not exist") || strings.Contains(low, "already closed")) {
 		return refuse(fault.InvalidInput, "%s was accepted and then not %s: %s: %w", to.what, to.done, why, ErrNoAlert)
@@ -436,7 +436,7 @@ func (o *alertAPI) alert(m Message) alert {
 	switch {
 	case r.situation == incident.SituationTest:
 		a.Priority = "P5"
-	case r.severity == incident.SeverityUnknown:
+	case r.dec.Severity == incident.SeverityUnknown:
 		a.Priority = cmp.Or(o.PriorityUnknown, o.Priority)
 	}
 	for _, tag := range append(r.tags(), o.Tags...) {

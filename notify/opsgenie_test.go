@@ -221,7 +221,7 @@ func secretOf(values ...string) Secret {
 
 // serving is a pager whose service is a handler.
 func serving(s service, endpoint string, h http.Handler) *alertAPI {
-	return &alertAPI{service: s, alertSettings: alertSettings{URL: endpoint}, key: secretOf(testKey), http: direct(h)}
+	return &alertAPI{service: s, alertSettings: alertSettings{Endpoint: endpoint}, key: secretOf(testKey), http: direct(h)}
 }
 
 func TestOpsGenieSendsEveryMessage(t *testing.T) {
@@ -394,7 +394,7 @@ func TestOpsGenieAddress(t *testing.T) {
 		"https://pager.example/#hunter2":   "",
 		"https://hunter2%zz":               "",
 	} {
-		o := &alertAPI{service: opsgenie, alertSettings: alertSettings{URL: in}, key: secretOf(testKey)}
+		o := &alertAPI{service: opsgenie, alertSettings: alertSettings{Endpoint: in}, key: secretOf(testKey)}
 		got, err := o.Address()
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: got %q, %v, want %q", in, got, err, want)

@@ -12,11 +12,11 @@ import (
 )
 
 const testPagers = `[
-	{"type":"jsm","keyParameter":"/firstline/secrets/jsm-api-key"},
-	{"type":"opsgenie","url":"eu","keyParameter":"/firstline/secrets/opsgenie-api-key",
+	{"type":"jsm","key_parameter":"/firstline/secrets/jsm-api-key"},
+	{"type":"opsgenie","endpoint":"eu","key_parameter":"/firstline/secrets/opsgenie-api-key",
 	 "responders":[{"type":"team","id":"t"},{"type":"user","username":"jo@example.com"},{"type":"schedule","name":"nights"}],
-	 "priority":"P2","priorityUnknown":"P4","tags":["shop"],"details":{"runbook":"https://example.com"},"entity":"shop","source":"eu"},
-	{"type":"sns","topicArn":"arn:aws:sns:eu-west-1:123456789012:on-call"}
+	 "priority":"P2","priority_unknown":"P4","tags":["shop"],"details":{"runbook":"https://example.com"},"entity":"shop","source":"eu"},
+	{"type":"sns","topic_arn":"arn:aws:sns:eu-west-1:123456789012:on-call"}
 ]`
 
 func TestNew(t *testing.T) {
@@ -65,7 +65,7 @@ func TestNew(t *testing.T) {
 	if got := Addresses([]byte(testPagers)); !slices.Equal(got, []string{jsm.urls[""], opsgenie.urls["eu"]}) {
 		t.Errorf("addresses %q", got)
 	}
-	if got := Addresses([]byte(`[{"type":"opsgenie","url":"ap"},{"type":"jsm"}]`)); !slices.Equal(got, []string{jsm.urls[""]}) {
+	if got := Addresses([]byte(`[{"type":"opsgenie","endpoint":"ap"},{"type":"jsm"}]`)); !slices.Equal(got, []string{jsm.urls[""]}) {
 		t.Errorf("addresses %q", got)
 	}
 	if got := Addresses(nil); got != nil {
@@ -85,7 +85,7 @@ func TestNewOfWrongSettings(t *testing.T) {
 		`[null]`:                               `[0].type: ""`,
 		`[{"type":"opsgenie","priorty":"P1"}]`: `[0]: unknown field "priorty"`,
 		`[{"type":"opsgenie","priority":1}]`:   "[0]: priority: got a JSON number",
-		`[{"type":"sns","url":"eu"}]`:          `[0]: unknown field "url"`,
+		`[{"type":"sns","endpoint":"eu"}]`:     `[0]: unknown field "endpoint"`,
 		`[{"type":"opsgenie"}] []`:             "data after the JSON value",
 		`[{"type":"opsgenie","responders":["x"]}`: "not JSON",
 	} {
@@ -99,7 +99,7 @@ func TestNewOfWrongSettings(t *testing.T) {
 		t.Errorf("%d pagers, %v", len(pagers), err)
 	}
 	// One that cannot work keeps nobody from the others.
-	pagers, err := New([]byte(`[{"type":"opsgenie","url":"ap"},{"type":"jsm"}]`), Deps{Secret: func(context.Context, string, bool) (string, error) { return "", nil }})
+	pagers, err := New([]byte(`[{"type":"opsgenie","endpoint":"ap"},{"type":"jsm"}]`), Deps{Secret: func(context.Context, string, bool) (string, error) { return "", nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ type SNSPublisher interface {
 type snsTopic struct {
 	Type string `json:"type"`
 	// TopicARN names the topic, which must not be FIFO.
-	TopicARN string `json:"topicArn"`
+	TopicARN string `json:"topic_arn"`
 	// client returns a client of the topic's region.
 	client func(region string) SNSPublisher
 }

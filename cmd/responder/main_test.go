@@ -44,10 +44,10 @@ func TestEgressAddresses(t *testing.T) {
 		env  map[string]string
 		want []string
 	}{
-		{"a service's own names", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","url":"eu"}]`}, []string{"ec2.eu-west-1.api.aws:443", "api.eu.opsgenie.com:443", "slack.com:443"}},
-		{"ports as given", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","url":"https://pager.example.com:8443"}]`, "AWS_ENDPOINT_URL": "http://127.0.0.1", "FIRSTLINE_SLACK_API_URL": "http://127.0.0.1:8080/"}, []string{"127.0.0.1:80", "pager.example.com:8443", "127.0.0.1:8080"}},
-		{"several pagers", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","url":"us"},{"type":"jsm"},{"type":"sns","topicArn":"arn:aws:sns:eu-west-1:123456789012:x"}]`}, []string{"ec2.eu-west-1.api.aws:443", "api.opsgenie.com:443", "api.atlassian.com:443", "slack.com:443"}},
-		{"one set wrongly", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","url":"jsm"},{"type":"jsm","url":"https://jsm.example.com"}]`}, []string{"ec2.eu-west-1.api.aws:443", "jsm.example.com:443", "slack.com:443"}},
+		{"a service's own names", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","endpoint":"eu"}]`}, []string{"ec2.eu-west-1.api.aws:443", "api.eu.opsgenie.com:443", "slack.com:443"}},
+		{"ports as given", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","endpoint":"https://pager.example.com:8443"}]`, "AWS_ENDPOINT_URL": "http://127.0.0.1", "FIRSTLINE_SLACK_API_URL": "http://127.0.0.1:8080/"}, []string{"127.0.0.1:80", "pager.example.com:8443", "127.0.0.1:8080"}},
+		{"several pagers", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","endpoint":"us"},{"type":"jsm"},{"type":"sns","topic_arn":"arn:aws:sns:eu-west-1:123456789012:x"}]`}, []string{"ec2.eu-west-1.api.aws:443", "api.opsgenie.com:443", "api.atlassian.com:443", "slack.com:443"}},
+		{"one set wrongly", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","endpoint":"jsm"},{"type":"jsm","endpoint":"https://jsm.example.com"}]`}, []string{"ec2.eu-west-1.api.aws:443", "jsm.example.com:443", "slack.com:443"}},
 		{"pagers set wrongly", nil, []string{"ec2.eu-west-1.api.aws:443", "slack.com:443"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestTableThatHangs(t *testing.T) {
 }
 
 func TestPagers(t *testing.T) {
-	h := newHandler(env(map[string]string{"FIRSTLINE_PAGERS": `[{"type":"jsm"},{"type":"sns"},{"type":"opsgenie","url":"eu"}]`}))
+	h := newHandler(env(map[string]string{"FIRSTLINE_PAGERS": `[{"type":"jsm"},{"type":"sns"},{"type":"opsgenie","endpoint":"eu"}]`}))
 	pagers, err := h.Pagers()
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestTopicElsewhere(t *testing.T) {
 		body = string(raw)
 		w.Header().Set("Content-Type", "text/xml")
 		_, _ = io.WriteString(w, `<PublishResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>`)
-	}, map[string]string{"FIRSTLINE_PAGERS": `[{"type":"sns","topicArn":"arn:aws:sns:us-east-1:123456789012:on-call"}]`})
+	}, map[string]string{"FIRSTLINE_PAGERS": `[{"type":"sns","topic_arn":"arn:aws:sns:us-east-1:123456789012:on-call"}]`})
 	pagers, err := newHandler(getenv).Pagers()
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +183,7 @@ func TestSecrets(t *testing.T) {
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		_, _ = io.WriteString(w, `{"Parameter":{"Type":"SecureString","Value":"unset"}}`)
 	}, map[string]string{
-		"FIRSTLINE_PAGERS":                `[{"type":"opsgenie","url":"eu","keyParameter":"/x/opsgenie"},{"type":"jsm","keyParameter":"/x/jsm"}]`,
+		"FIRSTLINE_PAGERS":                `[{"type":"opsgenie","endpoint":"eu","key_parameter":"/x/opsgenie"},{"type":"jsm","key_parameter":"/x/jsm"}]`,
 		"FIRSTLINE_SLACK_TOKEN_PARAMETER": "/x/slack", "FIRSTLINE_SLACK_CHANNEL_ID": "C0123456789",
 	})
 	h := newHandler(getenv)

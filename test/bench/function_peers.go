@@ -147,7 +147,7 @@ func (p *peers) variables() []string {
 		"GOGC=200", "FIRSTLINE_NAME=" + functionDeployment, "FIRSTLINE_SETTINGS_PATH=" + functionSettings, "FIRSTLINE_LOG_LEVEL=info", "FIRSTLINE_VPC=false",
 		"FIRSTLINE_SLACK_CHANNEL_ID=" + stage.SlackChannel, "FIRSTLINE_SLACK_API_URL=" + p.slack.URL,
 		"FIRSTLINE_SLACK_TOKEN_PARAMETER=/firstline/secrets/slack-token", "FIRSTLINE_SLACK_PAGES=true",
-		fmt.Sprintf(`FIRSTLINE_PAGERS=[{"type":"opsgenie","url":%q,"keyParameter":"/firstline/secrets/opsgenie-api-key","priority":"P1"}]`, p.pager.URL),
+		fmt.Sprintf(`FIRSTLINE_PAGERS=[{"type":"opsgenie","endpoint":%q,"key_parameter":"/firstline/secrets/opsgenie-api-key","priority":"P1"}]`, p.pager.URL),
 		"FIRSTLINE_TABLE=" + functionTable, "FIRSTLINE_STATE_MACHINE_ARN=" + functionMachine,
 		"FIRSTLINE_ALARM_PREFIX=firstline-cpu-", `FIRSTLINE_BREAKER={"in_flight":2,"per_hour":6}`,
 	}

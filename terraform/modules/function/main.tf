@@ -32,7 +32,7 @@ locals {
   pagers = [for p in var.pagers : merge(
     jsondecode(p.json),
     { type = p.type },
-    { for k, v in { topicArn = p.topic_arn, keyParameter = try(aws_ssm_parameter.secret[local.keys[p.type]].name, "") } : k => v if v != "" },
+    { for k, v in { topic_arn = p.topic_arn, key_parameter = try(aws_ssm_parameter.secret[local.keys[p.type]].name, "") } : k => v if v != "" },
   )]
 }
 

@@ -155,26 +155,26 @@ locals {
   # not know: the name of its key's parameter, and the deployment's own topic.
   pager_settings = merge({
     for type in ["opsgenie", "jsm"] : type => {
-      url = tostring(local.once[type].endpoint)
+      endpoint = tostring(local.once[type].endpoint)
       responders = concat(
         local.once[type].team_id == "" ? [] : [{ type = "team", id = tostring(local.once[type].team_id) }],
         [for r in local.once[type].responders : { for k, v in r : k => tostring(v) if v != null }],
       )
-      priority        = tostring(local.once[type].priority)
-      priorityUnknown = tostring(local.once[type].priority_unknown == "" ? local.once[type].priority : local.once[type].priority_unknown)
-      tags            = [for v in local.once[type].tags : tostring(v)]
-      details         = { for k, v in local.once[type].details : k => tostring(v) }
-      entity          = tostring(local.once[type].entity)
-      source          = tostring(local.once[type].source)
+      priority         = tostring(local.once[type].priority)
+      priority_unknown = tostring(local.once[type].priority_unknown == "" ? local.once[type].priority : local.once[type].priority_unknown)
+      tags             = [for v in local.once[type].tags : tostring(v)]
+      details          = { for k, v in local.once[type].details : k => tostring(v) }
+      entity           = tostring(local.once[type].entity)
+      source           = tostring(local.once[type].source)
     }
     }, {
-    sns = { topicArn = tostring(local.once.sns.topic_arn) }
+    sns = { topic_arn = tostring(local.once.sns.topic_arn) }
   })
   pagers_json = { for type, s in local.pager_settings : type => jsonencode({ for k, v in s : k => v if length(v) > 0 }) }
   # At most, whatever the deployment is called.
   pagers_bytes = length(base64encode(jsonencode([
     for type in local.pagers : merge(
-      { type = type, (type == "sns" ? "topicArn" : "keyParameter") = format("%-90s", "") },
+      { type = type, (type == "sns" ? "topic_arn" : "key_parameter") = format("%-90s", "") },
       jsondecode(local.pagers_json[type]),
     )
   ]))) / 4 * 3

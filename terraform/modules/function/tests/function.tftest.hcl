@@ -7,7 +7,7 @@ variables {
   package  = "main.tf"
   function = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
   slack    = { channel_id = "C0123456789", api_url = "", pages = true }
-  pagers   = [{ type = "opsgenie", json = "{\"url\":\"eu\",\"priority\":\"P2\"}", topic_arn = "" }]
+  pagers   = [{ type = "opsgenie", json = "{\"endpoint\":\"eu\",\"priority\":\"P2\"}", topic_arn = "" }]
   instances = {
     "i-0c1cbf2e7abdedf75" = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", secret_parameters = ["/app/token"] }
     "i-0a1b2c3d"          = { health_check_id = "", secret_parameters = ["/app/token"] }
@@ -44,7 +44,7 @@ run "shape" {
       FIRSTLINE_SLACK_API_URL         = ""
       FIRSTLINE_SLACK_TOKEN_PARAMETER = "/firstline/secrets/slack-token"
       FIRSTLINE_SLACK_PAGES           = "true"
-      FIRSTLINE_PAGERS                = "[{\"keyParameter\":\"/firstline/secrets/opsgenie-api-key\",\"priority\":\"P2\",\"type\":\"opsgenie\",\"url\":\"eu\"}]"
+      FIRSTLINE_PAGERS                = "[{\"endpoint\":\"eu\",\"key_parameter\":\"/firstline/secrets/opsgenie-api-key\",\"priority\":\"P2\",\"type\":\"opsgenie\"}]"
       FIRSTLINE_TABLE                 = "firstline-incidents"
       FIRSTLINE_STATE_MACHINE_ARN     = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
       FIRSTLINE_ALARM_PREFIX          = "firstline-cpu-"
@@ -136,8 +136,8 @@ run "pagers" {
   }
   assert {
     condition = jsondecode(aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"]) == [
-      { type = "jsm", keyParameter = "/firstline/secrets/jsm-api-key" },
-      { type = "sns", topicArn = "arn:aws:sns:us-east-1:210987654321:oncall" },
+      { type = "jsm", key_parameter = "/firstline/secrets/jsm-api-key" },
+      { type = "sns", topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall" },
     ]
     error_message = aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"]
   }
@@ -166,7 +166,7 @@ run "pagers" {
       actions   = toset(["kms:Decrypt", "kms:GenerateDataKey"])
       resources = tolist(["arn:aws:kms:us-east-1:210987654321:key/*"])
       conditions = {
-        "kms:ViaService"                         = "sns.us-east-1.amazonaws.com"
+        "kms:ViaService"                          = "sns.us-east-1.amazonaws.com"
         "kms:EncryptionContext:aws:sns:topicArn" = "arn:aws:sns:us-east-1:210987654321:oncall"
       }
     }]

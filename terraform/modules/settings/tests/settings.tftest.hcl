@@ -50,7 +50,7 @@ run "an_instance_of_which_nothing_is_said" {
     error_message = "the defaults of Slack"
   }
   assert {
-    condition     = [for p in output.deployment.pagers : [p.type, p.topic_arn]] == [["opsgenie", ""]] && jsondecode(output.deployment.pagers[0].json) == { url = "us", priority = "P3", priorityUnknown = "P3" }
+    condition     = [for p in output.deployment.pagers : [p.type, p.topic_arn]] == [["opsgenie", ""]] && jsondecode(output.deployment.pagers[0].json) == { endpoint = "us", priority = "P3", priority_unknown = "P3" }
     error_message = jsonencode(output.deployment.pagers)
   }
   assert {
@@ -145,12 +145,12 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
   assert {
     condition = [for p in output.deployment.pagers : jsondecode(p.json)] == [
       {
-        url        = "https://jsm.example.com/base", priority = "P2", priorityUnknown = "P4", entity = "web", source = "operations"
+        endpoint   = "https://jsm.example.com/base", priority = "P2", priority_unknown = "P4", entity = "web", source = "operations"
         responders = [{ type = "team", name = "Operations & co" }, { type = "user", username = "oncall@example.com" }, { type = "schedule", id = "1" }, { type = "escalation", name = "night" }]
         tags       = ["web", "7"], details = { runbook = "https://wiki.example.com/web", tier = "1" }
       },
-      { topicArn = "arn:aws:sns:us-east-1:210987654321:oncall" },
-      { url = "http://127.0.0.1:8080/og", priority = "P1", priorityUnknown = "P1", responders = [{ type = "team", id = "4513b7ea-3b91-438f-b7e4-e3e54af9147c" }] },
+      { topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall" },
+      { endpoint = "http://127.0.0.1:8080/og", priority = "P1", priority_unknown = "P1", responders = [{ type = "team", id = "4513b7ea-3b91-438f-b7e4-e3e54af9147c" }] },
     ]
     error_message = join("\n", output.deployment.pagers[*].json)
   }

@@ -39,8 +39,8 @@ const (
 	maxRetryAfter = 5 * time.Second
 	// maxRateRetries is how often a rate limit is waited out here.
 	maxRateRetries = 2
-	// maxServerWords caps what is quoted of an answer in an error, in runes.
-	maxServerWords = 300
+	// maxError caps an error, with what it quotes of an answer, in runes.
+	maxError = 600
 )
 
 // refusal is how one call failed, before its text is cleaned of secrets.
@@ -156,13 +156,13 @@ func pause(ctx context.Context, d time.Duration) error {
 // clean is the one way out for an error: it keeps the kind, the words without
 // secrets, and whether there was no alert; nothing else of the chain.
 func clean(kind fault.Kind, op string, err error, secrets []string) error {
-	text := incident.ClipLine(err.Error(), 4*maxServerWords)
+	text := incident.ClipLine(err.Error(), maxAnswer)
 	for _, secret := range secrets {
 		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
 			text = regexp.MustCompile(`(?i)`+regexp.QuoteMeta(form)).ReplaceAllLiteralString(text, "[redacted]")
 		}
 	}
-	text = redact.Text(text)
+	text = incident.ClipLine(redact.Text(text), maxError) // cut last: half a secret is not known for one
 	if errors.Is(err, ErrNoAlert) {
 		return &fault.Error{Kind: kind, Op: op, Err: noAlert(text)}
 	}
@@ -241,7 +241,7 @@ func (a *answer) retryAfter() time.Duration {
 // body said, or empty.
 func (a *answer) refused(detail string) *refusal {
 	said := a.String()
-	if detail = incident.ClipLine(detail, maxServerWords); detail != "" {
+	if detail != "" {
 		said += ": " + detail
 	}
 	switch s := a.status; {

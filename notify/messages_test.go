@@ -313,7 +313,7 @@ func event(raw string) Message {
 		Kind: KindPage, Deployment: "firstline", Now: at("10:15:09").Time(), Alert: *dec.Alert,
 		Incident: &incident.Incident{
 			Region: "eu-west-1", Decision: dec, Event: json.RawMessage(raw),
-			Execution: incident.Execution{ID: "arn:aws:states:eu-west-1:123456789012:execution:firstline-responder:" + testExecution},
+			Execution: incident.Execution{ID: "arn:aws:states:eu-west-1:123456789012:execution:firstline-responder:" + testExecution, Name: testExecution},
 			Caught:    map[string]incident.Caught{"open": {Error: "InvalidInput", Cause: "open: the event names no instance"}},
 		},
 	}

@@ -57,7 +57,6 @@ func (p *paragraph) addCommand(label, command string) {
 // line each, without secrets, and not yet escaped for anything.
 type report struct {
 	situation string
-	severity  incident.Severity
 	dec       *incident.Decision
 	icon      string
 	// label begins the first line. who are the forms of what it is about, the longest
@@ -81,13 +80,12 @@ func describe(m Message) *report {
 	inc := m.Incident
 	dec := cmp.Or(inc.Decision, &incident.Decision{})
 	r := &report{
-		situation: dec.Situation, severity: dec.Severity, dec: dec,
+		situation: dec.Situation, dec: dec,
 		checks: paragraph{title: "Checks"}, reboots: paragraph{title: "Reboots"},
 		deployment: cmp.Or(plain(m.Deployment, 50), "firstline"),
-		instance:   plain(inc.InstanceID, 40), name: plain(inc.Name, limitTagName), region: plain(inc.Region, 24), account: plain(inc.AccountID, 40),
-		execution:     plain(inc.Execution.ID, 300),
-		executionName: plain(cmp.Or(inc.Execution.Name, inc.Execution.ID[strings.LastIndex(inc.Execution.ID, ":")+1:]), 100),
-		shared:        m.Alert.Key != "" && m.Alert.Key != inc.InstanceID,
+		instance:   plain(inc.InstanceID, 40), name: plain(inc.Name, 256), region: plain(inc.Region, 24), account: plain(inc.AccountID, 40),
+		execution: plain(inc.Execution.ID, 300), executionName: plain(inc.Execution.Name, 100),
+		shared: m.Alert.Key != "" && m.Alert.Key != inc.InstanceID,
 	}
 	if inc.Alarm != nil {
 		r.alarm = *inc.Alarm
@@ -97,7 +95,7 @@ func describe(m Message) *report {
 	case m.Kind == KindTest:
 		r.situation = incident.SituationTest
 	case inc.InstanceID == "" && r.situation != incident.SituationStore:
-		r.situation, r.severity = incident.SituationNoIncident, incident.SeverityUnknown
+		r.situation = incident.SituationNoIncident
 		var seen incident.Incident
 		seen, named = incident.Glance(inc.Event)
 		r.alarm, r.region, r.account = *seen.Alarm, cmp.Or(seen.Region, r.region), cmp.Or(seen.AccountID, r.account)
@@ -112,10 +110,7 @@ func describe(m Message) *report {
 
 // say sets the first line, and what to do.
 func (r *report) say(m Message, inc *incident.Incident) {
-	w, ok := situations[r.situation]
-	if !ok {
-		w = wording{icon: "🟠", what: "{state}", next: readConsole}
-	}
+	w := situations[r.situation]
 	r.icon, r.who, r.what = w.icon, r.subjects(), fill(w.what, r.dec)
 	if w.withReason {
 		r.reason = plain(r.dec.Reason, limitReason)
@@ -131,7 +126,7 @@ func (r *report) say(m Message, inc *incident.Incident) {
 		r.what = "cannot use its table: no instance of the region is looked after"
 		next = "Watch the region's alarms yourself. Then repair firstline's access to its DynamoDB table; the reason below says what failed."
 	case r.situation == incident.SituationNotRebooted:
-		next = wordsOfGuard(r.dec.Guard).next
+		next = guards[r.dec.Guard].next
 	}
 	if inc.Dry {
 		r.label = dryLabel
@@ -204,7 +199,7 @@ func (r *report) subjects() []string {
 	case r.name == "":
 		return []string{r.instance + in, r.instance}
 	}
-	return []string{r.instance + " (" + r.name + ")" + in, r.instance + in, r.instance}
+	return []string{r.instance + " (" + incident.ClipLine(r.name, limitTagName) + ")" + in, r.instance + in, r.instance}
 }
 
 // headline is the first line in at most limit characters. The instance's name goes
@@ -360,7 +355,7 @@ func (r *report) tags() []string {
 	if r.label == dryLabel {
 		dry = "dry-run"
 	}
-	return []string{"firstline", r.deployment, r.situation, r.severity.String(), r.guard(), dry, r.region, r.account, r.instance}
+	return []string{"firstline", r.deployment, r.situation, r.dec.Severity.String(), r.guard(), dry, r.region, r.account, r.instance}
 }
 
 // guard is the guard that refused a reboot.
@@ -381,7 +376,7 @@ func (r *report) details() []item {
 	p.add("accountId", r.account)
 	p.add("deployment", r.deployment)
 	p.add("situation", r.situation)
-	p.add("severity", r.severity.String())
+	p.add("severity", r.dec.Severity.String())
 	p.add("verdict", string(r.dec.Verdict))
 	p.add("guard", r.guard())
 	p.add("alarm", r.alarm.Name)

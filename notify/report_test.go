@@ -29,7 +29,10 @@ func pagerOf() *alertAPI {
 	return &alertAPI{service: opsgenie, alertSettings: alertSettings{Responders: []responder{{Type: "team", ID: "8f2a-team"}}, Priority: "P2", PriorityUnknown: "P3"}}
 }
 
-// TestGolden holds what each channel makes of each situation.
+// whole are the messages whose goldens show all that the channels are sent.
+var whole = []string{"down-after-reboot", "hostile"}
+
+// TestGolden holds the first lines and the text of each situation.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	for name := range messages {
@@ -38,22 +41,29 @@ func TestGolden(t *testing.T) {
 			m := message(t, name)
 			r := describe(m)
 			var files []txtar.File
-			add := func(name string, data []byte) {
-				files = append(files, txtar.File{Name: name, Data: append(bytes.TrimSpace(data), '\n')})
+			add := func(name string, data string) {
+				files = append(files, txtar.File{Name: name, Data: []byte(strings.TrimSpace(data) + "\n")})
 			}
+			a := pagerOf().alert(m)
 			switch m.Kind {
 			case KindPage, KindTest:
-				alert := pagerOf().alert(m)
-				add("alert description", []byte(alert.Description))
-				alert.Description = "(above)"
-				add("alert.json", encoded(t, alert))
-				add("sns subject", []byte(*(&snsTopic{}).compose(m).Subject))
-			case KindNote, KindResolve:
-				add(string(m.Kind), []byte(pagerOf().note(m).Note))
+				add("alert", a.Message)
+				add("sns", *(&snsTopic{}).compose(m).Subject)
+				add("slack", r.slackBlocks()[0].(*slack.HeaderBlock).Text.Text)
 			case KindSlack:
+				add("slack", r.slackBlocks()[0].(*slack.HeaderBlock).Text.Text)
+			case KindNote, KindResolve:
+				add(string(m.Kind), r.headline(limitHead))
 			}
-			if m.Kind != KindResolve {
-				add("slack", []byte(shown(t, r.slackBlocks())))
+			links := r.links
+			r.links = nil
+			add("text", join(r.lines(), limitDescription))
+			r.links = links
+			if slices.Contains(whole, name) {
+				a.Description = "(above)"
+				add("alert.json", encoded(t, a))
+				add("links", join(r.lines()[len(r.lines())-len(links):], limitDescription))
+				add("slack blocks", shown(t, r.slackBlocks()))
 			}
 			path := "testdata/" + name + ".txtar"
 			got := txtar.Format(&txtar.Archive{Files: files})
@@ -73,7 +83,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-func encoded(t *testing.T, v any) []byte {
+func encoded(t *testing.T, v any) string {
 	t.Helper()
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -82,7 +92,7 @@ func encoded(t *testing.T, v any) []byte {
 	if err := e.Encode(v); err != nil {
 		t.Fatal(err)
 	}
-	return b.Bytes()
+	return b.String()
 }
 
 // shown writes blocks for people.

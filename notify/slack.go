@@ -142,7 +142,7 @@ func slackAnswer(a *answer) (incident.Thread, *refusal) {
 		} `json:"response_metadata"`
 	}
 	isJSON := a.decode(&said)
-	code := incident.ClipLine(said.Error, 80)
+	code := said.Error
 	switch {
 	case !a.ok():
 		return incident.Thread{}, a.refused(code)
@@ -169,8 +169,7 @@ func slackAnswer(a *answer) (incident.Thread, *refusal) {
 		"restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel":
 		r = refuse(fault.Denied, "%s: a setting of the channel or workspace keeps the app from posting: change it, or set slack.channel_id to another channel", code)
 	default:
-		words := append([]string{code}, said.Metadata.Messages...)
-		r = refuse(fault.InvalidInput, "%s", incident.ClipLine(strings.Join(words, ": "), maxServerWords))
+		r = refuse(fault.InvalidInput, "%s", strings.Join(append([]string{code}, said.Metadata.Messages...), ": "))
 	}
 	return incident.Thread{}, r
 }

@@ -33,7 +33,7 @@ var situations = map[string]wording{
 	incident.SituationDownAfterReboot: {icon: "🔴", what: "is down: {saw}; firstline's reboot did not help", next: readConsole + " " + moves},
 	incident.SituationNotRebooted:     {icon: "🔴", what: "{is}: {saw}; not rebooted: {guard}"},
 	incident.SituationHeldBack: {
-		icon: "🛑", what: "{is}: {saw}; not rebooted: the region's breaker is open",
+		icon: "🛑", what: "{is}: {saw}; not rebooted: breaker open",
 		next: "Find out what the alert's instances have in common: a network fault, an outage of AWS or a deployment is not cured by reboots. Further instances come as notes on this alert.",
 	},
 	incident.SituationAttention: {
@@ -111,13 +111,6 @@ var guards = map[string]guardWords{
 	policy.GuardDryRun:       {"its setting reboot.dry_run is on", rebootIt + " firstline would have rebooted it."},
 }
 
-func wordsOfGuard(name string) guardWords {
-	if w, ok := guards[name]; ok {
-		return w
-	}
-	return guardWords{"a guard refused", rebootIt}
-}
-
 // fill puts what is known into the words of a situation.
 func fill(what string, dec *incident.Decision) string {
 	saw, is := saw(dec), "may be down"
@@ -137,7 +130,7 @@ func fill(what string, dec *incident.Decision) string {
 		rebooted = " at " + clock(dec.Reboots[n-1].At)
 	}
 	return strings.NewReplacer(
-		"{saw}", saw, "{guard}", wordsOfGuard(dec.Guard).why, "{is}", is, "{state}", state,
+		"{saw}", saw, "{guard}", guards[dec.Guard].why, "{is}", is, "{state}", state,
 		"{rebooted}", rebooted, "{since}", since, "{times}", strconv.Itoa(n)+" times",
 	).Replace(what)
 }

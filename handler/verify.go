@@ -10,8 +10,8 @@ import (
 )
 
 // verifyLease is how long verify has an instance's lease at most. Terraform lets
-// the function run for 2 minutes at most.
-const verifyLease = 3 * time.Minute
+// the function run for a minute at most.
+const verifyLease = 2 * time.Minute
 
 // verify runs all checks of an instance under its lease, keeps which have passed
 // (the baseline, without which a check causes no reboot), and asks EC2 whether it

@@ -166,7 +166,7 @@ run "pagers" {
       actions   = toset(["kms:Decrypt", "kms:GenerateDataKey"])
       resources = tolist(["arn:aws:kms:us-east-1:210987654321:key/*"])
       conditions = {
-        "kms:ViaService"                          = "sns.us-east-1.amazonaws.com"
+        "kms:ViaService"                         = "sns.us-east-1.amazonaws.com"
         "kms:EncryptionContext:aws:sns:topicArn" = "arn:aws:sns:us-east-1:210987654321:oncall"
       }
     }]

@@ -70,13 +70,15 @@ defaults = {
   confirm_seconds = 120
 }
 
+# Leave the block out for no Slack.
 slack = {
   channel_id = "C0123456789" # the id, not the name
   # pages    = false         # a page is told in Slack too, unless this says no
 }
 
 # Who wakes people, in order: the next one is asked when the one before does not
-# take a page. OpsGenie's API ends on 2027-04-05; Jira Service Management goes on.
+# take a page. Left out: the pagers that have a block. OpsGenie's API ends on
+# 2027-04-05; Jira Service Management goes on.
 pagers = ["opsgenie", "sns"]
 
 opsgenie = {

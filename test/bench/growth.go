@@ -32,7 +32,7 @@ type growth struct{}
 type size struct{ regions, instances int }
 
 func (s size) String() string {
-	return fmt.Sprintf("%d regions, %d instances each", s.regions, s.instances)
+	return fmt.Sprintf("regions: %d, instances in each: %d", s.regions, s.instances)
 }
 
 // growthFigure are those of a size.

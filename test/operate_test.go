@@ -1,6 +1,170 @@
 package test
 
-import "testing"
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
 
-// playCommands tries the commands.
-func playCommands(t *testing.T, dir string, all []*scene) { _, _ = dir, all }
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"firstline/internal/incident"
+	"firstline/internal/localaws"
+	"firstline/internal/stage"
+)
+
+// playCommands tries the operator's commands on an instance that is handed over.
+func playCommands(t *testing.T, dir string, all []*scene) {
+	s := all[0]
+	_ = s.i.SetHTTP(stage.Broken)
+	e := s.ring(t)
+	s.ended(t, e, "Told", tally{slack: 1, pages: 1}, "is down")
+	t.Run("pause", func(t *testing.T) {
+		run(t, s.World, dir, 0, "pause --instance "+s.i.ID+" --until 3d", s.i.ID)
+		var paused struct {
+			Pauses []struct {
+				Instance, By string
+				Until        time.Time
+			}
+			HandedOver []struct{ Instance, Pager string } `json:"handed_over"`
+		}
+		decode(t, run(t, s.World, dir, 0, "paused --region "+home+" --json"), &paused)
+		if len(paused.Pauses) != 1 || paused.Pauses[0].Instance != s.i.ID || time.Until(paused.Pauses[0].Until) < 71*time.Hour {
+			t.Errorf("paused are %+v", paused.Pauses)
+		}
+		if !slices.ContainsFunc(paused.HandedOver, func(h struct{ Instance, Pager string }) bool { return h.Instance == s.i.ID && h.Pager == "opsgenie" }) {
+			t.Errorf("handed over are %+v", paused.HandedOver)
+		}
+		run(t, s.World, dir, 0, "resume --instance "+s.i.ID, s.i.ID)
+	})
+	t.Run("incidents", func(t *testing.T) { s.playIncidents(t, dir, e) })
+	t.Run("redrive", func(t *testing.T) { s.playRedrive(t, dir) })
+}
+
+// playIncidents lists incidents, and shows one.
+func (s *scene) playIncidents(t *testing.T, dir string, e ending) {
+	run(t, s.World, dir, 0, "incidents --region "+home+" --instance "+s.i.ID, e.name, "1")
+	run(t, s.World, dir, 0, "incident "+e.name, s.i.ID, "row 10", "503", "its budget is 0 reboots per day", "opsgenie")
+	var one struct {
+		Incident struct {
+			ID    string
+			Told  bool
+			Looks []struct {
+				Look, Row                         int
+				Verdict, Next, Reason, Confirming string
+			}
+		}
+	}
+	decode(t, run(t, s.World, dir, 0, "incident "+e.name+" --json"), &one)
+	looks := one.Incident.Looks
+	if len(looks) < 2 || looks[0].Confirming != "page" || looks[0].Row != 10 || looks[len(looks)-1].Next != incident.NextPage || !one.Incident.Told {
+		t.Errorf("%+v", one.Incident)
+	}
+	denied := s.AWS.AddFault(localaws.Fault{Service: "dynamodb", Region: home, Status: 400, Code: "AccessDeniedException", Message: "not you"})
+	defer denied.Remove()
+	run(t, s.World, dir, 1, "incidents --region "+home, home+": ", "AccessDeniedException: not you")
+}
+
+// playRedrive starts the incident of an event that EventBridge could not deliver.
+func (s *scene) playRedrive(t *testing.T, dir string) {
+	run(t, s.World, dir, 0, "redrive --region "+home, "nothing lies in the dead-letter queue of "+home)
+	lost := s.AWS.AddFault(localaws.Fault{Service: "states", Action: "StartExecution", Region: home, Contains: s.i.ID, Status: 403, Code: "AccessDeniedException", Message: "the role may not"})
+	if arns, err := s.AWS.Ring(t.Context(), home, s.alarm(), "Threshold Crossed"); err != nil || len(arns) != 0 {
+		t.Fatalf("the alarm started %q, %v", arns, err)
+	}
+	lost.Remove()
+	queue := sqs.NewFromConfig(s.AWS.Config(home))
+	url, err := queue.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(s.deployment + "-dead-letter")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	junk, err := queue.SendMessage(t.Context(), &sqs.SendMessageInput{
+		QueueUrl: url.QueueUrl, MessageBody: aws.String("no event"),
+		MessageAttributes: map[string]sqstypes.MessageAttributeValue{"ERROR_CODE": {DataType: aws.String("String"), StringValue: aws.String("SDK_CLIENT_ERROR")}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result struct {
+		Messages []struct {
+			ID         string
+			InstanceID string `json:"instance_id"`
+			Result     string
+			Execution  string
+		}
+	}
+	decode(t, run(t, s.World, dir, 1, "redrive --region "+home+" --yes --json"), &result)
+	execution := ""
+	for _, m := range result.Messages {
+		switch {
+		case m.InstanceID == s.i.ID:
+			execution = m.Execution
+		case m.ID != aws.ToString(junk.MessageId) || m.Execution != "":
+			t.Errorf("%+v", m)
+		}
+	}
+	if execution == "" {
+		t.Fatalf("no incident was started: %+v", result)
+	}
+	e := s.follow(t, strings.Replace(s.machine(), ":stateMachine:", ":execution:", 1)+":"+execution)
+	s.ended(t, e, "Handed over", tally{slack: 1, pages: 1})
+}
+
+// machine is the ARN of the deployment's state machine.
+func (s *scene) machine() string {
+	return "arn:aws:states:" + s.i.Region + ":" + localaws.AccountID + ":stateMachine:" + s.deployment
+}
+
+// playNotifyTest tries all channels: what works, and what does not.
+func playNotifyTest(t *testing.T, dir string, all []*scene) {
+	s := all[0]
+	type delivery struct {
+		Channel       string
+		OK, Confirmed bool
+		Error         string
+	}
+	test := func(code int, want ...string) map[string]delivery {
+		t.Helper()
+		var result struct {
+			Regions []struct{ Deliveries []delivery }
+		}
+		decode(t, run(t, s.World, dir, code, "notify test --region "+home+" --json", want...), &result)
+		byChannel := map[string]delivery{}
+		for _, r := range result.Regions {
+			for _, d := range r.Deliveries {
+				byChannel[d.Channel] = d
+			}
+		}
+		if len(byChannel) != 4 {
+			t.Fatalf("%d channels, want four: %+v", len(byChannel), result)
+		}
+		return byChannel
+	}
+	for channel, d := range test(0) {
+		// The others have no way to tell.
+		if tells := channel == "opsgenie" || channel == "slack"; !d.OK || d.Confirmed != tells {
+			t.Errorf("%+v, want it taken, and confirmed: %t", d, tells)
+		}
+	}
+	const label = "This is a test message"
+	for name, n := range map[string]int{"Slack": len(s.Slack.Received(label)), "OpsGenie": len(s.Pager.Received(label)), "Jira Service Management": len(s.JSM.Received(label))} {
+		if n != 1 {
+			t.Errorf("%s has %d tests", name, n)
+		}
+	}
+	if !slices.ContainsFunc(s.Published(s.topic), func(n localaws.Notification) bool { return strings.Contains(n.Message, label) }) {
+		t.Error("no test was published")
+	}
+	// What does not work is named, with what to do, and keeps no other from being
+	// tried.
+	key, invited := s.JSM.Trouble(stage.Failing(401)), s.Slack.Trouble(stage.NotOK("not_in_channel"))
+	defer key.End()
+	defer invited.End()
+	for channel, d := range test(1, home+": Jira Service Management: ", home+": Slack: ", "invite") {
+		if works := channel == "opsgenie" || channel == "sns"; d.OK != works {
+			t.Errorf("%+v, want it to work: %t", d, works)
+		}
+	}
+}

@@ -109,7 +109,7 @@ func auditRights(t *testing.T, w *stage.World) {
 	}
 	// What only some deployments or a few stories do.
 	for _, want := range []string{
-		"firstline-responder-" + home + " states:StartExecution", "firstline-trigger-" + home + " states:StartExecution",
+		"firstline-responder-" + other + " states:StartExecution", "firstline-trigger-" + home + " states:StartExecution",
 		"chain-responder-" + home + " sns:Publish",
 	} {
 		if !used["arn:aws:iam::"+localaws.AccountID+":role/"+want] {

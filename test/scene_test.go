@@ -14,7 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"firstline/internal/incident"
 	"firstline/internal/localaws"
@@ -155,28 +154,6 @@ func (s *scene) stop(t *testing.T, arn string) {
 	}
 	if e := s.follow(t, arn); e.status != sfntypes.ExecutionStatusAborted {
 		t.Fatalf("%s is %s, want it stopped", arn, e.status)
-	}
-}
-
-// change changes the instance's settings, as an apply does.
-func (s *scene) change(t *testing.T, how func(settings map[string]any)) {
-	t.Helper()
-	client, name := ssm.NewFromConfig(s.AWS.Config(s.i.Region)), "/"+s.deployment+"/instances/"+s.i.ID
-	out, err := client.GetParameter(t.Context(), &ssm.GetParameterInput{Name: &name})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var settings map[string]any
-	if err := json.Unmarshal([]byte(aws.ToString(out.Parameter.Value)), &settings); err != nil {
-		t.Fatal(err)
-	}
-	how(settings)
-	text, err := json.Marshal(settings)
-	if err == nil {
-		_, err = client.PutParameter(t.Context(), &ssm.PutParameterInput{Name: &name, Value: aws.String(string(text)), Overwrite: aws.Bool(true)})
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

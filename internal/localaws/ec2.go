@@ -48,33 +48,12 @@ func (a *AWS) RunInstance(ctx context.Context, region string) (id string, err er
 	return out.IDs[0], nil
 }
 
-// addresses replace those that moto made up; nil leaves an address alone.
-type addresses struct{ public, private, ipv6 *string }
-
 // SetPublicAddress has DescribeInstances show an instance's public IPv4 address
 // as the given one, so that a check of the instance reaches a server of ours.
-// Empty means that the instance has none.
 func (a *AWS) SetPublicAddress(instanceID, address string) {
-	a.setAddress(instanceID, func(s *addresses) { s.public = &address })
-}
-
-// SetPrivateAddress does the same for the private IPv4 address.
-func (a *AWS) SetPrivateAddress(instanceID, address string) {
-	a.setAddress(instanceID, func(s *addresses) { s.private = &address })
-}
-
-// SetIPv6Address does the same for the IPv6 address. Without it an instance has
-// none.
-func (a *AWS) SetIPv6Address(instanceID, address string) {
-	a.setAddress(instanceID, func(s *addresses) { s.ipv6 = &address })
-}
-
-func (a *AWS) setAddress(instanceID string, set func(*addresses)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := a.addresses[instanceID]
-	set(&s)
-	a.addresses[instanceID] = s
+	a.addresses[instanceID] = address
 }
 
 // OnReboot has fn called for each instance of a RebootInstances call that EC2
@@ -129,86 +108,23 @@ func instanceIDs(form url.Values) []string {
 
 // rewriteInstances replaces the addresses in an answer of DescribeInstances.
 func (a *AWS) rewriteInstances(body []byte) []byte {
-	a.mu.Lock()
-	none := len(a.addresses) == 0
-	a.mu.Unlock()
-	if none {
-		return body
-	}
 	return a.rewrite("DescribeInstances", body, func(root *node) {
 		for _, reservation := range root.at("reservationSet").children("item") {
 			for _, instance := range reservation.at("instancesSet").children("item") {
 				a.mu.Lock()
-				s := a.addresses[instance.text("instanceId")]
+				address, set := a.addresses[instance.text("instanceId")]
 				a.mu.Unlock()
-				s.apply(instance)
+				if !set {
+					continue
+				}
+				instance.set("ipAddress", address)
+				networkInterface := instance.at("networkInterfaceSet").at("item")
+				for _, n := range []*node{networkInterface, networkInterface.at("privateIpAddressesSet").at("item")} {
+					n.at("association").set("publicIp", address)
+				}
 			}
 		}
 	})
-}
-
-func (s addresses) apply(instance *node) {
-	networkInterface := instance.at("networkInterfaceSet").at("item")
-	private := networkInterface.at("privateIpAddressesSet").at("item")
-	if s.private != nil {
-		for _, n := range []*node{instance, networkInterface, private} {
-			n.set("privateIpAddress", *s.private)
-		}
-	}
-	if s.public != nil {
-		instance.set("ipAddress", *s.public)
-		if *s.public == "" {
-			instance.set("dnsName", "")
-			networkInterface.remove("association")
-			private.remove("association")
-		}
-		for _, n := range []*node{networkInterface, private} {
-			if association := n.at("association"); association != nil {
-				association.set("publicIp", *s.public)
-			}
-		}
-	}
-	if s.ipv6 != nil {
-		instance.set("ipv6Address", *s.ipv6)
-		if networkInterface != nil {
-			networkInterface.remove("ipv6AddressesSet")
-			if *s.ipv6 != "" {
-				item := &node{name: "item"}
-				item.set("ipv6Address", *s.ipv6)
-				networkInterface.nodes = append(networkInterface.nodes, &node{name: "ipv6AddressesSet", nodes: []*node{item}})
-			}
-		}
-	}
-}
-
-// InstanceStatus is what DescribeInstanceStatus answers of an instance.
-type InstanceStatus struct {
-	// System and Instance are the summaries of the two status checks: "ok",
-	// "impaired", "initializing", "insufficient-data" or "not-applicable". An
-	// empty one is moto's, which is "ok".
-	System, Instance string
-	// Events are what AWS has planned for the instance.
-	Events []ScheduledEvent
-}
-
-// ScheduledEvent is something that AWS has planned for an instance.
-type ScheduledEvent struct {
-	// ID is made up when it is empty.
-	ID string
-	// Code is "instance-reboot", "system-reboot", "system-maintenance",
-	// "instance-retirement" or "instance-stop".
-	Code string
-	// Description begins with "[Completed]" or "[Canceled]" when it is over.
-	Description         string
-	NotBefore, NotAfter time.Time // zero for none
-}
-
-// SetInstanceStatus sets what DescribeInstanceStatus answers of an instance
-// that is running.
-func (a *AWS) SetInstanceStatus(instanceID string, s InstanceStatus) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.statuses[instanceID] = s
 }
 
 // SetConsoleOutput sets what GetConsoleOutput answers of an instance. Empty is
@@ -217,56 +133,6 @@ func (a *AWS) SetConsoleOutput(instanceID, text string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.consoles[instanceID] = text
-}
-
-// rewriteStatuses replaces the statuses in an answer of DescribeInstanceStatus.
-func (a *AWS) rewriteStatuses(body []byte) []byte {
-	return a.rewrite("DescribeInstanceStatus", body, func(root *node) {
-		for _, item := range root.at("instanceStatusSet").children("item") {
-			a.mu.Lock()
-			s, set := a.statuses[item.text("instanceId")]
-			a.mu.Unlock()
-			if set {
-				s.apply(item)
-			}
-		}
-	})
-}
-
-func (s InstanceStatus) apply(item *node) {
-	for name, summary := range map[string]string{"systemStatus": s.System, "instanceStatus": s.Instance} {
-		if summary == "" {
-			continue
-		}
-		reachability := map[string]string{"ok": "passed", "impaired": "failed"}[summary]
-		if reachability == "" {
-			reachability = summary
-		}
-		detail := &node{name: "item"}
-		detail.set("name", "reachability")
-		detail.set("status", reachability)
-		status := &node{name: name}
-		status.set("status", summary)
-		status.nodes = append(status.nodes, &node{name: "details", nodes: []*node{detail}})
-		item.replace(status)
-	}
-	events := &node{name: "eventsSet"}
-	for i, e := range s.Events {
-		event := &node{name: "item"}
-		if e.ID == "" {
-			e.ID = fmt.Sprintf("instance-event-%017x", i+1)
-		}
-		event.set("instanceEventId", e.ID)
-		event.set("code", e.Code)
-		event.set("description", e.Description)
-		for name, at := range map[string]time.Time{"notBefore": e.NotBefore, "notAfter": e.NotAfter} {
-			if !at.IsZero() {
-				event.set(name, at.UTC().Format("2006-01-02T15:04:05.000Z"))
-			}
-		}
-		events.nodes = append(events.nodes, event)
-	}
-	item.replace(events)
 }
 
 // rewriteConsole replaces the text in an answer of GetConsoleOutput.
@@ -382,17 +248,6 @@ func (n *node) remove(name string) {
 	if n != nil {
 		n.nodes = slices.DeleteFunc(n.nodes, func(child *node) bool { return child.name == name })
 	}
-}
-
-// replace puts a child in the place of the one of its name, or adds it.
-func (n *node) replace(child *node) {
-	for i, old := range n.nodes {
-		if old.name == child.name {
-			n.nodes[i] = child
-			return
-		}
-	}
-	n.nodes = append(n.nodes, child)
 }
 
 // set makes a child hold a text; an empty text removes it.

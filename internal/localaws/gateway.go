@@ -135,8 +135,6 @@ func (a *AWS) answer(ctx context.Context, q *request, role string) *response {
 	switch {
 	case q.is("ec2", "DescribeInstances"):
 		resp.body = a.rewriteInstances(resp.body)
-	case q.is("ec2", "DescribeInstanceStatus"):
-		resp.body = a.rewriteStatuses(resp.body)
 	case q.is("ec2", "GetConsoleOutput"):
 		resp.body = a.rewriteConsole(resp.body)
 	case q.is("ec2", "RebootInstances"):

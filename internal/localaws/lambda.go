@@ -70,7 +70,6 @@ type configuration struct {
 	TracingConfig struct{ Mode string }
 	LoggingConfig struct{ LogGroup string }
 
-	reserved    *int   // concurrent executions
 	fingerprint string // changes when a process can no longer be used
 }
 
@@ -387,7 +386,6 @@ func (fs *functions) configuration(ctx context.Context, name functionName) (*con
 	}
 	var function struct {
 		Configuration configuration
-		Concurrency   struct{ ReservedConcurrentExecutions *int }
 	}
 	if err := json.Unmarshal(merged, &function); err != nil {
 		return nil, err
@@ -400,7 +398,6 @@ func (fs *functions) configuration(ctx context.Context, name functionName) (*con
 		return nil, err
 	}
 	c.fingerprint = string(fingerprint)
-	c.reserved = function.Concurrency.ReservedConcurrentExecutions
 	fs.known[name] = c
 	return c, nil
 }
@@ -438,10 +435,7 @@ func (fs *functions) answer(ctx context.Context, q *request) *response {
 		return &response{status: http.StatusAccepted, header: header}
 	}
 	result, err := fs.invoke(ctx, c, name, q.body)
-	switch {
-	case errors.Is(err, errThrottled):
-		return q.refuse(http.StatusTooManyRequests, "TooManyRequestsException", "Rate Exceeded.")
-	case err != nil:
+	if err != nil {
 		return q.refuse(http.StatusInternalServerError, "ServiceException", err.Error())
 	}
 	if len(result.payload) > maxPayload {

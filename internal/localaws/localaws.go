@@ -91,8 +91,7 @@ type AWS struct {
 	closing   bool
 	roles     map[string]string // access key to role or service
 	calls     []Call
-	addresses map[string]addresses
-	statuses  map[string]InstanceStatus
+	addresses map[string]string // public, by instance
 	consoles  map[string]string
 	onReboot  []func(region, instanceID string)
 	reboots   []Reboot
@@ -124,8 +123,7 @@ func Start(ctx context.Context, o Options) (_ *AWS, err error) {
 		dir:       dir,
 		log:       &lineWriter{w: o.Log},
 		roles:     map[string]string{},
-		addresses: map[string]addresses{},
-		statuses:  map[string]InstanceStatus{},
+		addresses: map[string]string{},
 		consoles:  map[string]string{},
 		published: map[string][]Notification{},
 	}

@@ -648,18 +648,6 @@ func TestInvokeConcurrently(t *testing.T) {
 	if r := invoke(t, client, name, `{}`); !pids[r.PID] {
 		t.Errorf("process %d is new, and %d were warm", r.PID, len(pids))
 	}
-
-	_, err := client.PutFunctionConcurrency(t.Context(), &lambda.PutFunctionConcurrencyInput{FunctionName: &name, ReservedConcurrentExecutions: aws.Int32(1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := strings.Count(a.Logs(name), "doing sleep")
-	wg.Go(func() { _, _ = tryInvoke(t.Context(), client, name, `{"do":"sleep","ms":1500}`) })
-	eventually(t, "the function works", func() bool { return strings.Count(a.Logs(name), "doing sleep") > before })
-	if _, err := tryInvoke(t.Context(), client, name, `{}`); code(err) != "TooManyRequestsException" {
-		t.Errorf("got %v", err)
-	}
-	wg.Wait()
 }
 
 func TestVersions(t *testing.T) {
@@ -722,9 +710,7 @@ func TestVersions(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	a := shared(t)
-	client, name, _ := makeFunction(t, a, func(in *lambda.CreateFunctionInput) {
-		in.Timeout, in.MemorySize = aws.Int32(2), aws.Int32(128)
-	})
+	client, name, _ := makeFunction(t, a, func(in *lambda.CreateFunctionInput) { in.Timeout = aws.Int32(2) })
 	pid := invoke(t, client, name, `{}`).PID
 	got := invoke(t, client, name, `{"do":"sleep","ms":60000}`)
 	if got.functionError != "Unhandled" || got.ErrorType != "Sandbox.Timedout" || !strings.HasSuffix(got.ErrorMessage, " Error: Task timed out after 2.00 seconds") {
@@ -736,6 +722,7 @@ func TestLimits(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		return
 	}
+	client, name, _ = makeFunction(t, a, func(in *lambda.CreateFunctionInput) { in.MemorySize = aws.Int32(128) })
 	got = invoke(t, client, name, `{"do":"eat"}`)
 	if got.functionError != "Unhandled" || got.ErrorType != "Runtime.ExitError" || !strings.HasSuffix(got.ErrorMessage, "signal: killed") {
 		t.Errorf("got %+v", got)
@@ -898,23 +885,13 @@ func TestAddresses(t *testing.T) {
 				inner += " " + aws.ToString(n.Association.PublicIp)
 			}
 			inner += " " + aws.ToString(n.PrivateIpAddress)
-			for _, v6 := range n.Ipv6Addresses {
-				inner += " " + aws.ToString(v6.Ipv6Address)
-			}
 		}
-		return fmt.Sprintf("%s %s %s %s |%s", i.State.Name, aws.ToString(i.PublicIpAddress), aws.ToString(i.PrivateIpAddress), aws.ToString(i.Ipv6Address), inner)
+		return fmt.Sprintf("%s %s %s |%s", i.State.Name, aws.ToString(i.PublicIpAddress), aws.ToString(i.PrivateIpAddress), inner)
 	}
 	before := describe(other)
 	a.SetPublicAddress(id, "127.0.0.7")
-	a.SetPrivateAddress(id, "127.0.0.8")
-	a.SetIPv6Address(id, "::1")
-	if got, want := describe(id), "running 127.0.0.7 127.0.0.8 ::1 | 127.0.0.7 127.0.0.8 ::1"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	a.SetPublicAddress(id, "")
-	a.SetIPv6Address(id, "")
-	if got, want := describe(id), "running  127.0.0.8  | 127.0.0.8"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	if got := describe(id); !strings.HasPrefix(got, "running 127.0.0.7 ") || !strings.Contains(got, "| 127.0.0.7 ") {
+		t.Errorf("got %q", got)
 	}
 	if got := describe(other); got != before {
 		t.Errorf("another instance: got %q, want %q", got, before)

@@ -31,9 +31,6 @@ const (
 	memoryInterval = 100 * time.Millisecond // between looks at a process's memory
 )
 
-// errThrottled: the function's reserved concurrency is used up.
-var errThrottled = errors.New("throttled")
-
 // result is how an invocation ended.
 type result struct {
 	id      string
@@ -98,7 +95,7 @@ type process struct {
 	reaper   *time.Timer
 }
 
-// invoke runs a function once. The error is errThrottled or our own fault.
+// invoke runs a function once. The error is our own fault.
 func (fs *functions) invoke(ctx context.Context, c *configuration, name functionName, event []byte) (result, error) {
 	if len(event) == 0 {
 		event = []byte("{}")
@@ -153,16 +150,6 @@ func (fs *functions) acquire(ctx context.Context, c *configuration) (p *process,
 		arn := strings.Split(c.FunctionArn, ":")
 		po = &pool{region: arn[3], name: c.FunctionName}
 		fs.pools[key] = po
-	}
-	busy := 0
-	for _, other := range fs.pools {
-		if other.region == po.region && other.name == po.name {
-			busy += other.busy
-		}
-	}
-	if c.reserved != nil && busy >= *c.reserved {
-		fs.mu.Unlock()
-		return nil, false, errThrottled
 	}
 	po.busy++
 	for len(po.idle) > 0 && p == nil {

@@ -100,7 +100,7 @@ func outcome(t *testing.T, definition, input string, f Invoke) (out *Outcome, to
 }
 
 func TestChoice(t *testing.T) {
-	const input = `{"s": "a", "n": 60, "b": true, "o": {"p": null}, "f": 1.5}`
+	const input = `{"s": "a", "n": 60, "b": true, "o": {"p": null}, "f": 1.5, "\u0065": "\u0062", "x\\": "}"}`
 	for rule, want := range map[string]string{
 		`"Variable": "$.s", "StringEquals": "a"`:                                                              "yes",
 		`"Variable": "$.s", "StringEquals": "A"`:                                                              "no",
@@ -119,6 +119,7 @@ func TestChoice(t *testing.T) {
 		`"Variable": "$.s", "IsNumeric": true`:                                                                "no",
 		`"Variable": "$.s", "IsNumeric": false`:                                                               "yes",
 		`"Variable": "$.o.p", "IsPresent": true`:                                                              "yes",
+		`"Variable": "$.e", "StringEquals": "b"`:                                                              "yes",
 		`"Variable": "$.o.p.q", "IsPresent": true`:                                                            "no",
 		`"Variable": "$$.Execution.Name", "StringEquals": "x"`:                                                "yes",
 		`"Not": {"Variable": "$.x", "IsPresent": true}`:                                                       "yes",

@@ -1,6 +1,9 @@
 package asl
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // Data travels as the JSON text that the function returned. What a path names is
 // found in it, so that an object of which a state reads one field is not decoded.
@@ -34,13 +37,8 @@ func member(v []byte, name string) (begin, end int) {
 
 // isEscaped reports whether a key is the name, written with escapes.
 func isEscaped(key []byte, name string) bool {
-	for _, c := range key {
-		if c == '\\' {
-			var s string
-			return json.Unmarshal(append(append([]byte{'"'}, key...), '"'), &s) == nil && s == name
-		}
-	}
-	return false
+	var s string
+	return slices.Contains(key, '\\') && json.Unmarshal(slices.Concat([]byte{'"'}, key, []byte{'"'}), &s) == nil && s == name
 }
 
 // value returns where a value ends that begins at a byte.

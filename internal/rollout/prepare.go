@@ -158,14 +158,17 @@ const opsGenieWarned = 90 * 24 * time.Hour
 func (r *Root) warnings(now time.Time) []string {
 	var all []string
 	if zero := r.vars.Never(); len(zero) > 0 {
-		all = append(all, fmt.Sprintf("brake: %s = 0: no instance is ever rebooted; whoever is on call is paged instead. If that is not meant, use 1 to 1000.", strings.Join(zero, " = 0 and ")))
+		all = append(all, fmt.Sprintf("breaker: %s = 0: no instance is ever rebooted, somebody is paged instead. If that is not intended, use 1 to 1000.", strings.Join(zero, " = 0 and ")))
+	}
+	if !r.vars.Slack() && len(r.vars.Pagers()) == 0 {
+		all = append(all, "slack, pagers: there is no Slack and no pager, so nobody is told of an instance that is down. If that is not intended, set slack or a pager.")
 	}
 	if slices.Contains(r.vars.Pagers(), "opsgenie") && now.After(opsGenieEnds.Add(-opsGenieWarned)) {
 		ends := "ends"
 		if now.After(opsGenieEnds) {
 			ends = "has ended"
 		}
-		all = append(all, fmt.Sprintf("pagers: OpsGenie's API %s on %s: choose jsm instead; see \"From OpsGenie to Jira Service Management\" in the README.", ends, opsGenieEnds.Format(time.DateOnly)))
+		all = append(all, fmt.Sprintf("pagers: OpsGenie's API %s on %s: choose jsm instead.", ends, opsGenieEnds.Format(time.DateOnly)))
 	}
 	return all
 }

@@ -34,7 +34,10 @@ func variableOf(secret string) string { return "TF_VAR_" + strings.ReplaceAll(se
 // neededSecrets are those without which somebody would not be told: Slack's, and
 // those of the chosen pagers.
 func (r *Root) neededSecrets() []string {
-	needed := []string{"slack-token"}
+	var needed []string
+	if r.vars.Slack() {
+		needed = append(needed, "slack-token")
+	}
 	for _, pager := range r.vars.Pagers() {
 		if secret := pagerSecrets[pager]; secret != "" && !slices.Contains(needed, secret) {
 			needed = append(needed, secret)

@@ -22,18 +22,18 @@ import (
 	"firstline/internal/tfvars"
 )
 
-// vars are variables that name regions, space-separated, and pagers: "" is the
-// default.
+// vars are variables that name Slack, regions, space-separated, and pagers: "" is
+// OpsGenie alone.
 func vars(t *testing.T, names, pagers string) tfvars.Vars {
 	t.Helper()
 	text := "regions = {\n"
 	for name := range strings.FieldsSeq(names) {
 		text += fmt.Sprintf("  %q = {}\n", name)
 	}
-	text += "}\n"
-	if pagers != "" {
-		text += "pagers = " + pagers + "\n"
+	if pagers == "" {
+		pagers = `["opsgenie"]`
 	}
+	text += "}\nslack = {}\npagers = " + pagers + "\n"
 	file := filepath.Join(t.TempDir(), "r.tfvars")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -14,13 +14,14 @@ import (
 
 // TestWarnings: in the words of Terraform, which says them in a plain plan.
 func TestWarnings(t *testing.T) {
-	for brake, want := range map[string][]string{
-		"{ in_flight = 1 }":                 nil,
-		"{ in_flight = 0 }":                 {"brake: in_flight = 0: no instance is ever rebooted; whoever is on call is paged instead. If that is not meant, use 1 to 1000."},
-		"{ in_flight = 0, per_hour = 0.0 }": {"brake: in_flight = 0 and per_hour = 0: no instance is ever rebooted; whoever is on call is paged instead. If that is not meant, use 1 to 1000."},
+	for text, want := range map[string][]string{
+		"slack = {}\nbreaker = { in_flight = 1 }":                 nil,
+		"sns = {}\nbreaker = { in_flight = 0 }":                   {"breaker: in_flight = 0: no instance is ever rebooted, somebody is paged instead. If that is not intended, use 1 to 1000."},
+		"slack = {}\nbreaker = { in_flight = 0, per_hour = 0.0 }": {"breaker: in_flight = 0 and per_hour = 0: no instance is ever rebooted, somebody is paged instead. If that is not intended, use 1 to 1000."},
+		"pagers = []": {"slack, pagers: there is no Slack and no pager, so nobody is told of an instance that is down. If that is not intended, set slack or a pager."},
 	} {
 		file := filepath.Join(t.TempDir(), "r.tfvars")
-		if err := os.WriteFile(file, []byte(`regions = { "eu-west-1" = {} }`+"\nbrake = "+brake), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(`regions = { "eu-west-1" = {} }`+"\n"+text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		r := held(t, "eu-west-1")
@@ -29,7 +30,7 @@ func TestWarnings(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, r.warnings(time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC))); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", brake, diff)
+			t.Errorf("%s (-want +got):\n%s", text, diff)
 		}
 	}
 }

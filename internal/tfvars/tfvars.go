@@ -36,15 +36,17 @@ const envPrefix = "TF_VAR_"
 // secretNames are the variables that belong into the environment only.
 var secretNames = []string{"slack_token", "opsgenie_api_key", "jsm_api_key"}
 
-// defaultPagers are modules/settings' own.
-var defaultPagers = []string{"opsgenie"}
+// pagerTypes are the pagers in modules/settings' own order. Each has a variable of
+// its name.
+var pagerTypes = []string{"opsgenie", "jsm", "sns"}
 
 // Vars are the root's variables.
 type Vars struct {
 	regions map[string]region
 	name    string
 	pkg     string
-	brake   []string
+	never   []string
+	slack   bool
 	pagers  []string
 	secrets map[string]string
 }
@@ -74,9 +76,12 @@ func (v Vars) Name() string { return v.name }
 // folder given to Load was.
 func (v Vars) Package() string { return v.pkg }
 
-// Never returns which bounds of the brake are 0, so that nothing is ever
+// Never returns which bounds of the breaker are 0, so that nothing is ever
 // rebooted: in_flight, per_hour.
-func (v Vars) Never() []string { return slices.Clone(v.brake) }
+func (v Vars) Never() []string { return slices.Clone(v.never) }
+
+// Slack reports whether there is Slack.
+func (v Vars) Slack() bool { return v.slack }
 
 // Pagers returns the types of the chosen pagers, in their order. What is none is
 // left out.
@@ -114,7 +119,10 @@ func Load(dir string, files []string, environ []string) (Vars, error) {
 	if v.name, err = l.name(); err != nil {
 		return Vars{}, err
 	}
-	if v.brake, err = l.never(); err != nil {
+	if v.never, err = l.never(); err != nil {
+		return Vars{}, err
+	}
+	if v.slack, err = l.isSet("slack"); err != nil {
 		return Vars{}, err
 	}
 	if v.pagers, err = l.pagers(); err != nil {
@@ -443,10 +451,10 @@ func (l *loader) name() (string, error) {
 	return text(value), nil
 }
 
-// never returns the bounds of the brake that are 0. Whether others are right is
+// never returns the bounds of the breaker that are 0. Whether others are right is
 // not looked at.
 func (l *loader) never() ([]string, error) {
-	v, ok := l.vars["brake"]
+	v, ok := l.vars["breaker"]
 	if !ok {
 		return nil, nil
 	}
@@ -465,20 +473,40 @@ func (l *loader) never() ([]string, error) {
 	return zero, nil
 }
 
-// pagers returns the types of the pagers. Whether they are right is not looked at.
-func (l *loader) pagers() ([]string, error) {
-	v, ok := l.vars["pagers"]
+// isSet reports whether a variable is there and not null.
+func (l *loader) isSet(name string) (bool, error) {
+	v, ok := l.vars[name]
 	if !ok {
-		return slices.Clone(defaultPagers), nil
+		return false, nil
 	}
 	value, _, err := v.value()
-	switch {
-	case err == nil && value.IsNull():
-		return slices.Clone(defaultPagers), nil
-	case err != nil || !value.IsWhollyKnown() || !value.CanIterateElements():
+	return err == nil && !value.IsNull(), err
+}
+
+// pagers returns the types of the pagers: those that are named, or else those that
+// have a block. Whether they are right is not looked at.
+func (l *loader) pagers() ([]string, error) {
+	var types []string
+	named, err := l.isSet("pagers")
+	if err != nil {
 		return nil, err
 	}
-	var types []string
+	if !named {
+		for _, name := range pagerTypes {
+			set, err := l.isSet(name)
+			if err != nil {
+				return nil, err
+			}
+			if set {
+				types = append(types, name)
+			}
+		}
+		return types, nil
+	}
+	value, _, err := l.vars["pagers"].value()
+	if err != nil || !value.IsWhollyKnown() || !value.CanIterateElements() {
+		return nil, err
+	}
 	for _, pager := range value.AsValueSlice() {
 		if name := text(pager); name != "" {
 			types = append(types, name)

@@ -199,16 +199,16 @@ func decoded(t *testing.T, out string) []byte {
 
 func TestNever(t *testing.T) {
 	for text, want := range map[string][]string{
-		"":                                     nil,
-		"brake = null":                         nil,
-		"brake = []":                           nil,
-		"brake = { in_flight = null }":         nil,
-		"brake = { in_flight = 1, typo = 0 }":  nil,
-		`brake = { in_flight = "none" }`:       nil,
-		"brake = { in_flight = -1 }":           nil,
-		"brake = { in_flight = 0 }":            {"in_flight"},
-		`brake = { per_hour = "0" }`:           {"per_hour"},
-		"brake = { per_hour = 0, in_flight=0}": {"in_flight", "per_hour"},
+		"":                                       nil,
+		"breaker = null":                         nil,
+		"breaker = []":                           nil,
+		"breaker = { in_flight = null }":         nil,
+		"breaker = { in_flight = 1, typo = 0 }":  nil,
+		`breaker = { in_flight = "none" }`:       nil,
+		"breaker = { in_flight = -1 }":           nil,
+		"breaker = { in_flight = 0 }":            {"in_flight"},
+		`breaker = { per_hour = "0" }`:           {"per_hour"},
+		"breaker = { per_hour = 0, in_flight=0}": {"in_flight", "per_hour"},
 	} {
 		dir := folder(t, map[string]string{"r.tfvars": one + text})
 		v, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, nil)
@@ -220,27 +220,29 @@ func TestNever(t *testing.T) {
 		}
 	}
 	dir := folder(t, map[string]string{"r.tfvars": one})
-	v, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, []string{"TF_VAR_brake={in_flight=0}"})
+	v, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, []string{"TF_VAR_breaker={in_flight=0}"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"in_flight"}, v.Never()); diff != "" {
 		t.Errorf("of the environment (-want +got):\n%s", diff)
 	}
-	if _, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, []string{"TF_VAR_brake={"}); err == nil || !strings.Contains(err.Error(), "TF_VAR_brake") {
+	if _, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, []string{"TF_VAR_breaker={"}); err == nil || !strings.Contains(err.Error(), "TF_VAR_breaker") {
 		t.Errorf("got %v, want an error that names the variable", err)
 	}
 }
 
 func TestPagers(t *testing.T) {
 	for text, want := range map[string][]string{
-		"":                                   {"opsgenie"},
-		"pagers = null":                      {"opsgenie"},
-		`pagers = ["sns", "jsm"]`:            {"sns", "jsm"},
-		`pagers = ["jsm", null, {}, "jsm"]`:  {"jsm", "jsm"},
-		`pagers = "jsm"`:                     nil,
-		"pagers = []":                        nil,
-		`pagers = { first = "jsm", b = "x"}`: {"x", "jsm"},
+		"":              nil,
+		"pagers = null": nil,
+		"sns = {}\njsm = null\nopsgenie = { endpoint = \"eu\" }": {"opsgenie", "sns"},
+		"pagers = [\"sns\"]\nopsgenie = {}":                      {"sns"},
+		`pagers = ["sns", "jsm"]`:                                {"sns", "jsm"},
+		`pagers = ["jsm", null, {}, "jsm"]`:                      {"jsm", "jsm"},
+		`pagers = "jsm"`:                                         nil,
+		"pagers = []":                                            nil,
+		`pagers = { first = "jsm", b = "x"}`:                     {"x", "jsm"},
 	} {
 		dir := folder(t, map[string]string{"r.tfvars": one + text})
 		v, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, nil)
@@ -258,6 +260,16 @@ func TestPagers(t *testing.T) {
 	}
 	if _, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, []string{"TF_VAR_pagers=["}); err == nil || !strings.Contains(err.Error(), "TF_VAR_pagers") {
 		t.Errorf("got %v, want an error that names the variable", err)
+	}
+}
+
+func TestSlack(t *testing.T) {
+	for text, want := range map[string]bool{"": false, "slack = null": false, `slack = { channel_id = "C0123456789" }`: true} {
+		dir := folder(t, map[string]string{"r.tfvars": one + text})
+		v, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, nil)
+		if err != nil || v.Slack() != want {
+			t.Errorf("%s: %v, %v, want %v", text, v.Slack(), err, want)
+		}
 	}
 }
 

@@ -151,6 +151,8 @@ func TestConsole(t *testing.T) {
 		{"redis, quoted", `CONFIG SET requirepass "hun ter2"`, `CONFIG SET requirepass "[redacted]"`},
 		{"redis, option", "redis-server --requirepass hunter2 --port 1", "redis-server --requirepass [redacted] --port 1"},
 		{"redis, client", "redis-cli -h x -a hunter2 ping", "redis-cli -h x -a [redacted] ping"},
+		{"option and scheme", "x --header-token Bearer abc123def", "x --header-token [redacted] [redacted]"},
+		{"option, blanks around =", "x --password = hunter2 y", "x --password = [redacted]"},
 		{"mysql", "mysql -uroot -phunter2 app", "mysql -uroot -p[redacted] app"},
 		{"sshpass", "sshpass -p hunter2 ssh x", "sshpass -p [redacted] ssh x"},
 		{"docker login", "docker login -u x -p hunter2 y", "docker login -u x -p [redacted] y"},

@@ -112,19 +112,19 @@ var (
 			value:  lazy.Regexp(`^(?:"[^":]+:(?:\\.|[^"\\])*"?|'[^':]+:(?:\\.|[^'\\])*'?|[^\s:"']+:\S+)`),
 			keep:   notCurl,
 		},
-		// Options, and what has a password behind it without a sign of that.
-		{
-			before: lazy.Regexp(`((?i:--?[a-z0-9-]*(?:` + strong + `))[ \t]+|(?i:requirepass|masterauth|_authToken)["']?[ \t=:]+|` +
-				`\bsshpass[ \t]+-p[ \t]*|\bredis-cli\b.*?[ \t](?:-a|--pass)[ \t]+|\b(?:mysql|mariadb)[a-z]*\b.*?[ \t]-p|` +
-				`\b(?:docker|podman)[ \t]+login\b.*?[ \t]-p[ \t]+)`),
-			value: lazy.Regexp(`^(?:` + quoted + `|\S+)`),
-			keep:  func(_, _, rest string) bool { return saidOfOption().MatchString(rest) },
-		},
-		// Schemes of HTTP's authentication.
+		// Schemes of HTTP's authentication, before an option takes one for its value.
 		{
 			before: lazy.Regexp(`(?i)\b(bearer|basic|digest|negotiate|geniekey|token)[ \t]+`),
 			value:  lazy.Regexp(`(?i)^[a-z0-9._~+/=:-]{6,}`),
 			keep:   func(_, _, rest string) bool { return prose().MatchString(rest) },
+		},
+		// Options, and what has a password behind it without a sign of that.
+		{
+			before: lazy.Regexp(`((?i:--?[a-z0-9-]*(?:` + strong + `))[ \t]+(?:[=:>]+[ \t]+)?|(?i:requirepass|masterauth|_authToken)["']?[ \t=:]+|` +
+				`\bsshpass[ \t]+-p[ \t]*|\bredis-cli\b.*?[ \t](?:-a|--pass)[ \t]+|\b(?:mysql|mariadb)[a-z]*\b.*?[ \t]-p|` +
+				`\b(?:docker|podman)[ \t]+login\b.*?[ \t]-p[ \t]+)`),
+			value: lazy.Regexp(`^(?:` + quoted + `|\S+)`),
+			keep:  func(_, _, rest string) bool { return saidOfOption().MatchString(rest) },
 		},
 		// A value ends at a blank, less the punctuation before it. In JSON, where the name
 		// is quoted, the colon ends no clause.
@@ -151,7 +151,7 @@ var (
 	wordAndDigit = lazy.Regexp(`(?i)((?:^|[\s{,;("'])[a-z0-9_-]*(?:pass|pwd|passw(?:or)?d)[ \t]*:[ \t]*)\S*(?:[a-z]\S*\d|\d\S*[a-z])\S*`)
 	chpasswd     = lazy.Regexp(`(\b[A-Za-z_][\w.-]*:)[^\s"'|]+`)
 	prose        = lazy.Regexp(`^(?:[A-Z]?[a-z]{1,20}|[A-Z]{1,20})(?:[/-][a-z]{1,20})*["'.,:;)]*(?:[ \t]|$)`)
-	saidOfOption = lazy.Regexp(`(?i)^(?:is|was|not|and|or|has|must|should|option|directive|parameter|setting)(?:[ \t]|$)`)
+	saidOfOption = lazy.Regexp(`(?i)^(?:is|was|set|not|and|or|has|must|should|option|directive|parameter|setting)(?:[ \t]|$)`)
 	ids          = lazy.Regexp(`^[0-9]+:[0-9]+$`)
 )
 

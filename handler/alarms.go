@@ -15,9 +15,6 @@ import (
 // and the one that is in ALARM.
 func (h *Handler) alarmOf(ctx context.Context, instanceID string) (state string, alarm *incident.Alarm, err error) {
 	alarms, err := h.describeAlarms(ctx, h.AlarmPrefix+instanceID, "")
-	if err != nil {
-		return "", nil, err
-	}
 	for _, a := range alarms {
 		// A short id may begin a long one.
 		if id, err := instanceOfAlarm(a); err != nil || id != instanceID {
@@ -30,17 +27,12 @@ func (h *Handler) alarmOf(ctx context.Context, instanceID string) (state string,
 			state = string(a.StateValue)
 		}
 	}
-	return state, nil, nil
+	return state, nil, err
 }
 
 // describeAlarms returns the alarms with a prefix in a state, or in any.
-func (h *Handler) describeAlarms(ctx context.Context, prefix string, state cwtypes.StateValue) ([]cwtypes.MetricAlarm, error) {
-	client, err := h.CloudWatch(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var alarms []cwtypes.MetricAlarm
-	pages := cloudwatch.NewDescribeAlarmsPaginator(client, &cloudwatch.DescribeAlarmsInput{
+func (h *Handler) describeAlarms(ctx context.Context, prefix string, state cwtypes.StateValue) (alarms []cwtypes.MetricAlarm, err error) {
+	pages := cloudwatch.NewDescribeAlarmsPaginator(h.CloudWatch(), &cloudwatch.DescribeAlarmsInput{
 		AlarmNamePrefix: &prefix,
 		AlarmTypes:      []cwtypes.AlarmType{cwtypes.AlarmTypeMetricAlarm},
 		StateValue:      state,
@@ -58,41 +50,30 @@ func (h *Handler) describeAlarms(ctx context.Context, prefix string, state cwtyp
 
 // alarmFrom is an alarm as the incident has it.
 func alarmFrom(a cwtypes.MetricAlarm) *incident.Alarm {
-	alarm := &incident.Alarm{
+	at := a.StateTransitionedTimestamp
+	if at == nil {
+		at = a.StateUpdatedTimestamp
+	}
+	data, _ := json.Marshal(aws.ToString(a.StateReasonData)) // a text
+	return &incident.Alarm{
 		Name: aws.ToString(a.AlarmName), ARN: aws.ToString(a.AlarmArn), Metric: aws.ToString(a.MetricName),
-		Reason: incident.ClipLine(aws.ToString(a.StateReason), maxAlarmReason),
+		Reason: incident.ClipLine(aws.ToString(a.StateReason), incident.MaxAlarmReason),
+		At:     incident.At(aws.ToTime(at)), Value: incident.NewestDatapoint(data),
 	}
-	if at := a.StateTransitionedTimestamp; at != nil {
-		alarm.At = incident.At(*at)
-	} else if at := a.StateUpdatedTimestamp; at != nil {
-		alarm.At = incident.At(*at)
-	}
-	if a.StateReasonData != nil {
-		raw, err := json.Marshal(*a.StateReasonData)
-		if err == nil {
-			alarm.Value = incident.NewestDatapoint(raw)
-		}
-	}
-	return alarm
 }
-
-// maxAlarmReason bounds an alarm's reason, in runes.
-const maxAlarmReason = 500
 
 // instanceOfAlarm finds the instance that an alarm is about.
 func instanceOfAlarm(a cwtypes.MetricAlarm) (string, error) {
-	var ids []string
-	add := func(dimensions []cwtypes.Dimension) {
-		for _, d := range dimensions {
-			if aws.ToString(d.Name) == incident.DimensionInstance {
-				ids = append(ids, aws.ToString(d.Value))
-			}
-		}
-	}
-	add(a.Dimensions)
+	dimensions := a.Dimensions
 	for _, q := range a.Metrics {
 		if q.MetricStat != nil && q.MetricStat.Metric != nil {
-			add(q.MetricStat.Metric.Dimensions)
+			dimensions = append(dimensions, q.MetricStat.Metric.Dimensions...)
+		}
+	}
+	var ids []string
+	for _, d := range dimensions {
+		if aws.ToString(d.Name) == incident.DimensionInstance {
+			ids = append(ids, aws.ToString(d.Value))
 		}
 	}
 	return incident.InstanceOfAlarm(aws.ToString(a.AlarmName), ids)

@@ -2,7 +2,6 @@ package handler
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"firstline/internal/incident"
@@ -24,24 +23,23 @@ func closeIncident(ctx context.Context, h *Handler, inc *incident.Incident) erro
 	if inc.HeldBy != nil || known.InstanceID == "" || known.Execution.ID == "" {
 		return nil // it never had a lease
 	}
-	t, err := h.Table(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = t.Update(ctx, known.InstanceID, func(e *store.Entry) error {
+	_, err := h.Table.Update(ctx, known.InstanceID, func(e *store.Entry) error {
 		i := &e.State.Instance
 		if i.Lease.Execution != known.Execution.ID {
-			h.Log.LogAttrs(ctx, slog.LevelInfo, "the lease was given back before, or lost", slog.String("instance", known.InstanceID))
-			return store.ErrKeep
+			return store.ErrKeep // it was given back before, or lost
 		}
 		if dec := inc.Decision; dec != nil && owns(i.Lease, inc) && !inc.Dry {
 			e.State = toldState(e.State, inc, *dec)
 		}
 		giveBack(&e.State.Instance.Lease)
-		e.Record = &store.RecordUpdate{Record: recordEnd(known)}
+		r := store.RecordOf(known)
+		if r.EndedAt, r.End = incident.At(time.Now()), endNobodyTold; inc.Told {
+			r.End = endTold
+		}
+		e.Record = &store.RecordUpdate{Record: r}
 		return nil
 	})
-	return kinded("close the incident of "+known.InstanceID, err)
+	return err
 }
 
 // toldState is the state once all was told that could be.
@@ -57,15 +55,6 @@ func toldState(s policy.State, inc *incident.Incident, dec incident.Decision) po
 		s = policy.Closed(s, dec)
 	}
 	return s
-}
-
-func recordEnd(inc *incident.Incident) store.Record {
-	r := store.RecordOf(inc)
-	r.EndedAt, r.End = incident.At(time.Now()), endNobodyTold
-	if inc.Told {
-		r.End = endTold
-	}
-	return r
 }
 
 // known is the incident with what its event says of it: open may have failed

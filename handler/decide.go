@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -17,24 +18,20 @@ import (
 // with the decision itself: asked again about the same look, it returns that
 // decision. An execution that has lost its lease ends as already handled.
 func decide(ctx context.Context, h *Handler, inc *incident.Incident) error {
-	t, err := h.Table(ctx)
-	if err != nil {
-		return err
-	}
 	asked := h.ask(inc)
 	facts := func(in *policy.Input) { asked.facts(ctx, in) }
 	if inc.Dry {
-		return h.rehearse(ctx, t, inc, facts)
+		return h.rehearse(ctx, inc, facts)
 	}
-	return h.decideOn(ctx, t, inc, facts)
+	return h.decideOn(ctx, inc, facts)
 }
 
 // decideOn decides and stores. facts is called on each state that the decision
 // is tried on, since others may write in between.
-func (h *Handler) decideOn(ctx context.Context, t Table, inc *incident.Incident, facts func(*policy.Input)) error {
+func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts func(*policy.Input)) error {
 	var dec incident.Decision
 	var lost, isNew bool
-	e, err := t.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
+	e, err := h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		lost, isNew = false, false
 		i := &e.State.Instance
 		if d := i.Decided; d != nil && d.Execution == inc.Execution.ID && d.Look == inc.Look {
@@ -60,15 +57,14 @@ func (h *Handler) decideOn(ctx context.Context, t Table, inc *incident.Incident,
 	})
 	switch {
 	case err != nil:
-		return kinded("decide on "+inc.InstanceID, err)
+		return err
 	case lost:
-		alreadyHandled(inc, holderOf(e.State.Instance.Lease))
-		h.Metrics.count(metricAlreadyHandled, inc)
+		h.alreadyHandled(inc, holderOf(e.State.Instance.Lease))
 		return nil
 	}
 	h.apply(ctx, inc, dec, &e.State.Instance)
 	if isNew && dec.Guard != "" {
-		h.Metrics.refused(inc, dec.Guard)
+		h.Metrics.write(inc, metric{name: metricRefusals, value: 1, dimension: "Guard", of: dec.Guard})
 	}
 	return nil
 }
@@ -100,7 +96,7 @@ func keepDecision(e *store.Entry, inc *incident.Incident, s policy.State, dec in
 	if reboot := i.ReservedBy(inc.Execution.ID); reboot != nil {
 		r.Reboot = new(*reboot)
 	}
-	if ends(dec.Next) {
+	if dec.Next == incident.NextDone || dec.Next == incident.NextHandedOver {
 		giveBack(&i.Lease)
 		r.EndedAt, r.End = dec.At, dec.Next
 	} else {
@@ -110,11 +106,6 @@ func keepDecision(e *store.Entry, inc *incident.Incident, s policy.State, dec in
 	}
 	e.Record = &store.RecordUpdate{Record: r, Look: store.LookOf(&dec)}
 	return nil
-}
-
-// ends reports whether a word ends the execution without another step.
-func ends(next string) bool {
-	return next == incident.NextDone || next == incident.NextHandedOver
 }
 
 // input is what the policy decides on, but for the facts.
@@ -136,10 +127,7 @@ func (h *Handler) input(inc *incident.Incident, s policy.State) policy.Input {
 	}
 	for _, name := range incident.Checks {
 		if c, ok := inc.Caught[name]; ok {
-			in.Caught[name] = c.Cause
-			if c.Cause == "" {
-				in.Caught[name] = c.Error
-			}
+			in.Caught[name] = cmp.Or(c.Cause, c.Error)
 		}
 	}
 	return in
@@ -153,13 +141,11 @@ func (h *Handler) apply(ctx context.Context, inc *incident.Incident, dec inciden
 	if i.Name != "" {
 		inc.Name = i.Name
 	}
-	if n := len(dec.Reboots); n > 0 && dec.Reboots[n-1].Request != incident.RequestRefused {
-		inc.RebootedAt = dec.Reboots[n-1].At
-	}
+	rebooted(inc, dec.Reboots)
 	if c, ok := inc.Caught["reboot"]; ok {
 		h.Log.LogAttrs(ctx, slog.LevelWarn, "the step that reboots failed", slog.String("instance", inc.InstanceID), slog.String("error", c.Cause))
 	}
-	maps.DeleteFunc(inc.Caught, func(step string, _ incident.Caught) bool { return step == "reboot" || isCheck(step) })
+	maps.DeleteFunc(inc.Caught, func(step string, _ incident.Caught) bool { return step == "reboot" || incident.CheckTitle(step) != "" })
 	if len(inc.Caught) == 0 {
 		inc.Caught = nil
 	}
@@ -167,5 +153,3 @@ func (h *Handler) apply(ctx context.Context, inc *incident.Incident, dec inciden
 		inc.Look, inc.Findings = dec.Look+1, nil
 	}
 }
-
-func isCheck(step string) bool { return incident.CheckTitle(step) != "" }

@@ -3,7 +3,7 @@ package handler
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"runtime/debug"
@@ -38,13 +38,12 @@ type request struct {
 	Event     json.RawMessage     `json:"event,omitempty"`
 	Execution *incident.Execution `json:"execution,omitempty"`
 
-	// broken is an incident that cannot be decoded, and why says why.
-	broken json.RawMessage
-	why    error
+	// broken says why Incident is only what could be decoded of it.
+	broken error
 }
 
 // decodeRequest decodes a payload in one pass. Where the incident alone is to
-// blame, the request has it as it came: some steps work with what it holds.
+// blame, the request has what could be decoded of it: some steps work with that.
 func decodeRequest(payload []byte) (request, error) {
 	var req request
 	err := incident.DecodeStrict(payload, &req)
@@ -58,17 +57,22 @@ func decodeRequest(payload []byte) (request, error) {
 	if incident.DecodeStrict(payload, &raw) != nil || raw.Incident == nil {
 		return request{}, fault.New(fault.InvalidInput, "decode payload", "%w", err)
 	}
-	return request{Step: raw.Step, broken: raw.Incident, why: err}, nil
+	return request{Step: raw.Step, Incident: incident.Salvage(raw.Incident), broken: err}, nil
 }
 
-// step runs one step and returns its answer.
-type step func(context.Context, *Handler, request) (answer any, err error)
+// step is a step that a payload may name.
+type step struct {
+	// takes are the fields that the payload must have beside the step, and no
+	// others.
+	takes []string
+	// run returns the step's answer.
+	run func(context.Context, *Handler, request) (answer any, err error)
+}
 
-// steps are the steps that a payload may name. verify and notify-test are for
-// the operator's command, reconcile for the schedule, the others for the state
-// machine.
+// steps are all steps. verify and notify-test are for the operator's command,
+// reconcile for the schedule, the others for the state machine.
 var steps = map[string]step{
-	"open":                open,
+	"open":                {[]string{"event", "execution"}, open},
 	incident.CheckURL:     onIncident(check(incident.CheckURL)),
 	incident.CheckRoute53: onIncident(check(incident.CheckRoute53)),
 	incident.CheckSSH:     onIncident(check(incident.CheckSSH)),
@@ -78,9 +82,9 @@ var steps = map[string]step{
 	"slack":               onAnything(tellSlack),
 	"resolve":             onAnything(resolve),
 	"close":               onAnything(closeIncident),
-	"reconcile":           reconcile,
-	"verify":              verify,
-	"notify-test":         notifyTest,
+	"reconcile":           {nil, reconcile},
+	"verify":              {[]string{"event", "execution"}, verify},
+	"notify-test":         {nil, notifyTest},
 }
 
 // Steps returns the names of all steps, sorted.
@@ -107,61 +111,65 @@ func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 func (h *Handler) run(ctx context.Context, payload []byte) (name string, answer any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			h.Log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("step", name), slog.String("stack", string(debug.Stack())))
-			answer, err = nil, fault.New(fault.Internal, name, "panic: %v", r)
+			answer, err = nil, h.panicked(ctx, name, r)
 		}
 	}()
 	req, err := decodeRequest(payload)
 	if err != nil {
 		return "", nil, err
 	}
-	run, ok := steps[req.Step]
-	if !ok {
-		return req.Step, nil, fault.New(fault.InvalidInput, "decode payload", "step: %q is unknown; use one of %s", req.Step, strings.Join(Steps(), ", "))
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-reserve))
-		defer cancel()
-	}
 	name = req.Step
-	answer, err = run(ctx, h, req)
+	s, ok := steps[name]
+	if !ok {
+		return name, nil, fault.New(fault.InvalidInput, "decode payload", "step: %q is unknown; use one of %s", name, strings.Join(Steps(), ", "))
+	}
+	given := map[string]bool{"incident": req.Incident != nil, "event": req.Event != nil, "execution": req.Execution != nil}
+	for _, field := range slices.Sorted(maps.Keys(given)) {
+		switch wanted := slices.Contains(s.takes, field); {
+		case wanted && !given[field]:
+			return name, nil, fault.New(fault.InvalidInput, "decode payload", "%s: missing; the step %s needs it", field, name)
+		case !wanted && given[field]:
+			return name, nil, fault.New(fault.InvalidInput, "decode payload", "%s: the step %s takes none", field, name)
+		}
+	}
+	ctx, cancel := keeping(ctx, reserve)
+	defer cancel()
+	answer, err = s.run(ctx, h, req)
 	return name, answer, err
+}
+
+// panicked logs a panic and makes an error of it.
+func (h *Handler) panicked(ctx context.Context, op string, why any) error {
+	h.Log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("step", op), slog.Any("panic", why), slog.String("stack", string(debug.Stack())))
+	return fault.New(fault.Internal, op, "panic: %v", why)
 }
 
 // onIncident makes a step of a func that works on a valid incident.
 func onIncident(do func(context.Context, *Handler, *incident.Incident) error) step {
-	return func(ctx context.Context, h *Handler, req request) (any, error) {
-		if err := only(req, "incident"); err != nil {
-			return nil, err
+	return step{[]string{"incident"}, func(ctx context.Context, h *Handler, req request) (any, error) {
+		inc, err := req.Incident, req.broken
+		if err == nil {
+			err = inc.Validate()
 		}
-		inc := req.Incident
-		if inc == nil {
-			return nil, fault.New(fault.InvalidInput, "decode incident", "%w", req.why)
+		if err == nil && inc.Region != h.Region {
+			err = fmt.Errorf("incident.region: it is of %s, this function runs in %s", inc.Region, h.Region)
 		}
-		redactCaught(inc)
-		if err := inc.Validate(); err != nil {
+		if err != nil {
 			return nil, fault.New(fault.InvalidInput, "decode incident", "%w", err)
 		}
-		if inc.Region != h.Region {
-			return nil, fault.New(fault.InvalidInput, "decode incident", "incident.region: it is of %s, this function runs in %s", inc.Region, h.Region)
-		}
+		redactCaught(inc)
 		return inc, do(ctx, h, inc)
-	}
+	}}
 }
 
 // onAnything makes a step that works on an incident however little is known of
 // it: a message that nobody gets is worse than an ugly one, and so is a lease
 // that nobody gives back.
 func onAnything(do func(context.Context, *Handler, *incident.Incident) error) step {
-	return func(ctx context.Context, h *Handler, req request) (any, error) {
-		if err := only(req, "incident"); err != nil {
-			return nil, err
-		}
+	return step{[]string{"incident"}, func(ctx context.Context, h *Handler, req request) (any, error) {
 		inc := req.Incident
-		if inc == nil {
-			inc = incident.Salvage(req.broken)
-			inc.Catch("decode", incident.Caught{Error: string(fault.InvalidInput), Cause: req.why.Error()})
+		if req.broken != nil {
+			inc.Catch("decode", incident.Caught{Error: string(fault.InvalidInput), Cause: req.broken.Error()})
 		}
 		redactCaught(inc)
 		if inc.InstanceID != "" && !incident.ValidInstanceID(inc.InstanceID) {
@@ -171,7 +179,7 @@ func onAnything(do func(context.Context, *Handler, *incident.Incident) error) st
 			inc.Dry = true // open, which says so otherwise, has failed
 		}
 		return inc, do(ctx, h, inc)
-	}
+	}}
 }
 
 // redactCaught makes what Step Functions caught fit to be kept and shown: the
@@ -189,23 +197,6 @@ func redactCaught(inc *incident.Incident) {
 	}
 }
 
-// only refuses a payload whose fields are not those of its step.
-func only(req request, want ...string) error {
-	for _, f := range []struct {
-		name  string
-		given bool
-	}{{"incident", req.Incident != nil || req.broken != nil}, {"event", req.Event != nil}, {"execution", req.Execution != nil}} {
-		wanted := slices.Contains(want, f.name)
-		if wanted && !f.given {
-			return fault.New(fault.InvalidInput, "decode payload", "%s: missing; the step %s needs it", f.name, req.Step)
-		}
-		if !wanted && f.given {
-			return fault.New(fault.InvalidInput, "decode payload", "%s: the step %s takes none", f.name, req.Step)
-		}
-	}
-	return nil
-}
-
 // log writes one line per step.
 func (h *Handler) log(ctx context.Context, name string, answer any, elapsed time.Duration, err error) {
 	level := slog.LevelInfo
@@ -221,9 +212,7 @@ func (h *Handler) log(ctx context.Context, name string, answer any, elapsed time
 	}
 	switch a := answer.(type) {
 	case *incident.Incident:
-		if a != nil {
-			attrs = append(attrs, aboutIncident(name, a)...)
-		}
+		attrs = append(attrs, aboutIncident(name, a)...)
 	case nil:
 	default:
 		attrs = append(attrs, slog.Any("answer", a))
@@ -256,45 +245,63 @@ func aboutIncident(step string, inc *incident.Incident) []slog.Attr {
 }
 
 // problem is an error in a log line, without what looks like a secret.
-func problem(err error) slog.Attr {
-	if err == nil {
-		return slog.Any("error", nil)
-	}
-	return slog.String("error", redact.Error(err))
-}
+func problem(err error) slog.Attr { return slog.String("error", redact.Error(err)) }
 
 // warn logs something that does not end the step.
 func (h *Handler) warn(ctx context.Context, message, instanceID string, err error) {
 	h.Log.LogAttrs(ctx, slog.LevelWarn, message, slog.String("instance", instanceID), problem(err))
 }
 
-// kinded gives an error a kind, unless it has one.
-func kinded(op string, err error) error {
-	if _, ok := errors.AsType[*fault.Error](err); ok || err == nil {
-		return err
+// joined makes one error of those of several tries; nil ones are left out. One
+// that may pass speaks for all: the step is to be tried again.
+func joined(op string, errs []error) error {
+	var kind fault.Kind
+	var texts []string
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		if k := fault.KindOf(err); kind == "" || k == fault.Unavailable {
+			kind = k
+		}
+		texts = append(texts, redact.Error(err))
 	}
-	return fault.AWS(op, err)
+	if texts == nil {
+		return nil
+	}
+	return fault.New(kind, op, "%s", strings.Join(texts, "; "))
+}
+
+// keeping is a context that ends some time before the function's time does.
+func keeping(ctx context.Context, kept time.Duration) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-kept))
 }
 
 // atOnce is how many calls one step makes at the same time.
 const atOnce = 8
 
-// sideBySide calls do for each item, some at once. A panic of one is logged, and
-// ends that one only.
-func sideBySide[T any](ctx context.Context, h *Handler, items []T, do func(T)) {
+// sideBySide calls do for each item, some at once, and returns their errors, one
+// for each item. A panic ends that call only.
+func sideBySide[T any](ctx context.Context, h *Handler, items []T, do func(T) error) []error {
+	errs := make([]error, len(items))
 	places := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
-	for _, item := range items {
+	for n, item := range items {
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() {
 				if r := recover(); r != nil {
-					h.Log.LogAttrs(ctx, slog.LevelError, "panic", slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+					errs[n] = h.panicked(ctx, "side by side", r)
 				}
 				<-places
 			}()
-			do(item)
+			errs[n] = do(item)
 		})
 	}
 	all.Wait()
+	return errs
 }

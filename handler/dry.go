@@ -18,26 +18,34 @@ const dryLabel = "Dry run: "
 
 // rehearse has the policy decide on a dry incident, and records what would have
 // been done. It stores no more than its record, and gives the lease back.
-func (h *Handler) rehearse(ctx context.Context, t Table, inc *incident.Incident, facts func(*policy.Input)) error {
-	op := "decide on " + inc.InstanceID
-	e, err := t.Load(ctx, inc.InstanceID)
+func (h *Handler) rehearse(ctx context.Context, inc *incident.Incident, facts func(*policy.Input)) error {
+	e, err := h.Table.Load(ctx, inc.InstanceID)
 	if err != nil {
-		return kinded(op, err)
+		return err
 	}
 	lease := e.State.Instance.Lease
 	if !owns(lease, inc) && !gaveBack(lease, inc) {
-		alreadyHandled(inc, holderOf(lease))
+		h.alreadyHandled(inc, holderOf(lease))
 		return nil
 	}
 	in := h.input(inc, e.State)
 	facts(&in)
 	dec := policy.Decide(in).Decision
 	inc.Decision = &dec
-	if err := h.suppressDecision(ctx, inc, dec); err != nil {
+	switch {
+	case dec.Next == incident.NextPage:
+		err = h.rehearsePage(ctx, inc, dec)
+	case h.Slack != nil && (dec.Next == incident.NextSlack || dec.Next == incident.NextResolve):
+		err = h.rehearseSlack(ctx, inc, dec)
+	default:
+		inc.Suppress(dec.Next, dryLabel+dec.Next+": "+dec.Reason, time.Now())
+	}
+	if err != nil {
 		return err
 	}
 	h.suppressReboot(ctx, inc)
-	_, err = t.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
+	inc.Next, inc.WaitSeconds = incident.NextDone, 0
+	_, err = h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		if owns(e.State.Instance.Lease, inc) {
 			giveBack(&e.State.Instance.Lease)
 		}
@@ -46,34 +54,14 @@ func (h *Handler) rehearse(ctx context.Context, t Table, inc *incident.Incident,
 		e.Record = &store.RecordUpdate{Record: r, Look: store.LookOf(&dec)}
 		return nil
 	})
-	inc.Next, inc.WaitSeconds = incident.NextDone, 0
-	return kinded(op, err)
-}
-
-// suppressDecision records what was decided, with the message that was not sent.
-func (h *Handler) suppressDecision(ctx context.Context, inc *incident.Incident, dec incident.Decision) error {
-	now := time.Now()
-	switch dec.Next {
-	case incident.NextPage:
-		return h.rehearsePage(ctx, inc, dec)
-	case incident.NextSlack, incident.NextResolve:
-		if h.Slack != nil {
-			return h.rehearseSlack(ctx, inc, dec)
-		}
-	}
-	inc.Suppress(dec.Next, fmt.Sprintf("%s%s: %s", dryLabel, dec.Next, dec.Reason), now)
-	return nil
+	return err
 }
 
 // suppressReboot asks EC2 whether it would reboot the instance, whatever the
 // checks saw: a missing right is found before it is needed. The incident's
 // refusal says why EC2 would not.
 func (h *Handler) suppressReboot(ctx context.Context, inc *incident.Incident) {
-	client, err := h.EC2(ctx)
-	if err == nil {
-		err = h.dryRunReboot(ctx, client, inc.InstanceID)
-	}
-	if err != nil {
+	if err := h.dryRunReboot(ctx, inc.InstanceID); err != nil {
 		inc.Refusal = string(fault.KindOf(err)) + ": " + redact.Error(err)
 		return
 	}
@@ -89,23 +77,18 @@ func (h *Handler) rehearsePage(ctx context.Context, inc *incident.Incident, dec 
 	}
 	m := h.message(inc, dec, kindOfPage(dec))
 	first := dryLabel + "there is no pager"
-	var failed error
+	var failed []error
 	for n, p := range pagers {
 		text, err := p.Rehearse(ctx, m)
 		if n == 0 {
 			first = text
 		}
-		switch {
-		case err == nil:
-		case failed == nil:
-			failed = fault.New(fault.KindOf(err), "pager "+p.Name(), "%w", err)
-		default:
-			// All that is wrong is said at once.
-			failed = &fault.Error{Kind: fault.KindOf(failed), Op: "pagers", Err: fmt.Errorf("%w; pager %s: %w", failed, p.Name(), err)}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("pager %s: %w", p.Name(), err))
 		}
 	}
-	if failed != nil {
-		return failed
+	if err := joined("", failed); err != nil {
+		return err // all that is wrong at once
 	}
 	inc.Suppress(incident.NextPage, first, m.Now)
 	return nil

@@ -1,13 +1,12 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/http/httptrace"
+	"net"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,26 +19,11 @@ import (
 	"firstline/internal/policy"
 )
 
-// askEC2 asks EC2 what it knows of an instance, and for its status checks.
-func (h *Handler) askEC2(ctx context.Context, instanceID string) (policy.EC2, error) {
-	client, err := h.EC2(ctx)
-	if err != nil {
-		return policy.EC2{}, err
-	}
-	var (
-		all                     sync.WaitGroup
-		found                   *ec2.DescribeInstancesOutput
-		status                  *ec2.DescribeInstanceStatusOutput
-		foundFailed, statFailed error
-	)
-	all.Go(func() {
-		found, foundFailed = client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{instanceID}})
-	})
-	all.Go(func() {
-		status, statFailed = client.DescribeInstanceStatus(ctx, &ec2.DescribeInstanceStatusInput{InstanceIds: []string{instanceID}})
-	})
-	all.Wait()
-	i, err := oneInstance(found, foundFailed)
+// ec2 asks EC2 what it knows of the instance, and for its status checks.
+func (a *asking) ec2(ctx context.Context) (policy.EC2, error) {
+	ids := []string{a.inc.InstanceID}
+	out, err := a.h.EC2().DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids})
+	i, err := oneInstance(out, err)
 	switch {
 	case err != nil:
 		return policy.EC2{}, fmt.Errorf("DescribeInstances: %w", err)
@@ -47,10 +31,11 @@ func (h *Handler) askEC2(ctx context.Context, instanceID string) (policy.EC2, er
 		return policy.EC2{Unknown: true}, nil
 	}
 	e := stateOf(i, time.Now())
-	if e.Running && statFailed != nil {
-		return policy.EC2{}, fmt.Errorf("DescribeInstanceStatus: %w", statFailed)
-	}
 	if e.Running {
+		status, err := a.h.EC2().DescribeInstanceStatus(ctx, &ec2.DescribeInstanceStatusInput{InstanceIds: ids})
+		if err != nil {
+			return policy.EC2{}, fmt.Errorf("DescribeInstanceStatus: %w", err)
+		}
 		addStatus(&e, status, time.Now())
 	}
 	return e, nil
@@ -84,14 +69,14 @@ func stateOf(i *types.Instance, now time.Time) policy.EC2 {
 	e := policy.EC2{State: "unknown"}
 	if i.State != nil {
 		e.State = string(i.State.Name)
-		switch i.State.Name {
-		case types.InstanceStateNameRunning:
-			e.Running = true
-		case types.InstanceStateNameStopped, types.InstanceStateNameStopping:
-			e.Stopped = true
-		case types.InstanceStateNameTerminated, types.InstanceStateNameShuttingDown:
-			e.Terminated = true
-		}
+	}
+	switch e.State {
+	case "running":
+		e.Running = true
+	case "stopped", "stopping":
+		e.Stopped = true
+	case "terminated", "shutting-down":
+		e.Terminated = true
 	}
 	e.ByPerson = i.StateReason != nil && aws.ToString(i.StateReason.Code) == byPerson
 	for _, t := range i.Tags {
@@ -121,32 +106,18 @@ func pauseOf(value string, now time.Time) (*policy.Pause, string) {
 // scheduled for it. EC2 has both checks of each running instance: without them
 // the instance is about to stop, or the answer is not EC2's.
 func addStatus(e *policy.EC2, out *ec2.DescribeInstanceStatusOutput, now time.Time) {
-	if out == nil || len(out.InstanceStatuses) == 0 {
-		e.Unclear = true
-		return
-	}
-	s := out.InstanceStatuses[0]
-	var initializing bool
-	impaired := func(status types.SummaryStatus) bool {
-		initializing = initializing || status == types.SummaryStatusInitializing
-		return status == types.SummaryStatusImpaired
-	}
-	if s.SystemStatus == nil || s.InstanceStatus == nil || s.SystemStatus.Status == "" || s.InstanceStatus.Status == "" {
-		e.Unclear = true
-	}
-	if s.SystemStatus != nil {
-		e.System = impaired(s.SystemStatus.Status)
-	}
-	if s.InstanceStatus != nil {
-		e.Instance = impaired(s.InstanceStatus.Status)
-	}
-	if s.AttachedEbsStatus != nil {
-		e.EBS = s.AttachedEbsStatus.Status == types.SummaryStatusImpaired
-	}
-	e.Initializing = initializing
-	for _, event := range s.Events {
-		if e.Scheduled == "" {
-			e.Scheduled = scheduled(event, now)
+	e.Unclear = true
+	for _, s := range out.InstanceStatuses {
+		if s.SystemStatus == nil || s.InstanceStatus == nil {
+			continue
+		}
+		system, instance := s.SystemStatus.Status, s.InstanceStatus.Status
+		e.Unclear = system == "" || instance == ""
+		e.System, e.Instance = system == types.SummaryStatusImpaired, instance == types.SummaryStatusImpaired
+		e.Initializing = system == types.SummaryStatusInitializing || instance == types.SummaryStatusInitializing
+		e.EBS = s.AttachedEbsStatus != nil && s.AttachedEbsStatus.Status == types.SummaryStatusImpaired
+		for _, event := range s.Events {
+			e.Scheduled = cmp.Or(e.Scheduled, scheduled(event, now))
 		}
 	}
 }
@@ -187,47 +158,33 @@ const (
 // requestReboot asks EC2 to reboot the instance, and says what became of the
 // request. It asks again only where EC2 has certainly not carried it out. The
 // error says why a request was refused.
-func (h *Handler) requestReboot(ctx context.Context, client EC2, id string) (request string, err error) {
+func (h *Handler) requestReboot(ctx context.Context, id string) (request string, err error) {
 	for n := 1; ; n++ {
-		var again bool
-		request, again, err = rebootOnce(ctx, client, id)
-		if !again || n == rebootTries {
-			return request, err
+		_, err = h.EC2().RebootInstances(ctx, &ec2.RebootInstancesInput{InstanceIds: []string{id}}, oneAttempt)
+		if err == nil {
+			return incident.RequestAccepted, nil
+		}
+		_, answered := errors.AsType[smithy.APIError](err)
+		notSent := fault.Throttled(err) || !answered && isDial(err)
+		err = fault.AWS("reboot "+id, err)
+		switch {
+		case !notSent && (!answered || fault.ServerFault(err)):
+			return incident.RequestUnknown, err
+		case !notSent || n == rebootTries:
+			return incident.RequestRefused, err
 		}
 		select {
 		case <-time.After(rebootPause):
 		case <-ctx.Done():
-			return request, err
+			return incident.RequestRefused, err
 		}
 	}
 }
 
-// rebootOnce asks EC2 once. again: it has certainly not carried it out, and may
-// do so in a moment.
-func rebootOnce(ctx context.Context, client EC2, id string) (request string, again bool, err error) {
-	op := "reboot " + id
-	var sent atomic.Bool
-	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
-	_, err = client.RebootInstances(traced, &ec2.RebootInstancesInput{InstanceIds: []string{id}}, oneAttempt)
-	_, answered := errors.AsType[smithy.APIError](err)
-	switch {
-	case err == nil:
-		return incident.RequestAccepted, false, nil
-	case fault.Throttled(err):
-		return incident.RequestRefused, true, fault.AWS(op, err)
-	case !answered && isBeforeSending(err, sent.Load()):
-		return incident.RequestRefused, true, fault.AWS(op, err)
-	case !answered, fault.ServerFault(err):
-		return incident.RequestUnknown, false, fault.AWS(op, err)
-	}
-	return incident.RequestRefused, false, fault.AWS(op, err)
-}
-
-// isBeforeSending reports whether a request without an answer was never sent.
-func isBeforeSending(err error, sent bool) bool {
-	_, isOperation := errors.AsType[*smithy.OperationError](err)
-	// What is not the SDK's error says nothing about what was sent.
-	return isOperation && !sent
+// isDial reports whether there was no connection on which to send a request.
+func isDial(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
 }
 
 // oneAttempt keeps the SDK from asking again after a time-out.
@@ -240,9 +197,9 @@ const wouldSucceed = "DryRunOperation"
 
 // dryRunReboot asks EC2 whether it would reboot the instance. Unlike a reboot it
 // may be asked again, which the SDK does.
-func (h *Handler) dryRunReboot(ctx context.Context, client EC2, id string) error {
+func (h *Handler) dryRunReboot(ctx context.Context, id string) error {
 	op := "reboot " + id
-	_, err := client.RebootInstances(ctx, &ec2.RebootInstancesInput{InstanceIds: []string{id}, DryRun: aws.Bool(true)})
+	_, err := h.EC2().RebootInstances(ctx, &ec2.RebootInstancesInput{InstanceIds: []string{id}, DryRun: aws.Bool(true)})
 	if err == nil {
 		return fault.New(fault.Internal, op, "EC2 accepted a dry run as if it were none, and may be rebooting the instance: it answers one with the code %s", wouldSucceed)
 	}

@@ -26,33 +26,22 @@ const (
 
 // keepEvidence keeps what a reboot wipes out: the console's output, and the
 // status checks. It is as good as it can be had in the time, and never an error.
-func (h *Handler) keepEvidence(ctx context.Context, client EC2, t Table, inc *incident.Incident, state policy.EC2) {
-	allowance := evidenceTime
-	if deadline, ok := ctx.Deadline(); ok {
-		allowance = min(allowance, time.Until(deadline)-reserveTime-rebootTime)
-	}
-	if allowance <= keepTime {
-		h.warn(ctx, "cannot keep evidence", inc.InstanceID, errors.New("no time is left for it"))
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, allowance)
+func (h *Handler) keepEvidence(ctx context.Context, inc *incident.Incident, state policy.EC2) {
+	ctx, cancel := keeping(ctx, reserveTime)
 	defer cancel()
-	word := func(impaired bool) string {
-		if impaired {
-			return "impaired"
-		}
-		return "ok"
-	}
-	e := store.Evidence{
-		InstanceID: inc.InstanceID, At: incident.At(time.Now()),
-		SystemStatus: word(state.System), InstanceStatus: word(state.Instance), EBSStatus: word(state.EBS),
-	}
-	text, at, err := console(ctx, client, inc.InstanceID, allowance-keepTime)
+	ctx, cancel = context.WithTimeout(ctx, evidenceTime)
+	defer cancel()
+	text, at, err := h.console(ctx, inc.InstanceID)
 	if err != nil {
 		h.warn(ctx, "cannot read the console", inc.InstanceID, err)
 	}
-	e.Console, e.ConsoleAt = redact.Console(text), incident.At(at)
-	if err := t.PutEvidence(ctx, inc.Execution, e); err != nil {
+	word := map[bool]string{false: "ok", true: "impaired"}
+	err = h.Table.PutEvidence(ctx, inc.Execution, store.Evidence{
+		InstanceID: inc.InstanceID, At: incident.At(time.Now()),
+		SystemStatus: word[state.System], InstanceStatus: word[state.Instance], EBSStatus: word[state.EBS],
+		Console: redact.Console(text), ConsoleAt: incident.At(at),
+	})
+	if err != nil {
 		h.warn(ctx, "cannot keep evidence", inc.InstanceID, err)
 	}
 }
@@ -60,12 +49,12 @@ func (h *Handler) keepEvidence(ctx context.Context, client EC2, t Table, inc *in
 // console returns the output of an instance's console, and when EC2 read it.
 // The latest is there on Nitro only; others have what EC2 kept of the last start
 // (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html).
-func console(ctx context.Context, client EC2, id string, allowance time.Duration) (string, time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, allowance)
+func (h *Handler) console(ctx context.Context, id string) (string, time.Time, error) {
+	ctx, cancel := keeping(ctx, keepTime)
 	defer cancel()
-	out, err := client.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id, Latest: aws.Bool(true)})
+	out, err := h.EC2().GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id, Latest: aws.Bool(true)})
 	if _, answered := errors.AsType[smithy.APIError](err); answered && fault.KindOf(fault.AWS("", err)) == fault.InvalidInput {
-		out, err = client.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id})
+		out, err = h.EC2().GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id})
 	}
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("GetConsoleOutput: %w", err)

@@ -3,9 +3,7 @@ package handler
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
@@ -29,33 +27,19 @@ const (
 func (h *Handler) ended(ctx context.Context, instanceID string, e incident.Execution) bool {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	status, err := h.statusOf(ctx, e.ID)
-	switch _, gone := errors.AsType[*sfntypes.ExecutionDoesNotExist](err); {
-	case gone && !e.StartedAt.IsZero() && time.Since(e.StartedAt) >= unseen:
-		status = "GONE"
-	case err != nil:
+	status := "GONE"
+	out, err := h.StepFunctions().DescribeExecution(ctx, &sfn.DescribeExecutionInput{ExecutionArn: &e.ID})
+	if err == nil {
+		status = string(out.Status)
+	} else if _, unknown := errors.AsType[*sfntypes.ExecutionDoesNotExist](err); !unknown || time.Since(e.StartedAt) < unseen {
 		h.warn(ctx, "cannot tell whether the execution that holds the lease has ended", instanceID, err)
 		return false
-	case status == sfntypes.ExecutionStatusRunning || status == sfntypes.ExecutionStatusPendingRedrive:
-		return false
 	}
-	h.Log.LogAttrs(ctx, slog.LevelWarn, "an execution has ended without giving its lease back",
-		slog.String("instance", instanceID), slog.String("holder", e.Name), slog.String("status", string(status)))
-	return true
-}
-
-// statusOf asks Step Functions what has become of an execution.
-func (h *Handler) statusOf(ctx context.Context, arn string) (sfntypes.ExecutionStatus, error) {
-	client, err := h.StepFunctions(ctx)
-	if err != nil {
-		return "", err
+	switch status {
+	case "GONE", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED":
+		h.Log.LogAttrs(ctx, slog.LevelWarn, "an execution has ended without giving its lease back",
+			slog.String("instance", instanceID), slog.String("holder", e.Name), slog.String("status", status))
+		return true
 	}
-	out, err := client.DescribeExecution(ctx, &sfn.DescribeExecutionInput{ExecutionArn: &arn})
-	if err != nil {
-		return "", err
-	}
-	if !slices.Contains(sfntypes.ExecutionStatus("").Values(), out.Status) {
-		return "", fmt.Errorf("unknown status %q of execution %s", out.Status, arn)
-	}
-	return out.Status, nil
+	return false
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -24,103 +25,82 @@ const (
 	// maxOthers is how many other instances are asked, of those on the first
 	// pages of SSM's answer.
 	maxOthers, maxPages = 2, 5
+	// maxFact bounds why a fact could not be asked, in runes.
+	maxFact = 200
 )
 
 // asking asks for the facts of one decision, each once.
 type asking struct {
-	h   *Handler
-	inc *incident.Incident
-
-	mu        sync.Mutex
-	asked     map[string]bool
-	known     policy.Facts
-	alarmName *incident.Alarm
+	h     *Handler
+	inc   *incident.Incident
+	asked map[string]bool
+	known policy.Facts
 }
 
 func (h *Handler) ask(inc *incident.Incident) *asking {
 	return &asking{h: h, inc: inc, asked: map[string]bool{}, known: policy.Facts{Alerts: map[string]policy.AlertState{}}}
 }
 
-// facts puts what the decision needs into its input, all asked side by side. A
-// dry incident asks even if its decision needs nothing: a missing right is found
-// before it is needed.
+// facts puts what the decision needs into its input; what has not been asked yet
+// is asked, all side by side. A dry incident asks even if its decision needs
+// nothing: a missing right is found before it is needed.
 func (a *asking) facts(ctx context.Context, in *policy.Input) {
-	if a.inc.Dry || policy.NeedsFacts(*in) {
-		a.gather(ctx, in)
-	}
-	in.Facts = a.known
-	in.Alarm = a.inc.Alarm != nil
-}
-
-// gather asks what has not been asked yet.
-func (a *asking) gather(ctx context.Context, in *policy.Input) {
-	var questions []func()
-	once := func(name string, question func()) {
+	var questions []func() error
+	once := func(name string, question func() error) {
 		if !a.asked[name] {
 			a.asked[name] = true
 			questions = append(questions, question)
 		}
 	}
-	once("ec2", func() { ask(ctx, a, &a.known.EC2, "EC2", askTime, a.h.askEC2) })
-	if a.inc.Alarm == nil {
-		once("alarm", func() { ask(ctx, a, &a.known.Alarm, "CloudWatch", askTime, a.askAlarm) })
+	var mu sync.Mutex // of known.Alerts
+	if a.inc.Dry || policy.NeedsFacts(*in) {
+		once("EC2", func() error { return ask(ctx, &a.known.EC2, "EC2", askTime, a.ec2) })
+		if a.inc.Alarm == nil {
+			once("CloudWatch", func() error { return ask(ctx, &a.known.Alarm, "CloudWatch", askTime, a.alarm) })
+		}
+		if policy.NeedsOthers(*in) {
+			once("others", func() error { return ask(ctx, &a.known.Others, "other instances", othersTime, a.others) })
+			once("connected", func() error {
+				return ask(ctx, &a.known.Connected, "our own connectivity", askTime, func(ctx context.Context) (bool, error) { return a.h.Connected(ctx), nil })
+			})
+		}
+		for _, ref := range policy.AlertsToAsk(*in) {
+			once(ref.Alias, func() error {
+				var state policy.Fact[policy.AlertState]
+				err := ask(ctx, &state, "pager "+ref.Pager, askTime, func(ctx context.Context) (policy.AlertState, error) { return a.h.alertState(ctx, ref) })
+				mu.Lock()
+				defer mu.Unlock()
+				a.known.Alerts[ref.ID] = state.Value
+				return err
+			})
+		}
 	}
-	if policy.NeedsOthers(*in) {
-		once("others", func() { ask(ctx, a, &a.known.Others, "other instances", othersTime, a.h.askOthers) })
-		once("connected", func() {
-			ask(ctx, a, &a.known.Connected, "our own connectivity", askTime, func(ctx context.Context, _ string) (bool, error) { return a.h.connected(ctx) })
-		})
+	for _, err := range sideBySide(ctx, a.h, questions, func(question func() error) error { return question() }) {
+		if err != nil {
+			a.h.warn(ctx, "cannot ask for a fact", a.inc.InstanceID, err)
+		}
 	}
-	for _, ref := range policy.AlertsToAsk(*in) {
-		once("alert "+ref.Alias, func() { a.askAlert(ctx, ref) })
-	}
-	sideBySide(ctx, a.h, questions, func(question func()) { question() })
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.alarmName != nil {
-		a.inc.Alarm, a.alarmName = a.alarmName, nil
-	}
+	in.Facts = a.known
 }
 
 // ask asks for one fact in bounded time.
-func ask[T any](ctx context.Context, a *asking, fact *policy.Fact[T], what string, bound time.Duration, question func(context.Context, string) (T, error)) {
+func ask[T any](ctx context.Context, fact *policy.Fact[T], what string, bound time.Duration, question func(context.Context) (T, error)) error {
 	fact.Err = what + ": no answer" // if the question ends in a panic
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	v, err := question(ctx, a.inc.InstanceID)
+	v, err := question(ctx)
 	if err != nil {
-		a.h.warn(ctx, "cannot ask for a fact", a.inc.InstanceID, err)
-		*fact = policy.CouldNotAsk[T](incident.ClipLine(what+": "+redact.Error(err), maxFact))
-		return
+		err = fmt.Errorf("%s: %w", what, err)
+		fact.Err = incident.ClipLine(redact.Error(err), maxFact)
+		return err
 	}
 	*fact = policy.Known(v)
+	return nil
 }
 
-// maxFact bounds why a fact could not be asked, in runes.
-const maxFact = 200
-
-func (a *asking) askAlarm(ctx context.Context, instanceID string) (string, error) {
-	state, alarm, err := a.h.alarmOf(ctx, instanceID)
-	if alarm != nil {
-		a.mu.Lock()
-		a.alarmName = alarm
-		a.mu.Unlock()
-	}
+func (a *asking) alarm(ctx context.Context) (state string, err error) {
+	state, a.inc.Alarm, err = a.h.alarmOf(ctx, a.inc.InstanceID)
 	return state, err
-}
-
-// askAlert asks the pager that has an alert whether it is open.
-func (a *asking) askAlert(ctx context.Context, ref incident.AlertRef) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	state, err := a.h.alertState(ctx, ref)
-	if err != nil {
-		a.h.warn(ctx, "cannot ask whether an alert is open", a.inc.InstanceID, err)
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.known.Alerts[ref.ID] = state
 }
 
 func (h *Handler) alertState(ctx context.Context, ref incident.AlertRef) (policy.AlertState, error) {
@@ -142,6 +122,7 @@ func (h *Handler) alertState(ctx context.Context, ref incident.AlertRef) (policy
 	return policy.AlertClosed, nil
 }
 
+// pagerNamed returns the pager of that name, or nil.
 func pagerNamed(pagers []notify.Pager, name string) notify.Pager {
 	for _, p := range pagers {
 		if p.Name() == name {
@@ -151,67 +132,52 @@ func pagerNamed(pagers []notify.Pager, name string) notify.Pager {
 	return nil
 }
 
-func (h *Handler) connected(ctx context.Context) (bool, error) {
-	if h.Connected == nil {
-		return false, errors.New("this function has no way to tell")
-	}
-	return h.Connected(ctx)
-}
-
-// askOthers asks two other instances for a byte: those that follow this one in
-// the order of their ids, so that not all ask the same two.
-func (h *Handler) askOthers(ctx context.Context, instanceID string) (policy.Others, error) {
-	others, err := h.otherInstances(ctx, instanceID)
+// others asks two other instances for a byte: those that follow this one in the
+// order of their ids, so that not all ask the same two.
+func (a *asking) others(ctx context.Context) (policy.Others, error) {
+	all, err := a.h.watched(ctx)
 	if err != nil {
 		return policy.Others{}, err
 	}
-	answered := make([]bool, len(others))
-	var numbers []int
-	for n := range others {
-		numbers = append(numbers, n)
-	}
-	sideBySide(ctx, h, numbers, func(n int) { answered[n] = h.Answers(ctx, others[n].id, others[n].settings) })
-	got := policy.Others{Any: len(others) > 0, Answered: slices.Contains(answered, true)}
+	delete(all, a.inc.InstanceID)
+	ids := slices.Sorted(maps.Keys(all))
+	n, _ := slices.BinarySearch(ids, a.inc.InstanceID)
+	ids = slices.Concat(ids[n:], ids[:n])
+	ids = ids[:min(len(ids), maxOthers)]
+	answers := sideBySide(ctx, a.h, ids, func(id string) error {
+		if !a.h.Answers(ctx, id, all[id]) {
+			return errNoAnswer
+		}
+		return nil
+	})
+	got := policy.Others{Any: len(ids) > 0, Answered: slices.Contains(answers, nil)}
 	if got.Any && !got.Answered && ctx.Err() != nil {
 		return policy.Others{}, fmt.Errorf("they had no time to answer: %w", ctx.Err())
 	}
 	return got, nil
 }
 
-// other is another watched instance.
-type other struct {
-	id       string
-	settings *incident.Settings
-}
+var errNoAnswer = errors.New("no answer")
 
-// otherInstances are watched instances which one of our own checks can ask.
-func (h *Handler) otherInstances(ctx context.Context, instanceID string) ([]other, error) {
-	client, err := h.SSM(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var found []other
+// watched are the watched instances which one of our own checks can ask.
+func (h *Handler) watched(ctx context.Context) (map[string]*incident.Settings, error) {
+	found := map[string]*incident.Settings{}
 	in := &ssm.GetParametersByPathInput{Path: aws.String(strings.TrimSuffix(h.SettingsPath, "/"))}
 	for range maxPages {
-		out, err := client.GetParametersByPath(ctx, in)
+		out, err := h.SSM().GetParametersByPath(ctx, in)
 		if err != nil {
 			return nil, err
 		}
 		for _, p := range out.Parameters {
 			id := strings.TrimPrefix(aws.ToString(p.Name), h.SettingsPath)
-			if !incident.ValidInstanceID(id) || id == instanceID {
-				continue
-			}
-			if s, err := decodeSettings(aws.ToString(p.Value)); err == nil && (s.URL.Enabled || s.SSH.Enabled) {
-				found = append(found, other{id, s})
+			s, err := incident.ParseSettings([]byte(aws.ToString(p.Value)))
+			if err == nil && incident.ValidInstanceID(id) && (s.URL.Enabled || s.SSH.Enabled) {
+				found[id] = s
 			}
 		}
-		if in.NextToken = out.NextToken; aws.ToString(in.NextToken) == "" {
+		if in.NextToken = out.NextToken; in.NextToken == nil {
 			break
 		}
 	}
-	slices.SortFunc(found, func(x, y other) int { return strings.Compare(x.id, y.id) })
-	n, _ := slices.BinarySearchFunc(found, instanceID, func(o other, id string) int { return strings.Compare(o.id, id) })
-	found = append(slices.Clone(found[n:]), found[:n]...)
-	return found[:min(len(found), maxOthers)], nil
+	return found, nil
 }

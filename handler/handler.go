@@ -7,7 +7,6 @@ package handler
 import (
 	"context"
 	"log/slog"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -40,18 +39,17 @@ type Handler struct {
 	// Metrics may be nil: then nothing is counted.
 	Metrics *Metrics
 
-	SSM           func(context.Context) (ParameterGetter, error)
-	EC2           func(context.Context) (EC2, error)
-	CloudWatch    func(context.Context) (AlarmDescriber, error)
-	StepFunctions func(context.Context) (Executions, error)
-	Table         func(context.Context) (Table, error)
+	SSM           func() ParameterGetter
+	EC2           func() EC2
+	CloudWatch    func() AlarmDescriber
+	StepFunctions func() Executions
+	Table         Table
 	// Checks are the checks by name.
 	Checks map[string]Check
 	// Answers reports whether an instance sends a byte, in one quick attempt.
 	Answers func(ctx context.Context, instanceID string, s *incident.Settings) bool
-	// Connected reports whether our own way out works; an error says why that
-	// cannot be told.
-	Connected func(context.Context) (bool, error)
+	// Connected reports whether our own way out works.
+	Connected func(context.Context) bool
 	// Slack is nil where there is none.
 	Slack Slack
 	// Pagers returns the pagers in their order.
@@ -59,8 +57,7 @@ type Handler struct {
 
 	// pagedStore is the alias under which reconcile last paged about the table: a
 	// pager that does not deduplicate gets one an hour from a warm function.
-	pagedStore   string
-	pagedStoreMu sync.Mutex
+	pagedStore string
 }
 
 // Check runs one check of a look. since is the newest reboot's time, or zero.

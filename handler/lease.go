@@ -25,11 +25,11 @@ func leaseUntil(now incident.Millis, waitSeconds int) incident.Millis {
 // takeLease takes the instance's lease for the incident's execution. One that
 // another execution holds is taken over if that one has ended; else holder says
 // who it is.
-func (h *Handler) takeLease(ctx context.Context, t Table, inc *incident.Incident, lasts time.Duration) (e *store.Entry, holder *incident.Execution, err error) {
+func (h *Handler) takeLease(ctx context.Context, inc *incident.Incident, lasts time.Duration) (e *store.Entry, holder *incident.Execution, err error) {
 	ended := ""
 	for range maxTakes {
 		var held *policy.Lease
-		e, err = t.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
+		e, err = h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 			now := incident.At(time.Now())
 			i := &e.State.Instance
 			held = nil
@@ -85,9 +85,10 @@ func gaveBack(l policy.Lease, inc *incident.Incident) bool {
 func giveBack(l *policy.Lease) { *l = policy.Lease{Version: l.Version + 1} }
 
 // alreadyHandled ends an execution whose instance another one looks after.
-func alreadyHandled(inc *incident.Incident, holder *incident.Execution) {
+func (h *Handler) alreadyHandled(inc *incident.Incident, holder *incident.Execution) {
 	inc.Next, inc.WaitSeconds = incident.NextAlreadyHandled, 0
 	if holder.ID != "" {
 		inc.HeldBy = holder
 	}
+	h.Metrics.count(metricAlreadyHandled, inc)
 }

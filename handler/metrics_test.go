@@ -15,13 +15,9 @@ func TestMetricsAreLinesThatCloudWatchReads(t *testing.T) {
 	m := &Metrics{Out: &out, Deployment: "acme"}
 	inc := &incident.Incident{InstanceID: one}
 	m.count(metricPages, inc)
-	m.refused(inc, "cooldown")
-	m.checked(inc, incident.Finding{Check: "url", Outcome: incident.Passed, ElapsedMs: 12})
-	m.checked(inc, incident.Finding{Check: "ssh", Outcome: incident.Skipped})
-	dry := &incident.Incident{Dry: true}
-	m.count(metricPages, dry)
-	m.refused(dry, "cooldown")
-	m.checked(dry, incident.Finding{Check: "url", Outcome: incident.Passed})
+	m.write(inc, metric{name: metricRefusals, value: 1, dimension: "Guard", of: "cooldown"})
+	m.write(inc, metric{name: metricCheckLatency, value: 12, unit: "Milliseconds", dimension: "Check", of: "url"})
+	m.count(metricPages, &incident.Incident{Dry: true})
 	(*Metrics)(nil).count(metricPages, inc)
 
 	type line struct {
@@ -42,7 +38,7 @@ func TestMetricsAreLinesThatCloudWatchReads(t *testing.T) {
 		}
 		got = append(got, l)
 	}
-	if len(got) != 3 || got[0].Pages != 1 || got[0].Deployment != "acme" || got[0].Instance != one || got[1].Refusals != 1 || got[1].Guard != "cooldown" || got[2].CheckLatency != 12 {
+	if len(got) != 3 || got[0].Pages != 1 || got[0].Deployment != "acme" || got[0].Instance != one || got[1].Refusals != 1 || got[1].Guard != "cooldown" || got[2].CheckLatency != 12 || got[2].Check != "url" {
 		t.Fatalf("%s", out.String())
 	}
 	if diff := cmp.Diff([][]string{{"Deployment"}, {"Deployment", "Guard"}}, got[1].AWS.CloudWatchMetrics[0].Dimensions); diff != "" {

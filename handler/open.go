@@ -22,31 +22,27 @@ func open(ctx context.Context, h *Handler, req request) (any, error) {
 	if err != nil && !unwatched {
 		return inc, err
 	}
-	t, err := h.Table(ctx)
+	e, holder, err := h.takeLease(ctx, inc, leaseMargin)
 	if err != nil {
 		return inc, err
 	}
-	e, holder, err := h.takeLease(ctx, t, inc, leaseMargin)
-	if err != nil {
-		return inc, kinded("take the lease of "+inc.InstanceID, err)
-	}
 	if holder != nil {
-		alreadyHandled(inc, holder)
-		h.Metrics.count(metricAlreadyHandled, inc)
+		h.alreadyHandled(inc, holder)
 		return inc, nil
 	}
-	i := &e.State.Instance
-	inc.Name = i.Name
-	if n := len(i.Reboots); n > 0 && i.Reboots[n-1].Request != incident.RequestRefused {
-		inc.RebootedAt = i.Reboots[n-1].At
-	}
+	inc.Name = e.State.Instance.Name
+	rebooted(inc, e.State.Instance.Reboots)
 	if unwatched {
-		return inc, h.decideUnwatched(ctx, t, inc)
+		// Nothing can be checked of it: the policy decides at once.
+		inc.Settings = &incident.Settings{} // every check is off
+		err := h.decideOn(ctx, inc, func(in *policy.Input) { in.Facts.Unwatched = true })
+		inc.Settings = nil
+		return inc, err
 	}
 	r := store.RecordOf(inc)
-	r.Settings, r.LeaseUntil = inc.Settings, i.Lease.Until
-	if err := t.UpdateRecord(ctx, store.RecordUpdate{Record: r}); err != nil {
-		return inc, kinded("write the record of "+inc.InstanceID, err)
+	r.Settings, r.LeaseUntil = inc.Settings, e.State.Instance.Lease.Until
+	if err := h.Table.UpdateRecord(ctx, store.RecordUpdate{Record: r}); err != nil {
+		return inc, err
 	}
 	h.Metrics.count(metricIncidents, inc)
 	inc.Next = incident.NextLook
@@ -55,9 +51,6 @@ func open(ctx context.Context, h *Handler, req request) (any, error) {
 
 // begin makes an incident of an event and an execution.
 func (h *Handler) begin(req request) (*incident.Incident, error) {
-	if err := only(req, "event", "execution"); err != nil {
-		return nil, err
-	}
 	inc, err := incident.ParseEvent(req.Event)
 	if err != nil {
 		return nil, fault.New(fault.InvalidInput, "read event", "%w", err)
@@ -72,13 +65,4 @@ func (h *Handler) begin(req request) (*incident.Incident, error) {
 	}
 	inc.Execution, inc.Look = *req.Execution, 1
 	return inc, nil
-}
-
-// decideUnwatched has the policy decide on an instance that is no longer
-// watched: nothing can be checked of it.
-func (h *Handler) decideUnwatched(ctx context.Context, t Table, inc *incident.Incident) error {
-	inc.Settings = &incident.Settings{} // every check is off
-	err := h.decideOn(ctx, t, inc, func(in *policy.Input) { in.Facts.Unwatched = true })
-	inc.Settings = nil
-	return err
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"firstline/internal/fault"
 	"firstline/internal/incident"
 	"firstline/internal/policy"
 	"firstline/internal/store"
@@ -28,194 +27,149 @@ const (
 func page(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	dec := h.said(inc)
 	inc.Decision = &dec
-	if dec.Next != incident.NextPage {
-		inc.Told = true // healthy: nothing has to be said
+	pagers, err := h.Pagers()
+	switch {
+	case dec.Next != incident.NextPage: // healthy: nothing has to be said
+		inc.Told = true
 		return nil
-	}
-	if inc.Dry {
+	case err != nil:
+		return err
+	case inc.Dry:
 		if err := h.rehearsePage(ctx, inc, dec); err != nil {
 			return err
 		}
 		inc.Told = true
 		delete(inc.Caught, "page") // it was about any of them, and none lacks anything now
 		return nil
+	case len(pagers) == 0 && h.Slack != nil:
+		return nil // Slack has it
+	case len(pagers) == 0:
+		h.Log.LogAttrs(ctx, slog.LevelError, "nobody is configured to be paged", slog.String("instance", inc.InstanceID), slog.String("situation", dec.Situation), slog.String("reason", dec.Reason))
+		inc.Paged = pagedAs(pagedByLog, dec)
+	default:
+		if inc.Paged, err = h.deliver(ctx, pagers, inc, &dec); err != nil {
+			return err
+		}
+		h.countPage(ctx, inc, dec, inc.Paged.Pager == pagers[0].Name())
 	}
-	pagers, err := h.Pagers()
-	if err != nil {
-		return err
-	}
-	if len(pagers) == 0 {
-		h.pageWithoutPagers(ctx, inc, dec)
-		return nil
-	}
-	d := &delivering{h: h, inc: inc, dec: dec, m: h.message(inc, dec, kindOfPage(dec)), pagers: pagers}
-	p, err := d.deliver(ctx)
-	if err != nil {
-		return err
-	}
-	inc.Decision, inc.Told, inc.Paged = &d.dec, true, p
-	if p.Pager == pagers[0].Name() {
+	inc.Told = true
+	h.confirm(ctx, inc, dec)
+	return nil
+}
+
+// countPage counts and logs what a pager has taken.
+func (h *Handler) countPage(ctx context.Context, inc *incident.Incident, dec incident.Decision, byFirst bool) {
+	if byFirst {
 		delete(inc.Caught, "page") // it has failed before, and did not now
 	} else if _, failed := inc.Caught["page"]; failed {
 		h.Metrics.count(metricPagerFallbacks, inc)
 	}
-	if d.dec.Note {
-		h.Metrics.count(metricNotes, inc)
-	} else {
-		h.Metrics.count(metricPages, inc)
+	name := metricPages
+	if dec.Note {
+		name = metricNotes
 	}
-	h.Log.LogAttrs(ctx, slog.LevelInfo, "paged", slog.String("instance", inc.InstanceID), slog.String("pager", p.Pager), slog.String("alias", p.Alias), slog.Bool("note", d.dec.Note))
-	h.confirm(ctx, inc, d.dec)
-	return nil
-}
-
-// pageWithoutPagers leaves a page to Slack; without Slack the log has it, as
-// whoever configured neither wanted.
-func (h *Handler) pageWithoutPagers(ctx context.Context, inc *incident.Incident, dec incident.Decision) {
-	if h.Slack != nil {
-		return
-	}
-	h.Log.LogAttrs(ctx, slog.LevelError, "nobody is configured to be paged", slog.String("instance", inc.InstanceID), slog.String("situation", dec.Situation), slog.String("reason", dec.Reason))
-	inc.Told, inc.Paged = true, pagedAs(pagedByLog, dec)
-	h.confirm(ctx, inc, dec)
+	h.Metrics.count(name, inc)
+	h.Log.LogAttrs(ctx, slog.LevelInfo, "paged", slog.String("instance", inc.InstanceID), slog.String("pager", inc.Paged.Pager), slog.String("alias", inc.Paged.Alias), slog.Bool("note", dec.Note))
 }
 
 func pagedAs(pager string, dec incident.Decision) *incident.Paged {
-	p := &incident.Paged{Pager: pager, At: incident.At(time.Now())}
-	if dec.Alert != nil {
-		p.Alias = dec.Alert.Alias
-	}
-	return p
+	return &incident.Paged{Pager: pager, At: incident.At(time.Now()), Alias: dec.Alert.Alias}
 }
 
 // confirm has the table know of a page. Without it the instance is paged again
 // under the same alias, which the pager deduplicates: no reason to fail.
 func (h *Handler) confirm(ctx context.Context, inc *incident.Incident, dec incident.Decision) {
-	if dec.Alert == nil || dec.Alert.ID == "" || inc.Paged == nil {
-		return
+	if dec.Alert.ID == "" {
+		return // the table does not know the alert
 	}
 	ctx, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
-	t, err := h.Table(ctx)
-	if err == nil {
-		_, err = t.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
-			e.State = policy.Paged(e.State, dec, *inc.Paged, inc.Thread)
-			return nil
-		})
-	}
+	_, err := h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
+		e.State = policy.Paged(e.State, dec, *inc.Paged, inc.Thread)
+		return nil
+	})
 	if err != nil {
 		h.warn(ctx, "cannot store that a pager has taken the page", inc.InstanceID, err)
 	}
 }
 
-// delivering is one page or note on its way.
-type delivering struct {
-	h   *Handler
-	inc *incident.Incident
-	// dec changes when a note becomes a page.
-	dec    incident.Decision
-	m      notify.Message
-	pagers []notify.Pager
-}
-
-// deliver sends the message by the first pager that takes it.
-func (d *delivering) deliver(ctx context.Context) (*incident.Paged, error) {
-	first := d.pagers[0]
-	if d.dec.Alert != nil {
-		if p := pagerNamed(d.pagers, d.dec.Alert.Pager); p != nil {
-			first = p
-		}
+// deliver sends a page or a note by the first pager that takes it.
+func (h *Handler) deliver(ctx context.Context, pagers []notify.Pager, inc *incident.Incident, dec *incident.Decision) (*incident.Paged, error) {
+	first := pagers[0]
+	if p := pagerNamed(pagers, dec.Alert.Pager); p != nil {
+		first = p // which has the alert
 	}
 	ways := []notify.Pager{first}
-	_, failed := d.inc.Caught["page"]
-	if failed && !d.onlyANote() {
-		others := slices.DeleteFunc(slices.Clone(d.pagers), func(p notify.Pager) bool { return p.Name() == first.Name() })
+	if _, failed := inc.Caught["page"]; failed && !isOnlyNote(dec) {
+		others := slices.DeleteFunc(slices.Clone(pagers), func(p notify.Pager) bool { return p.Name() == first.Name() })
 		ways = append(others, first)
 	}
-	return oneOf(ctx, ways, func(ctx context.Context, p notify.Pager) (*incident.Paged, error) {
-		return d.send(ctx, p, p.Name() == first.Name())
-	})
+	return h.sendByOne(ctx, ways, first, inc, dec)
 }
 
-// onlyANote reports whether the message is for an open alert alone: somebody has
-// been woken, and nobody is to be on its account.
-func (d *delivering) onlyANote() bool {
-	return d.dec.Note && (d.dec.Situation == incident.SituationNote || d.dec.Situation == incident.SituationHealthyAgain)
+// sendByOne tries one pager after the other until one has the message. Each gets
+// its share of the time that is left: one that hangs takes no time from the next.
+func (h *Handler) sendByOne(ctx context.Context, ways []notify.Pager, hasAlert notify.Pager, inc *incident.Incident, dec *incident.Decision) (*incident.Paged, error) {
+	var failed []error
+	for n, p := range ways {
+		bounded, cancel := share(ctx, len(ways)-n)
+		paged, err := h.send(bounded, p, p == hasAlert, inc, dec)
+		cancel()
+		if err == nil {
+			return paged, nil
+		}
+		failed = append(failed, fmt.Errorf("%s: %w", p.Name(), err))
+	}
+	return nil, joined("page", failed)
 }
 
-// send sends the message by one pager. hasAlert: that one has the alert which a
-// note is for. A note that finds no open alert becomes a page, unless it is only
-// a note.
-func (d *delivering) send(ctx context.Context, p notify.Pager, hasAlert bool) (*incident.Paged, error) {
-	paged := pagedAs(p.Name(), d.dec)
-	if d.dec.Note && hasAlert {
-		sent, err := d.note(ctx, p)
+// isOnlyNote reports whether the message is for an open alert alone: somebody
+// has been woken, and nobody is to be on its account.
+func isOnlyNote(dec *incident.Decision) bool {
+	return dec.Note && (dec.Situation == incident.SituationNote || dec.Situation == incident.SituationHealthyAgain)
+}
+
+// send sends the message by one pager. A note that finds no open alert becomes a
+// page, unless it is only a note.
+func (h *Handler) send(ctx context.Context, p notify.Pager, hasAlert bool, inc *incident.Incident, dec *incident.Decision) (*incident.Paged, error) {
+	paged := pagedAs(p.Name(), *dec)
+	if dec.Note && hasAlert {
+		sent, err := h.note(ctx, p, inc, dec)
 		if sent || err != nil {
 			return paged, err
 		}
 	}
-	m, dec := d.m, d.dec
-	dec.Note = false
-	m.Kind = notify.KindPage
-	got, err := p.Page(ctx, m)
-	if err != nil {
-		return nil, err
+	asPage := *dec
+	asPage.Note = false
+	got, err := p.Page(ctx, h.message(inc, asPage, notify.KindPage))
+	if err == nil {
+		*dec, paged.Confirmed = asPage, got.Confirmed
 	}
-	d.dec, paged.Confirmed = dec, got.Confirmed
-	return paged, nil
+	return paged, err
 }
 
 // note adds the message to the alert. sent is false where a page has to go out
 // in its place.
-func (d *delivering) note(ctx context.Context, p notify.Pager) (sent bool, err error) {
+func (h *Handler) note(ctx context.Context, p notify.Pager, inc *incident.Incident, dec *incident.Decision) (sent bool, err error) {
 	can := p.Capabilities()
 	if !can.Notes {
 		// A page under the alias of an open alert wakes nobody where the pager
 		// deduplicates. Elsewhere it would, and the alert has woken somebody.
-		return d.onlyANote() || !can.Deduplicates, nil
+		return isOnlyNote(dec) || !can.Deduplicates, nil
 	}
-	err = p.Note(ctx, d.m)
+	err = p.Note(ctx, h.message(inc, *dec, notify.KindNote))
 	if errors.Is(err, notify.ErrNoAlert) {
-		d.h.warn(ctx, "the alert takes no note", d.inc.InstanceID, err)
-		return d.onlyANote(), nil
+		h.warn(ctx, "the alert takes no note", inc.InstanceID, err)
+		return isOnlyNote(dec), nil
 	}
 	return err == nil, err
-}
-
-// oneOf tries one pager after the other until one has the message. Each gets its
-// share of the time that is left: one that hangs takes no time from the next.
-func oneOf(ctx context.Context, ways []notify.Pager, try func(context.Context, notify.Pager) (*incident.Paged, error)) (*incident.Paged, error) {
-	var failed error
-	kind := fault.Unavailable
-	for n, p := range ways {
-		bounded, cancel := share(ctx, len(ways)-n)
-		got, err := try(bounded, p)
-		cancel()
-		if err == nil {
-			return got, nil
-		}
-		if len(ways) == 1 {
-			return nil, err
-		}
-		err = fmt.Errorf("%s: %w", p.Name(), err)
-		if failed == nil {
-			failed, kind = err, fault.KindOf(err)
-			continue
-		}
-		if fault.KindOf(err) == fault.Unavailable {
-			// One that may pass speaks for all: the step is to be tried again.
-			kind = fault.Unavailable
-		}
-		failed = fmt.Errorf("%w; %w", failed, err)
-	}
-	return nil, &fault.Error{Kind: kind, Op: "page another way", Err: failed}
 }
 
 // share is a context with its part of the time that is left.
 func share(ctx context.Context, parts int) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
-	if !ok || parts < 2 {
-		return context.WithCancel(ctx)
+	if !ok {
+		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(parts))
 }

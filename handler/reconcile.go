@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,7 +24,6 @@ import (
 	"firstline/internal/policy"
 	"firstline/internal/redact"
 	"firstline/internal/store"
-	"firstline/notify"
 )
 
 // reconciled is the answer of the step reconcile.
@@ -47,9 +44,9 @@ type reconciledItem struct {
 }
 
 const (
-	// pausesTime bounds reading the tags of paused instances, and leftoversTime
-	// resolving what is left over.
-	pausesTime, leftoversTime = 6 * time.Second, 10 * time.Second
+	// listTime bounds reading the alarms, and the tags of paused instances;
+	// leftoversTime resolving what is left over.
+	listTime, leftoversTime = 6 * time.Second, 10 * time.Second
 	// maxNamed bounds how many failures an error names.
 	maxNamed = 10
 )
@@ -58,66 +55,54 @@ const (
 // not at rest, unless an execution looks after it. A lost event, or an execution
 // that died, so costs minutes. It does all that can be done before it returns an
 // error of what could not.
-func reconcile(ctx context.Context, h *Handler, req request) (any, error) {
-	if err := only(req); err != nil {
-		return nil, err
-	}
-	const op = "reconcile"
+func reconcile(ctx context.Context, h *Handler, _ request) (any, error) {
 	machine, err := arn.Parse(h.StateMachineARN)
-	if err != nil {
-		return nil, fault.New(fault.InvalidInput, op, "the function's environment has no valid FIRSTLINE_STATE_MACHINE_ARN; apply the Terraform root again")
+	if err != nil || h.AlarmPrefix == "" {
+		return nil, fault.New(fault.InvalidInput, "reconcile", "the function's environment has no valid FIRSTLINE_STATE_MACHINE_ARN or no FIRSTLINE_ALARM_PREFIX; apply the Terraform root again")
 	}
-	if h.AlarmPrefix == "" {
-		return nil, fault.New(fault.InvalidInput, op, "the function's environment has no FIRSTLINE_ALARM_PREFIX; apply the Terraform root again")
+	r := &reconciling{
+		h: h, now: time.Now(), alarms: map[string]*incident.Alarm{},
+		inc:    &incident.Incident{Region: h.Region, AccountID: machine.AccountID, Trigger: incident.TriggerSchedule},
+		answer: &reconciled{Started: []reconciledItem{}, Skipped: []reconciledItem{}, Failed: []reconciledItem{}, Resolved: []string{}},
 	}
-	r := &reconciling{h: h, now: time.Now(), account: machine.AccountID, alarms: map[string]*incident.Alarm{}}
-	r.answer = &reconciled{Started: []reconciledItem{}, Skipped: []reconciledItem{}, Failed: []reconciledItem{}, Resolved: []string{}}
 	r.readAlarms(ctx)
-	if t, err := h.Table(ctx); err != nil {
-		r.fail("table", err)
-	} else if r.readInstances(ctx, t) {
-		r.readPauses(ctx, t)
+	if r.readInstances(ctx) {
+		r.readPauses(ctx)
 		r.startDue(ctx)
-		r.resolveLeftovers(ctx, t)
-	}
-	for _, list := range [][]reconciledItem{r.answer.Started, r.answer.Skipped, r.answer.Failed} {
-		slices.SortFunc(list, func(a, b reconciledItem) int { return strings.Compare(a.Instance, b.Instance) })
+		r.resolveLeftovers(ctx)
 	}
 	if n := len(r.answer.Failed); n > 0 {
 		var why []string
 		for _, f := range r.answer.Failed[:min(n, maxNamed)] {
 			why = append(why, f.Instance+": "+f.Reason)
 		}
-		return r.answer, fault.New(fault.Unavailable, op, "%d failures: %s", n, strings.Join(why, "; "))
+		return r.answer, fault.New(fault.Unavailable, "reconcile", "%d failures: %s", n, strings.Join(why, "; "))
 	}
-	h.Metrics.write(metric{name: metricReconciles, value: 1}, "")
+	h.Metrics.count(metricReconciles, r.inc)
 	return r.answer, nil
 }
 
 // reconciling is one run of reconcile.
 type reconciling struct {
-	h       *Handler
-	now     time.Time
-	account string
+	h   *Handler
+	now time.Time
+	// inc is what is known of the region where no instance is meant.
+	inc *incident.Incident
 	// alarms are those in ALARM, by instance.
 	alarms    map[string]*incident.Alarm
 	instances []policy.Instance
 	region    policy.Region
-
-	mu     sync.Mutex
-	answer *reconciled
+	answer    *reconciled
 }
 
 func (r *reconciling) fail(what string, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.answer.Failed = append(r.answer.Failed, reconciledItem{Instance: what, Reason: redact.Error(err)})
 }
 
 // readAlarms finds the alarms in ALARM. One that names no instance was told of
 // when it went there.
 func (r *reconciling) readAlarms(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, pausesTime)
+	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	alarms, err := r.h.describeAlarms(ctx, r.h.AlarmPrefix, cwtypes.StateValueAlarm)
 	if err != nil {
@@ -125,11 +110,10 @@ func (r *reconciling) readAlarms(ctx context.Context) {
 		return
 	}
 	r.answer.InAlarm = len(alarms)
-	r.h.Metrics.write(metric{name: metricAlarms, value: int64(len(alarms))}, "")
+	r.h.Metrics.write(r.inc, metric{name: metricAlarms, value: int64(len(alarms))})
 	for _, a := range alarms {
 		id, err := instanceOfAlarm(a)
 		if err != nil {
-			r.h.warn(ctx, "an alarm names no instance", "", err)
 			r.answer.Skipped = append(r.answer.Skipped, reconciledItem{Instance: aws.ToString(a.AlarmName), Reason: err.Error()})
 			continue
 		}
@@ -139,28 +123,26 @@ func (r *reconciling) readAlarms(ctx context.Context) {
 
 // readInstances reads what the table has of all instances. What cannot be read
 // pages somebody: nothing is looked after.
-func (r *reconciling) readInstances(ctx context.Context, t Table) bool {
-	l, err := t.Instances(ctx)
+func (r *reconciling) readInstances(ctx context.Context) bool {
+	l, err := r.h.Table.Instances(ctx)
 	if err != nil {
-		if l, err = t.Instances(ctx); err != nil {
-			r.fail("table", err)
-			r.pageStore(ctx, err)
-			return false
-		}
+		l, err = r.h.Table.Instances(ctx)
+	}
+	if err != nil {
+		l = &store.Listing{RegionErr: err}
 	}
 	r.instances, r.region = l.Instances, l.Region
-	var unreadable []error
+	unreadable := l.RegionErr
 	for _, id := range slices.Sorted(maps.Keys(l.Unreadable)) {
 		r.fail(id, l.Unreadable[id])
-		unreadable = append(unreadable, l.Unreadable[id])
+		unreadable = cmp.Or(unreadable, l.Unreadable[id])
 		delete(r.alarms, id) // its execution could not read it either
 	}
 	if l.RegionErr != nil {
-		r.fail("region", l.RegionErr)
-		unreadable = append(unreadable, l.RegionErr)
+		r.fail("table", l.RegionErr)
 	}
-	if len(unreadable) > 0 {
-		r.pageStore(ctx, unreadable[0])
+	if unreadable != nil {
+		r.pageStore(ctx, unreadable)
 	}
 	return l.RegionErr == nil
 }
@@ -170,8 +152,6 @@ func (r *reconciling) readInstances(ctx context.Context, t Table) bool {
 func (r *reconciling) pageStore(ctx context.Context, why error) {
 	now := incident.At(r.now)
 	alert := policy.AlertWithoutStore(r.h.aliasPrefix(), policy.KeyStore, now)
-	r.h.pagedStoreMu.Lock()
-	defer r.h.pagedStoreMu.Unlock()
 	if r.h.pagedStore == alert.Alias {
 		return
 	}
@@ -179,12 +159,12 @@ func (r *reconciling) pageStore(ctx context.Context, why error) {
 		At: now, Next: incident.NextPage, Situation: incident.SituationStore, Severity: incident.SeverityDown, Alert: alert, Slack: true,
 		Reason: incident.ClipLine("the table cannot be read, so nothing is looked after: "+redact.Error(why), maxWhy),
 	}
-	inc := &incident.Incident{Region: r.h.Region, AccountID: r.account, Trigger: incident.TriggerSchedule, Decision: &dec}
+	inc := new(*r.inc)
+	inc.Decision = &dec
 	pagers, err := r.h.Pagers()
 	if err == nil && len(pagers) > 0 {
-		d := &delivering{h: r.h, inc: inc, dec: dec, m: r.h.message(inc, dec, kindOfPage(dec)), pagers: pagers}
 		// Every pager, one after another: nothing else retries this page.
-		_, err = oneOf(ctx, pagers, func(ctx context.Context, p notify.Pager) (*incident.Paged, error) { return d.send(ctx, p, false) })
+		_, err = r.h.sendByOne(ctx, pagers, nil, inc, &dec)
 	} else if err == nil {
 		err = tellSlack(ctx, r.h, inc)
 	}
@@ -198,19 +178,17 @@ func (r *reconciling) pageStore(ctx context.Context, why error) {
 
 // readPauses reads the tags of paused instances, and stores what has changed: a
 // pause that was taken back, or shortened, is so seen before it ends.
-func (r *reconciling) readPauses(ctx context.Context, t Table) {
-	ctx, cancel := context.WithTimeout(ctx, pausesTime)
+func (r *reconciling) readPauses(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	tags, err := r.h.pauseTags(ctx)
 	if err != nil {
 		r.h.warn(ctx, "cannot read pause tags", "", err)
 		return
 	}
-	for n := range r.instances {
-		i := &r.instances[n]
-		value, tagged := tags[i.ID]
+	for _, i := range r.instances {
 		var p *policy.Pause
-		if tagged {
+		if value, tagged := tags[i.ID]; tagged {
 			var why string
 			if p, why = pauseOf(value, r.now); why != "" {
 				r.h.warn(ctx, "cannot read pause tag", i.ID, errors.New(why))
@@ -220,7 +198,7 @@ func (r *reconciling) readPauses(ctx context.Context, t Table) {
 		if untilOf(p) == untilOf(i.Pause) || p == nil && untilOf(i.Pause) <= incident.At(r.now) {
 			continue
 		}
-		_, err := t.Update(ctx, i.ID, func(e *store.Entry) error {
+		_, err := r.h.Table.Update(ctx, i.ID, func(e *store.Entry) error {
 			e.State.Instance.Pause = p
 			return nil
 		})
@@ -239,12 +217,8 @@ func untilOf(p *policy.Pause) incident.Millis {
 
 // pauseTags returns the values of the tag that pauses an instance, by instance.
 func (h *Handler) pauseTags(ctx context.Context) (map[string]string, error) {
-	client, err := h.EC2(ctx)
-	if err != nil {
-		return nil, err
-	}
 	tags := map[string]string{}
-	pages := ec2.NewDescribeInstancesPaginator(client, &ec2.DescribeInstancesInput{
+	pages := ec2.NewDescribeInstancesPaginator(h.EC2(), &ec2.DescribeInstancesInput{
 		Filters: []ec2types.Filter{{Name: aws.String("tag-key"), Values: []string{incident.PauseTag}}},
 	})
 	for pages.HasMorePages() {
@@ -265,123 +239,84 @@ func (h *Handler) pauseTags(ctx context.Context) (map[string]string, error) {
 	return tags, nil
 }
 
-// due is an instance that wants a look.
+// due is an instance that wants a look, and what became of that.
 type due struct {
-	id     string
-	holder *policy.Lease
+	id string
+	// holder has the lease; nil: nobody.
+	holder *incident.Execution
+	// skipped: an execution looks after it. Else started is a new one's name.
+	skipped bool
+	started string
 }
 
 // startDue starts an execution for each instance that wants a look and that no
 // execution looks after. Those of which Step Functions has to be asked come last.
 func (r *reconciling) startDue(ctx context.Context) {
-	now := incident.At(r.now)
-	var all []due
+	var free, held []*due
 	seen := map[string]bool{}
 	for n := range r.instances {
 		i := &r.instances[n]
 		seen[i.ID] = true
-		if !policy.Due(i, r.alarms[i.ID] != nil) {
-			continue
+		switch {
+		case !policy.Due(i, r.alarms[i.ID] != nil):
+		case i.Lease.Held("", incident.At(r.now)):
+			held = append(held, &due{id: i.ID, holder: holderOf(i.Lease)})
+		default:
+			free = append(free, &due{id: i.ID})
 		}
-		d := due{id: i.ID}
-		if i.Lease.Held("", now) {
-			d.holder = &i.Lease
-		}
-		all = append(all, d)
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.alarms)) {
 		if !seen[id] {
-			all = append(all, due{id: id})
+			free = append(free, &due{id: id})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b due) int {
-		held := func(d due) int {
-			if d.holder != nil {
-				return 1
-			}
-			return 0
+	all := append(free, held...)
+	for n, err := range sideBySide(ctx, r.h, all, func(d *due) error { return r.start(ctx, d) }) {
+		switch d := all[n]; {
+		case err != nil:
+			r.fail(d.id, err)
+		case d.skipped:
+			r.answer.Skipped = append(r.answer.Skipped, reconciledItem{Instance: d.id, Execution: d.holder.Name, Reason: "an execution looks after it"})
+		default:
+			r.answer.Started = append(r.answer.Started, reconciledItem{Instance: d.id, Execution: d.started})
 		}
-		return cmp.Compare(held(a), held(b))
-	})
-	sideBySide(ctx, r.h, all, func(d due) { r.start(ctx, d) })
+	}
 }
 
-func (r *reconciling) start(ctx context.Context, d due) {
-	if d.holder != nil && !r.h.ended(ctx, d.id, *holderOf(*d.holder)) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.answer.Skipped = append(r.answer.Skipped, reconciledItem{Instance: d.id, Execution: d.holder.Name, Reason: "an execution looks after it"})
-		return
-	}
-	name, err := r.startExecution(ctx, d.id)
-	if err != nil {
-		r.fail(d.id, err)
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.answer.Started = append(r.answer.Started, reconciledItem{Instance: d.id, Execution: name})
-}
-
-// startExecution starts a look. Its name is the same for a minute: a schedule
+// start starts a look. Its execution's name is the same for a minute: a schedule
 // that is delivered twice starts one.
-func (r *reconciling) startExecution(ctx context.Context, id string) (string, error) {
-	const op = "start an execution"
-	name := "reconcile-" + id + "-" + r.now.UTC().Format("20060102T1504")
+func (r *reconciling) start(ctx context.Context, d *due) error {
+	if d.skipped = d.holder != nil && !r.h.ended(ctx, d.id, *d.holder); d.skipped {
+		return nil
+	}
+	d.started = "reconcile-" + d.id + "-" + r.now.UTC().Format("20060102T1504")
 	input, err := json.Marshal(incident.Look{
-		Source: incident.SourceSchedule, DetailType: incident.DetailTypeLook, Account: r.account, Region: r.h.Region,
-		Time: r.now.UTC().Truncate(time.Second), Detail: incident.LookDetail{InstanceID: id, Alarm: r.alarms[id]},
+		Source: incident.SourceSchedule, DetailType: incident.DetailTypeLook, Account: r.inc.AccountID, Region: r.h.Region,
+		Time: r.now.UTC().Truncate(time.Second), Detail: incident.LookDetail{InstanceID: d.id, Alarm: r.alarms[d.id]},
 	})
 	if err != nil {
-		return "", fault.New(fault.Internal, op, "encode the event: %w", err)
+		return fault.New(fault.Internal, "start an execution", "encode the event: %w", err)
 	}
-	client, err := r.h.StepFunctions(ctx)
-	if err != nil {
-		return "", err
+	_, err = r.h.StepFunctions().StartExecution(ctx, &sfn.StartExecutionInput{StateMachineArn: &r.h.StateMachineARN, Name: &d.started, Input: aws.String(string(input))})
+	if _, there := errors.AsType[*sfntypes.ExecutionAlreadyExists](err); there {
+		return nil
 	}
-	_, err = client.StartExecution(ctx, &sfn.StartExecutionInput{StateMachineArn: &r.h.StateMachineARN, Name: &name, Input: aws.String(string(input))})
-	if _, there := errors.AsType[*sfntypes.ExecutionAlreadyExists](err); err != nil && !there {
-		return "", fault.AWS(op, err)
-	}
-	return name, nil
+	return fault.AWS("start an execution", err)
 }
 
 // resolveLeftovers closes the alerts that an execution could not and, at the
-// begin of each hour, those that the table does not know.
-func (r *reconciling) resolveLeftovers(ctx context.Context, t Table) {
+// begin of each hour, those that the table does not know. Most of the time there
+// is none of the latter.
+func (r *reconciling) resolveLeftovers(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leftoversTime)
 	defer cancel()
-	inc := &incident.Incident{Region: r.h.Region, AccountID: r.account, Trigger: incident.TriggerSchedule}
-	resolved, err := r.h.resolveAll(ctx, t, inc, r.region.ToResolve())
+	refs := r.region.ToResolve()
+	if r.now.Minute() < incident.MaxReconcileMinutes {
+		refs = append(refs, policy.EndedWithoutStore(r.h.aliasPrefix(), incident.At(r.now))...)
+	}
+	resolved, err := r.h.resolveAll(ctx, r.inc, refs)
 	if err != nil {
 		r.fail("alerts", err)
 	}
-	if r.now.Minute() < incident.MaxReconcileMinutes {
-		if err := r.resolveHours(ctx, inc); err != nil {
-			r.fail("alerts", err)
-		}
-	}
-	if len(resolved) > 0 {
-		r.answer.Resolved = resolved
-		r.h.Log.LogAttrs(ctx, slog.LevelInfo, "resolved alerts", slog.Any("aliases", resolved))
-	}
-}
-
-// resolveHours closes the alerts that the table does not know, now that it
-// answers. Most of the time there is none.
-func (r *reconciling) resolveHours(ctx context.Context, inc *incident.Incident) error {
-	pagers, err := r.h.Pagers()
-	if err != nil {
-		return err
-	}
-	var mu sync.Mutex
-	var errs []error
-	sideBySide(ctx, r.h, policy.EndedWithoutStore(r.h.aliasPrefix(), incident.At(r.now)), func(ref incident.AlertRef) {
-		if err := r.h.resolveOne(ctx, pagers, inc, ref); err != nil {
-			mu.Lock()
-			defer mu.Unlock()
-			errs = append(errs, fault.New(fault.KindOf(err), "resolve "+ref.Alias, "%w", err))
-		}
-	})
-	return errors.Join(errs...)
+	r.answer.Resolved = append(r.answer.Resolved, resolved...)
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
-	"sync"
 	"time"
 
 	"firstline/internal/fault"
@@ -27,25 +25,18 @@ func resolve(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	case inc.Dry:
 		return fault.New(fault.InvalidInput, op, "incident.dry: a dry incident resolves nothing")
 	}
-	t, err := h.Table(ctx)
+	e, err := h.Table.Load(ctx, inc.InstanceID)
 	if err != nil {
 		return err
 	}
-	e, err := t.Load(ctx, inc.InstanceID)
-	if err != nil {
-		return kinded(op, err)
-	}
-	_, err = h.resolveAll(ctx, t, inc, e.State.Region.ToResolve())
-	if err != nil {
-		return kinded(op, err)
-	}
-	inc.Told = true
-	return nil
+	_, err = h.resolveAll(ctx, inc, e.State.Region.ToResolve())
+	inc.Told = err == nil
+	return err
 }
 
 // resolveAll closes alerts and has the table forget those that are closed. It
-// returns their aliases.
-func (h *Handler) resolveAll(ctx context.Context, t Table, inc *incident.Incident, refs []incident.AlertRef) (resolved []string, err error) {
+// returns their aliases, without those of which the table does not know.
+func (h *Handler) resolveAll(ctx context.Context, inc *incident.Incident, refs []incident.AlertRef) (resolved []string, err error) {
 	if len(refs) == 0 {
 		return nil, nil
 	}
@@ -53,40 +44,30 @@ func (h *Handler) resolveAll(ctx context.Context, t Table, inc *incident.Inciden
 	if err != nil {
 		return nil, err
 	}
-	var mu sync.Mutex
-	errs := []error{}
-	sideBySide(ctx, h, refs, func(ref incident.AlertRef) {
-		err := h.resolveOne(ctx, pagers, inc, ref)
-		mu.Lock()
-		defer mu.Unlock()
-		if err != nil {
-			errs = append(errs, fault.New(fault.KindOf(err), "resolve "+ref.Alias, "%w", err))
-			return
+	errs := sideBySide(ctx, h, refs, func(ref incident.AlertRef) error {
+		if err := h.resolveOne(ctx, pagers, inc, ref); err != nil {
+			return fault.New(fault.KindOf(err), "resolve "+ref.Alias, "%w", err)
 		}
-		resolved = append(resolved, ref.Alias)
+		return nil
 	})
-	slices.Sort(resolved)
-	if len(resolved) > 0 {
-		err := t.UpdateRegion(ctx, func(r *policy.Region) error {
-			// In this order: an alert goes when none of its aliases is left.
-			for _, ref := range refs {
-				if slices.Contains(resolved, ref.Alias) {
-					*r = policy.Resolved(*r, ref)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			errs = append(errs, err)
-		}
-		for range resolved {
+	var closed []incident.AlertRef
+	for n, ref := range refs {
+		if errs[n] == nil && ref.ID != "" {
+			closed = append(closed, ref)
+			resolved = append(resolved, ref.Alias)
 			h.Metrics.count(metricResolves, inc)
 		}
 	}
-	if len(errs) > 0 {
-		return resolved, fault.New(fault.KindOf(errs[0]), "", "%w", errors.Join(errs...))
+	if len(closed) > 0 {
+		errs = append(errs, h.Table.UpdateRegion(ctx, func(r *policy.Region) error {
+			// In this order: an alert goes when none of its aliases is left.
+			for _, ref := range closed {
+				*r = policy.Resolved(*r, ref)
+			}
+			return nil
+		}))
 	}
-	return resolved, nil
+	return resolved, joined("", errs)
 }
 
 // resolveOne closes an alert at its pager. One that no pager is known to have
@@ -98,7 +79,7 @@ func (h *Handler) resolveOne(ctx context.Context, pagers []notify.Pager, inc *in
 		for _, p := range pagers {
 			errs = append(errs, h.resolveAt(ctx, p, inc, ref))
 		}
-		return errors.Join(errs...)
+		return joined("", errs)
 	}
 	p := pagerNamed(pagers, ref.Pager)
 	if p == nil {

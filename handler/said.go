@@ -14,14 +14,13 @@ import (
 // Each step that tells makes the same of the same incident.
 func (h *Handler) said(inc *incident.Incident) incident.Decision {
 	dec := inc.Decision
-	_, undecided := inc.Caught["decide"]
+	caught, undecided := inc.Caught["decide"]
+	isWhole := dec != nil && (dec.Next == incident.NextPage && dec.Alert != nil || dec.Next == incident.NextSlack || dec.Next == incident.NextResolve)
 	switch {
-	case dec != nil && dec.Row == 0 && dec.Situation != "":
-		return *dec // an earlier step has made it
+	case isWhole && (!undecided || dec.Row == 0): // or an earlier step has made it
+		return *dec
 	case inc.InstanceID == "":
 		return h.noIncident(inc)
-	case dec != nil && !undecided && (dec.Next == incident.NextPage || dec.Next == incident.NextSlack || dec.Next == incident.NextResolve):
-		return *dec
 	}
 	s := policy.State{}
 	s.Instance.ID = inc.InstanceID
@@ -30,8 +29,8 @@ func (h *Handler) said(inc *incident.Incident) incident.Decision {
 		inc.Settings = new(incident.DefaultSettings())
 	}
 	why := fmt.Sprintf("the word %q says nothing", inc.Next)
-	if c, ok := inc.Caught["decide"]; ok {
-		why = sentence(c)
+	if undecided {
+		why = sentence(caught)
 	}
 	return policy.WithoutStore(h.input(inc, s), why)
 }

@@ -19,7 +19,7 @@ const Unset = "unset"
 // Secrets reads SSM SecureString parameters and keeps them while the function
 // is warm.
 type Secrets struct {
-	SSM func(context.Context) (ParameterGetter, error)
+	SSM func() ParameterGetter
 
 	mu     sync.Mutex
 	cached map[string]string
@@ -37,11 +37,7 @@ func (s *Secrets) Get(ctx context.Context, parameter string, fresh bool) (string
 	if parameter == "" {
 		return "", fault.New(fault.InvalidInput, "read secret", "the function's environment names no parameter for it; apply the Terraform root again")
 	}
-	client, err := s.SSM(ctx)
-	if err != nil {
-		return "", err
-	}
-	out, err := client.GetParameter(ctx, &ssm.GetParameterInput{Name: &parameter, WithDecryption: aws.Bool(true)})
+	out, err := s.SSM().GetParameter(ctx, &ssm.GetParameterInput{Name: &parameter, WithDecryption: aws.Bool(true)})
 	if _, missing := errors.AsType[*types.ParameterNotFound](err); missing {
 		return "", fault.New(fault.InvalidInput, op, "the SSM parameter does not exist; create it as a SecureString")
 	}

@@ -20,31 +20,16 @@ var errUnwatched = errors.New("the instance has no settings")
 func (h *Handler) readSettings(ctx context.Context, instanceID string) (*incident.Settings, error) {
 	name := h.SettingsPath + instanceID
 	op := "read settings of " + instanceID
-	client, err := h.SSM(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out, err := client.GetParameter(ctx, &ssm.GetParameterInput{Name: &name})
+	out, err := h.SSM().GetParameter(ctx, &ssm.GetParameterInput{Name: &name})
 	if _, missing := errors.AsType[*types.ParameterNotFound](err); missing {
 		return nil, fault.New(fault.InvalidInput, op, "%w: SSM parameter %s does not exist; add the instance to regions.tfvars and apply", errUnwatched, name)
 	}
 	if err != nil {
 		return nil, fault.AWS(op, err)
 	}
-	if out.Parameter == nil {
-		return nil, fault.New(fault.Unavailable, op, "SSM returned no parameter %s", name)
-	}
-	s, err := decodeSettings(aws.ToString(out.Parameter.Value))
+	s, err := incident.ParseSettings([]byte(aws.ToString(out.Parameter.Value)))
 	if err != nil {
 		return nil, fault.New(fault.InvalidInput, op, "SSM parameter %s: %w", name, err)
 	}
 	return s, nil
-}
-
-func decodeSettings(value string) (*incident.Settings, error) {
-	s, err := incident.ParseSettings([]byte(value))
-	if err != nil {
-		return nil, err
-	}
-	return s, s.Validate()
 }

@@ -16,23 +16,17 @@ func tellSlack(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	isPage := dec.Next == incident.NextPage
 	needed := isPage && !inc.Told
 	switch {
-	case dec.Next != incident.NextPage && dec.Next != incident.NextSlack && dec.Next != incident.NextResolve:
-		inc.Told = true // healthy: nothing has to be said
-		return nil
 	case !needed && (!dec.Slack || isPage && !h.SlackPages):
-		inc.Told = true
+		inc.Told = true // nothing has to be said, or a pager has it
 		return nil
 	case h.Slack == nil:
 		h.Log.LogAttrs(ctx, slog.LevelInfo, "there is no Slack to tell", slog.String("instance", inc.InstanceID), slog.String("situation", dec.Situation), slog.String("reason", dec.Reason))
 		inc.Told = inc.Told || !isPage
 		return nil
-	}
-	if inc.Dry {
-		if err := h.rehearseSlack(ctx, inc, dec); err != nil {
-			return err
-		}
-		inc.Told = true
-		return nil
+	case inc.Dry:
+		err := h.rehearseSlack(ctx, inc, dec)
+		inc.Told = err == nil
+		return err
 	}
 	thread, err := h.Slack.Post(ctx, h.message(inc, dec, notify.KindSlack))
 	if err != nil {
@@ -42,15 +36,9 @@ func tellSlack(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	if thread.TS != "" {
 		inc.Thread = &thread
 	}
-	if needed && h.hasNoPager() {
-		inc.Paged = pagedAs(pagedBySlack, dec)
+	if pagers, err := h.Pagers(); needed && err == nil && len(pagers) == 0 {
+		inc.Paged = pagedAs(pagedBySlack, dec) // Slack is all that is there to tell anybody
 	}
 	h.Metrics.count(metricSlackMessages, inc)
 	return nil
-}
-
-// hasNoPager reports whether Slack is all that is there to tell anybody.
-func (h *Handler) hasNoPager() bool {
-	pagers, err := h.Pagers()
-	return err == nil && len(pagers) == 0
 }

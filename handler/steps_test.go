@@ -725,7 +725,7 @@ func TestVerify(t *testing.T) {
 func TestDryRunsFindMissingRights(t *testing.T) {
 	in(t, func(w *world) {
 		w.dryRunErr = &smithy.GenericAPIError{Code: "UnauthorizedOperation"}
-		w.h.CloudWatch = func(context.Context) (AlarmDescriber, error) { return nil, errors.New("not authorized") }
+		w.alarmsErr = errors.New("not authorized")
 		got := w.run("a", w.event(incident.SourceCanary, one, false)).inc
 		if d := got.Decision; d.Verdict != incident.VerdictHealthy || !slices.Equal(d.Unasked, []string{"CloudWatch: not authorized"}) {
 			t.Errorf("%+v", d)

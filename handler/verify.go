@@ -30,22 +30,17 @@ func verify(ctx context.Context, h *Handler, req request) (any, error) {
 	if inc.Settings, err = h.readSettings(ctx, inc.InstanceID); err != nil {
 		return inc, err
 	}
-	t, err := h.Table(ctx)
+	_, holder, err := h.takeLease(ctx, inc, verifyLease)
 	if err != nil {
 		return inc, err
 	}
-	op := "verify " + inc.InstanceID
-	_, holder, err := h.takeLease(ctx, t, inc, verifyLease)
-	if err != nil {
-		return inc, kinded(op, err)
-	}
 	if holder != nil {
-		alreadyHandled(inc, holder)
+		h.alreadyHandled(inc, holder)
 		return inc, nil
 	}
 	h.verifyChecks(ctx, inc)
 	inc.Next = incident.NextDone
-	e, err := t.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
+	e, err := h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		i := &e.State.Instance
 		if !owns(i.Lease, inc) {
 			return store.ErrKeep
@@ -55,37 +50,27 @@ func verify(ctx context.Context, h *Handler, req request) (any, error) {
 		return nil
 	})
 	if err == nil && !gaveBack(e.State.Instance.Lease, inc) {
-		alreadyHandled(inc, holderOf(e.State.Instance.Lease))
+		h.alreadyHandled(inc, holderOf(e.State.Instance.Lease))
 	}
-	return inc, kinded(op, err)
+	return inc, err
 }
 
 // verifyChecks runs all checks and asks EC2, side by side, and leaves time for
 // storing what came of it. What does not end leaves no finding.
 func (h *Handler) verifyChecks(ctx context.Context, inc *incident.Incident) {
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-tellTime))
-		defer cancel()
-	}
-	asked := new(*inc)
+	ctx, cancel := keeping(ctx, tellTime)
+	defer cancel()
+	all := []func(){func() { h.suppressReboot(ctx, inc) }}
 	findings := make([]*incident.Finding, len(incident.Checks))
-	all := []func(){func() { h.suppressReboot(ctx, asked) }}
 	for n, name := range incident.Checks {
-		if run := h.Checks[name]; run != nil {
-			own := new(*inc)
-			all = append(all, func() {
-				f := run(ctx, own, 0)
-				f.Check = name
-				findings[n] = &f
-			})
-		}
+		own := new(*inc) // the others must not see what becomes of inc
+		all = append(all, func() { findings[n] = new(h.Checks[name](ctx, own, 0)) })
 	}
-	sideBySide(ctx, h, all, func(do func()) { do() })
-	for _, f := range findings {
+	sideBySide(ctx, h, all, func(do func()) error { do(); return nil })
+	for n, f := range findings {
 		if f != nil {
+			f.Check = incident.Checks[n]
 			inc.Record(*f)
 		}
 	}
-	inc.Suppressed, inc.Refusal = asked.Suppressed, asked.Refusal
 }

@@ -55,6 +55,8 @@ type world struct {
 	checked  map[string]int
 	// inAlarm are the instances whose alarm is in ALARM.
 	inAlarm []string
+	// alarmsErr is CloudWatch's answer.
+	alarmsErr error
 	// executions are the statuses of executions by ARN; started are those started.
 	executions map[string]sfntypes.ExecutionStatus
 	started    map[string]string
@@ -87,13 +89,13 @@ func newWorld(t *testing.T) *world {
 		Deployment: "firstline", Region: "eu-west-1", SettingsPath: "/firstline/instances/", Breaker: &incident.Breaker{InFlight: 2, PerHour: 6},
 		StateMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline", AlarmPrefix: "firstline-cpu-", SlackPages: true,
 		Log:           slog.New(slog.NewTextHandler(w.log, nil)),
-		SSM:           func(context.Context) (ParameterGetter, error) { return fakeSSM{w}, nil },
-		EC2:           func(context.Context) (EC2, error) { return fakeEC2{w}, nil },
-		CloudWatch:    func(context.Context) (AlarmDescriber, error) { return fakeAlarms{w}, nil },
-		StepFunctions: func(context.Context) (Executions, error) { return fakeExecutions{w}, nil },
-		Table:         func(context.Context) (Table, error) { return table, nil },
+		SSM:           func() ParameterGetter { return fakeSSM{w} },
+		EC2:           func() EC2 { return fakeEC2{w} },
+		CloudWatch:    func() AlarmDescriber { return fakeAlarms{w} },
+		StepFunctions: func() Executions { return fakeExecutions{w} },
+		Table:         table,
 		Answers:       func(context.Context, string, *incident.Settings) bool { return w.answers },
-		Connected:     func(context.Context) (bool, error) { return true, nil },
+		Connected:     func(context.Context) bool { return true },
 		Slack:         w.slack,
 		Pagers:        func() ([]notify.Pager, error) { return w.pagers, nil },
 		Checks:        map[string]Check{},
@@ -300,8 +302,7 @@ func (w *world) run(name string, event json.RawMessage) ran {
 
 func (w *world) stored(id string) policy.State {
 	w.t.Helper()
-	t, _ := w.h.Table(w.t.Context())
-	e, err := t.Load(w.t.Context(), id)
+	e, err := w.h.Table.Load(w.t.Context(), id)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -311,8 +312,7 @@ func (w *world) stored(id string) policy.State {
 // change changes what is stored.
 func (w *world) change(id string, fn func(*policy.State)) {
 	w.t.Helper()
-	t, _ := w.h.Table(w.t.Context())
-	if _, err := t.Update(w.t.Context(), id, func(e *store.Entry) error { fn(&e.State); return nil }); err != nil {
+	if _, err := w.h.Table.Update(w.t.Context(), id, func(e *store.Entry) error { fn(&e.State); return nil }); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -412,6 +412,9 @@ func (f fakeEC2) RebootInstances(_ context.Context, in *ec2.RebootInstancesInput
 type fakeAlarms struct{ w *world }
 
 func (f fakeAlarms) DescribeAlarms(_ context.Context, in *cloudwatch.DescribeAlarmsInput, _ ...func(*cloudwatch.Options)) (*cloudwatch.DescribeAlarmsOutput, error) {
+	if f.w.alarmsErr != nil {
+		return nil, f.w.alarmsErr
+	}
 	out := &cloudwatch.DescribeAlarmsOutput{}
 	for _, id := range f.w.inAlarm {
 		name := "firstline-cpu-" + id

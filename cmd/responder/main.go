@@ -42,10 +42,15 @@ func newHandler(getenv func(string) string) *handler.Handler {
 	c := newClients(getenv)
 	logLevel := level(getenv("FIRSTLINE_LOG_LEVEL"))
 	table := &store.Table{
-		Name:   getenv("FIRSTLINE_TABLE"),
-		Client: func(context.Context) (store.API, error) { return c.table(), nil },
+		Name: getenv("FIRSTLINE_TABLE"),
+		Client: func(context.Context) (store.API, error) {
+			if getenv("FIRSTLINE_TABLE") == "" {
+				return nil, fault.New(fault.InvalidInput, "use the table", "the function's environment has no FIRSTLINE_TABLE; apply the Terraform root again")
+			}
+			return c.table(), nil
+		},
 	}
-	parameters := func(context.Context) (handler.ParameterGetter, error) { return c.ssm(), nil }
+	parameters := func() handler.ParameterGetter { return c.ssm() }
 	secrets := &handler.Secrets{SSM: parameters}
 	egress := checks.DialEgress(egressAddresses(getenv)...)
 	h := &handler.Handler{
@@ -60,16 +65,11 @@ func newHandler(getenv func(string) string) *handler.Handler {
 		Metrics:         &handler.Metrics{Out: os.Stdout, Deployment: getenv("FIRSTLINE_NAME"), Level: logLevel},
 
 		SSM:           parameters,
-		EC2:           func(context.Context) (handler.EC2, error) { return c.ec2(), nil },
-		CloudWatch:    func(context.Context) (handler.AlarmDescriber, error) { return c.cloudwatch(), nil },
-		StepFunctions: func(context.Context) (handler.Executions, error) { return c.sfn(), nil },
-		Table: func(context.Context) (handler.Table, error) {
-			if table.Name == "" {
-				return nil, fault.New(fault.InvalidInput, "use the table", "the function's environment has no FIRSTLINE_TABLE; apply the Terraform root again")
-			}
-			return table, nil
-		},
-		Connected: func(ctx context.Context) (bool, error) { return egress(ctx, "tcp4") == nil, nil },
+		EC2:           func() handler.EC2 { return c.ec2() },
+		CloudWatch:    func() handler.AlarmDescriber { return c.cloudwatch() },
+		StepFunctions: func() handler.Executions { return c.sfn() },
+		Table:         table,
+		Connected:     func(ctx context.Context) bool { return egress(ctx, "tcp4") == nil },
 		Pagers: sync.OnceValues(func() ([]notify.Pager, error) {
 			return notify.New([]byte(getenv("FIRSTLINE_PAGERS")), notify.Deps{Secret: secrets.Get, SNS: c.sns})
 		}),

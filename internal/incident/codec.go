@@ -94,8 +94,8 @@ func Clip(text string, limit int) string {
 	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
-// ParseSettings decodes settings as Terraform writes them, over the defaults. It
-// refuses unknown fields.
+// ParseSettings decodes settings as Terraform writes them, over the defaults, and
+// checks them. It refuses unknown fields.
 func ParseSettings(data []byte) (*Settings, error) {
 	if bytes.Contains(data, []byte("null")) {
 		// encoding/json takes null for "leave it as it is".
@@ -113,5 +113,5 @@ func ParseSettings(data []byte) (*Settings, error) {
 	if err := DecodeStrict(data, s); err != nil {
 		return nil, fmt.Errorf("settings: %w", err)
 	}
-	return s, nil
+	return s, s.Validate()
 }

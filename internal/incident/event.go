@@ -191,7 +191,7 @@ func (i *Incident) fromAlarm(e event, sent time.Time) error {
 	}
 	i.InstanceID = id
 	i.Alarm = &Alarm{
-		Name: d.AlarmName, Metric: metric, Reason: ClipLine(d.State.Reason, maxAlarmReason), At: At(at),
+		Name: d.AlarmName, Metric: metric, Reason: ClipLine(d.State.Reason, MaxAlarmReason), At: At(at),
 		Value: NewestDatapoint(d.State.ReasonData),
 	}
 	if len(e.Resources) > 0 {
@@ -206,8 +206,8 @@ const (
 	// alarmTime is how CloudWatch writes times in its events: the offset has no
 	// colon, which RFC 3339 does not know.
 	alarmTime = "2006-01-02T15:04:05.999-0700"
-	// maxAlarmReason bounds an alarm's reason, in runes.
-	maxAlarmReason = 500
+	// MaxAlarmReason bounds an alarm's reason, in runes.
+	MaxAlarmReason = 500
 )
 
 // InstanceOfAlarm finds the one instance that an alarm's metrics name in their

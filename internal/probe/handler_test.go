@@ -100,11 +100,9 @@ func realHandler(url incident.Outcome) deployedHandler {
 	db := dynamo.New("firstline")
 	h := &handler.Handler{
 		Deployment: "firstline", Region: "eu-west-1", SettingsPath: "/firstline/instances/", Log: slog.New(slog.DiscardHandler),
-		SSM: func(context.Context) (handler.ParameterGetter, error) { return fakeSSM{}, nil },
-		EC2: func(context.Context) (handler.EC2, error) { return fakeEC2{}, nil },
-		Table: func(context.Context) (handler.Table, error) {
-			return &store.Table{Name: "firstline", Client: func(context.Context) (store.API, error) { return db, nil }}, nil
-		},
+		SSM:   func() handler.ParameterGetter { return fakeSSM{} },
+		EC2:   func() handler.EC2 { return fakeEC2{} },
+		Table: &store.Table{Name: "firstline", Client: func(context.Context) (store.API, error) { return db, nil }},
 		Slack: fakeSlack{}, Pagers: func() ([]notify.Pager, error) { return []notify.Pager{fakePager{}}, nil },
 		Checks: map[string]handler.Check{}, Breaker: &incident.Breaker{InFlight: 2, PerHour: 6},
 	}
@@ -132,8 +130,7 @@ func TestRealHandler(t *testing.T) {
 		if r := results(got.Messages); r != "passed error" || !strings.Contains(got.Messages[1].Reason, "export TF_VAR_jsm_api_key") {
 			t.Errorf("%q, %+v", r, got.Messages)
 		}
-		table, _ := h.Table(t.Context())
-		e, err := table.Load(t.Context(), first)
+		e, err := h.Table.Load(t.Context(), first)
 		if i := e.State.Instance; err != nil || i.Baseline["ssh"] == "" || i.Baseline["url"] != "" || i.Lease.Execution != "" {
 			t.Errorf("%v, stored %+v", err, i)
 		}
@@ -170,7 +167,7 @@ func TestRealMachine(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := realHandler(tt.url)
-				h.EC2 = func(context.Context) (handler.EC2, error) { return fakeEC2{denied: tt.denied}, nil }
+				h.EC2 = func() handler.EC2 { return fakeEC2{denied: tt.denied} }
 				h.Pagers = func() ([]notify.Pager, error) { return nil, nil }
 				s := healthyStates(t)
 				c := &canary{events: s, region: ireland(first, second)}

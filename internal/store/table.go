@@ -107,9 +107,6 @@ func (t *Table) random(limit time.Duration) time.Duration {
 // call makes one call in bounded time and gives its error a kind.
 func call[In, Out any](ctx context.Context, t *Table, op string, method func(API, context.Context, In, ...func(*dynamodb.Options)) (Out, error), in In) (Out, error) {
 	var none Out
-	if t.Name == "" {
-		return none, fault.New(fault.Internal, op, "the name of the region's table is not set")
-	}
 	client, err := t.Client(ctx)
 	if err != nil {
 		return none, err

@@ -53,11 +53,11 @@ func (w *world) newFunction() *handler.Handler {
 	h := &handler.Handler{
 		Deployment: deployment, Region: region, SettingsPath: settingsPath, Breaker: &w.breaker,
 		StateMachineARN: machineARN, AlarmPrefix: alarmPrefix, SlackPages: true, Log: slog.New(slog.DiscardHandler),
-		SSM:           func(context.Context) (handler.ParameterGetter, error) { return s, nil },
-		EC2:           func(context.Context) (handler.EC2, error) { return s, nil },
-		CloudWatch:    func(context.Context) (handler.AlarmDescriber, error) { return s, nil },
-		StepFunctions: func(context.Context) (handler.Executions, error) { return s, nil },
-		Table:         func(context.Context) (handler.Table, error) { return w.table, nil },
+		SSM:           func() handler.ParameterGetter { return s },
+		EC2:           func() handler.EC2 { return s },
+		CloudWatch:    func() handler.AlarmDescriber { return s },
+		StepFunctions: func() handler.Executions { return s },
+		Table:         w.table,
 		Checks:        map[string]handler.Check{},
 		Answers: func(_ context.Context, id string, _ *incident.Settings) bool {
 			w.mu.Lock()
@@ -65,10 +65,10 @@ func (w *world) newFunction() *handler.Handler {
 			m := w.machine(id)
 			return m != nil && w.answers(m)
 		},
-		Connected: func(context.Context) (bool, error) {
+		Connected: func(context.Context) bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			return !w.isOut("egress"), nil
+			return !w.isOut("egress")
 		},
 		Slack: channel{w},
 		Pagers: func() (all []notify.Pager, err error) {

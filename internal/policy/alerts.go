@@ -23,7 +23,7 @@ func (d *decider) pageLook(situation, reason string) bool {
 		}
 	}
 	key := d.i.ID
-	if d.l.Verdict != incident.VerdictFailed {
+	if d.out.Severity < incident.SeverityDown {
 		key = d.l.cause()
 	}
 	d.page(key, situation, reason)

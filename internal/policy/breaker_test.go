@@ -95,7 +95,7 @@ func TestBreakerIsOpen(t *testing.T) {
 		{"its last member has left", is(down, woke(min)), reboots},
 		{"nobody has written why it opened", is(down, woke(min, other), alertOf("a/breaker", func(a *policy.Alert) { a.Why = "" })), "10 page held_back down note @breaker"},
 		{"a guard refuses as well: the breaker comes first", is(down, noAlarm, woke(min, other)), "10 page held_back down note @breaker"},
-		{"Route 53 alone is not held back", is(r53Alone, woke(min, other)), "10 page not_rebooted unknown guard:route53 @i-self"},
+		{"Route 53 alone is not held back", is(r53Alone, woke(min, other)), "10 page not_rebooted unknown guard:route53 @route53/failed"},
 		{"a member that needs attention goes on as such", is(attention, woke(min, other)), "12 page attention unknown @url/attention"},
 		{"a member is not held back twice", is(down, member("breaker", sevDown, min)), "8 handed_over"},
 		{"must hold first", is(down, woke(min, other), held(min)), "10 wait 60s confirming:page"},

@@ -105,8 +105,8 @@ func TestGuardVantage(t *testing.T) {
 	alone := options(others(false), unconnected)
 	impaired := ec2(func(e *policy.EC2) { e.Instance = true })
 	decisions(t, []decisionCase{
-		{"Route 53 alone fails", is(r53Alone), "10 page not_rebooted unknown guard:route53 @i-self"},
-		{"Route 53 alone fails, EC2 calls it impaired", is(r53Alone, impaired), "10 page not_rebooted unknown guard:route53 @i-self"},
+		{"Route 53 alone fails", is(r53Alone), "10 page not_rebooted unknown guard:route53 @route53/failed"},
+		{"Route 53 alone fails, EC2 calls it impaired", is(r53Alone, impaired), "10 page not_rebooted unknown guard:route53 @route53/failed"},
 		{"Route 53 is the only check", is(look(off, noReply, off), alone), reboots},
 		{"Route 53 agrees", is(look(noReply, noReply, passed), alone), reboots},
 		{"Route 53 is blind", is(look(noReply, blind, noReply)), refuses("vantage")},

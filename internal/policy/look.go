@@ -205,8 +205,12 @@ func (l *Look) silent() bool {
 	return !slices.ContainsFunc(l.Findings, func(f incident.Finding) bool { return f.Outcome == incident.Failed && f.Answered })
 }
 
-// cause is the key of an unknown look: the check and the kind.
+// cause is the key of a look that does not call the instance down: the check, and
+// the kind or that it failed.
 func (l *Look) cause() string {
+	if failed := l.failed(); len(failed) > 0 {
+		return failed[0] + "/" + string(incident.Failed)
+	}
 	for _, f := range l.Findings {
 		if f.Outcome == incident.Unknown && f.Kind == l.Kind {
 			return f.Check + "/" + string(l.Kind)

@@ -106,7 +106,7 @@ func AlertsToAsk(in Input) (refs []incident.AlertRef) {
 		ids[m.Alert] = true
 	}
 	ids[r.openAlert(KeyBreaker)] = true
-	if l.Verdict == incident.VerdictUnknown {
+	if l.severity(in.Settings) < incident.SeverityDown {
 		ids[r.openAlert(l.cause())] = true
 	}
 	for _, id := range slices.Sorted(maps.Keys(ids)) {

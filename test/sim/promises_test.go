@@ -37,7 +37,7 @@ const (
 )
 
 func (w *world) wokenWithin() time.Duration {
-	if w.dies > 0 || w.faulty > 0 {
+	if w.dies > 0 {
 		return wokenWithinFaults
 	}
 	return wokenWithin

@@ -59,7 +59,7 @@ func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts fu
 	case err != nil:
 		return err
 	case lost:
-		h.alreadyHandled(inc, holderOf(e.State.Instance.Lease))
+		h.alreadyHandled(inc, e.State.Instance.Lease)
 		return nil
 	}
 	h.apply(ctx, inc, dec, &e.State.Instance)

@@ -25,7 +25,7 @@ func (h *Handler) rehearse(ctx context.Context, inc *incident.Incident, facts fu
 	}
 	lease := e.State.Instance.Lease
 	if !owns(lease, inc) && !gaveBack(lease, inc) {
-		h.alreadyHandled(inc, holderOf(lease))
+		h.alreadyHandled(inc, lease)
 		return nil
 	}
 	in := h.input(inc, e.State)

@@ -84,22 +84,14 @@ func stateOf(i *types.Instance, now time.Time) policy.EC2 {
 		case "Name":
 			e.Name = aws.ToString(t.Value)
 		case incident.PauseTag:
-			e.Pause, e.PauseErr = pauseOf(aws.ToString(t.Value), now)
+			if until, err := incident.ParsePause(aws.ToString(t.Value), now); err != nil {
+				e.PauseErr = err.Error()
+			} else if until > 0 {
+				e.Pause = &policy.Pause{Until: until}
+			}
 		}
 	}
 	return e
-}
-
-// pauseOf reads the value of the tag that pauses an instance.
-func pauseOf(value string, now time.Time) (*policy.Pause, string) {
-	until, err := incident.ParsePause(value, now)
-	switch {
-	case err != nil:
-		return nil, err.Error()
-	case until == 0:
-		return nil, ""
-	}
-	return &policy.Pause{Until: until}, ""
 }
 
 // addStatus reads EC2's status checks of a running instance, and what is

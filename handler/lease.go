@@ -23,21 +23,21 @@ func leaseUntil(now incident.Millis, waitSeconds int) incident.Millis {
 }
 
 // takeLease takes the instance's lease for the incident's execution. One that
-// another execution holds is taken over if that one has ended; else holder says
-// who it is.
-func (h *Handler) takeLease(ctx context.Context, inc *incident.Incident, lasts time.Duration) (e *store.Entry, holder *incident.Execution, err error) {
-	ended := ""
+// another execution holds is taken over if that one has ended; else the incident
+// ends as already handled.
+func (h *Handler) takeLease(ctx context.Context, inc *incident.Incident, lasts time.Duration) (e *store.Entry, err error) {
+	var held policy.Lease
 	for range maxTakes {
-		var held *policy.Lease
+		ended := held.Execution
 		e, err = h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 			now := incident.At(time.Now())
 			i := &e.State.Instance
-			held = nil
+			held = policy.Lease{}
 			if d := i.Decided; d != nil && d.Execution == inc.Execution.ID {
 				return store.ErrKeep // it has gone on already: this answer is asked for again
 			}
 			if i.Lease.Held(inc.Execution.ID, now) && i.Lease.Execution != ended {
-				held = new(i.Lease)
+				held = i.Lease
 				return store.ErrKeep
 			}
 			i.Lease = policy.Lease{
@@ -50,19 +50,18 @@ func (h *Handler) takeLease(ctx context.Context, inc *incident.Incident, lasts t
 			return nil
 		})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		if held == nil {
+		if held.Execution == "" {
 			inc.LeaseVersion = e.State.Instance.Lease.Version
-			return e, nil, nil
+			return e, nil
 		}
-		holder = holderOf(*held)
-		if !h.ended(ctx, inc.InstanceID, *holder) {
-			return e, holder, nil
+		if !h.ended(ctx, inc.InstanceID, *holderOf(held)) {
+			break
 		}
-		ended = held.Execution
 	}
-	return e, holder, nil
+	h.alreadyHandled(inc, held)
+	return e, nil
 }
 
 func holderOf(l policy.Lease) *incident.Execution {
@@ -85,10 +84,10 @@ func gaveBack(l policy.Lease, inc *incident.Incident) bool {
 func giveBack(l *policy.Lease) { *l = policy.Lease{Version: l.Version + 1} }
 
 // alreadyHandled ends an execution whose instance another one looks after.
-func (h *Handler) alreadyHandled(inc *incident.Incident, holder *incident.Execution) {
+func (h *Handler) alreadyHandled(inc *incident.Incident, lease policy.Lease) {
 	inc.Next, inc.WaitSeconds = incident.NextAlreadyHandled, 0
-	if holder.ID != "" {
-		inc.HeldBy = holder
+	if lease.Execution != "" {
+		inc.HeldBy = holderOf(lease)
 	}
 	h.Metrics.count(metricAlreadyHandled, inc)
 }

@@ -22,13 +22,9 @@ func open(ctx context.Context, h *Handler, req request) (any, error) {
 	if err != nil && !unwatched {
 		return inc, err
 	}
-	e, holder, err := h.takeLease(ctx, inc, leaseMargin)
-	if err != nil {
+	e, err := h.takeLease(ctx, inc, leaseMargin)
+	if err != nil || inc.Next != "" {
 		return inc, err
-	}
-	if holder != nil {
-		h.alreadyHandled(inc, holder)
-		return inc, nil
 	}
 	inc.Name = e.State.Instance.Name
 	rebooted(inc, e.State.Instance.Reboots)

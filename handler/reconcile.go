@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -14,8 +13,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
 
@@ -44,9 +41,9 @@ type reconciledItem struct {
 }
 
 const (
-	// listTime bounds reading the alarms, and the tags of paused instances;
-	// leftoversTime resolving what is left over.
-	listTime, leftoversTime = 6 * time.Second, 10 * time.Second
+	// alarmsTime bounds reading the alarms, and leftoversTime resolving what is left
+	// over.
+	alarmsTime, leftoversTime = 6 * time.Second, 10 * time.Second
 	// maxNamed bounds how many failures an error names.
 	maxNamed = 10
 )
@@ -67,7 +64,6 @@ func reconcile(ctx context.Context, h *Handler, _ request) (any, error) {
 	}
 	r.readAlarms(ctx)
 	if r.readInstances(ctx) {
-		r.readPauses(ctx)
 		r.startDue(ctx)
 		r.resolveLeftovers(ctx)
 	}
@@ -102,7 +98,7 @@ func (r *reconciling) fail(what string, err error) {
 // readAlarms finds the alarms in ALARM. One that names no instance was told of
 // when it went there.
 func (r *reconciling) readAlarms(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
+	ctx, cancel := context.WithTimeout(ctx, alarmsTime)
 	defer cancel()
 	alarms, err := r.h.describeAlarms(ctx, r.h.AlarmPrefix, cwtypes.StateValueAlarm)
 	if err != nil {
@@ -174,69 +170,6 @@ func (r *reconciling) pageStore(ctx context.Context, why error) {
 	}
 	r.h.pagedStore = alert.Alias
 	r.h.Metrics.count(metricPages, inc)
-}
-
-// readPauses reads the tags of paused instances, and stores what has changed: a
-// pause that was taken back, or shortened, is so seen before it ends.
-func (r *reconciling) readPauses(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
-	defer cancel()
-	tags, err := r.h.pauseTags(ctx)
-	if err != nil {
-		r.h.warn(ctx, "cannot read pause tags", "", err)
-		return
-	}
-	for _, i := range r.instances {
-		var p *policy.Pause
-		if value, tagged := tags[i.ID]; tagged {
-			var why string
-			if p, why = pauseOf(value, r.now); why != "" {
-				r.h.warn(ctx, "cannot read pause tag", i.ID, errors.New(why))
-				continue
-			}
-		}
-		if untilOf(p) == untilOf(i.Pause) || p == nil && untilOf(i.Pause) <= incident.At(r.now) {
-			continue
-		}
-		_, err := r.h.Table.Update(ctx, i.ID, func(e *store.Entry) error {
-			e.State.Instance.Pause = p
-			return nil
-		})
-		if err != nil {
-			r.fail(i.ID, fmt.Errorf("store the pause: %w", err))
-		}
-	}
-}
-
-func untilOf(p *policy.Pause) incident.Millis {
-	if p == nil {
-		return 0
-	}
-	return p.Until
-}
-
-// pauseTags returns the values of the tag that pauses an instance, by instance.
-func (h *Handler) pauseTags(ctx context.Context) (map[string]string, error) {
-	tags := map[string]string{}
-	pages := ec2.NewDescribeInstancesPaginator(h.EC2(), &ec2.DescribeInstancesInput{
-		Filters: []ec2types.Filter{{Name: aws.String("tag-key"), Values: []string{incident.PauseTag}}},
-	})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, reservation := range page.Reservations {
-			for _, i := range reservation.Instances {
-				for _, tag := range i.Tags {
-					if aws.ToString(tag.Key) == incident.PauseTag {
-						tags[aws.ToString(i.InstanceId)] = aws.ToString(tag.Value)
-					}
-				}
-			}
-		}
-	}
-	return tags, nil
 }
 
 // due is an instance that wants a look, and what became of that.

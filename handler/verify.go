@@ -30,13 +30,8 @@ func verify(ctx context.Context, h *Handler, req request) (any, error) {
 	if inc.Settings, err = h.readSettings(ctx, inc.InstanceID); err != nil {
 		return inc, err
 	}
-	_, holder, err := h.takeLease(ctx, inc, verifyLease)
-	if err != nil {
+	if _, err := h.takeLease(ctx, inc, verifyLease); err != nil || inc.Next != "" {
 		return inc, err
-	}
-	if holder != nil {
-		h.alreadyHandled(inc, holder)
-		return inc, nil
 	}
 	h.verifyChecks(ctx, inc)
 	inc.Next = incident.NextDone
@@ -50,7 +45,7 @@ func verify(ctx context.Context, h *Handler, req request) (any, error) {
 		return nil
 	})
 	if err == nil && !gaveBack(e.State.Instance.Lease, inc) {
-		h.alreadyHandled(inc, holderOf(e.State.Instance.Lease))
+		h.alreadyHandled(inc, e.State.Instance.Lease)
 	}
 	return inc, err
 }

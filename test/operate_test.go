@@ -154,7 +154,7 @@ func playNotifyTest(t *testing.T, dir string, all []*scene) {
 			t.Errorf("%s has %d tests", name, n)
 		}
 	}
-	if !slices.ContainsFunc(s.Published(s.topic), func(n localaws.Notification) bool { return strings.Contains(n.Message, label) }) {
+	if !slices.ContainsFunc(s.AWS.Published(s.topic), func(n localaws.Notification) bool { return strings.Contains(n.Message, label) }) {
 		t.Error("no test was published")
 	}
 	// What does not work is named, with what to do, and keeps no other from being

@@ -238,7 +238,7 @@ func (s *scene) published() []localaws.Notification {
 	if s.topic == "" {
 		return nil
 	}
-	return slices.DeleteFunc(s.Published(s.topic), func(n localaws.Notification) bool { return !strings.Contains(n.Message, s.i.ID) })
+	return slices.DeleteFunc(s.AWS.Published(s.topic), func(n localaws.Notification) bool { return !strings.Contains(n.Message, s.i.ID) })
 }
 
 func (s *scene) tally() (got tally) {

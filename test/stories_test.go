@@ -49,7 +49,9 @@ type story struct {
 	// settings override the instance's; healthCheck gives it a Route 53 health check.
 	settings    map[string]any
 	healthCheck bool
-	act         func(t *testing.T, s *scene)
+	// pinned says that the settings name another host key than the instance has.
+	pinned bool
+	act    func(t *testing.T, s *scene)
 }
 
 // noReboots is the setting of an instance that is paged instead of being rebooted.
@@ -85,7 +87,7 @@ func instanceStories() []story {
 				t.Errorf("it was rebooted without a second look: %q", e.path)
 			}
 		}},
-		{name: "a reboot does not cure it", act: func(t *testing.T, s *scene) {
+		{name: "a reboot does not cure it", settings: map[string]any{"ssh": map[string]any{"timeout_seconds": 1, "attempts": 1}}, act: func(t *testing.T, s *scene) {
 			_ = s.i.SetSSH(stage.Hang)
 			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 1, pages: 1}, "is down: SSH failed; firstline's reboot did not help", "firstline pause --region "+home+" --instance "+s.i.ID)
 			// It is handed over: no second page, no second reboot.
@@ -99,7 +101,7 @@ func instanceStories() []story {
 			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 2, pages: 1}, "is well")
 		}},
 		{
-			name: "a person has to act", settings: map[string]any{"ssh": map[string]any{"host_key_fingerprint": "SHA256:" + strings.Repeat("A", 43)}},
+			name: "a person has to act", pinned: true, settings: map[string]any{"ssh": map[string]any{"host_key_fingerprint": "SHA256:" + strings.Repeat("A", 43)}},
 			act: func(t *testing.T, s *scene) {
 				s.ended(t, s.ring(t), "Told", tally{slack: 1, pages: 1}, "needs a person, not a reboot", "SHA256:")
 			},
@@ -252,7 +254,7 @@ func TestStories(t *testing.T) {
 			deployment = chain
 		}
 		scenes[n] = add(deployment, home, s.settings)
-		if s.settings["ssh"] != nil {
+		if s.pinned {
 			pinned = scenes[n].i
 		}
 		if s.healthCheck {
@@ -408,7 +410,7 @@ func auditSecrets(t *testing.T, w *stage.World, dirs []string, topic string, exe
 	for _, m := range slices.Concat(w.Slack.Received(), w.Pager.Received(), w.Pager.Closings(""), w.JSM.Received(), w.JSM.Closings("")) {
 		look("a message", m.Body)
 	}
-	published := w.Published(topic)
+	published := w.AWS.Published(topic)
 	for _, n := range published {
 		look("a notification", n.Subject+n.Message)
 	}

@@ -244,7 +244,7 @@ func (w *World) Variables(overrides map[string]map[string]any, instances ...*Ins
 
 // UsePagers chooses a deployment's pagers, in order of fallback, in variables that
 // Variables made: "opsgenie", "jsm" and "sns". With "sns" there is a subscriber, so
-// that the deployment has a topic of its own; see Published. It is a telephone: SNS
+// that the deployment has a topic of its own. It is a telephone: SNS
 // takes it without a confirmation, which nobody could give to a mail here.
 func (w *World) UsePagers(variables map[string]any, names ...string) {
 	blocks := map[string]map[string]any{
@@ -267,9 +267,6 @@ func (w *World) UsePagers(variables map[string]any, names ...string) {
 		variables["subscribers"] = []any{map[string]any{"protocol": "sms", "endpoint": "+4930123456"}}
 	}
 }
-
-// Published lists what was published to a topic of the local AWS.
-func (w *World) Published(topicARN string) []localaws.Notification { return w.AWS.Published(topicARN) }
 
 // SecretVariables are the environment in which Terraform finds the secrets.
 func (w *World) SecretVariables() map[string]string {

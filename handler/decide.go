@@ -48,7 +48,6 @@ func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts fu
 		facts(&in)
 		out := policy.Decide(in)
 		dec, isNew = out.Decision, true
-		dec.WaitSeconds = waitSeconds(dec)
 		if m := i.Membership; m != nil && dec.Next == incident.NextResolve && dec.Alert == nil {
 			// Slack has its earlier messages.
 			dec.Alert = out.State.Region.Ref(m.Alert)
@@ -67,15 +66,6 @@ func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts fu
 		h.Metrics.write(inc, metric{name: metricRefusals, value: 1, dimension: "Guard", of: dec.Guard})
 	}
 	return nil
-}
-
-// waitSeconds is what the state machine's Wait reads: whole seconds, and only
-// where it waits.
-func waitSeconds(dec incident.Decision) int {
-	if dec.Next != incident.NextWait && dec.Next != incident.NextReboot {
-		return 0
-	}
-	return min(max(dec.WaitSeconds, 1), incident.MaxWaitSeconds)
 }
 
 // keepDecision puts into the entry what one conditional write stores: the state

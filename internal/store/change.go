@@ -104,26 +104,25 @@ func (c *change) condition() *string { return aws.String(strings.Join(c.conditio
 
 // write carries out all changes or none.
 func (t *Table) write(ctx context.Context, op string, changes ...*change) error {
-	var err error
-	if len(changes) == 1 {
-		c := changes[0]
-		_, err = call(ctx, t, op, API.UpdateItem, &dynamodb.UpdateItemInput{
-			TableName: &t.Name, Key: c.key.attributes(), UpdateExpression: c.expression(), ConditionExpression: c.condition(),
-			ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
-		})
-		if _, refused := errors.AsType[*types.ConditionalCheckFailedException](err); refused && c.refused != nil {
-			return c.refused
-		}
-		return err
-	}
-	in := &dynamodb.TransactWriteItemsInput{}
+	var updates []types.TransactWriteItem
 	for _, c := range changes {
-		in.TransactItems = append(in.TransactItems, types.TransactWriteItem{Update: &types.Update{
+		updates = append(updates, types.TransactWriteItem{Update: &types.Update{
 			TableName: &t.Name, Key: c.key.attributes(), UpdateExpression: c.expression(), ConditionExpression: c.condition(),
 			ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
 		}})
 	}
-	_, err = call(ctx, t, op, API.TransactWriteItems, in)
+	if len(changes) == 1 {
+		u := updates[0].Update
+		_, err := call(ctx, t, op, API.UpdateItem, &dynamodb.UpdateItemInput{
+			TableName: u.TableName, Key: u.Key, UpdateExpression: u.UpdateExpression, ConditionExpression: u.ConditionExpression,
+			ExpressionAttributeNames: u.ExpressionAttributeNames, ExpressionAttributeValues: u.ExpressionAttributeValues,
+		})
+		if _, refused := errors.AsType[*types.ConditionalCheckFailedException](err); refused && changes[0].refused != nil {
+			return changes[0].refused
+		}
+		return err
+	}
+	_, err := call(ctx, t, op, API.TransactWriteItems, &dynamodb.TransactWriteItemsInput{TransactItems: updates})
 	if canceled, ok := errors.AsType[*types.TransactionCanceledException](err); ok && len(canceled.CancellationReasons) == len(changes) {
 		for n, c := range changes {
 			if c.refused != nil && aws.ToString(canceled.CancellationReasons[n].Code) == "ConditionalCheckFailed" {
@@ -147,39 +146,28 @@ func (l loaded) next(k key, v any) (*change, loaded, error) {
 	if err != nil {
 		return nil, l, err
 	}
-	differ := map[string]bool{}
-	for name, was := range l.stored {
-		if !equal(was, now[name]) {
-			differ[name] = true
-		}
+	names := maps.Clone(l.stored)
+	if names == nil {
+		names = item{}
 	}
-	for name := range now {
-		if l.stored[name] == nil {
-			differ[name] = true
-		}
-	}
-	was, err := l.known(differ, v)
+	maps.Copy(names, now)
+	maps.DeleteFunc(names, func(name string, _ types.AttributeValue) bool { return equal(l.stored[name], now[name]) })
+	was, err := l.known(names, v)
 	if err != nil {
 		return nil, l, err
 	}
-	maps.DeleteFunc(differ, func(name string, _ bool) bool { return equal(was[name], now[name]) })
-	if len(differ) == 0 {
+	maps.DeleteFunc(names, func(name string, _ types.AttributeValue) bool { return equal(was[name], now[name]) })
+	if len(names) == 0 {
 		return nil, l, nil
 	}
 	if l.version == 0 {
-		differ = map[string]bool{}
-		for name := range now {
-			differ[name] = true
-		}
+		names = now
 	}
 	c := changeOf(k, l.version)
-	for _, name := range slices.Sorted(maps.Keys(differ)) {
+	for _, name := range slices.Sorted(maps.Keys(names)) {
 		if now[name] != nil {
 			c.set(name, now[name])
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(differ)) {
-		if now[name] == nil {
+		} else {
 			c.remove(name)
 		}
 	}
@@ -188,7 +176,7 @@ func (l loaded) next(k key, v any) (*change, loaded, error) {
 
 // known returns what this version of firstline makes of stored attributes, in
 // whose place v comes: what it does not know of them has not changed.
-func (l loaded) known(names map[string]bool, v any) (item, error) {
+func (l loaded) known(names item, v any) (item, error) {
 	if l.version == 0 || len(names) == 0 {
 		return l.stored, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -60,10 +61,8 @@ func load(t *Table, op string, k key, in item, v any) (loaded, error) {
 	var l loaded
 	var err error
 	if in == nil {
-		if l.stored, err = marshal(v); err != nil {
-			return loaded{}, fault.New(fault.Internal, op, "encode item %s: %w", k, err)
-		}
-		return l, nil
+		l.stored, err = marshal(v)
+		return l, err
 	}
 	if l.version, err = t.decode(op, k, in, v); err != nil {
 		return loaded{}, err
@@ -88,20 +87,15 @@ func (t *Table) Save(ctx context.Context, e *Entry) error {
 	if e.id == "" || e.State.Instance.ID != e.id {
 		return fault.New(fault.Internal, op, "the entry of %q was not loaded, or its id was changed", e.State.Instance.ID)
 	}
-	var changes []*change
 	i, instance, err := e.instance.next(instanceKey(e.id), e.State.Instance)
 	if err != nil {
-		return fault.New(fault.Internal, op, "encode the instance: %w", err)
+		return err
 	}
 	r, region, err := e.region.next(regionKey, e.State.Region)
 	if err != nil {
-		return fault.New(fault.Internal, op, "encode the region: %w", err)
+		return err
 	}
-	for _, c := range []*change{i, r} {
-		if c != nil {
-			changes = append(changes, c)
-		}
-	}
+	changes := slices.DeleteFunc([]*change{i, r}, func(c *change) bool { return c == nil })
 	if e.Record != nil {
 		c, err := t.recordChange(op, *e.Record)
 		if err != nil {
@@ -161,39 +155,14 @@ func (t *Table) UpdateRegion(ctx context.Context, fn func(*policy.Region) error)
 			return nil
 		}
 		c, _, err := was.next(regionKey, region)
-		switch {
-		case err != nil:
-			return fault.New(fault.Internal, op, "encode the region: %w", err)
-		case c == nil:
-			return nil
+		if err != nil || c == nil {
+			return err
 		}
 		return t.write(ctx, op, c)
 	})
 	if err == nil && !errors.Is(stop, ErrKeep) {
 		err = stop
 	}
-	return err
-}
-
-// Forget deletes the item of an instance that is gone, unless it was changed
-// since it was loaded: ErrChanged. Without an item it does nothing. The entry's
-// instance is the zero value then, and its region is as it was.
-func (t *Table) Forget(ctx context.Context, e *Entry) error {
-	op := "delete state of " + e.id
-	if e.instance.version == 0 {
-		return nil
-	}
-	c := &change{}
-	c.onlyIf(e.instance.version)
-	_, err := call(ctx, t, op, API.DeleteItem, &dynamodb.DeleteItemInput{
-		TableName: &t.Name, Key: instanceKey(e.id).attributes(), ConditionExpression: c.condition(),
-		ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
-	})
-	if err != nil {
-		return err
-	}
-	e.State.Instance, e.Exists = policy.Instance{ID: e.id}, false
-	e.instance, err = load(t, op, instanceKey(e.id), nil, &e.State.Instance)
 	return err
 }
 

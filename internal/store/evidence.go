@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 
-	"firstline/internal/fault"
 	"firstline/internal/incident"
 )
 
@@ -42,7 +41,7 @@ func (t *Table) PutEvidence(ctx context.Context, x incident.Execution, e Evidenc
 	e.Console = tail(e.Console, maxConsole)
 	c, _, err := loaded{}.next(key{evidencePartition, sk}, e)
 	if err != nil {
-		return fault.New(fault.Internal, op, "encode the evidence: %w", err)
+		return err
 	}
 	c.set("expiresAt", number(t.now().Add(keepRecord).Unix()))
 	// There is some already.

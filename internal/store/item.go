@@ -66,7 +66,11 @@ func count(v types.AttributeValue) (n int64, ok bool) {
 // marshal turns a struct into attributes. Types that travel in JSON as well have
 // their names from the tags of JSON.
 func marshal(v any) (item, error) {
-	return attributevalue.MarshalMapWithOptions(v, func(o *attributevalue.EncoderOptions) { o.TagKey = "json" })
+	in, err := attributevalue.MarshalMapWithOptions(v, func(o *attributevalue.EncoderOptions) { o.TagKey = "json" })
+	if err != nil {
+		return nil, fault.New(fault.Internal, fmt.Sprintf("encode %T", v), "%w", err)
+	}
+	return in, nil
 }
 
 // unmarshal decodes attributes. After an error it decodes them one by one, so that
@@ -94,7 +98,7 @@ func (t *Table) decode(op string, k key, in item, v any) (version int64, err err
 	case !ok || schema < 1:
 		return 0, t.unreadable(op, k, errors.New("attribute schema: missing or not a positive number"))
 	case schema > policy.Schema:
-		return 0, t.newer(op, k, schema)
+		return 0, fault.New(fault.Internal, op, "item %s of table %s: %w (%d, not %d); deploy the newer version again, or delete the item", k, t.Name, ErrSchema, schema, policy.Schema)
 	}
 	if version, ok = count(in["version"]); !ok || version < 1 {
 		return 0, t.unreadable(op, k, errors.New("attribute version: missing or not a positive number"))
@@ -107,10 +111,6 @@ func (t *Table) decode(op string, k key, in item, v any) (version int64, err err
 
 func (t *Table) unreadable(op string, k key, why error) error {
 	return fault.New(fault.Internal, op, "item %s of table %s: %w; correct it, or delete it: %w", k, t.Name, ErrUnreadable, why)
-}
-
-func (t *Table) newer(op string, k key, schema int64) error {
-	return fault.New(fault.Internal, op, "item %s of table %s: %w (%d, not %d); deploy the newer version again, or delete the item", k, t.Name, ErrSchema, schema, policy.Schema)
 }
 
 // over reports whether an item is only there since DynamoDB has not yet deleted

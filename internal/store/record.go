@@ -207,7 +207,7 @@ func (t *Table) recordChange(op string, u RecordUpdate) (*change, error) {
 	}
 	attributes, err := marshal(u.Record.clipped())
 	if err != nil {
-		return nil, fault.New(fault.Internal, op, "encode the record: %w", err)
+		return nil, err
 	}
 	c := &change{key: key{incidentPartition, sk}}
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
@@ -223,7 +223,7 @@ func (t *Table) recordChange(op string, u RecordUpdate) (*change, error) {
 	if u.Look != nil {
 		look, err := marshal(u.Look.clipped())
 		if err != nil {
-			return nil, fault.New(fault.Internal, op, "encode the look: %w", err)
+			return nil, err
 		}
 		c.expr("#looks = list_append(if_not_exists(#looks, :none), :looks)", item{
 			":none":  &types.AttributeValueMemberL{Value: []types.AttributeValue{}},

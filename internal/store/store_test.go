@@ -552,32 +552,6 @@ func TestAnswersThatSayTooLittle(t *testing.T) {
 	}
 }
 
-func TestForget(t *testing.T) {
-	table, db := newTable()
-	touch := func(e *store.Entry) error {
-		e.State.Instance.HealthyRun++
-		e.State.Region.BreakerClosedAt++
-		return nil
-	}
-	late := must[*store.Entry](t)(table.Update(t.Context(), one, touch))
-	e := must[*store.Entry](t)(table.Update(t.Context(), one, touch))
-	if err := table.Forget(t.Context(), late); !errors.Is(err, store.ErrChanged) || db.Get("instance", one) == nil {
-		t.Errorf("one that was changed: got %v", err)
-	}
-	for range 2 {
-		if err := table.Forget(t.Context(), e); err != nil || db.Get("instance", one) != nil || db.Get("region", "region") == nil {
-			t.Errorf("got %v", err)
-		}
-	}
-	if err := table.Save(t.Context(), e); err != nil || db.Get("instance", one) != nil || e.Exists {
-		t.Errorf("saved after that: %v", err)
-	}
-	e.State.Instance.HealthyRun = 5
-	if err := table.Save(t.Context(), e); err != nil || must[*store.Entry](t)(table.Load(t.Context(), one)).State.Instance.HealthyRun != 5 {
-		t.Errorf("begun anew: %v", err)
-	}
-}
-
 func TestInstancesAreListedPageByPage(t *testing.T) {
 	table, db := newTable()
 	db.Page = 2

@@ -2,8 +2,13 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/smithy-go"
 
 	"firstline/internal/fault"
 	"firstline/internal/incident"
@@ -57,15 +62,27 @@ func (h *Handler) rehearse(ctx context.Context, inc *incident.Incident, facts fu
 	return err
 }
 
+// wouldSucceed is the code of the error with which EC2 answers a dry run that
+// it would have carried out
+// (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RebootInstances.html).
+const wouldSucceed = "DryRunOperation"
+
 // suppressReboot asks EC2 whether it would reboot the instance, whatever the
 // checks saw: a missing right is found before it is needed. The incident's
 // refusal says why EC2 would not.
 func (h *Handler) suppressReboot(ctx context.Context, inc *incident.Incident) {
-	if err := h.dryRunReboot(ctx, inc.InstanceID); err != nil {
-		inc.Refusal = string(fault.KindOf(err)) + ": " + redact.Error(err)
+	_, err := h.EC2().RebootInstances(ctx, &ec2.RebootInstancesInput{InstanceIds: []string{inc.InstanceID}, DryRun: aws.Bool(true)})
+	api, ok := errors.AsType[smithy.APIError](err)
+	switch {
+	case ok && api.ErrorCode() == wouldSucceed:
+		inc.Suppress(incident.NextReboot, dryLabel+"EC2 allows a reboot of "+inc.InstanceID, time.Now())
 		return
+	case err == nil:
+		err = fault.New(fault.Internal, "dry run", "EC2 accepted it as if it were none, and may be rebooting the instance: it answers one with the code %s", wouldSucceed)
+	default:
+		err = fault.AWS("dry run", err)
 	}
-	inc.Suppress(incident.NextReboot, dryLabel+"EC2 allows a reboot of "+inc.InstanceID, time.Now())
+	inc.Refusal = string(fault.KindOf(err)) + ": " + redact.Error(err)
 }
 
 // rehearsePage does of a page what makes no call, with every pager: one that
@@ -75,7 +92,11 @@ func (h *Handler) rehearsePage(ctx context.Context, inc *incident.Incident, dec 
 	if err != nil {
 		return err
 	}
-	m := h.message(inc, dec, kindOfPage(dec))
+	kind := notify.KindPage
+	if dec.Note {
+		kind = notify.KindNote
+	}
+	m := h.message(inc, dec, kind)
 	first := dryLabel + "there is no pager"
 	var failed []error
 	for n, p := range pagers {

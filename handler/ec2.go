@@ -152,7 +152,9 @@ const (
 // error says why a request was refused.
 func (h *Handler) requestReboot(ctx context.Context, id string) (request string, err error) {
 	for n := 1; ; n++ {
-		_, err = h.EC2().RebootInstances(ctx, &ec2.RebootInstancesInput{InstanceIds: []string{id}}, oneAttempt)
+		_, err = h.EC2().RebootInstances(ctx, &ec2.RebootInstancesInput{InstanceIds: []string{id}}, func(o *ec2.Options) {
+			o.RetryMaxAttempts = 1 // the SDK would ask again after a time-out
+		})
 		if err == nil {
 			return incident.RequestAccepted, nil
 		}
@@ -177,26 +179,4 @@ func (h *Handler) requestReboot(ctx context.Context, id string) (request string,
 func isDial(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial"
-}
-
-// oneAttempt keeps the SDK from asking again after a time-out.
-func oneAttempt(o *ec2.Options) { o.RetryMaxAttempts = 1 }
-
-// wouldSucceed is the code of the error with which EC2 answers a dry run that
-// it would have carried out
-// (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RebootInstances.html).
-const wouldSucceed = "DryRunOperation"
-
-// dryRunReboot asks EC2 whether it would reboot the instance. Unlike a reboot it
-// may be asked again, which the SDK does.
-func (h *Handler) dryRunReboot(ctx context.Context, id string) error {
-	op := "reboot " + id
-	_, err := h.EC2().RebootInstances(ctx, &ec2.RebootInstancesInput{InstanceIds: []string{id}, DryRun: aws.Bool(true)})
-	if err == nil {
-		return fault.New(fault.Internal, op, "EC2 accepted a dry run as if it were none, and may be rebooting the instance: it answers one with the code %s", wouldSucceed)
-	}
-	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == wouldSucceed {
-		return nil
-	}
-	return fault.AWS(op, fmt.Errorf("dry run: %w", err))
 }

@@ -91,7 +91,7 @@ func ask[T any](ctx context.Context, fact *policy.Fact[T], what string, bound ti
 	v, err := question(ctx)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", what, err)
-		fact.Err = incident.ClipLine(redact.Error(err), maxFact)
+		*fact = policy.CouldNotAsk[T](incident.ClipLine(redact.Error(err), maxFact))
 		return err
 	}
 	*fact = policy.Known(v)

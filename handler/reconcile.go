@@ -59,7 +59,10 @@ func reconcile(ctx context.Context, h *Handler, _ request) (any, error) {
 	}
 	r := &reconciling{
 		h: h, now: time.Now(), alarms: map[string]*incident.Alarm{},
-		inc:    &incident.Incident{Region: h.Region, AccountID: machine.AccountID, Trigger: incident.TriggerSchedule},
+		inc: &incident.Incident{
+			Region: h.Region, AccountID: machine.AccountID, Trigger: incident.TriggerSchedule,
+			Decision: &incident.Decision{At: incident.At(time.Now()), Next: incident.NextResolve},
+		},
 		answer: &reconciled{Started: []reconciledItem{}, Skipped: []reconciledItem{}, Failed: []reconciledItem{}, Resolved: []string{}},
 	}
 	r.readAlarms(ctx)

@@ -100,10 +100,7 @@ func (h *Handler) resolveAt(ctx context.Context, p notify.Pager, inc *incident.I
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolveTime)
 	defer cancel()
-	dec := incident.Decision{At: incident.At(time.Now()), Next: incident.NextResolve}
-	if inc.Decision != nil {
-		dec = *inc.Decision
-	}
+	dec := *inc.Decision
 	dec.Alert = &ref
 	err := p.Resolve(ctx, h.message(inc, dec, notify.KindResolve))
 	if errors.Is(err, notify.ErrNoAlert) {

@@ -73,10 +73,3 @@ func (h *Handler) message(inc *incident.Incident, dec incident.Decision, kind no
 	}
 	return m
 }
-
-func kindOfPage(dec incident.Decision) notify.Kind {
-	if dec.Note {
-		return notify.KindNote
-	}
-	return notify.KindPage
-}

@@ -50,8 +50,7 @@ func newHandler(getenv func(string) string) *handler.Handler {
 			return c.table(), nil
 		},
 	}
-	parameters := func() handler.ParameterGetter { return c.ssm() }
-	secrets := &handler.Secrets{SSM: parameters}
+	secrets := &handler.Secrets{SSM: c.ssm}
 	egress := checks.DialEgress(egressAddresses(getenv)...)
 	h := &handler.Handler{
 		Deployment:      getenv("FIRSTLINE_NAME"),
@@ -64,10 +63,10 @@ func newHandler(getenv func(string) string) *handler.Handler {
 		Log:             slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: logLevel})),
 		Metrics:         &handler.Metrics{Out: os.Stdout, Deployment: getenv("FIRSTLINE_NAME"), Level: logLevel},
 
-		SSM:           parameters,
-		EC2:           func() handler.EC2 { return c.ec2() },
-		CloudWatch:    func() handler.AlarmDescriber { return c.cloudwatch() },
-		StepFunctions: func() handler.Executions { return c.sfn() },
+		SSM:           c.ssm,
+		EC2:           c.ec2,
+		CloudWatch:    c.cloudwatch,
+		StepFunctions: c.sfn,
 		Table:         table,
 		Connected:     func(ctx context.Context) bool { return egress(ctx, "tcp4") == nil },
 		Pagers: sync.OnceValues(func() ([]notify.Pager, error) {
@@ -134,11 +133,11 @@ const (
 
 // clients makes each client on its first use.
 type clients struct {
-	ssm        func() *ssm.Client
-	ec2        func() *ec2.Client
-	cloudwatch func() *cloudwatch.Client
+	ssm        func() handler.ParameterGetter
+	ec2        func() handler.EC2
+	cloudwatch func() handler.AlarmDescriber
 	route53    func() *route53.Client
-	sfn        func() *sfn.Client
+	sfn        func() handler.Executions
 	table      func() *dynamodb.Client
 	// sns makes the client of a region: a topic may be in another one.
 	sns func(region string) notify.SNSPublisher
@@ -147,11 +146,11 @@ type clients struct {
 func newClients(getenv func(string) string) *clients {
 	config := sync.OnceValue(func() aws.Config { return awsConfig(getenv) })
 	return &clients{
-		ssm:        sync.OnceValue(func() *ssm.Client { return ssm.NewFromConfig(config()) }),
-		ec2:        sync.OnceValue(func() *ec2.Client { return ec2.NewFromConfig(config()) }),
-		cloudwatch: sync.OnceValue(func() *cloudwatch.Client { return cloudwatch.NewFromConfig(config()) }),
+		ssm:        sync.OnceValue(func() handler.ParameterGetter { return ssm.NewFromConfig(config()) }),
+		ec2:        sync.OnceValue(func() handler.EC2 { return ec2.NewFromConfig(config()) }),
+		cloudwatch: sync.OnceValue(func() handler.AlarmDescriber { return cloudwatch.NewFromConfig(config()) }),
 		route53:    sync.OnceValue(func() *route53.Client { return route53.NewFromConfig(config()) }),
-		sfn:        sync.OnceValue(func() *sfn.Client { return sfn.NewFromConfig(config()) }),
+		sfn:        sync.OnceValue(func() handler.Executions { return sfn.NewFromConfig(config()) }),
 		table: sync.OnceValue(func() *dynamodb.Client {
 			return dynamodb.NewFromConfig(config(), func(o *dynamodb.Options) { o.HTTPClient = httpClient(tableTimeout) })
 		}),

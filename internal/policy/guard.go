@@ -19,7 +19,7 @@ const (
 	GuardNever        = "never"        // the settings forbid reboots
 	GuardRoute53Alone = "route53"      // Route 53 alone says so
 	GuardVantage      = "vantage"      // no other vantage agrees
-	GuardAnswered     = "answered"     // reboot.on is "unreachable", and a check got an answer
+	GuardAnswered     = "answered"     // reboot.on is "unreachable", and a check got an answer, or cannot tell
 	GuardDryRun       = "dry_run"      // reboot.dry_run is set
 )
 
@@ -89,6 +89,8 @@ func (d *decider) guardSettings() (guard, reason string) {
 		return GuardBudget, fmt.Sprintf("its budget of %d reboots per day is used up", perDay)
 	case d.s.Reboot.On == incident.OnUnreachable && d.l.answered():
 		return GuardAnswered, `reboot.on is "unreachable", and a check got an answer`
+	case d.s.Reboot.On == incident.OnUnreachable && d.l.ownBlind():
+		return GuardAnswered, `reboot.on is "unreachable", and a check cannot tell whether it gets an answer`
 	case d.s.Reboot.DryRun:
 		return GuardDryRun, "reboot.dry_run is set: it would have been rebooted"
 	}

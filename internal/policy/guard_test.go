@@ -87,6 +87,8 @@ func TestGuardSettings(t *testing.T) {
 		{"breaker 1 and 1", is(down, breaker(1, 1)), reboots},
 		{"unreachable: no check got an answer", is(down, unreachable), reboots},
 		{"unreachable: refused and silent are no answers", is(look(refused, noReply, mute), unreachable), reboots},
+		{"unreachable: SSH is blind", is(look(noReply, noReply, blind), unreachable), refuses("answered")},
+		{"unreachable: Route 53 is blind", is(look(mute, blind, mute), unreachable), reboots},
 		{"unreachable: SSH passes", is(look(noReply, noReply, passed), unreachable), refuses("answered")},
 		{"unreachable: URL answers 500", is(look(badAnswer, off, off), unreachable), refuses("answered")},
 		{"unreachable: a checker of Route 53 got a status", is(look(noReply, badAnswer, noReply), unreachable), refuses("answered")},

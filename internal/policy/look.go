@@ -196,6 +196,11 @@ func (l *Look) ownFailed() bool {
 	return l.is(incident.CheckURL, incident.Failed) || l.is(incident.CheckSSH, incident.Failed)
 }
 
+// ownBlind reports whether one of our own checks cannot tell.
+func (l *Look) ownBlind() bool {
+	return slices.ContainsFunc(l.own(), func(f incident.Finding) bool { return f.Kind == incident.Blind })
+}
+
 // silent reports whether the instance fell silent: every failure came without a
 // byte, and no check passes.
 func (l *Look) silent() bool {

@@ -396,8 +396,8 @@ func (d *decider) handedOverPage() bool {
 		return d.repeat()
 	case sev > m.Severity && failedFor(worse):
 		return d.pageLook(incident.SituationWorse, "worse than what was paged: "+d.l.firstReason())
-	case m.LongWell && failedFor(again):
-		return d.pageLook(incident.SituationDiedAgain, "it was well since the page, and has failed in every look for "+ago(again))
+	case (m.LongWell || m.AgainAt > 0) && failedFor(again):
+		return d.pageLook(incident.SituationDiedAgain, "it was healthy since the page, and has failed in every look for "+ago(again))
 	case a.ClosedAt > 0:
 		quiet := quietClosed
 		if m.Kind == incident.Attention {
@@ -407,8 +407,6 @@ func (d *decider) handedOverPage() bool {
 			return d.pageLook(incident.SituationStillDown, "a person closed the alert "+ago(d.now.Sub(a.ClosedAt))+" ago, and it is still not healthy")
 		}
 		return false
-	case m.AgainAt > 0 && failedFor(again):
-		return d.pageLook(incident.SituationDiedAgain, "it was said to be healthy again, and has failed in every look for "+ago(again))
 	case d.f.alertUnreadable(m.Alert) && (d.lasted(a.LastWakeAt, repeatUnread) || a.JoinedByNoteAt > a.LastWakeAt && d.lasted(a.LastWakeAt, repeatNoted)):
 		d.out.Severity = m.Severity
 		d.wake(m.Alert)

@@ -270,6 +270,7 @@ func TestRow7HandedOverPage(t *testing.T) {
 		{"died again after a person closed it", is(down, own, longWell, closed(self, hour), failedFor(20*min)), "7 page died_again down @i-self"},
 
 		{"said to be healthy again, failed for 20 minutes", is(down, own, saidAgain, failedFor(20*min)), "7 page died_again down @i-self"},
+		{"said to be healthy again, then a person closed it", is(down, own, saidAgain, closed(self, hour), failedFor(20*min)), "7 page died_again down @i-self"},
 		{"said to be healthy again, failed for 19:59", is(down, own, saidAgain, failedFor(20*min-sec)), note},
 
 		{"unsteady: worse for 20 minutes", is(down, member(cause, sevUnknown, 3*hour), unsteady, failedFor(20*min)), "7 page worse down @i-self"},

@@ -177,7 +177,10 @@ func (w *world) woken(p *pager, a *alert, m notify.Message) {
 	w.wakes = append(w.wakes, wake{time.Now(), a.key, situation, a})
 	for id := range a.members {
 		if x := w.machine(id); x != nil {
-			x.seen.woken, x.seen.paged = time.Now(), time.Now()
+			x.seen.woken = time.Now()
+			if !isOfTheHour(a) { // the table knows nothing of those, and hands nothing over
+				x.seen.paged = time.Now()
+			}
 		}
 	}
 	w.checkNoise(a, m)

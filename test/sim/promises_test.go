@@ -242,10 +242,11 @@ func (w *world) rebootIsHarmless(m *machine) {
 		w.count["reboots of a machine that is down"]++
 		return
 	}
+	isAlone := !m.settings.Enabled(incident.CheckRoute53) || w.isOut("route53")
 	switch path := w.pathTo(m); {
-	case !m.settings.Enabled(incident.CheckRoute53) && path == silent:
+	case isAlone && path == silent:
 		w.count["irreducible: a middle box accepts for a host that is cut off from us"]++
-	case !m.settings.Enabled(incident.CheckRoute53) && path == refused && m.sshPath == well && w.path == well:
+	case isAlone && path == refused && m.sshPath == well && w.path == well:
 		w.count["irreducible: web refused to us alone while SSH answers"]++
 	case m.sshPath == silent && w.path == well && (m.webPath == well || !m.settings.Enabled(incident.CheckURL)) && m.settings.Reboot.On == incident.OnAnyCheck:
 		// One failed check is enough, and this one looks like a server that hangs.

@@ -42,8 +42,7 @@ var guards = []struct{ name, file, condition string }{
 	{"breaker per hour", "alerts.go", "case b.PerHour > 0 && lastHour >= b.PerHour:"},
 	{"page again when not confirmed", "policy.go", "case !m.Confirmed, a.LastWakeAt == 0:"},
 	{"page when worse", "policy.go", "case sev > m.Severity && failedFor(worse):"},
-	{"page when it died again", "policy.go", "case m.LongWell && failedFor(downAgain):"},
-	{"page when healthy again was said", "policy.go", "case m.AgainAt > 0 && failedFor(downAgain):"},
+	{"page when it died again", "policy.go", "case (m.LongWell || m.AgainAt > 0) && failedFor(again):"},
 	{"well ends the hand-over", "policy.go", "case d.isWell():\n\t\td.i.LastResolvedAt = d.now\n\t\td.leave(\"the instance is well\", \"\")\n\t\td.out.Slack, d.out.SlackKey = true, incident.SituationWell\n\t\treturn d.set(incident.NextResolve, incident.SituationWell, \"well: "},
 }
 
@@ -59,6 +58,8 @@ var others = []mutant{
 	{"a member always pages", "internal/policy/alerts.go", "key != d.i.ID && old != id && d.within(a.LastWakeAt, joinWithin)", "false"},
 	{"page is repeated under a new alias", "internal/policy/alerts.go", "case a.LastWakeAt == 0:", "case false:"},
 	{"confirm off", "internal/policy/policy.go", "if !d.needsConfirming {", "if true {"},
+	{"healthy again is forgotten", "internal/policy/policy.go", "(m.LongWell || m.AgainAt > 0) && failedFor(again)", "m.LongWell && failedFor(again)"},
+	{"unsteady is not seen", "internal/policy/facts.go", "m.Unsteady = m.Unsteady || len(i.Recoveries) >= unsteady", ""},
 	{"quiet off", "internal/policy/policy.go", "if d.now.Sub(a.ClosedAt) >= quiet {", "if d.now.Sub(a.ClosedAt) >= 0 {"},
 	{"quiet for ever", "internal/policy/policy.go", "if d.now.Sub(a.ClosedAt) >= quiet {", "if false {"},
 	{"notes at each look", "internal/policy/policy.go", "if d.within(max(a.NoteAt, a.LastWakeAt), hourly) {", "if false {"},

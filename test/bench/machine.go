@@ -33,8 +33,12 @@ type machine struct {
 
 // String is one sentence for people.
 func (m machine) String() string {
-	return fmt.Sprintf("Measured on %s on %d cores with %.0f GB of memory, %s, %s, Terraform %s, AWS provider %s.",
+	said := fmt.Sprintf("Measured on %s on %d cores with %.0f GB of memory, %s, %s, Terraform %s, AWS provider %s.",
 		m.Date, m.Cores, float64(m.MemoryBytes)/1e9, m.Kernel, m.Go, m.Terraform, m.Provider)
+	if m.Load > float64(m.Cores)/2 {
+		said += fmt.Sprintf(" **The machine was busy (load %.0f): times are too long**; counts, sizes and ratios of CPU time hold.", m.Load)
+	}
+	return said
 }
 
 // describe asks the machine.

@@ -129,9 +129,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		s.Notes = append([]string{m.String()}, s.Notes...)
 		sections = append(sections, s)
 	}
-	if err := errors.Join(failed, printText(stdout, sections...)); err != nil || !*write || f.quick {
-		return err
+	failed = errors.Join(failed, printText(stdout, sections...))
+	if *write && !f.quick {
+		failed = errors.Join(failed, f.write(sections))
 	}
+	return failed
+}
+
+// write writes the figures of a run, and leaves those of other benchmarks.
+func (f *frame) write(sections []section) error {
 	path := filepath.Join(f.project, filepath.FromSlash(readmeFile))
 	text, err := os.ReadFile(path) //nolint:gosec // the project's own file
 	if err != nil {

@@ -88,10 +88,9 @@ type reconciling struct {
 	// inc is what is known of the region where no instance is meant.
 	inc *incident.Incident
 	// alarms are those in ALARM, by instance.
-	alarms    map[string]*incident.Alarm
-	instances []policy.Instance
-	region    policy.Region
-	answer    *reconciled
+	alarms map[string]*incident.Alarm
+	stored *store.Listing
+	answer *reconciled
 }
 
 func (r *reconciling) fail(what string, err error) {
@@ -130,15 +129,15 @@ func (r *reconciling) readInstances(ctx context.Context) bool {
 	if err != nil {
 		l = &store.Listing{RegionErr: err}
 	}
-	r.instances, r.region = l.Instances, l.Region
+	r.stored = l
 	unreadable := l.RegionErr
+	if unreadable != nil {
+		r.fail("table", unreadable)
+	}
 	for _, id := range slices.Sorted(maps.Keys(l.Unreadable)) {
 		r.fail(id, l.Unreadable[id])
 		unreadable = cmp.Or(unreadable, l.Unreadable[id])
 		delete(r.alarms, id) // its execution could not read it either
-	}
-	if l.RegionErr != nil {
-		r.fail("table", l.RegionErr)
 	}
 	if unreadable != nil {
 		r.pageStore(ctx, unreadable)
@@ -190,8 +189,8 @@ type due struct {
 func (r *reconciling) startDue(ctx context.Context) {
 	var free, held []*due
 	seen := map[string]bool{}
-	for n := range r.instances {
-		i := &r.instances[n]
+	for n := range r.stored.Instances {
+		i := &r.stored.Instances[n]
 		seen[i.ID] = true
 		switch {
 		case !policy.Due(i, r.alarms[i.ID] != nil):
@@ -246,7 +245,7 @@ func (r *reconciling) start(ctx context.Context, d *due) error {
 func (r *reconciling) resolveLeftovers(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leftoversTime)
 	defer cancel()
-	refs := r.region.ToResolve()
+	refs := r.stored.Region.ToResolve()
 	if r.now.Minute() < incident.MaxReconcileMinutes {
 		refs = append(refs, policy.EndedWithoutStore(r.h.aliasPrefix(), incident.At(r.now))...)
 	}

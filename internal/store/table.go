@@ -10,7 +10,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -129,7 +128,7 @@ func (t *Table) explain(op string, err error) error {
 	switch {
 	case api == nil:
 	case api.ErrorCode() == "ConditionalCheckFailedException", api.ErrorCode() == "TransactionConflictException":
-		return &fault.Error{Kind: fault.Unavailable, Op: op, Err: fmt.Errorf("%w: %w", ErrChanged, err)}
+		return fault.New(fault.Unavailable, op, "%w: %w", ErrChanged, err)
 	case api.ErrorCode() == "ValidationException", api.ErrorCode() == "SerializationException":
 		// The request is ours alone, or an item has become too large.
 		return &fault.Error{Kind: fault.Internal, Op: op, Err: err}
@@ -157,13 +156,13 @@ func explainCanceled(op string, err *types.TransactionCanceledException) error {
 			return fault.New(fault.Internal, op, "%s: %s: %w", code, aws.ToString(reason.Message), err)
 		}
 	}
-	switch {
-	case throttled:
-		return &fault.Error{Kind: fault.Unavailable, Op: op, Err: fmt.Errorf("%w: %w", errThrottled, err)}
-	case changed:
-		return &fault.Error{Kind: fault.Unavailable, Op: op, Err: fmt.Errorf("%w: %w", ErrChanged, err)}
+	if throttled {
+		return fault.New(fault.Unavailable, op, "%w: %w", errThrottled, err)
 	}
-	return &fault.Error{Kind: fault.Unavailable, Op: op, Err: err}
+	if changed {
+		return fault.New(fault.Unavailable, op, "%w: %w", ErrChanged, err)
+	}
+	return fault.New(fault.Unavailable, op, "%w", err)
 }
 
 // settle tries until what was decided on what was read could be written. Each
@@ -171,7 +170,7 @@ func explainCanceled(op string, err *types.TransactionCanceledException) error {
 // come one after another.
 func (t *Table) settle(ctx context.Context, op string, try func() error) error {
 	throttled := 0
-	for n := range maxTries {
+	for n := 1; ; n++ {
 		err := try()
 		switch {
 		case errors.Is(err, errThrottled):
@@ -181,22 +180,15 @@ func (t *Table) settle(ctx context.Context, op string, try func() error) error {
 		case !errors.Is(err, ErrChanged):
 			return err
 		}
-		if n == maxTries-1 {
-			return fault.New(fault.Unavailable, op, "given up after %d tries; the last: %w", maxTries, err)
+		if n == maxTries {
+			return fault.New(fault.Unavailable, op, "given up after %d tries; the last: %w", n, err)
 		}
-		pause := maxPause
-		if n < 6 {
-			pause = min(maxPause, minPause<<n)
-		}
-		timer := time.NewTimer(t.random(pause))
 		select {
-		case <-timer.C:
+		case <-time.After(t.random(min(maxPause, minPause<<min(n-1, 6)))):
 		case <-ctx.Done():
-			timer.Stop()
-			return fault.New(fault.Unavailable, op, "%w after %d tries; the last: %w", ctx.Err(), n+1, err)
+			return fault.New(fault.Unavailable, op, "%w after %d tries; the last: %w", ctx.Err(), n, err)
 		}
 	}
-	return nil
 }
 
 // read gets items in one request, strongly consistent. The answer has only

@@ -26,7 +26,7 @@ func clip(s string) string { return incident.ClipLine(s, maxReason) }
 // skipped returns the finding of a check that the settings turn off.
 func skipped(check, reason string) incident.Finding {
 	return incident.Finding{
-		Check: check, Outcome: incident.Skipped, Reason: "skipped: " + reason, At: incident.At(time.Now()),
+		Check: check, Outcome: incident.Skipped, Reason: reason, At: incident.At(time.Now()),
 	}
 }
 

@@ -209,9 +209,8 @@ func (s story) play(ctx context.Context, p *progress, w *stage.World, i *stage.I
 		for _, m := range w.Pager.Received(i.ID) {
 			w.Pager.CloseAlert(m.Alias)
 		}
-		// Two healthy looks in a row end what a person has closed.
+		_, _ = fmt.Fprintln(p.w, "    a person has repaired it and closed the alert; two healthy looks in a row end it")
 		for range 2 {
-			_, _ = fmt.Fprintln(p.w, "    a person has repaired it and closed the alert: a further look")
 			if status, err = ringAndFollow(ctx, p, w, i); err != nil {
 				return r, err
 			}

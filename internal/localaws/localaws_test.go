@@ -980,7 +980,7 @@ func TestHealthChecks(t *testing.T) {
 		made, err := client.CreateHealthCheck(t.Context(), &route53.CreateHealthCheckInput{
 			CallerReference: aws.String(unique(t) + string(kind)),
 			HealthCheckConfig: &route53types.HealthCheckConfig{
-				Type: kind, IPAddress: aws.String(at.IP.String()), Port: aws.Int32(int32(at.Port)), ResourcePath: aws.String("/healthz"),
+				Type: kind, IPAddress: aws.String(at.IP.String()), Port: aws.Int32(int32(at.Port)), ResourcePath: aws.String("/healthz"), //nolint:gosec // a port
 			},
 		})
 		if err != nil {

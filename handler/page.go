@@ -164,12 +164,3 @@ func (h *Handler) note(ctx context.Context, p notify.Pager, inc *incident.Incide
 	}
 	return err == nil, err
 }
-
-// share is a context with its part of the time that is left.
-func share(ctx context.Context, parts int) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(parts))
-}

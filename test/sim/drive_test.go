@@ -264,7 +264,7 @@ func (w *world) alarmEvent(m *machine) {
 	if err != nil {
 		panic(err)
 	}
-	w.start(fmt.Sprintf("event-%d", w.phases), input)
+	w.start(fmt.Sprintf("event-%s-%d", m.name, w.phases), input)
 }
 
 // reconcile is the schedule. It is delivered late, or twice, now and then.

@@ -259,7 +259,8 @@ func TestText(t *testing.T) {
 		{"GET http://203.0.113.7:8080/healthz: connection refused", ""},
 		{"operation error SSM: GetParameter, https response error StatusCode: 400, RequestID: 8c1d3f8e-52b1-4c2e-9f43-0d5b2c7a9e11, api error AccessDeniedException: User: arn:aws:sts::123456789012:assumed-role/firstline-responder-eu-west-1/firstline-responder is not authorized to perform: ssm:GetParameter on resource: arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/slack-token", ""},
 		// What others may have put there.
-		{"not you: Authorization=Bearer hunter2-hunter2 (key AKIAIOSFODNN7EXAMPLE)", "not you: Authorization=[redacted] [redacted] (key [redacted])"},
+		{"not you: Authorization=Bearer very-secret-token", "not you: Authorization=[redacted]"},
+		{"not you: Authorization=Bearer hunter2-hunter2 (key AKIAIOSFODNN7EXAMPLE)", "not you: Authorization=[redacted] (key [redacted])"},
 		{"GenieKey 12345678-aaaa-bbbb was refused", "GenieKey [redacted] was refused"},
 		{"password=geheim, and more", "password=[redacted], and more"},
 		{`Client_Secret = "ge heim"; x`, `Client_Secret = "[redacted]"; x`},

@@ -130,7 +130,7 @@ var (
 		// is quoted, the colon ends no clause.
 		{
 			before: lazy.Regexp(`(?i)(` + strong + `|` + weak + `|[a-z0-9_.-]*signature)(?:` + quote + `(?:=>|:=|=)|\\?["'][ \t]*:)[ \t]*`),
-			value:  lazy.Regexp(`^(?:` + quoted + `|(?:[,;)}]*[^\s,;)}])+)`),
+			value:  lazy.Regexp(`^(?:` + quoted + `|(?:(?i:bearer|basic|digest|negotiate|geniekey|token)[ \t]+)?(?:[,;)}]*[^\s,;)}])+)`),
 			keep:   harmless,
 		},
 		{

@@ -114,8 +114,9 @@ func walk(ctx context.Context, m *asl.Machine, p path) (walked, error) {
 		case "open":
 			inc = map[string]any{"next": cmp.Or(p.open, incident.NextLook)}
 		case "decide":
-			if looks == len(p.decide) {
-				return nil, errors.New("it looks more often than the path has words")
+			if looks >= len(p.decide) {
+				looks++
+				return nil, asl.FunctionError("InvalidInput", "it looks more often than the path has words")
 			}
 			inc["next"], inc["wait_seconds"] = p.decide[looks], 1
 			looks++

@@ -20,17 +20,11 @@ const verifyLease = 2 * time.Minute
 // suppressed reboot or the refusal that says why there is none, and next "done",
 // or "already_handled" where another execution holds the lease.
 func verify(ctx context.Context, h *Handler, req request) (any, error) {
-	inc, err := h.begin(req)
-	if err != nil {
-		return nil, err
-	}
-	if !inc.Dry {
+	if incident.SourceOf(req.Event) != incident.SourceCanary {
 		return nil, fault.New(fault.InvalidInput, "read event", "event.source: verify takes %s only", incident.SourceCanary)
 	}
-	if inc.Settings, err = h.readSettings(ctx, inc.InstanceID); err != nil {
-		return inc, err
-	}
-	if _, err := h.takeLease(ctx, inc, verifyLease); err != nil || inc.Next != "" {
+	inc, _, err := h.begin(ctx, req, verifyLease)
+	if err != nil || inc.Next != "" {
 		return inc, err
 	}
 	h.verifyChecks(ctx, inc)

@@ -47,22 +47,22 @@ UNIT := go list ./... | grep -v '^firstline/test'
 .PHONY: check
 check: setup ## Run the unit tests, 1,000 random days and terraform validate
 	@echo "check 1/3: Go packages, and the contract of the definition"
-	@go test $$($(UNIT)) ./test/asl ./test/dynamo
-	@echo "check 2/3: the scenes and 1,000 random days"
-	@go test -count=1 ./test/sim/... -sim.days 1000
+	@go test -short $$($(UNIT)) ./test/asl ./test/contract ./test/dynamo ./test/sim/mutants
+	@echo "check 2/3: the simulation: scenes, and 1,000 random days"
+	@go test -count=1 -timeout 20m ./test/sim -sim.days 1000
 	@echo "check 3/3: terraform validate"
 	@go test -count=1 -run '^TestTerraformIsValid$$' ./test
 
 .PHONY: test
 test: setup cc ## Run all tests: Go, the simulation, Terraform, and the stories on the local AWS
 	@echo "test 1/4: Go packages, with the race detector"
-	@go test -race $$($(UNIT)) ./test/asl ./test/dynamo
+	@go test -race $$($(UNIT)) ./test/asl ./test/dynamo ./test/sim/mutants
 	@echo "test 2/4: the simulation: scenes, and 1,000 random days"
-	@go test -count=1 -timeout 20m ./test/sim/... -sim.days 1000
+	@go test -count=1 -timeout 20m ./test/sim -sim.days 1000
 	@echo "test 3/4: Terraform modules, with mocked providers"
 	@go test -count=1 -timeout 20m -v -run '^TestTerraform' ./test
 	@echo "test 4/4: contract, and stories on the local AWS with the real Terraform and provider"
-	@go test -race -count=1 -timeout 40m -v -parallel 10 -skip '^TestTerraform' ./test ./test/bench
+	@go test -race -count=1 -timeout 40m -v -parallel 10 -skip '^TestTerraform' ./test ./test/contract ./test/bench
 
 # SOAK is how long, FLAGS are flags of the simulation: FLAGS="-sim.faults .35".
 SOAK ?= 10m

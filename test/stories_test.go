@@ -325,6 +325,13 @@ func TestStories(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) { r.act(t, dirs[r.deployment], alone[n]) })
 	}
 	t.Run("every call was allowed and every right was used", func(t *testing.T) { auditRights(t, w) })
+	t.Run("no message was refused for what is in it", func(t *testing.T) {
+		for _, service := range []*stage.Service{w.Slack, w.Pager, w.JSM} {
+			if got := service.Refusals(); len(got) != 0 {
+				t.Errorf("%q", got)
+			}
+		}
+	})
 	t.Run("no secret is anywhere", func(t *testing.T) { auditSecrets(t, w, slices.Collect(maps.Values(dirs)), topic, executions) })
 	t.Run("the plan after it is empty", func(t *testing.T) {
 		if code := terraform.PlanExitCodeContext(t, t.Context(), terraformOptions(w, dirs[chain])); code != 0 {

@@ -7,9 +7,11 @@ import (
 	"firstline/internal/incident"
 )
 
-// Allowances beyond the attempts themselves: what is bounded by them is part
-// of Budget.
+// What a check may need beyond its attempts and pauses. The Terraform module
+// settings computes the same sums (problems.tf).
 const (
+	// slack is a series' own, on a machine with a fraction of a core.
+	slack = time.Second
 	// lookupAllowance bounds DescribeInstances, the SDK's retries included.
 	lookupAllowance = 10 * time.Second
 	// elsewhereAllowance bounds DescribeInstances where it only tells whether an
@@ -25,51 +27,39 @@ const (
 )
 
 // Budget is the longest that a check may take with these settings; 0 if it is
-// off or unknown. It is the sum of all attempts and pauses, one second of
-// slack, and the allowances, each where it may be needed: the instance's
-// address (10 s; 5 s where the settings name the target), secrets, twice, and
-// one attempt more when the first were out of date (5 s, 5 s and an attempt),
-// the proof of our own connectivity (3 s). A call of Route 53's API counts ten
-// seconds.
+// off or unknown. README.md shows the sum.
 func Budget(settings *incident.Settings, check string) time.Duration {
 	if !settings.Enabled(check) {
 		return 0
 	}
 	switch check {
 	case incident.CheckURL:
-		return urlBudget(settings.URL)
+		s := settings.URL
+		budget := urlSeries(s).budget() + networkAllowance(s.Address, s.Private)
+		if len(s.SecretHeaders) > 0 {
+			// Secrets that are out of date are read again and cost an attempt.
+			budget += 2*secretAllowance + seconds(s.TimeoutSeconds)
+		}
+		return budget
 	case incident.CheckRoute53:
 		return route53Series(settings.Route53).budget()
-	case incident.CheckSSH:
-		return sshBudget(settings.SSH)
+	default:
+		s := settings.SSH
+		return sshSeries(s).budget() + networkAllowance(s.Host, s.Private)
 	}
-	return 0
 }
 
-func urlBudget(s incident.URLSettings) time.Duration {
-	budget := urlSeries(s).budget() + addressAllowance(s.Address)
-	if len(s.SecretHeaders) > 0 {
-		budget += 2*secretAllowance + seconds(s.TimeoutSeconds)
+// networkAllowance is for finding the target's address, or for comparing the
+// one that the settings name, and for the proof of our own connectivity.
+func networkAllowance(named string, private bool) time.Duration {
+	allowance := lookupAllowance
+	if named != "" {
+		allowance = elsewhereAllowance
 	}
-	if !s.Private {
-		budget += egressAllowance
+	if !private {
+		allowance += egressAllowance
 	}
-	return budget
-}
-
-func sshBudget(s incident.SSHSettings) time.Duration {
-	budget := sshSeries(s).budget() + addressAllowance(s.Host)
-	if !s.Private {
-		budget += egressAllowance
-	}
-	return budget
-}
-
-func addressAllowance(named string) time.Duration {
-	if named == "" {
-		return lookupAllowance
-	}
-	return elsewhereAllowance
+	return allowance
 }
 
 func urlSeries(s incident.URLSettings) series {
@@ -84,7 +74,7 @@ func sshSeries(s incident.SSHSettings) series {
 	return series{attempts: s.Attempts, timeout: seconds(s.TimeoutSeconds), interval: seconds(s.IntervalSeconds)}
 }
 
-// seconds is a setting's time; fractions of a millisecond are rounded.
+// seconds rounds a setting's time to milliseconds.
 func seconds(n float64) time.Duration {
 	return time.Duration(math.Round(1000*n)) * time.Millisecond
 }

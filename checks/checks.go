@@ -1,13 +1,6 @@
 // Package checks observes an instance from outside: its URL, its Route 53
 // health check, its SSH server. A check never acts and never returns an error:
-// what it cannot tell is a finding too.
-//
-// A finding is failed only where a reboot may cure what was seen: no
-// connection, a connection that is reset or accepted and then silent, no valid
-// answer, an unexpected 5xx or body, an SSH key exchange that does not
-// complete, too few Route 53 checkers that reach the target. Everything else
-// that is not a pass is unknown, with a kind that says whose turn it is; see
-// package incident.
+// what it cannot tell is a finding too. README.md says what each finding means.
 package checks
 
 import (
@@ -26,11 +19,11 @@ func clip(s string) string { return incident.ClipLine(s, maxReason) }
 // skipped returns the finding of a check that the settings turn off.
 func skipped(check, reason string) incident.Finding {
 	return incident.Finding{
-		Check: check, Outcome: incident.Skipped, Reason: reason, At: incident.At(time.Now()),
+		Check: check, Outcome: incident.Skipped, Reason: "skipped: " + reason, At: incident.At(time.Now()),
 	}
 }
 
-// inquiry is one run of a check: what it asks and since when.
+// inquiry is one run of a check.
 type inquiry struct {
 	check string
 	// what names the target in a reason, "GET http://203.0.113.7/"; empty while
@@ -66,9 +59,9 @@ func (q inquiry) finding(a answer) incident.Finding {
 	return f
 }
 
-// elsewhere marks a finding whose target the settings name: where the address that we
-// asked is not the instance's, the finding says so.
-func (q inquiry) elsewhere(f incident.Finding, address string) incident.Finding {
+// elsewhere marks a finding about an address that is not the instance's; "" is
+// none.
+func elsewhere(f incident.Finding, address string) incident.Finding {
 	if address == "" {
 		return f
 	}

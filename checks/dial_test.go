@@ -196,7 +196,9 @@ func TestConnectLeavesOutPrivateAddresses(t *testing.T) {
 			return here, nil
 		},
 	}
-	if _, err := w.connect(t.Context(), &progress{}, "ipv4", "a.example", "80"); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := w.connect(ctx, &progress{}, "ipv4", "a.example", "80"); err != nil {
 		t.Error(err)
 	}
 }

@@ -8,20 +8,18 @@ import (
 	"net/netip"
 )
 
-// Egress proves that our own connectivity works: it connects to something that
-// is up whenever anything is. network is "tcp4" or "tcp6". The check bounds it
-// to three seconds.
+// Egress proves that our own connectivity works: it connects over network,
+// "tcp4" or "tcp6", to something that is up whenever anything is.
 //
 // A check asks it when no attempt on a public target got as far as a
 // connection. A function in a VPC without a NAT gateway sees every healthy
 // machine that way, and must not have them rebooted.
 type Egress func(ctx context.Context, network string) error
 
-// DialEgress returns an Egress that is satisfied by a TCP connection to any
-// one of the addresses, "host:port", which it tries all at once. Only a public
-// one counts: a pager of one's own or an interface endpoint inside the VPC
-// proves nothing about the internet. Over tcp6, a host that has no IPv6
-// address proves nothing: name one that has.
+// DialEgress returns an Egress that is satisfied by a TCP connection to any one
+// of the addresses, "host:port", within 3 seconds. It tries all at once. Only a
+// public address counts: a pager of one's own or an interface endpoint inside the
+// VPC proves nothing about the internet, nor does a host without IPv6 over tcp6.
 func DialEgress(addresses ...string) Egress { return dialEgress(public, addresses) }
 
 func dialEgress(counts func(netip.Addr) bool, addresses []string) Egress {
@@ -30,22 +28,17 @@ func dialEgress(counts func(netip.Addr) bool, addresses []string) Egress {
 		defer cancel()
 		results := make(chan error, len(addresses))
 		for _, address := range addresses {
-			go func() {
-				results <- tryEgress(ctx, counts, network, address)
-			}()
+			go func() { results <- tryEgress(ctx, counts, network, address) }()
 		}
-		errs := []error{}
+		err := errors.New("nothing else answers us")
 		for range addresses {
-			err := <-results
-			if err == nil {
+			result := <-results
+			if result == nil {
 				return nil
 			}
-			errs = append(errs, err)
+			err = fmt.Errorf("%w; %w", err, result)
 		}
-		if len(errs) == 0 {
-			return errors.New("no address to prove our own connectivity with")
-		}
-		return errors.Join(errs...)
+		return err
 	}
 }
 
@@ -68,12 +61,10 @@ func tryEgress(ctx context.Context, counts func(netip.Addr) bool, network, addre
 // confirm returns the answer, or a blind one where it may be our own
 // connectivity that kept every attempt from a connection.
 func (e Egress) confirm(ctx context.Context, addressFamily string, a answer) answer {
-	if e == nil || !a.unreached {
+	if e == nil || !a.unreached() {
 		return a
 	}
-	ctx, cancel := context.WithTimeout(ctx, egressAllowance)
-	defer cancel()
-	if err := e(ctx, tcp(addressFamily)); err != nil {
+	if err := e(ctx, "tcp"+version(addressFamily)); err != nil {
 		c := blind("%s, and our own connectivity over %s seems broken too (a function in a VPC has none without a NAT gateway): %s",
 			a.reason(), addressFamily, clip(err.Error()))
 		c.connection = a.cause.connection

@@ -21,25 +21,16 @@ type DescribeInstances func(ctx context.Context, in *ec2.DescribeInstancesInput,
 // find returns what EC2 says about an instance.
 func (describe DescribeInstances) find(ctx context.Context, instanceID string, allowance time.Duration) (*types.Instance, *cause) {
 	what := "find the address of " + instanceID
-	if describe == nil {
-		return nil, blind("%s: the check was built without DescribeInstances", what)
-	}
 	ctx, cancel := context.WithTimeout(ctx, allowance)
 	defer cancel()
 	out, err := describe(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{instanceID}})
 	if err != nil {
 		return nil, unaided(what, err)
 	}
-	if out != nil {
-		for _, r := range out.Reservations {
-			for i := range r.Instances {
-				if aws.ToString(r.Instances[i].InstanceId) == instanceID {
-					return &r.Instances[i], nil
-				}
-			}
-		}
+	if len(out.Reservations) == 0 || len(out.Reservations[0].Instances) == 0 {
+		return nil, wrong("%s: there is no such instance in this region and account", what)
 	}
-	return nil, wrong("%s: there is no such instance in this region and account", what)
+	return &out.Reservations[0].Instances[0], nil
 }
 
 // address returns the address of a running instance. Whatever keeps it from
@@ -50,29 +41,33 @@ func (describe DescribeInstances) address(ctx context.Context, instanceID, addre
 		return netip.Addr{}, c
 	}
 	what := "find the address of " + instanceID
-	state := types.InstanceStateName("unknown")
-	if instance.State != nil {
-		state = instance.State.Name
-	}
-	if state != types.InstanceStateNameRunning {
+	if state := instance.State.Name; state != types.InstanceStateNameRunning {
 		return netip.Addr{}, wrong("%s: the instance is %s, not running", what, state)
 	}
-	text := addressText(instance, addressFamily, private)
-	if text == "" {
-		return netip.Addr{}, wrong("%s: %s", what, noAddress(addressFamily, private))
+	var addrs []netip.Addr
+	var missing string
+	switch {
+	case addressFamily == incident.FamilyIPv6:
+		// The same inside and outside of the VPC.
+		addrs = slices.DeleteFunc(allAddresses(instance), netip.Addr.Is4)
+		missing = `no IPv6 address; assign one, or set address_family to "ipv4"`
+	case private:
+		addrs = parsed(instance.PrivateIpAddress)
+		missing = "no private IPv4 address"
+	default:
+		addrs = parsed(instance.PublicIpAddress)
+		missing = "no public IPv4 address; give it one, name the host in the settings, or set private (the function then needs the instance's VPC)"
 	}
-	addr, err := netip.ParseAddr(text)
-	if err != nil {
-		return netip.Addr{}, blind("%s: EC2 returned an invalid address: %v", what, err)
+	if len(addrs) == 0 {
+		return netip.Addr{}, wrong("%s: the instance has %s", what, missing)
 	}
-	return addr, nil
+	return addrs[0], nil
 }
 
-// foreign returns the one of the addresses asked that tells: "" where one of
-// them is the instance's, where there are none, and where EC2 could not be
-// asked.
+// foreign returns one of the addresses asked if none of them is the instance's,
+// else "", also where EC2 could not be asked.
 func (describe DescribeInstances) foreign(ctx context.Context, instanceID string, asked []netip.Addr) string {
-	if describe == nil || len(asked) == 0 {
+	if len(asked) == 0 {
 		return ""
 	}
 	instance, c := describe.find(ctx, instanceID, elsewhereAllowance)
@@ -105,44 +100,15 @@ func allAddresses(instance *types.Instance) []netip.Addr {
 			texts = append(texts, a.Ipv6Address)
 		}
 	}
-	var all []netip.Addr
+	return parsed(texts...)
+}
+
+func parsed(texts ...*string) []netip.Addr {
+	var addrs []netip.Addr
 	for _, text := range texts {
 		if addr, err := netip.ParseAddr(aws.ToString(text)); err == nil {
-			all = append(all, addr)
+			addrs = append(addrs, addr)
 		}
 	}
-	return all
-}
-
-func addressText(instance *types.Instance, addressFamily string, private bool) string {
-	switch {
-	case addressFamily == incident.FamilyIPv6:
-		// EC2's IPv6 addresses are the same inside and outside of the VPC.
-		if a := aws.ToString(instance.Ipv6Address); a != "" {
-			return a
-		}
-		for _, nic := range instance.NetworkInterfaces {
-			for _, a := range nic.Ipv6Addresses {
-				if t := aws.ToString(a.Ipv6Address); t != "" {
-					return t
-				}
-			}
-		}
-		return ""
-	case private:
-		return aws.ToString(instance.PrivateIpAddress)
-	default:
-		return aws.ToString(instance.PublicIpAddress)
-	}
-}
-
-func noAddress(addressFamily string, private bool) string {
-	switch {
-	case addressFamily == incident.FamilyIPv6:
-		return `the instance has no IPv6 address; assign one, or set address_family to "ipv4"`
-	case private:
-		return "the instance has no private IPv4 address"
-	default:
-		return "the instance has no public IPv4 address; give it one, name the host in the settings, or set private (the function then needs the instance's VPC)"
-	}
+	return addrs
 }

@@ -22,32 +22,29 @@ type Prober struct {
 // most 8 seconds, 4 for the instance's address and 4 for the attempt. It is
 // false where both are off.
 func (p *Prober) Answers(ctx context.Context, instanceID string, settings *incident.Settings) bool {
+	lookup, cancel := context.WithTimeout(ctx, answersAllowance)
+	defer cancel()
+	var try attempt
 	switch {
 	case settings.SSH.Enabled:
-		return p.answersSSH(ctx, instanceID, settings.SSH)
+		s := settings.SSH
+		s.HostKeyFingerprint = "" // one connection is enough
+		target, c := p.SSH.target(lookup, instanceID, s)
+		if c != nil {
+			return false
+		}
+		try = target.try
 	case settings.URL.Enabled:
-		return p.answersURL(ctx, instanceID, settings.URL)
+		s := settings.URL
+		s.SecretHeaders, s.FollowRedirects = nil, false // a 401 is an answer
+		request, c := p.URL.prepare(lookup, instanceID, s)
+		if c != nil {
+			return false
+		}
+		try = request.try
+	default:
+		return false
 	}
-	return false
-}
-
-func (p *Prober) answersSSH(ctx context.Context, instanceID string, s incident.SSHSettings) bool {
-	s.HostKeyFingerprint = "" // one connection is enough
-	lookup, cancel := context.WithTimeout(ctx, answersAllowance)
-	defer cancel()
-	target, failure := p.SSH.target(lookup, instanceID, s)
-	return failure == nil && oneByte(ctx, target.try)
-}
-
-func (p *Prober) answersURL(ctx context.Context, instanceID string, s incident.URLSettings) bool {
-	s.SecretHeaders, s.FollowRedirects = nil, false // a 401 is an answer
-	lookup, cancel := context.WithTimeout(ctx, answersAllowance)
-	defer cancel()
-	request, failure := p.URL.prepare(lookup, instanceID, s)
-	return failure == nil && oneByte(ctx, request.try)
-}
-
-func oneByte(ctx context.Context, try func(context.Context, *progress) (string, error)) bool {
-	_, progress, _ := series{timeout: answersAllowance}.attempt(ctx, try) // any answer will do
-	return progress.heard()
+	_, progress, _ := series{timeout: answersAllowance}.once(ctx, try) // any answer will do
+	return progress.now().byteCame
 }

@@ -29,17 +29,9 @@ type Route53 struct {
 // s.QuorumPercent of the checkers that have reported report success. Without a
 // health check id it is skipped.
 //
-// A checker that names the HTTP status it got has reached the target: its
-// report has the kind that the URL check gives that status. Where those and the
-// successes together make the quorum, the finding is unknown with that kind;
-// else too few checkers reach the target, and it is failed. A report that
-// cannot be read does not count.
-//
-// Reports older than five minutes do not count either, nor those without a
-// time: checkers look every 10 or 30 seconds, and what one of them saw before
-// it went silent says nothing about now. With a since, the time of the reboot,
-// only reports of later checks count. Where no report counts, the finding is
-// blind.
+// Reports of the last five minutes count, and with a since, the time of the
+// reboot, only those of later checks: checkers look every 10 or 30 seconds, and
+// what one saw before it went silent says nothing about now.
 //
 // Errors of the API end the check at once, since Route 53 allows five requests
 // a second for a whole account, and the look is repeated anyway. Budget is
@@ -48,11 +40,7 @@ func (c *Route53) Check(ctx context.Context, s incident.Route53Settings, since t
 	if s.HealthCheckID == "" {
 		return skipped(incident.CheckRoute53, "the instance has no Route 53 health check")
 	}
-	q := inquiry{check: incident.CheckRoute53, start: time.Now()}
-	q.what = "Route 53 health check " + s.HealthCheckID
-	if c.GetHealthCheckStatus == nil {
-		return q.finding(answer{cause: blind("the check was built without GetHealthCheckStatus")})
-	}
+	q := inquiry{check: incident.CheckRoute53, what: "Route 53 health check " + s.HealthCheckID, start: time.Now()}
 	return q.finding(route53Series(s).run(ctx, func(ctx context.Context, p *progress) (string, error) {
 		out, err := c.GetHealthCheckStatus(ctx, &route53.GetHealthCheckStatusInput{HealthCheckId: &s.HealthCheckID})
 		if err != nil {
@@ -72,10 +60,10 @@ const freshReport = 5 * time.Minute
 // tally is what the checkers that count have reported.
 type tally struct {
 	reports, successes int
-	// attention and busy are those with a status of that kind.
-	attention, busy int
-	// says is what the first without success says, by kind; "" is the failures'.
-	says map[incident.Kind]string
+	// failures are counted by the kind that their status has; "" is the target's
+	// failure. says is what the first of each kind says.
+	failures map[incident.Kind]int
+	says     map[incident.Kind]string
 	// answered: a checker names an HTTP status.
 	answered bool
 	// stale checkers have not looked since the reboot; silent ones have not in
@@ -86,7 +74,7 @@ type tally struct {
 // count reads the checkers' prose: it begins with "Success" or "Failure";
 // whatever else it may be tells neither.
 func count(observations []types.HealthCheckObservation, since, fresh time.Time) tally {
-	t := tally{says: map[incident.Kind]string{}}
+	t := tally{failures: map[incident.Kind]int{}, says: map[incident.Kind]string{}}
 	for _, o := range observations {
 		if o.StatusReport == nil {
 			continue
@@ -102,31 +90,26 @@ func count(observations []types.HealthCheckObservation, since, fresh time.Time) 
 			t.stale++
 		case checked.Before(fresh):
 			t.silent++
-		case success:
-			t.reports++
-			t.successes++
-			t.answered = t.answered || statusIn(report) != 0
 		default:
-			t.failure(report)
+			t.add(success, report)
 		}
 	}
 	return t
 }
 
-func (t *tally) failure(report string) {
+func (t *tally) add(success bool, report string) {
 	t.reports++
 	status := statusIn(report)
 	t.answered = t.answered || status != 0
+	if success {
+		t.successes++
+		return
+	}
 	var kind incident.Kind
 	if status >= 400 { // below, it is the body that the checker did not like
 		_, kind = unexpected(status, false)
 	}
-	switch kind {
-	case incident.Attention:
-		t.attention++
-	case incident.Busy:
-		t.busy++
-	}
+	t.failures[kind]++
 	if t.says[kind] == "" {
 		t.says[kind] = report
 	}
@@ -137,12 +120,11 @@ func (t *tally) failure(report string) {
 var reportedStatus = lazy.Regexp(`(?i)\bHTTP Status Code:? ([1-5][0-9]{2})\b`)
 
 func statusIn(report string) int {
-	m := reportedStatus().FindStringSubmatch(report)
-	if m == nil {
-		return 0
+	if m := reportedStatus().FindStringSubmatch(report); m != nil {
+		status, _ := strconv.Atoi(m[1]) // three digits, says the pattern
+		return status
 	}
-	status, _ := strconv.Atoi(m[1]) // three digits, says the pattern
-	return status
+	return 0
 }
 
 func (t tally) judge(quorumPercent int, since time.Time) (string, error) {
@@ -162,9 +144,10 @@ func (t tally) judge(quorumPercent int, since time.Time) (string, error) {
 	}
 	saw += fmt.Sprintf(", want more than %d %%", quorumPercent)
 	c := failed("", "%s", saw)
-	if enough(t.successes + t.attention + t.busy) {
+	if rejected := t.failures[incident.Busy] + t.failures[incident.Attention]; enough(t.successes + rejected) {
+		// Enough checkers reach the target.
 		c = attention("%s", saw)
-		if t.busy > t.attention {
+		if t.failures[incident.Busy] > t.failures[incident.Attention] {
 			c = busy("%s", saw)
 		}
 	}
@@ -177,13 +160,11 @@ func (t tally) judge(quorumPercent int, since time.Time) (string, error) {
 // nothing says why no report counts. Asking again within the look would not
 // help: checkers look every 10 or 30 seconds.
 func (t tally) nothing(since time.Time) *cause {
-	c := blind("no checker has reported: the health check is new, disabled, or a calculated one, which this check cannot use")
 	switch {
 	case t.silent > 0:
-		c = blind("no checker has reported in the last %d minutes: the health check was disabled, or Route 53 is in trouble", freshReport/time.Minute)
+		return ours("no checker has reported in the last %d minutes: the health check was disabled, or Route 53 is in trouble", freshReport/time.Minute)
 	case !since.IsZero():
-		c = blind("no checker has reported since the reboot at %s", since.UTC().Format(time.RFC3339))
+		return ours("no checker has reported since the reboot at %s", since.UTC().Format(time.RFC3339))
 	}
-	c.final = true
-	return c
+	return ours("no checker has reported: the health check is new, disabled, or a calculated one, which this check cannot use")
 }

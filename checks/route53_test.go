@@ -156,10 +156,6 @@ func TestRoute53Errors(t *testing.T) {
 			}
 		})
 	}
-	t.Run("nobody to ask", func(t *testing.T) {
-		f := new(Route53).Check(t.Context(), incident.Route53Settings{HealthCheckID: healthCheck, Attempts: 1}, time0)
-		wantUnknown(t, f, incident.Blind)
-	})
 	t.Run("hangs", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := &Route53{GetHealthCheckStatus: func(ctx context.Context, _ *route53.GetHealthCheckStatusInput, _ ...func(*route53.Options)) (*route53.GetHealthCheckStatusOutput, error) {

@@ -15,12 +15,20 @@ type series struct {
 	timeout, interval time.Duration
 }
 
-// slack is what a series takes beyond its attempts and pauses, on a machine
-// with a fraction of a core.
-const slack = time.Second
-
 func (s series) budget() time.Duration {
 	return time.Duration(s.attempts)*s.timeout + time.Duration(s.attempts-1)*s.interval + slack
+}
+
+// attempt returns what it saw and nil for a pass, else an error with a *cause.
+type attempt func(context.Context, *progress) (string, error)
+
+// once makes one attempt within the series' time-out.
+func (s series) once(ctx context.Context, try attempt) (string, *progress, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	p := &progress{timeout: s.timeout}
+	saw, err := try(ctx, p)
+	return saw, p, err
 }
 
 // answer is what a series of attempts came to.
@@ -31,8 +39,6 @@ type answer struct {
 	saw   string
 	// answered: a byte came in one of the attempts.
 	answered bool
-	// unreached: every attempt ended as cause.unreached describes.
-	unreached bool
 	// remotes are the addresses that the newest attempt asked: the one that
 	// accepted the connection, else all it tried.
 	remotes []netip.Addr
@@ -40,8 +46,7 @@ type answer struct {
 	reach int
 }
 
-// run asks until an attempt passes, all are used up, or a cause is final. try
-// returns what it saw and nil for a pass, else an error with a *cause. After a
+// run asks until an attempt passes, all are used up, or a cause is final. After a
 // cause with a renew there is one attempt more, at once, with the renewed
 // credential. The target has failed only when every single attempt says so, or
 // all but the one with the outdated credential.
@@ -49,58 +54,44 @@ type answer struct {
 // No attempt begins with less time than it may take, and what an attempt says
 // after ctx has ended is not believed unless it passed: the target is never
 // blamed for our own deadline.
-func (s series) run(ctx context.Context, try func(context.Context, *progress) (string, error)) answer {
-	a := answer{unreached: true}
-	limit, atOnce := s.attempts, true
-	for a.attempts < limit {
-		if !atOnce {
-			if c := s.pause(ctx, a.reason()); c != nil {
-				return a.endedBy(c)
-			}
-		}
-		if c := enoughTime(ctx, s.timeout, a.reason()); c != nil {
+func (s series) run(ctx context.Context, try attempt) answer {
+	var a answer
+	var pause time.Duration
+	for limit := s.attempts; a.attempts < limit; {
+		if c := s.wait(ctx, pause, a.reason()); c != nil {
 			return a.endedBy(c)
 		}
-		atOnce = false
 		a.attempts++
-		saw, p, err := s.attempt(ctx, try)
-		a.answered = a.answered || p.heard()
-		a.remotes = p.asked()
+		saw, p, err := s.once(ctx, try)
+		now := p.now()
+		a.answered, a.remotes = a.answered || now.byteCame, now.remotes
 		if err == nil {
-			a.cause, a.saw, a.unreached = nil, saw, false
+			a.cause, a.saw = nil, saw
 			return a
 		}
 		if ended(ctx) {
 			return a.endedBy(outOfTime(ctx, a.reason()))
 		}
 		c := causeOf(err)
-		a.unreached = a.unreached && c.unreached
 		if c.renew != nil {
-			if err := c.renew(); err != nil {
-				return a.endedBy(causeOf(err))
+			if c := c.renew(); c != nil {
+				return a.endedBy(c)
 			}
 			limit++
-			atOnce = true
+			pause = 0
 			continue
 		}
-		a.weigh(c, p.heard())
+		a.weigh(c, now.byteCame)
 		if c.final {
 			break
 		}
+		pause = s.interval
 	}
 	return a
 }
 
-func (s series) attempt(ctx context.Context, try func(context.Context, *progress) (string, error)) (string, *progress, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	p := &progress{timeout: s.timeout}
-	saw, err := try(ctx, p)
-	return saw, p, err
-}
-
 func (a answer) endedBy(c *cause) answer {
-	a.cause, a.unreached = c, false
+	a.cause = c
 	return a
 }
 
@@ -110,6 +101,10 @@ func (a answer) reason() string {
 	}
 	return a.cause.text
 }
+
+// unreached: every attempt ended as cause.unreached describes. No other cause
+// weighs less.
+func (a answer) unreached() bool { return a.cause != nil && a.cause.unreached && !a.answered }
 
 // weigh keeps the cause that says most, the newest of equals: what is not the
 // target's failure before what is, kinds in their order, and of failures the
@@ -132,30 +127,22 @@ var byReach = []incident.Connection{
 	incident.NoConnection, incident.Refused, incident.ClosedEarly, incident.Silent,
 }
 
-func (s series) pause(ctx context.Context, seen string) *cause {
-	// Rather say so now than after the pause.
-	if c := enoughTime(ctx, s.interval+s.timeout, seen); c != nil {
-		return c
-	}
-	timer := time.NewTimer(s.interval)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return outOfTime(ctx, seen)
-	case <-timer.C:
-		return nil
-	}
-}
-
-func enoughTime(ctx context.Context, need time.Duration, seen string) *cause {
+// wait pauses before an attempt, unless ctx leaves too little time for both.
+func (s series) wait(ctx context.Context, pause time.Duration, seen string) *cause {
 	if ended(ctx) {
 		return outOfTime(ctx, seen)
 	}
+	need := pause + s.timeout
 	deadline, ok := ctx.Deadline()
 	if left := time.Until(deadline); ok && left < need {
 		return blind("our own time is up: %v left, and the next attempt may need %v%s", left.Round(time.Millisecond), need, soFar(seen))
 	}
-	return nil
+	select {
+	case <-ctx.Done():
+		return outOfTime(ctx, seen)
+	case <-time.After(pause):
+		return nil
+	}
 }
 
 // ended reports whether ctx is over, also where its own timer has not said so

@@ -44,7 +44,7 @@ func TestSeries(t *testing.T) {
 					}
 					return "up", nil
 				})
-				if n != tc.attempts || a.attempts != tc.attempts || a.unreached != tc.unreached {
+				if n != tc.attempts || a.attempts != tc.attempts || a.unreached() != tc.unreached {
 					t.Errorf("%d attempts, want %d; got %+v", n, tc.attempts, a)
 				}
 				if a.reason() != tc.want {

@@ -1,6 +1,8 @@
 package checks
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,20 +36,8 @@ type SSH struct {
 // Check tries up to s.Attempts times and passes as soon as a key exchange has
 // completed: the server has proved that it holds its host key, and both sides
 // have switched to the new keys. A hung machine may accept connections (its
-// kernel does) and even send a banner; it does not get that far.
-//
-// It has failed when every attempt met a refused, reset or timed-out
-// connection, or a key exchange that did not complete. It is unknown
-//
-//   - attention for wrong settings, an instance that is unknown, not running or
-//     without the address asked for, a name that does not resolve, a private
-//     address without a VPC, host keys of which none is the pinned one, HTTP or
-//     TLS on the port;
-//   - busy for a server that disconnects, closes the connection in an orderly
-//     way, or answers with anything of its own;
-//   - blind where AWS refuses us or is down, for our own connectivity, name
-//     servers that do not answer, a server that shares no algorithm with us,
-//     and for too little time left in ctx: Budget is always enough.
+// kernel does) and even send a banner; it does not get that far. Budget is always
+// enough time for ctx.
 //
 // An attempt is one connection; with a pinned key it is one for each of the
 // server's host keys until the pinned one shows, three on a usual server.
@@ -72,7 +62,7 @@ func (c *SSH) Check(ctx context.Context, instanceID string, s incident.SSHSettin
 	f := q.finding(a)
 	// The pinned key proves who answered, whatever its address.
 	if s.Host != "" && (a.cause != nil || s.HostKeyFingerprint == "") {
-		f = q.elsewhere(f, c.DescribeInstances.foreign(ctx, instanceID, a.remotes))
+		f = elsewhere(f, c.DescribeInstances.foreign(ctx, instanceID, a.remotes))
 	}
 	return f
 }
@@ -107,44 +97,39 @@ func (t *sshTarget) try(ctx context.Context, p *progress) (string, error) {
 	algorithms := hostKeyAlgorithms(t.settings.HostKeyFingerprint != "")
 	var others []string
 	for {
-		shown, err := t.exchange(ctx, p, algorithms)
-		if err == nil {
-			return "key exchange completed, host key " + shown.fingerprint, nil
-		}
-		if _, other := errors.AsType[*wrongKey](err); other {
-			others = append(others, shown.fingerprint+" ("+shown.keyType+")")
-			algorithms = without(algorithms, shown.keyType)
-			if len(algorithms) > 0 {
-				continue
+		key, err := t.exchange(ctx, p, algorithms)
+		switch {
+		case err == nil:
+			return "key exchange completed, host key " + key.fingerprint, nil
+		case errors.Is(err, errWrongKey):
+			others = append(others, key.fingerprint+" ("+key.keyType+")")
+			if algorithms = without(algorithms, key.keyType); len(algorithms) == 0 {
+				return "", t.unpinned(others, nil)
 			}
-		}
-		if len(others) == 0 {
+		case len(others) > 0:
+			return "", t.unpinned(others, err)
+		default:
 			return "", err
 		}
-		return "", t.unpinned(others, algorithms, err)
 	}
 }
 
-// unpinned says what it means that the pinned key was not among those shown.
-func (t *sshTarget) unpinned(others, algorithms []string, err error) *cause {
-	offered := clip(strings.Join(others, ", "))
-	if negotiation, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); len(algorithms) > 0 && (!ok || negotiation.What != "host key") {
-		// It has completed a key exchange a moment ago, and yet we could not see
-		// all its keys.
-		c := busy("it shows %s, not the pinned %s, and could not be asked for its other host keys: %s",
-			offered, t.settings.HostKeyFingerprint, clip(err.Error()))
-		if under := causeOf(err); under.outcome == incident.Unknown {
-			c.kind = under.kind
-		}
-		return c
+var errWrongKey = errors.New("not the pinned host key")
+
+// unpinned says what it means that the pinned key was not among those shown. err
+// is what kept us from the next one.
+func (t *sshTarget) unpinned(others []string, err error) *cause {
+	shows := fmt.Sprintf("it shows %s, not the pinned %s", clip(strings.Join(others, ", ")), t.settings.HostKeyFingerprint)
+	if negotiation, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); err == nil || ok && negotiation.What == "host key" {
+		return wrong("%s: another machine answers, or ssh.host_key_fingerprint is out of date", shows)
 	}
-	return wrong("it shows %s, not the pinned %s: another machine answers, or ssh.host_key_fingerprint is out of date",
-		offered, t.settings.HostKeyFingerprint)
+	// It has completed a key exchange a moment ago, so it is alive.
+	c := busy("%s, and could not be asked for its other host keys: %s", shows, clip(err.Error()))
+	if under := causeOf(err); under.outcome == incident.Unknown {
+		c.kind = under.kind
+	}
+	return c
 }
-
-type wrongKey struct{}
-
-func (*wrongKey) Error() string { return "not the pinned host key" }
 
 // exchange makes one connection and one key exchange.
 func (t *sshTarget) exchange(ctx context.Context, p *progress, algorithms []string) (hostKey, error) {
@@ -156,26 +141,17 @@ func (t *sshTarget) exchange(ctx context.Context, p *progress, algorithms []stri
 	p.enter(phaseAnswer)
 	// A deadline alone would outlast a caller that gives up earlier.
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	seen := &sshConn{Conn: conn}
+	seen := &sshConn{Conn: conn, buffer: bufio.NewReader(conn)}
 	if err := seen.awaitServer(ctx, min(p.timeout/4, time.Second)); err != nil {
-		return hostKey{}, t.explain(ctx, p, seen, err)
+		return hostKey{}, explain(p, err, err)
 	}
-	client, channels, requests, err := ssh.NewClientConn(seen, t.endpoint, t.config(seen, algorithms))
-	if err == nil {
-		// sshConn ends the handshake before; this is for completeness.
-		go ssh.DiscardRequests(requests)
-		go func() {
-			for c := range channels {
-				_ = c.Reject(ssh.Prohibited, "health check") // about to close
-			}
-		}()
-		_ = client.Close() // the key exchange is all we wanted
-		return seen.hostKey(), nil
+	// sshConn ends it, so that it never returns a client.
+	_, _, _, err = ssh.NewClientConn(seen, t.endpoint, t.config(seen, algorithms))
+	key, completed := seen.proof()
+	if completed {
+		return key, nil
 	}
-	if seen.completed() {
-		return seen.hostKey(), nil
-	}
-	return seen.hostKey(), t.explain(ctx, p, seen, err)
+	return key, explain(p, err, seen.ended(err))
 }
 
 func (t *sshTarget) config(seen *sshConn, algorithms []string) *ssh.ClientConfig {
@@ -196,19 +172,11 @@ func (t *sshTarget) config(seen *sshConn, algorithms []string) *ssh.ClientConfig
 	return config
 }
 
-// ending is how a connection ended under a key exchange.
-type ending int
-
-const (
-	endedOtherwise ending = iota // by an error of the protocol
-	endedByTime
-	endedOrderly
-	endedByReset
-)
-
-// explain says why a key exchange did not complete, and how far it got.
-func (t *sshTarget) explain(ctx context.Context, p *progress, seen *sshConn, err error) error {
-	if _, ok := errors.AsType[*wrongKey](err); ok {
+// explain says why a key exchange did not complete, and how far it got. ended is
+// the connection's error, if it has one, else err. A server that closes in an
+// orderly way is alive; OpenSSH does so when too many clients are about to log in.
+func explain(p *progress, err, ended error) error {
+	if errors.Is(err, errWrongKey) {
 		return err
 	}
 	if negotiation, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); ok {
@@ -220,42 +188,49 @@ func (t *sshTarget) explain(ctx context.Context, p *progress, seen *sshConn, err
 	if _, words, ok := strings.Cut(err.Error(), "ssh: disconnect, reason "); ok {
 		return busy("the server is alive and disconnects: reason %s", clip(words))
 	}
-	how, did := endedOtherwise, ""
-	switch err := seen.ended(err); {
-	case fault.IsTimeout(err) || ctx.Err() != nil:
-		how, did = endedByTime, fmt.Sprintf("timed out after %v", p.timeout)
-	case isClosed(err):
-		how, did = endedOrderly, "connection closed"
-	case isReset(err):
-		how, did = endedByReset, "connection reset"
-	}
-	count, banner := seen.heard()
+	head, end := p.now().head, p.ending(ended)
+	banner, offered := sshBanner(head)
+	const silent = "it accepted the connection and sent nothing"
+	incomplete := "it sent its banner (" + banner + ") and did not complete the key exchange"
+	var c *cause
 	switch {
-	case count == 0:
-		return silence(p, how, did, seen.ended(err))
+	case len(head) == 0 && end == "":
+		c = p.classify(ended, func(err error) *cause { return blind("key exchange: %s", clip(err.Error())) })
+	case len(head) == 0 && fault.IsTimeout(ended):
+		c = failed(incident.Silent, "%s: %s", end, silent)
+	case len(head) == 0:
+		c = failed(incident.ClosedEarly, "%s: %s", end, silent)
 	case banner == "":
-		return seen.stranger(how, did)
+		c = stranger(string(head), end, fault.IsTimeout(ended))
+	case end != "":
+		c = failed("", "%s: %s", end, incomplete)
+	case offered:
+		c = ours("key exchange: our client refuses what the server offers: %s", clip(err.Error()))
 	default:
-		return seen.incomplete(how, did, banner, err)
+		c = failed("", "key exchange failed: %s: %s", incomplete, clip(err.Error()))
 	}
+	if c.outcome == incident.Failed && end == endClosed {
+		c.outcome, c.kind = incident.Unknown, incident.Busy
+	}
+	return c
 }
 
-// silence: the server accepted the connection and said nothing. OpenSSH before
-// 7.5 closes like that when too many clients are about to log in.
-func silence(p *progress, how ending, did string, err error) *cause {
-	const words = "it accepted the connection and sent nothing"
-	switch how {
-	case endedByTime:
-		return failed(incident.Silent, "%s: %s", did, words)
-	case endedOrderly:
-		c := busy("%s: %s", did, words)
-		c.connection = incident.ClosedEarly
-		return c
-	case endedByReset:
-		return failed(incident.ClosedEarly, "%s: %s", did, words)
-	default:
-		return p.classify(err, func(err error) *cause { return blind("key exchange: %s", clip(err.Error())) })
+// sshBanner returns the server's banner, "" if it is not in head, and whether the
+// server has made its offer of algorithms: a packet with SSH_MSG_KEXINIT. RFC
+// 4253 allows other lines before the banner (4.2; 6 and 7.1 for the packet).
+func sshBanner(head []byte) (banner string, offered bool) {
+	const (
+		lengths = 5 // of the packet, and of its padding
+		kexInit = 20
+	)
+	rest := head
+	for line := range bytes.Lines(head) {
+		rest = rest[len(line):]
+		if bytes.HasPrefix(line, []byte(sshPrefix)) {
+			return incident.ClipLine(string(line[:min(len(line), 80)]), 80), len(rest) > lengths && rest[lengths] == kexInit
+		}
 	}
+	return "", false
 }
 
 // stranger: the server said something that is not an SSH banner. OpenSSH does
@@ -264,45 +239,23 @@ func silence(p *progress, how ending, did string, err error) *cause {
 // doing, and so a sign of life. A flood may be the very load that made the
 // alarm fire; a reboot would not keep it out, and would cost those who are
 // logged in their work.
-func (c *sshConn) stranger(how ending, did string) *cause {
-	head := c.head()
-	for protocol, prefixes := range map[string][]string{"a web server": {httpHead}, "a TLS server": {tlsAlert, tlsHandshake}} {
-		if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(head, p) }) {
-			return wrong("%s answers on this port; name the SSH server's port", protocol)
-		}
-	}
-	for _, n := range notNow {
-		if strings.HasPrefix(head, n.prefix) {
-			return busy("the server is alive and rejects the connection: it says %s", n.words)
-		}
-	}
-	count, _ := c.heard()
-	if how == endedByTime {
-		return failed(incident.Silent, "%s: it sent %d bytes that are no SSH banner", did, count)
+func stranger(head, end string, timedOut bool) *cause {
+	const port = "%s answers on this port; name the SSH server's port"
+	const rejects = "the server is alive and rejects the connection: "
+	switch {
+	case strings.HasPrefix(head, httpPrefix):
+		return wrong(port, "a web server")
+	case strings.HasPrefix(head, tlsAlert), strings.HasPrefix(head, tlsHandshake):
+		return wrong(port, "a TLS server")
+	case strings.HasPrefix(head, "Not allowed at this time"):
+		return busy(rejects + `it says "Not allowed at this time" (PerSourcePenalties or MaxStartups in its sshd_config; PerSourcePenaltyExemptList lets us in)`)
+	case strings.HasPrefix(head, "Exceeded MaxStartups"):
+		return busy(rejects + `it says "Exceeded MaxStartups": more clients than that are about to log in`)
+	case timedOut:
+		return failed("", "%s: it sent %d bytes that are no SSH banner", end, len(head))
 	}
 	line, _, _ := strings.Cut(head, "\n")
-	return busy("the server is alive and rejects the connection: instead of its banner it sends %q", incident.ClipLine(line, 80))
-}
-
-// notNow is what OpenSSH says instead of its banner.
-var notNow = []struct{ prefix, words string }{
-	{"Not allowed at this time", `"Not allowed at this time" (PerSourcePenalties or MaxStartups in its sshd_config; PerSourcePenaltyExemptList lets us in)`},
-	{"Exceeded MaxStartups", `"Exceeded MaxStartups": more clients than that are about to log in`},
-}
-
-// incomplete: the server sent its banner, and the key exchange did not complete.
-func (c *sshConn) incomplete(how ending, did, banner string, err error) *cause {
-	words := "it sent its banner (" + banner + ") and did not complete the key exchange"
-	switch {
-	case how == endedOrderly:
-		return busy("%s: %s", did, words)
-	case how != endedOtherwise:
-		return failed("", "%s: %s", did, words)
-	case c.offered():
-		return ours("key exchange: our client refuses what the server offers: %s", clip(err.Error()))
-	default:
-		return failed("", "key exchange failed: %s: %s", words, clip(err.Error()))
-	}
+	return busy(rejects+"instead of its banner it sends %q", incident.ClipLine(line, 80))
 }
 
 // hostKeyAlgorithms returns plain keys' algorithms, the ones that operators
@@ -319,16 +272,9 @@ func hostKeyAlgorithms(secureOnly bool) []string {
 }
 
 func preference(algorithm string) int {
-	switch {
-	case algorithm == ssh.KeyAlgoED25519:
-		return 0
-	case strings.HasPrefix(algorithm, "ecdsa-"):
-		return 1
-	case strings.HasPrefix(algorithm, "rsa-"):
-		return 2
-	default:
-		return 3
-	}
+	return slices.IndexFunc([]string{ssh.KeyAlgoED25519, "ecdsa-", "rsa-", ""}, func(prefix string) bool {
+		return strings.HasPrefix(algorithm, prefix)
+	})
 }
 
 // without drops the algorithms that a key of this type signs with.

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"firstline/internal/incident"
-	"firstline/internal/lazy"
 )
 
 // unexpected says what an HTTP status that is not wanted means, whoever saw it:
@@ -26,20 +26,20 @@ func unexpected(status int, retryAfter bool) (incident.Outcome, incident.Kind) {
 // statusRange is an inclusive range of status codes.
 type statusRange struct{ first, last int }
 
-var statusForm = lazy.Regexp(`^([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?$`)
+func (r statusRange) has(status int) bool { return r.first <= status && status <= r.last }
 
 // parseStatus reads a list of status codes and ranges, "200" or "200-299".
 func parseStatus(list []string) ([]statusRange, error) {
 	ranges := make([]statusRange, 0, len(list))
 	for _, s := range list {
-		m := statusForm().FindStringSubmatch(s)
-		if m == nil {
-			return nil, fmt.Errorf(`%q is neither a status code nor a range of them; use "200" or "200-299", 100 to 599`, s)
+		from, to, isRange := strings.Cut(s, "-")
+		if !isRange {
+			to = from
 		}
-		first, _ := strconv.Atoi(m[1]) // three digits, says the pattern
-		last, err := strconv.Atoi(m[2])
-		if err != nil {
-			last = first
+		first, errFirst := strconv.Atoi(from)
+		last, errLast := strconv.Atoi(to)
+		if errFirst != nil || errLast != nil {
+			return nil, fmt.Errorf(`%q is neither a status code nor a range of them; use "200" or "200-299"`, s)
 		}
 		ranges = append(ranges, statusRange{first, last})
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"firstline/internal/incident"
@@ -34,7 +33,7 @@ func (t *urlAttempt) handshake(ctx context.Context, conn net.Conn, host string) 
 	})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close() // the handshake's error is the one that tells
-		if _, parseErr := netip.ParseAddr(host); parseErr == nil && isInternalAlert(err) {
+		if _, parseErr := netip.ParseAddr(host); parseErr == nil && remoteAlert(err) == internalError {
 			return nil, wrong("TLS handshake: the server ended it with an internal error, as many do that get no server name (we send none, since %s is an address); %s", host, cure)
 		}
 		return nil, t.progress.classify(err, tlsCause)
@@ -47,8 +46,8 @@ func (t *urlAttempt) handshake(ctx context.Context, conn net.Conn, host string) 
 // handshake: a reboot changes neither a certificate nor a configuration, and
 // what our own client refuses is no fault of the server's.
 func tlsCause(err error) *cause {
-	if c := remoteAlert(err); c != nil {
-		return c
+	if alert := remoteAlert(err); alert != "" {
+		return alertCause(alert)
 	}
 	_, noRoots := errors.AsType[x509.SystemRootsError](err)
 	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
@@ -65,40 +64,28 @@ func tlsCause(err error) *cause {
 	}
 }
 
-// noCommonTLS are the alerts of a server that shares no version or algorithm
-// with our client, as crypto/tls words them (RFC 8446, 6.2).
-var noCommonTLS = []string{"tls: protocol version not supported", "tls: handshake failure", "tls: insufficient security level"}
+// internalError is an alert as crypto/tls words it.
+const internalError = "tls: internal error"
 
-// remoteAlert says what an alert that the server sent means; nil if err is
-// none. An internal error is the server's failure, unless it got no server
-// name, which is for the caller to tell: with a name that it has served until
-// today, it has lost its certificates or its memory. All other alerts say that
-// it does not want what we have.
-func remoteAlert(err error) *cause {
-	alert := alertOf(err)
-	switch {
-	case alert == nil:
-		return nil
-	case isInternalAlert(err):
+// remoteAlert returns the alert that the server sent (RFC 8446, 6.2); "" if err
+// is none. crypto/tls exports no names for its alerts.
+func remoteAlert(err error) string {
+	if operation, ok := errors.AsType[*net.OpError](err); ok && operation.Op == "remote error" {
+		return operation.Err.Error()
+	}
+	return ""
+}
+
+// alertCause says what an alert means. An internal error is the server's failure:
+// with a name that it has served until today, it has lost its certificates or its
+// memory. All other alerts say that it does not want what we have.
+func alertCause(alert string) *cause {
+	switch alert {
+	case internalError:
 		return failed(incident.ClosedEarly, "the server ended the TLS handshake with an internal error")
-	case slices.Contains(noCommonTLS, alert.Error()):
-		return ours("TLS: the server is alive and shares no TLS version or algorithm with this check: %v", alert)
+	case "tls: protocol version not supported", "tls: handshake failure", "tls: insufficient security level":
+		return ours("TLS: the server is alive and shares no TLS version or algorithm with this check: %s", alert)
 	default:
-		return wrong("TLS: the server refuses: %v", alert)
+		return wrong("TLS: the server refuses: %s", alert)
 	}
-}
-
-// isInternalAlert reports whether err is the alert "internal error" of the
-// server. crypto/tls exports no names for its alerts.
-func isInternalAlert(err error) bool {
-	alert := alertOf(err)
-	return alert != nil && alert.Error() == "tls: internal error"
-}
-
-func alertOf(err error) error {
-	operation, ok := errors.AsType[*net.OpError](err)
-	if !ok || operation.Op != "remote error" {
-		return nil
-	}
-	return operation.Err
 }

@@ -20,8 +20,7 @@ import (
 
 const userAgent = "firstline (health check)"
 
-// URL asks an instance's web server. The zero value asks explicit addresses
-// without secret headers; the fields are for the rest.
+// URL asks an instance's web server.
 type URL struct {
 	// DescribeInstances finds the instance's address where the settings name
 	// none, and tells whether an address they name is the instance's.
@@ -42,24 +41,9 @@ type URL struct {
 }
 
 // Check asks up to s.Attempts times and passes as soon as an answer has an
-// accepted status, a whole body (or its first MiB), and matches the pattern.
-//
-// It has failed when every attempt met a refused, reset, closed or timed-out
-// connection, no valid HTTP, a 5xx or another body than wanted. It is unknown
-//
-//   - attention for wrong settings, an instance that is unknown, not running or
-//     without the address asked for, a name that does not resolve, a private
-//     address without a VPC, a certificate that is not valid, another protocol
-//     on the port, a redirect that leads nowhere, in circles, to a failure at
-//     another host or away from where the secret headers may go, and every
-//     status below 500 that is not wanted;
-//   - busy for 429, and 503 with Retry-After;
-//   - blind where AWS refuses us or is down, for our own connectivity, name
-//     servers that do not answer, TLS that our client does not do, and for too
-//     little time left in ctx: Budget is always enough.
-//
-// Of attempts that differ, a pass counts first, then what is not the target's
-// failure.
+// accepted status, a whole body (or its first MiB), and matches the pattern. Of
+// attempts that differ, a pass counts first, then what is not the target's
+// failure. Budget is always enough time for ctx.
 func (c *URL) Check(ctx context.Context, instanceID string, s incident.URLSettings) incident.Finding {
 	if !s.Enabled {
 		return skipped(incident.CheckURL, "url.enabled is false")
@@ -79,7 +63,7 @@ func (c *URL) Check(ctx context.Context, instanceID string, s incident.URLSettin
 	}
 	f := q.finding(a)
 	if s.Address != "" {
-		f = q.elsewhere(f, c.DescribeInstances.foreign(ctx, instanceID, a.remotes))
+		f = elsewhere(f, c.DescribeInstances.foreign(ctx, instanceID, a.remotes))
 	}
 	return f
 }
@@ -91,10 +75,10 @@ type urlRequest struct {
 	settings incident.URLSettings
 	target   *url.URL
 	header   http.Header
-	// secrets are the canonical names of the headers that only the target
+	// secrets are the names of the headers that only the target
 	// itself may see; renew reads them again, once, and is nil after that.
 	secrets []string
-	renew   func() error
+	renew   func() *cause
 	host    string
 	status  []statusRange
 	pattern *regexp.Regexp
@@ -102,13 +86,12 @@ type urlRequest struct {
 
 // prepare returns the request as far as it is known, and what is in its way.
 func (c *URL) prepare(ctx context.Context, instanceID string, s incident.URLSettings) (*urlRequest, *cause) {
-	r := &urlRequest{dialer: c.dialer, roots: c.roots, settings: s}
-	r.dialer.vpc = c.VPC
-	var failure *cause
-	if r.target, failure = c.target(ctx, instanceID, s); failure != nil {
+	target, failure := c.target(ctx, instanceID, s)
+	if failure != nil {
 		return nil, failure
 	}
-	r.header = http.Header{"User-Agent": {userAgent}}
+	r := &urlRequest{dialer: c.dialer, roots: c.roots, settings: s, target: target, header: http.Header{"User-Agent": {userAgent}}}
+	r.dialer.vpc = c.VPC
 	for name, value := range s.Headers {
 		if strings.EqualFold(name, "Host") {
 			r.host = value
@@ -116,17 +99,12 @@ func (c *URL) prepare(ctx context.Context, instanceID string, s incident.URLSett
 		}
 		r.header.Set(name, value)
 	}
-	if failure := c.addSecrets(ctx, r, s, false); failure != nil {
+	if failure := c.addSecrets(ctx, r, false); failure != nil {
 		return r, failure
 	}
-	if len(r.secrets) > 0 {
-		r.renew = func() error {
-			r.renew = nil
-			if failure := c.addSecrets(ctx, r, s, true); failure != nil {
-				return failure
-			}
-			return nil
-		}
+	r.renew = func() *cause {
+		r.renew = nil
+		return c.addSecrets(ctx, r, true)
 	}
 	var err error
 	if r.status, err = parseStatus(s.Status); err != nil {
@@ -141,7 +119,7 @@ func (c *URL) prepare(ctx context.Context, instanceID string, s incident.URLSett
 func (c *URL) target(ctx context.Context, instanceID string, s incident.URLSettings) (*url.URL, *cause) {
 	if s.Address != "" {
 		u, err := url.Parse(s.Address)
-		if err != nil { // the error would repeat the address
+		if err != nil || u.Host == "" { // the error would repeat the address
 			return nil, wrong("url.address: is not a URL")
 		}
 		return u, nil
@@ -155,28 +133,20 @@ func (c *URL) target(ctx context.Context, instanceID string, s incident.URLSetti
 		return nil, wrong("url.path: is not a path")
 	}
 	u.Scheme = s.Scheme
-	u.Host = addr.String()
-	if addr.Is6() {
-		u.Host = "[" + u.Host + "]"
-	}
+	u.Host = strings.TrimSuffix(net.JoinHostPort(addr.String(), ""), ":")
 	if s.Port != 0 {
 		u.Host = net.JoinHostPort(addr.String(), strconv.Itoa(s.Port))
 	}
 	return u, nil
 }
 
-func (c *URL) addSecrets(ctx context.Context, r *urlRequest, s incident.URLSettings, fresh bool) *cause {
-	if len(s.SecretHeaders) == 0 {
-		return nil
-	}
-	if c.Secret == nil {
-		return blind("read url.secret_headers: the check was built without Secret")
-	}
+// addSecrets sets the secret headers, read afresh if the kept ones will not do.
+func (c *URL) addSecrets(ctx context.Context, r *urlRequest, fresh bool) *cause {
 	ctx, cancel := context.WithTimeout(ctx, secretAllowance)
 	defer cancel()
 	r.secrets = nil
-	for _, name := range slices.Sorted(maps.Keys(s.SecretHeaders)) {
-		parameter := s.SecretHeaders[name]
+	for _, name := range slices.Sorted(maps.Keys(r.settings.SecretHeaders)) {
+		parameter := r.settings.SecretHeaders[name]
 		what := "read url.secret_headers." + name + " from " + parameter
 		value, err := c.Secret(ctx, parameter, fresh)
 		if err != nil {
@@ -187,7 +157,6 @@ func (c *URL) addSecrets(ctx context.Context, r *urlRequest, s incident.URLSetti
 		if value == "" || !httpguts.ValidHeaderFieldValue(value) {
 			return wrong("%s: the parameter's value is empty or holds control characters; put printable text on one line", what)
 		}
-		name = http.CanonicalHeaderKey(name)
 		r.header.Set(name, value)
 		r.secrets = append(r.secrets, name)
 	}

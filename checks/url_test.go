@@ -164,8 +164,7 @@ func TestURLAnswers(t *testing.T) {
 	}
 
 	t.Run("explicit address", func(t *testing.T) {
-		// No instance is asked for: that would be an error here.
-		f := new(URL).Check(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address = server.URL + "/502?key=geheim" }))
+		f := (&URL{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address = server.URL + "/502?key=geheim" }))
 		wantFinding(t, f, false, 1)
 		if want := base + "/502: got status 502, want 200-299"; f.Reason != want {
 			t.Errorf("reason %q, want %q", f.Reason, want)
@@ -178,7 +177,7 @@ func TestURLAnswers(t *testing.T) {
 	t.Run("no proxy", func(t *testing.T) {
 		t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 		t.Setenv("http_proxy", "http://127.0.0.1:1")
-		f := new(URL).Check(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address = server.URL + "/ok" }))
+		f := (&URL{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address = server.URL + "/ok" }))
 		wantFinding(t, f, true, 1)
 	})
 }
@@ -214,7 +213,7 @@ func TestURLIPv6(t *testing.T) {
 	f := c.Check(t.Context(), instance, patient(six))
 	wantFinding(t, f, true, 1, "GET http://[::1]:"+strconv.Itoa(port)+"/: got status 200")
 
-	c = &URL{}
+	c = &URL{DescribeInstances: at("::1")}
 	f = c.Check(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address, s.AddressFamily = server.URL, "ipv6" }))
 	wantFinding(t, f, true, 1)
 
@@ -358,7 +357,8 @@ func TestURLNetwork(t *testing.T) {
 				if tc.set != nil {
 					tc.set(&s)
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), urlBudget(incident.DefaultURLSettings()))
+				defaults := incident.DefaultSettings()
+				ctx, cancel := context.WithTimeout(t.Context(), Budget(&defaults, incident.CheckURL))
 				defer cancel()
 				f := tc.check.Check(ctx, instance, s)
 				if tc.kind != "" {
@@ -670,10 +670,6 @@ func TestURLSecretHeaders(t *testing.T) {
 			}
 		})
 	}
-	t.Run("nobody to ask", func(t *testing.T) {
-		f := (&URL{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, set("/"))
-		wantUnknown(t, f, incident.Blind, "without Secret")
-	})
 }
 
 // The server name of the settings is about the target, not about another host
@@ -745,7 +741,7 @@ func TestMayFollow(t *testing.T) {
 func TestURLName(t *testing.T) {
 	_, server, _ := serve(t, func(http.ResponseWriter, *http.Request) {})
 	address := "http://localhost:" + strconv.Itoa(portNumber(t, server.URL)) + "/"
-	f := new(URL).Check(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address = address }))
+	f := (&URL{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address = address }))
 	wantFinding(t, f, true, 1, "GET "+address+": got status 200")
 }
 
@@ -866,7 +862,7 @@ func TestURLSecretHeadersAndRedirects(t *testing.T) {
 			"203.0.113.7:8080": plain.Listener.Addr().String(), "203.0.113.7:443": secure.Listener.Addr().String(),
 		},
 	}
-	c := &URL{roots: ca.pool, dialer: hosts.dialer(), Secret: func(_ context.Context, _ string, fresh bool) (string, error) {
+	c := &URL{DescribeInstances: at("203.0.113.7"), roots: ca.pool, dialer: hosts.dialer(), Secret: func(_ context.Context, _ string, fresh bool) (string, error) {
 		if fresh {
 			t.Error("read again, though nothing was refused that was sent")
 		}

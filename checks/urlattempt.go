@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,36 +28,27 @@ const (
 
 // try makes one attempt: nil for a pass, else a *cause.
 func (r *urlRequest) try(ctx context.Context, p *progress) (string, error) {
-	attempt := &urlAttempt{progress: p, request: r}
+	t := &urlAttempt{progress: p, request: r}
 	p.enter(phaseConnect)
-	transport := attempt.transport(ctx)
+	transport := t.transport(ctx)
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, CheckRedirect: attempt.redirect}
-
-	req, err := http.NewRequestWithContext(ctx, r.settings.Method, r.target.String(), nil)
-	if err != nil { // the error may repeat the address
-		return "", wrong("make the request: the address is not one to ask")
-	}
-	req.Header = r.header.Clone()
-	req.Host = r.host
-
-	resp, err := client.Do(req)
+	client := &http.Client{Transport: transport, CheckRedirect: t.redirect}
+	req := &http.Request{Method: r.settings.Method, URL: r.target, Header: r.header.Clone(), Host: r.host}
+	resp, err := client.Do(req.WithContext(ctx))
 	if err != nil {
-		return "", attempt.explain(err)
+		return "", t.explain(err)
 	}
 	defer func() { _ = resp.Body.Close() }() // it has told what it has to tell
-	if err := r.judge(attempt, resp); err != nil {
-		return "", attempt.explain(err)
+	if err := t.judge(resp); err != nil {
+		return "", t.explain(err)
 	}
-	return attempt.via() + fmt.Sprintf("got status %d", resp.StatusCode), nil
+	return t.via() + fmt.Sprintf("got status %d", resp.StatusCode), nil
 }
 
-func (r *urlRequest) judge(t *urlAttempt, resp *http.Response) error {
-	accepted := slices.ContainsFunc(r.status, func(s statusRange) bool {
-		return s.first <= resp.StatusCode && resp.StatusCode <= s.last
-	})
-	if !accepted {
-		return r.rejected(t, resp)
+func (t *urlAttempt) judge(resp *http.Response) error {
+	r := t.request
+	if !slices.ContainsFunc(r.status, func(s statusRange) bool { return s.has(resp.StatusCode) }) {
+		return t.rejected(resp)
 	}
 	// Read also without a pattern: a machine that stops in the middle of an
 	// answer is not well.
@@ -65,51 +57,44 @@ func (r *urlRequest) judge(t *urlAttempt, resp *http.Response) error {
 	if err != nil {
 		return err
 	}
-	if r.settings.BodyPattern != "" && !r.pattern.Match(body) {
+	if !r.pattern.Match(body) {
 		return failed("", "the body (%d bytes read) does not match %q", len(body), r.settings.BodyPattern)
 	}
 	return nil
 }
 
 // rejected says what a status that is not wanted means.
-func (r *urlRequest) rejected(t *urlAttempt, resp *http.Response) *cause {
+func (t *urlAttempt) rejected(resp *http.Response) *cause {
 	status := resp.StatusCode
-	if c := r.credential(t, status); c != nil {
-		return c
+	got := fmt.Sprintf("got status %d", status)
+	if len(t.request.secrets) > 0 && (status == http.StatusUnauthorized || status == http.StatusForbidden) {
+		return t.credential(got)
 	}
 	if wantsTLS(resp) {
-		return r.speaksTLS()
+		return t.speaksTLS()
 	}
-	c := &cause{text: fmt.Sprintf("got status %d, want %s", status, strings.Join(r.settings.Status, " or "))}
 	retryAfter := resp.Header.Get("Retry-After") != ""
 	if status == http.StatusServiceUnavailable && retryAfter {
-		c.text = fmt.Sprintf("got status %d with Retry-After, want %s", status, strings.Join(r.settings.Status, " or "))
+		got += " with Retry-After"
 	}
+	c := &cause{text: got + ", want " + strings.Join(t.request.settings.Status, " or ")}
 	c.outcome, c.kind = unexpected(status, retryAfter)
 	return c
 }
 
-// credential tells what a 401 or a 403 that is not wanted means to a request
-// with secret headers: our credential is at fault. It is nil for any other
-// answer.
-func (r *urlRequest) credential(t *urlAttempt, status int) *cause {
-	if len(r.secrets) == 0 || status != http.StatusUnauthorized && status != http.StatusForbidden {
-		return nil
-	}
-	t.progress.mu.Lock()
-	stripped := t.stripped
-	t.progress.mu.Unlock()
+// credential: what the target refuses are the secret headers.
+func (t *urlAttempt) credential(got string) *cause {
 	switch {
-	case stripped:
-		return wrong("got status %d: the redirect leads to another origin, which does not get url.secret_headers; name the final address in url.address", status)
-	case r.renew != nil:
+	case t.stripped:
+		return wrong("%s: the redirect leads to another origin, which does not get url.secret_headers; name the final address in url.address", got)
+	case t.request.renew != nil:
 		// They are kept while the function is warm: a rotation may have
 		// passed it by.
-		c := attention("got status %d", status)
-		c.renew = r.renew
+		c := attention("%s", got)
+		c.renew = t.request.renew
 		return c
 	default:
-		return wrong("got status %d: the target refuses what url.secret_headers sends, also when read afresh; put valid values into the SSM parameters", status)
+		return wrong("%s: the target refuses what url.secret_headers sends, also when read afresh; put valid values into the SSM parameters", got)
 	}
 }
 
@@ -130,16 +115,15 @@ func wantsTLS(resp *http.Response) bool {
 	return slices.ContainsFunc(plainToTLS, func(words string) bool { return strings.Contains(string(body), words) })
 }
 
-func (r *urlRequest) speaksTLS() *cause {
+func (t *urlAttempt) speaksTLS() *cause {
 	cure := "set url.scheme to https"
-	if r.settings.Address != "" {
+	if t.request.settings.Address != "" {
 		cure = "begin url.address with https://"
 	}
 	return wrong("the server speaks TLS here; %s", cure)
 }
 
-// urlAttempt is one attempt with all its redirects. The progress's lock holds
-// for its fields too.
+// urlAttempt is one attempt with all its redirects.
 type urlAttempt struct {
 	progress *progress
 	request  *urlRequest
@@ -149,63 +133,56 @@ type urlAttempt struct {
 	// are gone for the rest of the attempt, as net/http does it with those that
 	// it knows.
 	stripped bool
-	// head is the first bytes of the answer of the last connection without
-	// TLS.
-	head []byte
 }
 
-// plain is a connection without TLS that notes how the answer begins. It does
-// not read before something was written: net/http logs what comes unasked, and
-// an SSH server's banner does.
+// plain is a connection without TLS. It does not read before something was
+// written: net/http logs what comes unasked, and an SSH server's banner does.
 type plain struct {
 	net.Conn
-	attempt *urlAttempt
-	wrote   chan struct{}
-	once    *sync.Once
+	wrote <-chan struct{}
+	start func()
+}
+
+func newPlain(conn net.Conn) plain {
+	wrote := make(chan struct{})
+	return plain{conn, wrote, sync.OnceFunc(func() { close(wrote) })}
 }
 
 func (p plain) Write(b []byte) (int, error) {
-	p.once.Do(func() { close(p.wrote) })
+	p.start()
 	return p.Conn.Write(b)
 }
 
 func (p plain) Close() error {
-	p.once.Do(func() { close(p.wrote) })
+	p.start()
 	return p.Conn.Close()
 }
 
 func (p plain) Read(b []byte) (int, error) {
 	<-p.wrote
-	n, err := p.Conn.Read(b)
-	p.attempt.progress.mu.Lock()
-	defer p.attempt.progress.mu.Unlock()
-	p.attempt.head = append(p.attempt.head, b[:min(n, headLength-len(p.attempt.head))]...)
-	return n, err
+	return p.Conn.Read(b)
 }
 
-// How the answer of another protocol begins.
+// How the answer of another protocol begins: an alert and a handshake of TLS (the
+// record's type and the major version, RFC 8446, 5.1), a banner of SSH (RFC 4253,
+// 4.2).
 const (
-	// tlsAlert is the record's type and the major version (RFC 8446, 5.1).
-	tlsAlert = "\x15\x03"
-	// tlsHandshake is the same of a handshake record.
+	tlsAlert     = "\x15\x03"
 	tlsHandshake = "\x16\x03"
-	// sshBanner is RFC 4253's, 4.2.
-	sshBanner = "SSH-"
-	httpHead  = "HTTP/"
-
-	headLength = len(sshBanner)
+	sshPrefix    = "SSH-"
+	httpPrefix   = "HTTP/"
 )
 
-// otherProtocol is the cause where the answer began like another protocol's,
-// whatever became of the connection then; else nil.
+// otherProtocol is the cause where the answer to a request without TLS began like
+// another protocol's, whatever became of the connection then; else nil.
 func (t *urlAttempt) otherProtocol() *cause {
-	t.progress.mu.Lock()
-	head := string(t.head)
-	t.progress.mu.Unlock()
+	head := string(t.progress.now().head)
 	switch {
+	case cmp.Or(t.redirectedTo, t.request.target).Scheme == incident.SchemeHTTPS:
+		return nil
 	case strings.HasPrefix(head, tlsAlert):
-		return t.request.speaksTLS()
-	case strings.HasPrefix(head, sshBanner):
+		return t.speaksTLS()
+	case strings.HasPrefix(head, sshPrefix):
 		return wrong("an SSH server answers on this port; name the web server's port")
 	}
 	return nil
@@ -219,13 +196,10 @@ func (t *urlAttempt) dial(ctx context.Context, address string, next phase) (net.
 		return nil, "", wrong("connect: %v", err)
 	}
 	conn, err := t.request.dialer.connect(ctx, t.progress, t.request.settings.AddressFamily, host, port)
-	if err != nil {
-		return nil, "", err
+	if err == nil {
+		t.progress.enter(next)
 	}
-	t.progress.mu.Lock()
-	defer t.progress.mu.Unlock()
-	t.progress.at, t.head = next, nil
-	return conn, host, nil
+	return conn, host, err
 }
 
 // transport returns one for a single attempt: every attempt makes a connection
@@ -240,7 +214,7 @@ func (t *urlAttempt) transport(ctx context.Context) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return plain{conn, t, make(chan struct{}), new(sync.Once)}, nil
+			return newPlain(conn), nil
 		},
 		DialTLSContext: func(_ context.Context, _, address string) (net.Conn, error) {
 			conn, host, err := t.dial(ctx, address, phaseTLS)
@@ -258,10 +232,8 @@ func (t *urlAttempt) redirect(req *http.Request, via []*http.Request) error {
 	if !t.request.settings.FollowRedirects {
 		return http.ErrUseLastResponse
 	}
-	t.progress.mu.Lock()
-	defer t.progress.mu.Unlock()
 	t.redirectedTo = req.URL
-	t.progress.addresses = nil
+	t.progress.update(func(s *state) { s.at, s.addresses = phaseConnect, nil })
 	// Whoever answers with a redirect is alive; where it leads is a matter of
 	// configuration.
 	if req.URL.Scheme != incident.SchemeHTTP && req.URL.Scheme != incident.SchemeHTTPS {
@@ -270,7 +242,6 @@ func (t *urlAttempt) redirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return wrong("redirect: gave up after %d of them; name the final address in url.address", maxRedirects)
 	}
-	t.progress.at = phaseConnect
 	// It would tell the next host the query string of this one.
 	req.Header.Del("Referer")
 	t.stripped = t.stripped || !mayFollow(via[0].URL, req.URL)
@@ -298,14 +269,13 @@ func mayFollow(from, to *url.URL) bool {
 // address and the name resolved to just that: an instance that is asked by its
 // address sends us to its name.
 func (t *urlAttempt) redirectedAway() string {
-	t.progress.mu.Lock()
-	defer t.progress.mu.Unlock()
 	own := t.request.target.Hostname()
 	if t.redirectedTo == nil || strings.EqualFold(t.redirectedTo.Hostname(), own) {
 		return ""
 	}
-	if addr, err := netip.ParseAddr(own); err == nil && len(t.progress.addresses) > 0 &&
-		!slices.ContainsFunc(t.progress.addresses, func(a netip.Addr) bool { return a != addr.Unmap() }) {
+	addrs := t.progress.now().addresses
+	if addr, err := netip.ParseAddr(own); err == nil && len(addrs) > 0 &&
+		!slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a != addr.Unmap() }) {
 		return ""
 	}
 	return t.redirectedTo.Hostname()
@@ -313,8 +283,6 @@ func (t *urlAttempt) redirectedAway() string {
 
 // via says where redirects led.
 func (t *urlAttempt) via() string {
-	t.progress.mu.Lock()
-	defer t.progress.mu.Unlock()
 	if t.redirectedTo == nil {
 		return ""
 	}
@@ -334,19 +302,20 @@ func (t *urlAttempt) explain(err error) *cause {
 				c.text, other)
 		}
 	}
-	return c.prefixed(t.via())
+	c.text = t.via() + c.text
+	return c
 }
 
 // httpCause says what net/http made of an answer.
 func (t *urlAttempt) httpCause(err error) *cause {
 	// With TLS 1.3 a server may refuse us after our handshake is done.
-	if c := remoteAlert(err); c != nil {
-		return c
+	if alert := remoteAlert(err); alert != "" {
+		return alertCause(alert)
 	}
 	words := err.Error()
 	switch {
 	case strings.Contains(words, "server closed idle connection"):
-		return failed(incident.ClosedEarly, "connection closed %s", t.progress.reached())
+		return failed(incident.ClosedEarly, "%s %s", endClosed, t.progress.now().at)
 	case strings.Contains(words, "Location header"):
 		return wrong("redirect: it leads to something that is not a URL; name the final address in url.address")
 	case strings.Contains(words, "response headers exceeded"):

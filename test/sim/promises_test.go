@@ -117,7 +117,8 @@ func (w *world) isTold(m *machine) bool {
 }
 
 // severity is the one that a machine's truth has for our own checks. Without a
-// baseline it may be the settings that are wrong.
+// baseline it may be the settings that are wrong, and what ails an SSH server
+// behind a way that is closed to us, nobody can see.
 func (w *world) severity(m *machine) incident.Severity {
 	e, err := w.table.Load(context.Background(), m.id)
 	if err != nil {
@@ -125,8 +126,8 @@ func (w *world) severity(m *machine) incident.Severity {
 	}
 	s, passed := &m.settings, e.State.Instance.Baseline
 	own := s.Enabled(incident.CheckURL) && m.web.down() && passed[incident.CheckURL] != "" ||
-		s.Enabled(incident.CheckSSH) && m.ssh.down() && passed[incident.CheckSSH] != ""
-	if own || !s.Enabled(incident.CheckURL) && !s.Enabled(incident.CheckSSH) {
+		s.Enabled(incident.CheckSSH) && m.ssh.down() && passed[incident.CheckSSH] != "" && m.sshPath == well && w.path == well
+	if own || !s.Enabled(incident.CheckURL) && !s.Enabled(incident.CheckSSH) && passed[incident.CheckRoute53] != "" {
 		return incident.SeverityDown
 	}
 	return incident.SeverityUnknown

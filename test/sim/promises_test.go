@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,7 +69,8 @@ func (w *world) watchMachine(m *machine) {
 	}
 	s.downLast = now
 	isFiring := now.Before(m.alarmUntil)
-	cannotTell := now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() ||
+	isHidden := m.sshPath != well && !m.web.down() // see severity
+	cannotTell := isHidden || now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() ||
 		w.isOut("ec2") || w.isOut("egress") || w.isOut("table") || w.isOut("cloudwatch")
 	if cannotTell || !isFiring {
 		s.firedSince = time.Time{}
@@ -196,10 +198,8 @@ func (w *world) isOver(a *alert) bool {
 			return false
 		}
 	}
-	for _, service := range []string{"ec2", "route53", "egress", "table"} {
-		if w.isOut(service) {
-			return false
-		}
+	if slices.ContainsFunc([]string{"ec2", "route53", "egress", "table"}, w.isOut) {
+		return false
 	}
 	return w.path == well && w.dies == 0 && w.faulty == 0 && !w.noPager()
 }
@@ -210,7 +210,7 @@ func (w *world) checkReboot(m *machine, i *invocation) {
 	w.logf("REBOOT of %s", m.name)
 	w.count["reboots"]++
 	w.rebootIsHarmless(m)
-	if !now.Before(m.workFrom) && now.Before(m.work) && !(w.isDown(m, now) && s.paged.IsZero()) {
+	if !now.Before(m.workFrom) && now.Before(m.work) && (!w.isDown(m, now) || !s.paged.IsZero()) {
 		w.violate("harm", "%s was rebooted while a person worked on it", m.name)
 	}
 	race := 5 * time.Second

@@ -112,7 +112,7 @@ func (n *night) play() {
 	}
 }
 
-var nights = flag.Int("policy.nights", 100, "how many nights of each kind an unsteady machine is watched for")
+var nights = flag.Uint64("policy.nights", 100, "how many nights of each kind an unsteady machine is watched for")
 
 // A machine whose looks fail at random for 8 hours pages at most twice in 99.9 %
 // of the nights.
@@ -138,8 +138,8 @@ func TestUnsteadyNights(t *testing.T) {
 					}
 				}
 				is := input(look(what[0], what[1], what[2]), healthyFor(hour, 3))
-				tooMany, counts := 0, [9]int{}
-				for seed := range uint64(*nights) {
+				tooMany, counts := uint64(0), [9]int{}
+				for seed := range *nights {
 					n := &night{
 						random: rand.New(rand.NewPCG(seed, uint64(p*10))), //nolint:gosec // a test that a seed reproduces
 						p:      p, fails: map[int64]bool{}, lag: kind.lag, checks: kind.checks, how: kind.how, is: is, state: is.State,

@@ -185,7 +185,7 @@ func (w *world) woken(p *pager, a *alert, m notify.Message) {
 	}
 	w.checkNoise(a, m)
 	if w.people && !w.quiet {
-		w.respond(p, a)
+		w.respond(a)
 	}
 }
 

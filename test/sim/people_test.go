@@ -8,7 +8,7 @@ import (
 )
 
 // respond is what people do about a page, or leave undone.
-func (w *world) respond(p *pager, a *alert) {
+func (w *world) respond(a *alert) {
 	if m := w.machine(a.key); m != nil {
 		w.respondMachine(m, a)
 		return

@@ -41,7 +41,7 @@ func TestScenes(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			t.Parallel()
-			raw, err := os.ReadFile(file)
+			raw, err := os.ReadFile(file) //nolint:gosec // a scene of ours
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -48,11 +48,8 @@ func tryEgress(ctx context.Context, counts func(netip.Addr) bool, network, addre
 		return err
 	}
 	_ = conn.Close() // nothing was sent that could be lost
-	remote, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-	if err != nil {
-		return err
-	}
-	if addr := remote.Addr().Unmap(); !counts(addr) {
+	remote, _ := conn.RemoteAddr().(*net.TCPAddr)
+	if addr := remote.AddrPort().Addr().Unmap(); !counts(addr) {
 		return fmt.Errorf("%s is at %s, a private address: its answer proves nothing about the internet", address, addr)
 	}
 	return nil

@@ -86,10 +86,6 @@ func (describe DescribeInstances) foreign(ctx context.Context, instanceID string
 func allAddresses(instance *types.Instance) []netip.Addr {
 	texts := []*string{instance.PublicIpAddress, instance.PrivateIpAddress, instance.Ipv6Address}
 	for _, nic := range instance.NetworkInterfaces {
-		texts = append(texts, nic.PrivateIpAddress)
-		if nic.Association != nil {
-			texts = append(texts, nic.Association.PublicIp)
-		}
 		for _, a := range nic.PrivateIpAddresses {
 			texts = append(texts, a.PrivateIpAddress)
 			if a.Association != nil {

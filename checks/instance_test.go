@@ -77,9 +77,10 @@ func TestForeign(t *testing.T) {
 	full := describes(types.Instance{
 		State: running(), PublicIpAddress: new("203.0.113.7"), PrivateIpAddress: new("10.0.0.7"),
 		NetworkInterfaces: []types.InstanceNetworkInterface{{
-			Association:        &types.InstanceNetworkInterfaceAssociation{PublicIp: new("203.0.113.8")},
-			PrivateIpAddresses: []types.InstancePrivateIpAddress{{PrivateIpAddress: new("10.0.0.8")}},
-			Ipv6Addresses:      []types.InstanceIpv6Address{{Ipv6Address: new("2001:db8::8")}},
+			PrivateIpAddresses: []types.InstancePrivateIpAddress{{
+				Association: &types.InstanceNetworkInterfaceAssociation{PublicIp: new("203.0.113.8")}, PrivateIpAddress: new("10.0.0.8"),
+			}},
+			Ipv6Addresses: []types.InstanceIpv6Address{{Ipv6Address: new("2001:db8::8")}},
 		}},
 	})
 	for _, tc := range []struct {

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -34,7 +35,7 @@ func (s series) once(ctx context.Context, try attempt) (string, *progress, error
 // answer is what a series of attempts came to.
 type answer struct {
 	attempts int
-	// cause is nil for a pass, and saw what passed.
+	// cause is nil for a pass; then saw is what passed.
 	cause *cause
 	saw   string
 	// answered: a byte came in one of the attempts.
@@ -58,8 +59,8 @@ func (s series) run(ctx context.Context, try attempt) answer {
 	var a answer
 	var pause time.Duration
 	for limit := s.attempts; a.attempts < limit; {
-		if c := s.wait(ctx, pause, a.reason()); c != nil {
-			return a.endedBy(c)
+		if err := s.wait(ctx, pause); err != nil {
+			return a.outOfTime(err)
 		}
 		a.attempts++
 		saw, p, err := s.once(ctx, try)
@@ -69,13 +70,14 @@ func (s series) run(ctx context.Context, try attempt) answer {
 			a.cause, a.saw = nil, saw
 			return a
 		}
-		if ended(ctx) {
-			return a.endedBy(outOfTime(ctx, a.reason()))
+		if err := ended(ctx); err != nil {
+			return a.outOfTime(err)
 		}
 		c := causeOf(err)
 		if c.renew != nil {
 			if c := c.renew(); c != nil {
-				return a.endedBy(c)
+				a.cause = c
+				return a
 			}
 			limit++
 			pause = 0
@@ -83,15 +85,19 @@ func (s series) run(ctx context.Context, try attempt) answer {
 		}
 		a.weigh(c, now.byteCame)
 		if c.final {
-			break
+			return a
 		}
 		pause = s.interval
 	}
 	return a
 }
 
-func (a answer) endedBy(c *cause) answer {
-	a.cause = c
+func (a answer) outOfTime(why error) answer {
+	so := ""
+	if a.cause != nil {
+		so = " (so far: " + a.cause.text + ")"
+	}
+	a.cause = blind("our own time is up: %v%s", why, so)
 	return a
 }
 
@@ -128,41 +134,27 @@ var byReach = []incident.Connection{
 }
 
 // wait pauses before an attempt, unless ctx leaves too little time for both.
-func (s series) wait(ctx context.Context, pause time.Duration, seen string) *cause {
-	if ended(ctx) {
-		return outOfTime(ctx, seen)
+func (s series) wait(ctx context.Context, pause time.Duration) error {
+	if err := ended(ctx); err != nil {
+		return err
 	}
 	need := pause + s.timeout
 	deadline, ok := ctx.Deadline()
 	if left := time.Until(deadline); ok && left < need {
-		return blind("our own time is up: %v left, and the next attempt may need %v%s", left.Round(time.Millisecond), need, soFar(seen))
+		return fmt.Errorf("%v left, and the next attempt may need %v", left.Round(time.Millisecond), need)
 	}
 	select {
 	case <-ctx.Done():
-		return outOfTime(ctx, seen)
 	case <-time.After(pause):
-		return nil
 	}
+	return ended(ctx)
 }
 
-// ended reports whether ctx is over, also where its own timer has not said so
-// yet: a connection's deadline may fire a moment before.
-func ended(ctx context.Context) bool {
-	deadline, ok := ctx.Deadline()
-	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
-}
-
-func outOfTime(ctx context.Context, seen string) *cause {
-	err := context.Cause(ctx)
-	if err == nil {
-		err = context.DeadlineExceeded
+// ended returns why ctx is over, also where its own timer has not said so yet: a
+// connection's deadline may fire a moment before.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ctx.Err() == nil && ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
 	}
-	return blind("our own time is up: %v%s", err, soFar(seen))
-}
-
-func soFar(seen string) string {
-	if seen == "" {
-		return ""
-	}
-	return " (so far: " + seen + ")"
+	return context.Cause(ctx)
 }

@@ -15,6 +15,7 @@ import (
 // handshake makes a connection secure. host is the one asked, which may be
 // another's than the target's after a redirect.
 func (t *urlAttempt) handshake(ctx context.Context, conn net.Conn, host string) (net.Conn, error) {
+	t.progress.enter(phaseTLS)
 	settings := t.request.settings
 	cure := "name the final address in url.address, with a host name"
 	// The name is about the target, not about where it redirects to.

@@ -3,7 +3,6 @@ package checks
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -82,17 +81,14 @@ func (t *urlAttempt) rejected(resp *http.Response) *cause {
 	return c
 }
 
-// credential: what the target refuses are the secret headers.
+// credential: what the target refuses are the secret headers. They are kept while
+// the function is warm, so that a rotation may have passed it by.
 func (t *urlAttempt) credential(got string) *cause {
 	switch {
 	case t.stripped:
 		return wrong("%s: the redirect leads to another origin, which does not get url.secret_headers; name the final address in url.address", got)
 	case t.request.renew != nil:
-		// They are kept while the function is warm: a rotation may have
-		// passed it by.
-		c := attention("%s", got)
-		c.renew = t.request.renew
-		return c
+		return &cause{outcome: incident.Unknown, kind: incident.Attention, text: got, renew: t.request.renew}
 	default:
 		return wrong("%s: the target refuses what url.secret_headers sends, also when read afresh; put valid values into the SSM parameters", got)
 	}
@@ -188,41 +184,34 @@ func (t *urlAttempt) otherProtocol() *cause {
 	return nil
 }
 
-// dial connects within ctx, since net/http would let a dial outlive the request
-// that asked for it.
-func (t *urlAttempt) dial(ctx context.Context, address string, next phase) (net.Conn, string, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, "", wrong("connect: %v", err)
-	}
-	conn, err := t.request.dialer.connect(ctx, t.progress, t.request.settings.AddressFamily, host, port)
-	if err == nil {
-		t.progress.enter(next)
-	}
-	return conn, host, err
-}
-
 // transport returns one for a single attempt: every attempt makes a connection
-// of its own, without proxies from the environment.
+// of its own, without proxies from the environment. It dials within ctx, since
+// net/http would let a dial outlive the request that asked for it.
 func (t *urlAttempt) transport(ctx context.Context) *http.Transport {
 	return &http.Transport{
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeader,
 		DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
-			conn, _, err := t.dial(ctx, address, phaseAnswer)
-			if err != nil {
-				return nil, err
-			}
-			return newPlain(conn), nil
+			return t.dial(ctx, address, false)
 		},
 		DialTLSContext: func(_ context.Context, _, address string) (net.Conn, error) {
-			conn, host, err := t.dial(ctx, address, phaseTLS)
-			if err != nil {
-				return nil, err
-			}
-			return t.handshake(ctx, conn, host)
+			return t.dial(ctx, address, true)
 		},
+	}
+}
+
+func (t *urlAttempt) dial(ctx context.Context, address string, secure bool) (net.Conn, error) {
+	host, port, _ := net.SplitHostPort(address) // net/http has joined them
+	conn, err := t.request.dialer.connect(ctx, t.progress, t.request.settings.AddressFamily, host, port)
+	switch {
+	case err != nil:
+		return nil, err
+	case secure:
+		return t.handshake(ctx, conn, host)
+	default:
+		t.progress.enter(phaseAnswer)
+		return newPlain(conn), nil
 	}
 }
 
@@ -320,8 +309,6 @@ func (t *urlAttempt) httpCause(err error) *cause {
 		return wrong("redirect: it leads to something that is not a URL; name the final address in url.address")
 	case strings.Contains(words, "response headers exceeded"):
 		return failed("", "the head of the answer is longer than 1 MiB")
-	case errors.Is(err, context.Canceled):
-		return blind("%v", context.Canceled)
 	default:
 		// Its words may hold what the target sent, which is not for a log.
 		return failed("", "did not answer with valid HTTP")

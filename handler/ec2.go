@@ -94,6 +94,26 @@ func stateOf(i *types.Instance, now time.Time) policy.EC2 {
 	return e
 }
 
+// pausedByTag are the instances of the region with a pause tag.
+func (h *Handler) pausedByTag(ctx context.Context, now time.Time) (map[string]policy.EC2, error) {
+	tagged := map[string]policy.EC2{}
+	pages := ec2.NewDescribeInstancesPaginator(h.EC2(), &ec2.DescribeInstancesInput{
+		Filters: []types.Filter{{Name: aws.String("tag-key"), Values: []string{incident.PauseTag}}},
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range page.Reservations {
+			for n := range r.Instances {
+				tagged[aws.ToString(r.Instances[n].InstanceId)] = stateOf(&r.Instances[n], now)
+			}
+		}
+	}
+	return tagged, nil
+}
+
 // addStatus reads EC2's status checks of a running instance, and what is
 // scheduled for it. EC2 has both checks of each running instance: without them
 // the instance is about to stop, or the answer is not EC2's.

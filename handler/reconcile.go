@@ -41,9 +41,9 @@ type reconciledItem struct {
 }
 
 const (
-	// alarmsTime bounds reading the alarms, and leftoversTime resolving what is left
-	// over.
-	alarmsTime, leftoversTime = 6 * time.Second, 10 * time.Second
+	// listTime bounds reading the alarms, and the tags of paused instances;
+	// leftoversTime resolving what is left over.
+	listTime, leftoversTime = 6 * time.Second, 10 * time.Second
 	// maxNamed bounds how many failures an error names.
 	maxNamed = 10
 )
@@ -67,6 +67,7 @@ func reconcile(ctx context.Context, h *Handler, _ request) (any, error) {
 	}
 	r.readAlarms(ctx)
 	if r.readInstances(ctx) {
+		r.readPauses(ctx)
 		r.startDue(ctx)
 		r.resolveLeftovers(ctx)
 	}
@@ -100,7 +101,7 @@ func (r *reconciling) fail(what string, err error) {
 // readAlarms finds the alarms in ALARM. One that names no instance was told of
 // when it went there.
 func (r *reconciling) readAlarms(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, alarmsTime)
+	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	alarms, err := r.h.describeAlarms(ctx, r.h.AlarmPrefix, cwtypes.StateValueAlarm)
 	if err != nil {
@@ -172,6 +173,37 @@ func (r *reconciling) pageStore(ctx context.Context, why error) {
 	}
 	r.h.pagedStore = alert.Alias
 	r.h.Metrics.count(metricPages, inc)
+}
+
+// readPauses stores the pauses that tags say, so that a look knows of them while
+// EC2 does not answer. A tag that cannot be read is for the look to tell.
+func (r *reconciling) readPauses(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	tagged, err := r.h.pausedByTag(ctx, r.now)
+	if err != nil {
+		r.h.warn(ctx, "cannot read pause tags", "", err)
+		return
+	}
+	for _, i := range r.stored.Instances {
+		p := tagged[i.ID].Pause
+		if tagged[i.ID].PauseErr != "" || untilOf(p) == untilOf(i.Pause) || p == nil && untilOf(i.Pause) <= incident.At(r.now) {
+			continue
+		}
+		if _, err := r.h.Table.Update(ctx, i.ID, func(e *store.Entry) error {
+			e.State.Instance.Pause = p
+			return nil
+		}); err != nil {
+			r.h.warn(ctx, "cannot store a pause", i.ID, err)
+		}
+	}
+}
+
+func untilOf(p *policy.Pause) incident.Millis {
+	if p == nil {
+		return 0
+	}
+	return p.Until
 }
 
 // due is an instance that wants a look, and what became of that.

@@ -69,6 +69,21 @@ func TestReconcileLeavesAloneWhatIsLookedAfter(t *testing.T) {
 	})
 }
 
+func TestReconcileStoresPauses(t *testing.T) {
+	in(t, func(w *world) {
+		w.learned()
+		until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+		w.tags[incident.PauseTag] = until.Format(time.RFC3339)
+		if _, err := w.reconcile(); err != nil || w.stored(one).Instance.Pause == nil || w.stored(one).Instance.Pause.Until != incident.At(until) {
+			t.Fatalf("%v, %+v", err, w.stored(one).Instance.Pause)
+		}
+		delete(w.tags, incident.PauseTag)
+		if _, err := w.reconcile(); err != nil || w.stored(one).Instance.Pause != nil {
+			t.Errorf("%v, %+v", err, w.stored(one).Instance.Pause)
+		}
+	})
+}
+
 func TestReconcileResolvesWhatIsLeftOver(t *testing.T) {
 	in(t, func(w *world) {
 		w.learned()

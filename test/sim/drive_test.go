@@ -280,15 +280,15 @@ func (w *world) reconcile() {
 
 // isIdle reports whether the schedule has nothing to do: no alarm fires, each
 // instance in the table is at rest, and no alert is open. Such a run starts and
-// resolves nothing. It would store what a tag says of a pause, which the next look
-// asks EC2 for anyhow, and its faults would show nothing but pages about the table,
-// which occur often enough. The table is read again only once it has been written.
+// resolves nothing. What it stores of a pause's tag it has stored by then. Its faults
+// would show nothing but pages about the table, which occur often enough. The table
+// is read again only once it has been written.
 func (w *world) isIdle() bool {
 	if w.isOut("table") || len(w.openAlerts()) > 0 {
 		return false
 	}
 	for _, m := range w.machines {
-		if time.Now().Before(m.alarmUntil) {
+		if time.Now().Before(m.alarmUntil) || time.Since(m.pauseFrom) < 10*time.Minute {
 			return false
 		}
 	}

@@ -173,6 +173,8 @@ func play(t *testing.T, m mutant) {
 	t.Errorf("no scene and none of %d random days killed it", *days)
 }
 
+const longScenes = "TestScenes/(03|04|05|14|35)"
+
 // killedBy builds the simulation with flags and plays it; it says what failed.
 func killedBy(t *testing.T, flags []string, days int) string {
 	t.Helper()
@@ -184,7 +186,9 @@ func killedBy(t *testing.T, flags []string, days int) string {
 		t.Fatalf("it does not compile: %v\n%s", err, out)
 	}
 	for _, args := range [][]string{
-		{"-test.run=TestScenes"},
+		// First the scenes that take a moment, then those that last for days.
+		{"-test.run=TestScenes", "-test.skip=" + longScenes},
+		{"-test.run=" + longScenes},
 		{"-test.run=TestRandomDays", "-sim.counts=false", fmt.Sprintf("-sim.days=%d", days)},
 	} {
 		play := exec.CommandContext(t.Context(), binary, append(args, "-test.failfast", "-test.timeout=30m")...) //nolint:gosec // our own

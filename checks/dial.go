@@ -3,73 +3,15 @@ package checks
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"firstline/internal/fault"
 	"firstline/internal/incident"
 )
-
-// phase is what an attempt was doing, worded so that it completes "timed out
-// after 3s …" and "connection closed …".
-type phase string
-
-const (
-	phaseLookup  phase = "looking up the name"
-	phaseConnect phase = "while connecting"
-	phaseTLS     phase = "in the TLS handshake"
-	phaseAnswer  phase = "before the answer came"
-	phaseBody    phase = "in the middle of the body"
-)
-
-// progress records how far one attempt got, over all its connections. net/http
-// dials in a goroutine of its own, hence the lock.
-type progress struct {
-	// timeout is the attempt's, for the words only.
-	timeout time.Duration
-
-	mu sync.Mutex
-	state
-}
-
-type state struct {
-	at        phase
-	connected bool
-	// private: a host has an address that is not public.
-	private bool
-	// byteCame over one of the attempt's connections.
-	byteCame bool
-	// head is the first bytes that came over conn, the newest connection.
-	head []byte
-	conn net.Conn
-	// addresses are those of the last host to connect to.
-	addresses []netip.Addr
-	// remotes are those of the first host: where a redirect leads is not the
-	// target.
-	remotes []netip.Addr
-}
-
-func (p *progress) update(change func(*state)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	change(&p.state)
-}
-
-func (p *progress) now() state {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.state
-}
-
-func (p *progress) enter(at phase) { p.update(func(s *state) { s.at = at }) }
-
-func (p *progress) hear() { p.update(func(s *state) { s.byteCame = true }) }
 
 // dialer is how names and connections are made. The zero value is the system's.
 type dialer struct {
@@ -109,7 +51,7 @@ func (d dialer) connect(ctx context.Context, p *progress, addressFamily, host, p
 		cancel()
 		if err == nil {
 			p.update(func(s *state) {
-				s.connected, s.conn, s.head = true, conn, nil
+				s.conn, s.head = conn, nil
 				if first {
 					s.remotes = []netip.Addr{addr}
 				}
@@ -130,28 +72,6 @@ func (d dialer) connect(ctx context.Context, p *progress, addressFamily, host, p
 func part(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 	deadline, _ := ctx.Deadline()
 	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(n))
-}
-
-// headBytes is how much of what a connection brings is kept.
-const headBytes = 4096
-
-// listening is a connection that notes what the other side says.
-type listening struct {
-	net.Conn
-	progress *progress
-}
-
-func (l listening) Read(b []byte) (int, error) {
-	n, err := l.Conn.Read(b)
-	if n > 0 {
-		l.progress.update(func(s *state) {
-			s.byteCame = true
-			if s.conn == l.Conn {
-				s.head = append(s.head, b[:min(n, headBytes-len(s.head))]...)
-			}
-		})
-	}
-	return n, err
 }
 
 // resolve returns the addresses of host to try. Outside a VPC it leaves out the
@@ -206,61 +126,6 @@ func (d dialer) lookUp(ctx context.Context, p *progress, addressFamily, host str
 	default:
 		return nil, blind("look up %s: %s", host, clip(err.Error()))
 	}
-}
-
-// How a connection ends.
-const (
-	endReset  = "connection reset"
-	endClosed = "connection closed"
-)
-
-// ending words how a connection ended; "" for an error of another kind.
-func (p *progress) ending(err error) string {
-	switch {
-	case fault.IsTimeout(err):
-		return "timed out after " + p.timeout.String()
-	case isReset(err):
-		return endReset
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return endClosed
-	}
-	return ""
-}
-
-func isReset(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.EPIPE)
-}
-
-// classify tells whose fault err is. What is neither known as the target's nor
-// as ours goes to other. Causes pass through.
-func (p *progress) classify(err error, other func(error) *cause) *cause {
-	if c, ok := errors.AsType[*cause](err); ok {
-		return c
-	}
-	now := p.now()
-	errno, fromSystem := errors.AsType[syscall.Errno](err)
-	switch end := p.ending(err); {
-	case end != "" && now.at == phaseLookup:
-		return blind("look up: %s", end)
-	case fault.IsTimeout(err):
-		c := failed(incident.NoConnection, "%s %s", end, now.at)
-		if now.connected {
-			c.connection = incident.Silent
-		}
-		c.unreached = !now.connected && !now.private
-		return c
-	case errno == syscall.ECONNREFUSED:
-		return failed(incident.Refused, "connection refused")
-	case end == endReset && now.at == phaseConnect:
-		return failed(incident.Refused, "%s %s", end, now.at)
-	case end != "":
-		return failed(incident.ClosedEarly, "%s %s", end, now.at)
-	case errno == syscall.ENETUNREACH:
-		return blind("connect: %v: our own network has no route there (IPv6 needs a VPC with IPv6 for the function, a private address a route to it)", errno)
-	case fromSystem:
-		return blind("connect: %v: our own side or its network, not the target", errno)
-	}
-	return other(err)
 }
 
 // version is the number of an address family.

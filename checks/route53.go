@@ -29,9 +29,7 @@ type Route53 struct {
 // s.QuorumPercent of the checkers that have reported report success. Without a
 // health check id it is skipped.
 //
-// Reports of the last five minutes count, and with a since, the time of the
-// reboot, only those of later checks: checkers look every 10 or 30 seconds, and
-// what one saw before it went silent says nothing about now.
+// With a since, the time of the reboot, only reports of later checks count.
 //
 // Errors of the API end the check at once, since Route 53 allows five requests
 // a second for a whole account, and the look is repeated anyway. Budget is

@@ -38,13 +38,6 @@ type SSH struct {
 // have switched to the new keys. A hung machine may accept connections (its
 // kernel does) and even send a banner; it does not get that far. Budget is always
 // enough time for ctx.
-//
-// An attempt is one connection; with a pinned key it is one for each of the
-// server's host keys until the pinned one shows, three on a usual server.
-// OpenSSH 9.8 and later may count each against our address (noauth, one
-// second each by default): that decays by one second a second, and nobody is
-// refused below fifteen (PerSourcePenalties in sshd_config(5)), so that looks
-// every 20 seconds never get there.
 func (c *SSH) Check(ctx context.Context, instanceID string, s incident.SSHSettings) incident.Finding {
 	if !s.Enabled {
 		return skipped(incident.CheckSSH, "ssh.enabled is false")
@@ -94,7 +87,10 @@ func (c *SSH) target(ctx context.Context, instanceID string, s incident.SSHSetti
 // like best. When that is not the pinned one, the others are asked for, one
 // connection each, before the pin counts as violated.
 func (t *sshTarget) try(ctx context.Context, p *progress) (string, error) {
-	algorithms := hostKeyAlgorithms(t.settings.HostKeyFingerprint != "")
+	algorithms := hostKeyAlgorithms
+	if t.settings.HostKeyFingerprint == "" {
+		algorithms = slices.Concat(hostKeyAlgorithms, oldHostKeyAlgorithms)
+	}
 	var others []string
 	for {
 		key, err := t.exchange(ctx, p, algorithms)
@@ -234,11 +230,9 @@ func sshBanner(head []byte) (banner string, offered bool) {
 }
 
 // stranger: the server said something that is not an SSH banner. OpenSSH does
-// so to those it does not want: an address with too many penalties, and whoever
-// comes when too many others are about to log in. Either is its listener's
-// doing, and so a sign of life. A flood may be the very load that made the
-// alarm fire; a reboot would not keep it out, and would cost those who are
-// logged in their work.
+// so to an address with too many penalties, and when too many clients are about
+// to log in: its listener is alive. A reboot would not keep a flood out, and
+// would cost those who are logged in their work.
 func stranger(head, end string, timedOut bool) *cause {
 	const port = "%s answers on this port; name the SSH server's port"
 	const rejects = "the server is alive and rejects the connection: "
@@ -258,24 +252,15 @@ func stranger(head, end string, timedOut bool) *cause {
 	return busy(rejects+"instead of its banner it sends %q", incident.ClipLine(line, 80))
 }
 
-// hostKeyAlgorithms returns plain keys' algorithms, the ones that operators
-// pin first: each mismatch costs a connection. Certificates are not asked for,
-// since every server that has one has the plain key too.
-func hostKeyAlgorithms(secureOnly bool) []string {
-	all := ssh.SupportedAlgorithms().HostKeys
-	if !secureOnly {
-		all = append(all, ssh.InsecureAlgorithms().HostKeys...)
+// The algorithms of plain host keys, the ones that operators pin first: each
+// mismatch costs a connection. Certificates are not asked for, since every server
+// that has one has the plain key too.
+var (
+	hostKeyAlgorithms = []string{
+		ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
 	}
-	plain := slices.DeleteFunc(all, func(a string) bool { return strings.Contains(a, "-cert-") })
-	slices.SortStableFunc(plain, func(a, b string) int { return preference(a) - preference(b) })
-	return plain
-}
-
-func preference(algorithm string) int {
-	return slices.IndexFunc([]string{ssh.KeyAlgoED25519, "ecdsa-", "rsa-", ""}, func(prefix string) bool {
-		return strings.HasPrefix(algorithm, prefix)
-	})
-}
+	oldHostKeyAlgorithms = []string{ssh.KeyAlgoRSA, "ssh-dss"}
+)
 
 // without drops the algorithms that a key of this type signs with.
 func without(algorithms []string, keyType string) []string {

@@ -3,7 +3,6 @@ package checks
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -50,12 +49,9 @@ func tlsCause(err error) *cause {
 	if alert := remoteAlert(err); alert != "" {
 		return alertCause(alert)
 	}
-	_, noRoots := errors.AsType[x509.SystemRootsError](err)
 	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
 	cert, badCert := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
-	case noRoots:
-		return ours("TLS handshake: our own side has no root certificates")
 	case badCert:
 		return wrong("TLS handshake: the certificate is not valid: %s", clip(cert.Err.Error()))
 	case notTLS:

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 
 	"firstline/internal/incident"
 )
@@ -135,13 +134,8 @@ type urlAttempt struct {
 // written: net/http logs what comes unasked, and an SSH server's banner does.
 type plain struct {
 	net.Conn
-	wrote <-chan struct{}
-	start func()
-}
-
-func newPlain(conn net.Conn) plain {
-	wrote := make(chan struct{})
-	return plain{conn, wrote, sync.OnceFunc(func() { close(wrote) })}
+	wrote context.Context
+	start context.CancelFunc
 }
 
 func (p plain) Write(b []byte) (int, error) {
@@ -149,13 +143,8 @@ func (p plain) Write(b []byte) (int, error) {
 	return p.Conn.Write(b)
 }
 
-func (p plain) Close() error {
-	p.start()
-	return p.Conn.Close()
-}
-
 func (p plain) Read(b []byte) (int, error) {
-	<-p.wrote
+	<-p.wrote.Done()
 	return p.Conn.Read(b)
 }
 
@@ -211,7 +200,8 @@ func (t *urlAttempt) dial(ctx context.Context, address string, secure bool) (net
 		return t.handshake(ctx, conn, host)
 	default:
 		t.progress.enter(phaseAnswer)
-		return newPlain(conn), nil
+		wrote, start := context.WithCancel(ctx)
+		return plain{conn, wrote, start}, nil
 	}
 }
 

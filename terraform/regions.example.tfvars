@@ -60,7 +60,7 @@ regions = {
   }
 }
 
-# Under every instance; what an instance says goes first.
+# For every instance; an instance's own settings override them.
 defaults = {
   ssh  = { port = 22 }
   boot = { first_look_seconds = 60, interval_seconds = 20, window_seconds = 600 }
@@ -73,10 +73,10 @@ defaults = {
 # Leave the block out for no Slack.
 slack = {
   channel_id = "C0123456789" # the id, not the name
-  # pages    = false         # a page is told in Slack too, unless this says no
+  # pages    = false         # keeps pages out of Slack
 }
 
-# Who wakes people, in order: the next one is asked when the one before does not
+# Who wakes people, in order: the next pager is tried when the one before does not
 # take a page. Left out: the pagers that have a block. OpsGenie's API ends on
 # 2027-04-05; Jira Service Management goes on.
 pagers = ["opsgenie", "sns"]
@@ -84,7 +84,7 @@ pagers = ["opsgenie", "sns"]
 opsgenie = {
   endpoint         = "eu" # us, eu, or an https address
   priority         = "P2" # the instance is down, or was not rebooted
-  priority_unknown = "P3" # nobody could tell whether it is down
+  priority_unknown = "P3" # firstline cannot tell whether it is down
   # responders = [                            # else the integration's own team
   #   { type = "team", name = "operations" }, # team, user, escalation, schedule
   #   { type = "user", username = "oncall@example.com" },
@@ -100,8 +100,8 @@ opsgenie = {
 #
 # jsm = { priority = "P2" }
 
-# The pager of last resort. Without a topic_arn it is the topic that subscribers
-# hear. A topic may be of any region and account; one of another account, or with
+# The pager of last resort. Without a topic_arn it is the topic of subscribers.
+# A topic may be of any region and account; one of another account, or with
 # a customer key, needs a policy there that admits the function's role
 # (firstline-responder-REGION): sns:Publish on the topic, kms:Decrypt and
 # kms:GenerateDataKey* on the key.
@@ -109,8 +109,8 @@ opsgenie = {
 # sns = { topic_arn = "arn:aws:sns:eu-west-1:123456789012:oncall" }
 
 # The breaker, per region: it opens when so many reboots are in flight or were made
-# within an hour, since many at once are rarely the machines' fault. Then nothing is
-# rebooted and somebody is paged. 0 means never reboot.
+# within an hour, because many at once are rarely the machines' fault. Then nothing
+# is rebooted and somebody is paged. 0 means never reboot.
 breaker = { in_flight = 2, per_hour = 6 }
 
 # How often the schedule starts a look wherever one is due.

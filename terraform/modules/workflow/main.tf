@@ -5,7 +5,7 @@ data "aws_caller_identity" "current" {}
 locals {
   # A backstop: every wait and every Task has a bound of its own and an execution
   # ends after 200 looks, so only a fault of ours gets here. A time-out cannot be
-  # caught: nothing is told by the execution itself, its alarm rings
+  # caught: the execution itself tells nobody, its alarm fires
   # (modules/monitor), and reconcile starts the next look. So it leaves room for the
   # slowest incident that makes sense, about 5.9 h: a boot that is waited for (1 h),
   # confirming and blind looks (0.5 h), a reboot with the longest boot window and

@@ -14,7 +14,7 @@ import (
 	"firstline/internal/rollout"
 )
 
-// board shows how far each region is: on a terminal one line a region that is
+// board shows how far each region is: on a terminal one line per region that is
 // drawn again and again, else a line whenever there is something to say.
 type board struct {
 	p    *progress

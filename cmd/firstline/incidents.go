@@ -83,12 +83,12 @@ func newIncidents() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "incidents",
 		Short: "List incidents of all regions, the newest first",
-		Long: `List incidents of all regions, the newest first: when it began, where, how it ended,
-what became of its reboot, how many looks it took and how long, its id, and what its
-last look decided: the verdict, the row of the policy's table, what follows, and why.
-With --json each incident has all of its looks. Records are kept for 90 days. One
-whose execution ended without its last step is "unconcluded"; the schedule has looked
-at its instance since.
+		Long: `List incidents of all regions, the newest first. For each it shows when and where it
+began, how it ended, the outcome of its reboot, the number of looks, how long it took,
+its id, and the last decision: the verdict, the row of the policy's table (in
+handler/README.md), what followed, and why. With --json each incident has all of its looks. Records are
+kept for 90 days. An incident whose execution ended without its last step is
+"unconcluded"; the schedule starts the next look at its instance.
 
 A region that does not answer is reported and does not stop the others.
 
@@ -283,11 +283,11 @@ func newIncident() *cobra.Command {
 		Use:   "incident ID",
 		Short: "Show one incident as a timeline, with its evidence",
 		Long: `Show one incident as a timeline: the alarm, what each check saw in each look, the
-verdict and the decision with the row of the policy's table and its reason, the reboot,
-who was told, and how it ended; under it whether its instance is handed over now, and
-the evidence that was kept before the reboot. ID is what ` + "`firstline incidents`" + ` and the
-messages name, its beginning if that is enough, or the execution's ARN. All regions
-are searched.
+verdict, the decision with its reason and the row of the policy's table (in
+handler/README.md), the reboot, who was told, and how it ended. Below it says whether
+the instance is handed over now, and shows the evidence from before the reboot. ID is what
+` + "`firstline incidents`" + ` and the messages show, the beginning of it if that is unique, or
+the execution's ARN. All regions are searched.
 
 Exit codes: 0 shown, 1 not found where a region did not answer, 2 wrong usage, no
 such incident or nothing deployed, 130 interrupted.`,

@@ -25,8 +25,8 @@ type notifyResult struct {
 func newNotify() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "notify",
-		Short: "Try the channels through which people are told",
-		Long:  "Try the channels through which people are told: `firstline notify test`.",
+		Short: "Test the channels through which people are told",
+		Long:  "Test the channels through which people are told: `firstline notify test`.",
 		Args:  noArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return usagef("say what: %s test", c.CommandPath()) },
 	}
@@ -41,18 +41,18 @@ func newNotifyTest() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "test",
-		Short: "Send a message, labelled as a test, through every channel of what is deployed",
-		Long: `Send a message, labelled as a test, through every channel of what is deployed: Slack,
-and each pager, of which the lowest priority is used. OpsGenie's and Jira Service
-Management's test alerts are closed again. In each region the deployed function does
-it, with the secrets and the way out that it would have in an incident.
+		Short: "Send a message, labelled as a test, through every deployed channel",
+		Long: `Send a message, labelled as a test, through every deployed channel: Slack, and each
+pager at its lowest priority. The test alerts of OpsGenie and Jira Service Management
+are closed again. In each region the deployed function sends it, with the secrets and
+the network path that it has in an incident.
 
-It is sent to people, so say where: --region, or --all.
+People will read it, so --region or --all is required.
 
-"confirmed" means that the service itself says that it is done; "accepted" that it
-took the message and does not tell more, so look whether it has come. What SNS takes
-for a topic of which nobody has confirmed a subscription has failed. A region that
-does not answer is reported and does not stop the others.
+"confirmed" means that the service itself says that it has processed the message.
+"accepted" means that it took the message and cannot tell more: check that it has
+arrived. A message to an SNS topic without a confirmed subscription has failed. A
+region that does not answer is reported and does not stop the others.
 
 Exit codes: 0 every channel took it, 1 some did not, 2 wrong usage or nothing
 deployed, 130 interrupted.`,

@@ -96,14 +96,13 @@ func newPause() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "pause",
-		Short: "Check and tell Slack only: no reboot and no page, for a while",
-		Long: `Check and tell Slack only: no reboot and no page, for a while.
-
-Of a whole region with --region, or of instances with --instance. A pause ends by
-itself at the time given, at most seven days ahead. The region's pause is in its
-table; an instance's is its tag ` + incident.PauseTag + `, which holds the time and which
-may as well be set by hand. It holds from the next look on, and stops a reboot that
-is about to be made.` + pauseExits,
+		Short: "Stop reboots and pages for a while; checks and Slack go on",
+		Long: `Stop reboots and pages for a while, for a whole region with --region or for
+instances with --instance. The checks go on, and Slack is told what fails. A pause
+ends by itself at the time given, at most seven days ahead. The region's pause is in its
+table; an instance's is its tag ` + incident.PauseTag + `, which holds the time and
+can also be set by hand. It takes effect at the next look, and stops a reboot that is
+about to be made.` + pauseExits,
 		Example: "  firstline pause --region eu-west-1 --until 2h\n  firstline pause --instance i-0c1cbf2e7abdedf75 --until 2026-11-24T18:00:00Z",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -133,12 +132,13 @@ func newResume() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "resume",
 		Short: "End a pause before its time, and close the breaker",
-		Long: `End a pause before its time: of a whole region with --region, or of instances with
---instance. A region and its instances are paused each on their own.
+		Long: `End a pause before its time, of a whole region with --region or of instances with
+--instance. The pauses of a region and of its instances are separate: resuming one
+does not end the other.
 
 For a whole region it also closes the breaker: the instances in its alert leave it,
-also where a person has closed that alert, a look at each starts at once, and they
-may be rebooted.` + pauseExits,
+even if a person has closed that alert, a look at each starts at once, and they may
+be rebooted.` + pauseExits,
 		Example: "  firstline resume --region eu-west-1\n  firstline resume --instance i-0c1cbf2e7abdedf75",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -82,13 +82,13 @@ func newRedrive() *cobra.Command {
 		Use:   "redrive",
 		Short: "Start the incidents of the events in the dead-letter queues",
 		Long: `Start the incidents of the events in the dead-letter queues. EventBridge puts an
-alarm's event there with which it could not start the state machine. redrive shows what
-lies there and why, asks once, starts one incident for each event, whoever tries and
-however often, and takes an event out of the queue only when that was done. What
-starts nothing stays there and is named: delete it yourself.
+alarm's event there if it could not start the state machine with it. redrive shows the
+events and the reasons, asks once, and starts one incident for each event, also when it
+is run twice. It deletes an event from the queue only after its incident has started.
+An event that cannot start one stays in the queue and is named: delete it yourself.
 
-The schedule looks at every instance whose alarm is on, so most of them have been
-looked at. An incident looks at its instance as it is now, however old its event is:
+The schedule looks at every instance whose alarm is in ALARM, so most of these
+instances have been looked at. An incident looks at its instance as it is now, however old its event is:
 a healthy one is left alone, and a reboot has to pass all guards.
 
 Exit codes: 0 nothing is left, 1 something is, or a region did not answer, 2 wrong

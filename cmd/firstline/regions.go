@@ -33,22 +33,22 @@ func newRegions() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "regions",
-		Short: "Write terraform/regions.tf: the regions that can be deployed to",
+		Short: "Write terraform/regions.tf, the regions that can be deployed to",
 		Long: `Write terraform/regions.tf, which holds a provider and a module instance for
 each region that regions.tfvars may name.
 
 Without a flag it holds the 17 regions that every account has enabled, plus
 those that --add brought in before. Every region costs a provider process in
-each plan, so whoever uses few may cut the list: --from to the regions that var
-files name, --only to those listed. Several --from files count together. Every
-commercial AWS region may be named.
+each plan, so cut the list if you use few: --from keeps the regions that var files
+name, --only those listed. --from may be repeated. Every commercial AWS region may
+be named.
 
-A region that is still deployed is kept, and said so: without its provider
-Terraform could no longer destroy what is in it. To find out, the command reads
-the state of the folder that regions.tf lies in: of the selected workspace only
-(TF_WORKSPACE counts), so keep what another workspace holds. A backend must be
-initialised (terraform init) and its credentials at hand, else no region is
-dropped and the exit code is 1. State is read only when a region is to go.
+A region that is still deployed is kept and reported: without its provider
+Terraform could no longer destroy what is in it. Before it drops a region, the
+command reads the Terraform state in the folder of regions.tf. It reads the selected
+workspace only (or that of TF_WORKSPACE), so do not drop a region that another
+workspace holds. A backend must be initialised (terraform init) and its credentials
+must be set, else no region is dropped and the exit code is 1.
 
 --check, for CI, writes nothing and needs neither state nor credentials. It
 fails when the file is not what this command writes, or when it lacks a region
@@ -88,7 +88,7 @@ that a --from file names.`,
 	}
 	f := c.Flags()
 	f.StringSliceVar(&o.only, "only", nil, "exactly these regions, comma-separated or repeated")
-	f.StringSliceVar(&o.add, "add", nil, "these regions besides those in the file or of --from, comma-separated or repeated")
+	f.StringSliceVar(&o.add, "add", nil, "these regions in addition to those in the file or of --from, comma-separated or repeated")
 	f.StringArrayVar(&o.from, "from", nil, "exactly the regions that this var file names; may be repeated")
 	f.BoolVar(&o.check, "check", false, "write nothing; fail when the file is not what this command writes or lacks a region of --from")
 	f.StringVar(&o.file, "file", "", "the file (default: terraform/regions.tf in the project's folder)")

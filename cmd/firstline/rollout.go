@@ -208,7 +208,7 @@ func (r *rolloutRun) run(c *cobra.Command, do func(context.Context, *rolloutRun)
 	return errors.Join(err, r.report())
 }
 
-// plan plans the given regions and shows what would be done, a region.
+// plan plans the given regions and shows what would be done, per region.
 func (r *rolloutRun) plan(ctx context.Context, names []string, destroy bool) (*rollout.Plan, error) {
 	if len(names) == 0 {
 		r.say("no region is left to plan")
@@ -235,7 +235,8 @@ func (r *rolloutRun) missingSecrets(ctx context.Context, p *rollout.Plan) ([]str
 	return missing, err
 }
 
-// show prints a plan as a table a region, with Terraform's own text if wanted.
+// show prints a plan as a table with a line per region, and Terraform's own text if
+// wanted.
 func (r *rolloutRun) show(ctx context.Context, p *rollout.Plan) error {
 	r.board.reset()
 	if r.verbose {
@@ -416,8 +417,8 @@ func (r *rolloutRun) print() error {
 func newPlan() *cobra.Command {
 	return newRollout(&rolloutRun{}, &cobra.Command{
 		Use:     "plan",
-		Short:   "Show what a deploy would change, a region",
-		Long:    "Show what a deploy would change, a region. It changes nothing." + rolloutExits,
+		Short:   "Show what a deploy would change, per region",
+		Long:    "Show what a deploy would change, per region. It changes nothing." + rolloutExits,
 		Example: "  firstline plan --var-file terraform/regions.tfvars --verbose",
 	}, func(ctx context.Context, r *rolloutRun) error {
 		p, err := r.plan(ctx, r.root.Chosen(), false)
@@ -439,9 +440,10 @@ func newPlan() *cobra.Command {
 func newDestroy() *cobra.Command {
 	r := &rolloutRun{}
 	c := newRollout(r, &cobra.Command{
-		Use:     "destroy",
-		Short:   "Remove everything that was deployed",
-		Long:    "Remove everything that was deployed, in all regions or in those that are named." + rolloutExits,
+		Use:   "destroy",
+		Short: "Remove everything that was deployed",
+		Long: `Remove everything that was deployed, in all regions or in those named with --region.
+A region that stays in the var files is created again by the next deploy.` + rolloutExits,
 		Example: "  firstline destroy --var-file terraform/regions.tfvars --region eu-west-1",
 	}, func(ctx context.Context, r *rolloutRun) error {
 		p, err := r.plan(ctx, r.root.Chosen(), true)
@@ -463,12 +465,12 @@ func newDestroy() *cobra.Command {
 func newDrift() *cobra.Command {
 	return newRollout(&rolloutRun{}, &cobra.Command{
 		Use:   "drift",
-		Short: "Tell what was changed outside of Terraform, a region",
-		Long: `Tell what was changed outside of Terraform, a region, in words. It changes
-nothing. It sees what Terraform would put back, and what was deleted; not what
-somebody has added beside it.
+		Short: "Report what was changed outside of Terraform, per region",
+		Long: `Report what was changed outside of Terraform, per region. It changes nothing.
+It sees what Terraform would put back, and what was deleted; not what somebody has
+added.
 
-Exit codes: 0 no drift, 1 some region could not be looked at, 2 wrong usage or
+Exit codes: 0 no drift, 1 some region could not be checked, 2 wrong usage or
 input, 3 drift, 130 interrupted.`,
 		Example: "  firstline drift --var-file terraform/regions.tfvars --json",
 	}, func(ctx context.Context, r *rolloutRun) error {
@@ -497,15 +499,15 @@ func newDeploy() *cobra.Command {
 		Short: "Deploy to the regions of the var files, and verify",
 		Long: `Deploy to the regions of the var files: plan, show the plan as a table, ask
 once, apply exactly that plan, and verify what was deployed. A region that fails
-stops no other; running it again heals it.
+does not stop the others; running the command again repairs it.
 
 With --canary these regions come first. A dry incident then runs in each of them,
 from the event bus to its end, with reboot and messages suppressed; only when all
 of them ended as they should do the other regions follow.
 
 Secrets travel in the environment: TF_VAR_slack_token, TF_VAR_opsgenie_api_key,
-TF_VAR_jsm_api_key. What Slack or a chosen pager needs and is neither given nor
-stored already is refused before anything is changed.` + rolloutExits,
+TF_VAR_jsm_api_key. If Slack or a chosen pager needs a secret that is neither given
+nor stored, deploy refuses before it changes anything.` + rolloutExits,
 		Example: "  firstline deploy --var-file terraform/regions.tfvars --canary eu-west-1",
 	}, deployRegions)
 	f := c.Flags()

@@ -45,21 +45,21 @@ func newVerify() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "verify",
-		Short: "Try every check of every instance through what is deployed, acting on nothing",
-		Long: `Try every check of every instance through what is deployed, acting on nothing.
+		Short: "Run every check of every instance with the deployed function; reboot and page nothing",
+		Long: `Run every check of every instance with the deployed function. Nothing is rebooted
+and nobody is told (` + "`firstline notify test`" + ` sends messages).
 
-In each region it has the deployed function run the checks of URL, Route 53 and SSH
-once per instance, ask EC2 whether it would reboot the instance, and look whether the
-secrets of Slack and of every pager are stored. It asks SNS whether anybody has
-confirmed a subscription of the topic that pages go to. Nothing is rebooted and nobody
-is told (` + "`firstline notify test`" + ` does tell).
+In each region the function runs the checks of URL, Route 53 and SSH once per
+instance, asks EC2 with DryRun whether it would reboot the instance, and checks that
+the secrets of Slack and of every pager are stored. The command asks SNS whether the
+topic of pages has a confirmed subscription.
 
-What passes is kept as the instance's baseline: a check that has never passed with
-its settings of today causes no reboot, it pages.
+What passes is stored as the instance's baseline: a check that has never passed with
+its present settings leads to a page, not to a reboot.
 
-"attention" and "busy" are answers that no reboot would change; "error" means that
-firstline could not tell or could not do something; "handled" that an incident of the
-instance was being handled and nothing was tried. A region that does not answer is
+"attention" and "busy" are answers that no reboot would change. "error" means that
+firstline could not tell or could not do something. "handled" means that an incident
+of the instance was under way, so nothing was checked. A region that does not answer is
 reported and does not stop the others.
 
 Exit codes: 0 all passed, 1 something did not, 2 wrong usage or nothing deployed,

@@ -15,8 +15,8 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 )
 
-// Drift returns what was changed outside of Terraform, a region, in words. Of
-// what Terraform does not set itself nothing is said.
+// Drift returns what was changed outside of Terraform, in words, per region. It
+// leaves out what Terraform does not set itself.
 func (r *Root) Drift(ctx context.Context, p *Plan) (map[string][]string, error) {
 	plan, err := r.showPlan(ctx, p)
 	if err != nil {
@@ -39,8 +39,8 @@ func (r *Root) Drift(ctx context.Context, p *Plan) (map[string][]string, error) 
 	return drift, nil
 }
 
-// Digests returns a digest of all changes of a plan, a region: two plans with the
-// same one do the same there.
+// Digests returns a digest of all changes of a plan per region: two plans with the
+// same digest do the same there.
 func (r *Root) Digests(ctx context.Context, p *Plan) (map[string]string, error) {
 	plan, err := r.showPlan(ctx, p)
 	if err != nil {

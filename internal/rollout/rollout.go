@@ -317,7 +317,7 @@ func (r *Root) initStamp(data string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Outputs returns what is deployed, a region.
+// Outputs returns what is deployed, per region.
 func (r *Root) Outputs(ctx context.Context) (map[string]deployed.Region, error) {
 	out, err := r.tf.Output(ctx)
 	if ctx.Err() != nil {

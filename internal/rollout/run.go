@@ -26,7 +26,7 @@ type Plan struct {
 	// Regions are those that it covers, sorted: the chosen ones that Terraform
 	// could plan.
 	Regions []string
-	// Changes are what is to be done a region, as "create ADDRESS", sorted.
+	// Changes are what is to be done per region, as "create ADDRESS", sorted.
 	Changes map[string][]string
 	file    string
 }

@@ -151,7 +151,7 @@ func TestItems(t *testing.T) {
 	})
 	t.Run("batch", func(t *testing.T) {
 		out, err := client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]ddbtypes.KeysAndAttributes{
-			*table: {Keys: []item{guard, itemKey("region", "brake"), itemKey("region", "pause")}, ConsistentRead: aws.Bool(true)},
+			*table: {Keys: []item{guard, itemKey("region", "breaker"), itemKey("region", "pause")}, ConsistentRead: aws.Bool(true)},
 		}})
 		if err != nil || len(out.Responses[*table]) != 1 || len(out.UnprocessedKeys) != 0 {
 			t.Fatalf("got %+v, %v", out, err)

@@ -29,13 +29,13 @@ const (
 // crosses its threshold, and returns the ARNs of the executions that the deployed
 // rules started. An alarm that is not OK is made so first, of which nobody hears.
 func (a *AWS) Ring(ctx context.Context, region, alarmName, reason string) ([]string, error) {
-	failed := func(err error) error { return fmt.Errorf("ring %s in %s: %w", alarmName, region, err) }
+	failed := func(err error) error { return fmt.Errorf("fire alarm %s in %s: %w", alarmName, region, err) }
 	al, err := a.alarmNamed(ctx, region, alarmName)
 	if err != nil {
 		return nil, failed(err)
 	}
 	unlock := a.alarms.lock(region)
-	err = a.moto.call(ctx, "monitoring", "SetAlarmState", region, al.change("OK", "Set to OK before the alarm is rung."), nil)
+	err = a.moto.call(ctx, "monitoring", "SetAlarmState", region, al.change("OK", "Set to OK before the alarm fires."), nil)
 	unlock()
 	if err != nil {
 		return nil, failed(err)

@@ -34,7 +34,7 @@ func TestTick(t *testing.T) {
 	permit := func(source string) {
 		t.Helper()
 		_, err := client.AddPermission(ctx, &lambda.AddPermissionInput{
-			FunctionName: &name, StatementId: aws.String("sweep"), Action: aws.String("lambda:InvokeFunction"),
+			FunctionName: &name, StatementId: aws.String("reconcile"), Action: aws.String("lambda:InvokeFunction"),
 			Principal: aws.String("events.amazonaws.com"), SourceArn: &source,
 		})
 		if err != nil {
@@ -43,7 +43,7 @@ func TestTick(t *testing.T) {
 	}
 	forbid := func() {
 		t.Helper()
-		if _, err := client.RemovePermission(ctx, &lambda.RemovePermissionInput{FunctionName: &name, StatementId: aws.String("sweep")}); err != nil {
+		if _, err := client.RemovePermission(ctx, &lambda.RemovePermissionInput{FunctionName: &name, StatementId: aws.String("reconcile")}); err != nil {
 			t.Fatal(err)
 		}
 	}

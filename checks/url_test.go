@@ -358,7 +358,7 @@ func TestURLNetwork(t *testing.T) {
 					tc.set(&s)
 				}
 				defaults := incident.DefaultSettings()
-				ctx, cancel := context.WithTimeout(t.Context(), Budget(&defaults, incident.CheckURL))
+				ctx, cancel := context.WithTimeout(t.Context(), budget(&defaults, incident.CheckURL))
 				defer cancel()
 				f := tc.check.Check(ctx, instance, s)
 				if tc.kind != "" {

@@ -74,7 +74,7 @@ locals {
   # In what belongs together. "address" and "host" are the fields that say whom
   # to ask.
   #
-  # How long a check may take is what checks/budget.go makes of it: all attempts and
+  # How long a check may take is what checks/README.md says: all attempts and
   # pauses, a second of slack, finding the instance's address (10 s; 5 s where it only
   # tells whether an address is the instance's), reading secrets twice and one attempt
   # more, and the proof of our own connectivity. Of the function's time `verify` keeps

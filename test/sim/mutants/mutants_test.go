@@ -114,7 +114,7 @@ func all(t *testing.T) (mutants []mutant) {
 
 func read(t *testing.T, file string) string {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join(root, file))
+	raw, err := os.ReadFile(filepath.Join(root, file)) //nolint:gosec // the file of a mutant
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ variable "regions" {
 }
 
 variable "defaults" {
-  description = "Settings under every instance, in the shape of an instance's: built-in default < defaults < instance."
+  description = "Settings for every instance, in the shape of an instance's: built-in default < defaults < instance."
   type        = any
   default     = {}
 }
@@ -39,7 +39,7 @@ variable "pagers" {
 }
 
 variable "opsgenie" {
-  description = "OpsGenie: { endpoint, team_id, responders, priority, priority_unknown, tags, details, entity, source }; endpoint is \"us\" (default), \"eu\" or an https address, priorities are P1 to P5 (default P3). priority_unknown is for \"could not tell\"."
+  description = "OpsGenie: { endpoint, team_id, responders, priority, priority_unknown, tags, details, entity, source }; endpoint is \"us\" (default), \"eu\" or an https address, priorities are P1 to P5 (default P3). priority_unknown is for an alert of which firstline cannot tell whether the instance is down; it is priority unless set."
   type        = any
   default     = null
 }
@@ -51,7 +51,7 @@ variable "jsm" {
 }
 
 variable "sns" {
-  description = "The SNS topic of pages: { topic_arn }, of any region and account; without it the deployment's own, which subscribers hear."
+  description = "The SNS topic of pages: { topic_arn }, of any region and account; without it, the topic of subscribers."
   type        = any
   default     = null
 }
@@ -63,7 +63,7 @@ variable "function" {
 }
 
 variable "breaker" {
-  description = "The breaker of each region: { in_flight, per_hour }. It opens when so many reboots are in flight (default 2) or were made within an hour (default 6), each up to 1000; then nothing is rebooted and somebody is paged. 0 means never reboot."
+  description = "The breaker of each region: { in_flight, per_hour }. It opens when so many reboots are in flight (default 2) or were made within an hour (default 6), each up to 1000, or when reboots do not help; then nothing is rebooted and somebody is paged. 0 means never reboot."
   type        = any
   default     = {}
 }
@@ -89,7 +89,7 @@ variable "subscribers" {
 }
 
 variable "name" {
-  description = "Prefix of every name: two deployments in one account need two."
+  description = "Prefix of every name; two deployments in one account need different ones."
   type        = string
   default     = "firstline"
 }
@@ -161,13 +161,13 @@ variable "jsm_api_key" {
 }
 
 variable "secrets_version" {
-  description = "Raise it, with the Slack token and the chosen pagers' keys at hand, to write them again."
+  description = "Raise it to write the secrets again; TF_VAR_... of Slack and of every chosen pager must be set."
   type        = number
   default     = 1
 }
 
 variable "max_retries" {
-  description = "How often the AWS provider sends a request before it gives up, the first time included. A region that does not answer holds an apply up for as long: some seconds with 5, more than half an hour with the provider's own 25."
+  description = "How often the AWS provider sends a request before it gives up, the first time included. A region that does not answer delays an apply accordingly: by some seconds with 5, by more than half an hour with the provider's own 25. The command firstline sets 7."
   type        = number
   default     = 25
   nullable    = false

@@ -31,7 +31,7 @@ func newOutput() *cobra.Command {
 		Use:   "output",
 		Short: "Print what is deployed in each region: ARNs and console links",
 		Long: `Print what is deployed in each region, with the ARNs and the links into the AWS
-console that an operator needs. It reads the state only and asks nothing of AWS.
+console that an operator needs. It reads Terraform's state and nothing else.
 Regions that the var files name and that are not deployed are listed as such.
 
 Exit codes: 0 printed, 1 failed, 2 wrong usage or input, 130 interrupted.`,

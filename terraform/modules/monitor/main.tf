@@ -25,7 +25,7 @@ locals {
     }
     incident-throttled = {
       metric      = "AWS/States/ExecutionThrottled", dimension = "StateMachineArn", of = var.state_machine_arn, period = 300, periods = 1
-      description = "Step Functions slows incidents down, which delays reboots and pages: look what else uses the account's state transitions, or have that quota raised."
+      description = "Step Functions throttles incidents, which delays reboots and pages: find out what else uses the account's state transitions, or have that quota raised."
     }
 
     # Single errors are what the state machine's retries are for.
@@ -35,7 +35,7 @@ locals {
     }
     function-throttles = {
       metric      = "AWS/Lambda/Throttles", dimension = "FunctionName", of = var.function_name, period = 300, periods = 1
-      description = "Lambda has no room for the function, which delays checks and pages: look what else runs in this account and region, or have the quota \"concurrent executions\" raised."
+      description = "Lambda throttles the function, which delays checks and pages: find out what else runs in this account and region, or have the quota \"concurrent executions\" raised."
     }
 
     # The metrics of a queue that nobody has used for hours may come a quarter of
@@ -55,7 +55,7 @@ locals {
     }, {
     for kind, name in var.rules : "rule-${kind}-failed" => {
       metric      = "AWS/Events/FailedInvocations", dimension = "RuleName", of = name, period = 300, periods = 1
-      description = "EventBridge has given up on an event of the rule ${name}: AWS did not take it in time, or its role, its target or the function's permission is no longer as Terraform made it (`firstline drift` tells)."
+      description = "EventBridge has given up on an event of the rule ${name}: AWS did not take it in time, or its role, its target or the function's permission is no longer as Terraform made it (run `firstline drift`)."
     }
   })
 }

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Prefix of every name: two deployments in one account need two."
+  description = "Prefix of every name; two deployments in one account need different ones."
   type        = string
   default     = "firstline"
 

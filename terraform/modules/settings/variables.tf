@@ -8,7 +8,7 @@ variable "regions" {
 }
 
 variable "defaults" {
-  description = "Settings under every instance: built-in default < defaults < instance."
+  description = "Settings for every instance: built-in default < defaults < instance."
   type        = any
   default     = {}
 }
@@ -62,7 +62,7 @@ variable "reconcile" {
 }
 
 variable "subscribers" {
-  description = "Who hears about the deployment's own alarms, as given to modules/region; only whether there is somebody is looked at."
+  description = "Who is told about the deployment's own alarms, as given to modules/region; checked only for being empty."
   type        = any
   default     = null
 }

@@ -4,7 +4,7 @@ variable "name" {
 }
 
 variable "subscribers" {
-  description = "Who hears about the deployment's own alarms."
+  description = "Who is told about the deployment's own alarms."
   type = list(object({
     protocol = string
     endpoint = string

@@ -177,7 +177,7 @@ func TestOperatorUsage(t *testing.T) {
 		{"pause now", `"now" is not a command or flag of firstline pause`},
 		{"paused --until 1h", "unknown flag: --until"},
 		{"incidents --since yesterday", `--since: "yesterday" is not a time: give a time ago such as 24h or 7d, or RFC 3339 with its zone, such as `},
-		{"incidents --since 2999-01-01T00:00:00Z", "--since: 2999-01-01T00:00:00Z is still to come, it is "},
+		{"incidents --since 2999-01-01T00:00:00Z", "--since: 2999-01-01T00:00:00Z is in the future, it is "},
 		{"incidents --limit -1", "--limit: -1 is not 1 or more, or 0 for all"},
 		{"incidents --limit many", "invalid argument"},
 		{"incidents --instance firstline", `--instance: "firstline" is not an instance id`},

@@ -136,7 +136,7 @@ func sinceWhen(text string, now time.Time) (time.Time, error) {
 		since = now.Add(-d)
 	}
 	if since.After(now) {
-		return time.Time{}, usagef("--since: %s is still to come, it is %s now: give a time that has passed", stamp(since), stamp(now))
+		return time.Time{}, usagef("--since: %s is in the future, it is %s now: give a time that has passed", stamp(since), stamp(now))
 	}
 	return since.UTC().Truncate(time.Second), nil
 }
@@ -400,7 +400,7 @@ func oneOf(answers []answer[*incidentResult], id string) (*incidentResult, error
 	}
 	switch {
 	case len(where) > 1:
-		return nil, usagef("%s: several incidents begin so (in %s): give more of the id, as `firstline incidents` lists it", id, strings.Join(slices.Compact(where), ", "))
+		return nil, usagef("%s: several incidents begin with that (in %s): give more of the id, as `firstline incidents` lists it", id, strings.Join(slices.Compact(where), ", "))
 	case result != nil:
 		result.Errors = errs
 		return result, nil
@@ -409,7 +409,7 @@ func oneOf(answers []answer[*incidentResult], id string) (*incidentResult, error
 		for _, e := range errs {
 			texts = append(texts, e.Region+": "+e.Error)
 		}
-		return nil, fmt.Errorf("%s was not found where a region answered; not all did: %s", id, strings.Join(texts, "; "))
+		return nil, fmt.Errorf("%s was not found in the regions that answered; not all did: %s", id, strings.Join(texts, "; "))
 	}
 	return nil, usagef("%s: no incident of this id in %s (they are kept for 90 days): `firstline incidents` lists them", id, strings.Join(regions, ", "))
 }

@@ -33,7 +33,7 @@ func TestSinceWhen(t *testing.T) {
 		{"yesterday", `--since: "yesterday" ` + malformed},
 		{"-24h", `--since: "-24h" ` + malformed},
 		{"2026-11-22", `--since: "2026-11-22" ` + malformed},
-		{"2026-11-23T12:00:01Z", "--since: 2026-11-23T12:00:01Z is still to come, it is 2026-11-23T12:00:00Z now: give a time that has passed"},
+		{"2026-11-23T12:00:01Z", "--since: 2026-11-23T12:00:01Z is in the future, it is 2026-11-23T12:00:00Z now: give a time that has passed"},
 	} {
 		_, err := sinceWhen(tt.text, noon)
 		if _, ok := errors.AsType[usageError](err); !ok || err.Error() != tt.want {
@@ -262,11 +262,11 @@ func TestIncidentSearch(t *testing.T) {
 		},
 		{
 			name: "several in one region", id: "ab", europe: []string{"abc", "abd"}, usage: true,
-			err: "ab: several incidents begin so (in eu-west-1): give more of the id, as `firstline incidents` lists it",
+			err: "ab: several incidents begin with that (in eu-west-1): give more of the id, as `firstline incidents` lists it",
 		},
 		{
 			name: "several in two", id: "ab", europe: []string{"abc"}, america: []string{"abd"}, usage: true,
-			err: "ab: several incidents begin so (in eu-west-1, us-east-1): give more of the id, as `firstline incidents` lists it",
+			err: "ab: several incidents begin with that (in eu-west-1, us-east-1): give more of the id, as `firstline incidents` lists it",
 		},
 		{
 			name: "none", id: "ab", usage: true,
@@ -274,7 +274,7 @@ func TestIncidentSearch(t *testing.T) {
 		},
 		{
 			name: "none, as far as is known", id: "ab", america: []string{hangs},
-			err: "ab was not found where a region answered; not all did: us-east-1: no answer in time",
+			err: "ab was not found in the regions that answered; not all did: us-east-1: no answer in time",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

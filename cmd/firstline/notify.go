@@ -28,7 +28,7 @@ func newNotify() *cobra.Command {
 		Short: "Test the channels through which people are told",
 		Long:  "Test the channels through which people are told: `firstline notify test`.",
 		Args:  noArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return usagef("say what: %s test", c.CommandPath()) },
+		RunE:  func(c *cobra.Command, _ []string) error { return usagef("name what to do: %s test", c.CommandPath()) },
 	}
 	c.AddCommand(newNotifyTest())
 	return c
@@ -63,7 +63,7 @@ deployed, 130 interrupted.`,
 			case all && len(flags.only) > 0:
 				return usagef("--all: given with --region; give one of them")
 			case !all && len(flags.only) == 0:
-				return usagef("say where, since people will read it: --region eu-west-1, or --all for every region that is deployed")
+				return usagef("name the regions, because people will read it: --region eu-west-1, or --all for every region that is deployed")
 			}
 			ctx, start := c.Context(), time.Now()
 			out := c.OutOrStdout()

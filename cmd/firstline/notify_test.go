@@ -65,9 +65,9 @@ eu-west-2: SNS: warning: one is pending
 func TestNotifyUsage(t *testing.T) {
 	withoutAWS(t)
 	for _, tt := range []struct{ args, want string }{
-		{"notify", "say what: firstline notify test"},
+		{"notify", "name what to do: firstline notify test"},
 		{"notify now", `"now" is not a command or flag of firstline notify`},
-		{"notify test", "say where, since people will read it: --region eu-west-1, or --all"},
+		{"notify test", "name the regions, because people will read it: --region eu-west-1, or --all"},
 		{"notify test --all --region eu-west-1", "--all: given with --region"},
 		{"notify test --region eu-west-1 --exclude-region eu-west-1", "eu-west-1: given with both --region and --exclude-region"},
 		{"notify test eu-west-1", `"eu-west-1" is not a command or flag of firstline notify test`},

@@ -311,7 +311,7 @@ func (r redriveResult) verdict(w io.Writer) error {
 	err := unanswered(w, r.Errors, "the queue could not be read")
 	switch {
 	case left > 0:
-		return errors.Join(fmt.Errorf("in the queue still: %s, see above", count(left, "message")), err)
+		return errors.Join(fmt.Errorf("still in the queue: %s, see above", count(left, "message")), err)
 	case len(r.More) > 0:
 		return errors.Join(fmt.Errorf("there may be more in the queue of %s: run this again", strings.Join(r.More, ", ")), err)
 	}

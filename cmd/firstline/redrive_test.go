@@ -108,7 +108,7 @@ us-east-1  -           started  redrive-m3
 		{
 			name: "only what is malformed", europe: &lying{all: []deadletter.Message{junk}}, america: &lying{},
 			text:     "eu-west-1: the message junk of 2026-11-23T12:00:00Z stays in the queue: its body is no alarm's event: [2J\n",
-			err:      "in the queue still: 1 message, see above",
+			err:      "still in the queue: 1 message, see above",
 			released: "junk",
 		},
 		{
@@ -129,7 +129,7 @@ eu-west-1  i-0a1b2c3d  kept     -
 eu-west-1: AccessDeniedException: not you
 eu-west-1: not tried, since another one failed: AccessDeniedException: not you
 `,
-			err:      "in the queue still: 3 messages, see above",
+			err:      "still in the queue: 3 messages, see above",
 			replayed: "m1 m2",
 			released: "junk m2 m3",
 		},
@@ -144,7 +144,7 @@ eu-west-1  i-0a1b2c3d  started, not deleted  redrive-m1
 
 eu-west-1: AccessDeniedException: not you
 `,
-			err:      "in the queue still: 1 message, see above",
+			err:      "still in the queue: 1 message, see above",
 			replayed: "m1",
 			released: "m1",
 		},
@@ -179,7 +179,7 @@ us-east-1: AccessDeniedException: not you
 		{
 			name: "not handed back", europe: &lying{all: []deadletter.Message{junk}, releaseErr: denied}, america: &lying{},
 			text:     "eu-west-1: the message junk of 2026-11-23T12:00:00Z stays in the queue: its body is no alarm's event: [2J\n",
-			err:      "in the queue still: 1 message, see above\neu-west-1: what stays in the queue is hidden from others for 10m: AccessDeniedException: not you",
+			err:      "still in the queue: 1 message, see above\neu-west-1: what stays in the queue is hidden from others for 10m: AccessDeniedException: not you",
 			released: "junk",
 		},
 	} {

@@ -263,7 +263,7 @@ func (o *regionsOptions) deployed(ctx context.Context, held, want []string) ([]s
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("no region is dropped from %s, since it cannot be told which the state still holds: %w", o.file, err)
+		return nil, fmt.Errorf("no region is dropped from %s: cannot find out which regions the state still holds: %w", o.file, err)
 	}
 	return slices.DeleteFunc(going, func(name string) bool { return !slices.Contains(state.Held, name) }), nil
 }

@@ -289,7 +289,7 @@ func TestRegionsDropsNothingBlindly(t *testing.T) {
 			}
 			before := read(t, file)
 			code, stdout, stderr := command(t, "regions", "--only", "eu-west-1", "--file", file)
-			want := "firstline: no region is dropped from " + file + ", since it cannot be told which the state still holds: " + strings.ReplaceAll(tt.want, "DIR", dir)
+			want := "firstline: no region is dropped from " + file + ": cannot find out which regions the state still holds: " + strings.ReplaceAll(tt.want, "DIR", dir)
 			if code != exitFailed || stdout != "" || !strings.HasPrefix(stderr, want) || strings.Count(stderr, "\n") != 1 {
 				t.Errorf("%d, want 1 and\n%s\ngot\n%s%s", code, want, stdout, stderr)
 			}

@@ -297,7 +297,7 @@ func confirm(ctx context.Context, in io.Reader, out io.Writer, question string) 
 		_, _ = fmt.Fprintln(out)
 		switch {
 		case !ok:
-			return usagef("nobody answered: give --yes to go on without being asked; nothing was changed")
+			return usagef("no answer on standard input, so nothing was changed: answer, or pass --yes")
 		case line != "yes":
 			return errors.New("not confirmed: nothing was changed")
 		}
@@ -366,7 +366,7 @@ func (r *rolloutRun) report() error {
 		}
 	}
 	if failed := r.failed(); len(failed) > 0 {
-		return fmt.Errorf("%s of %d failed: %s; see what it says of each, and run this again when that is mended (log: %s)", count(len(failed), "region"), len(r.result.Regions), strings.Join(failed, ", "), r.result.Log)
+		return fmt.Errorf("%s of %d failed: %s: correct the errors above, and run this again (log: %s)", count(len(failed), "region"), len(r.result.Regions), strings.Join(failed, ", "), r.result.Log)
 	}
 	return nil
 }
@@ -603,7 +603,7 @@ func (r *rolloutRun) canaries(ctx context.Context, shown *rollout.Plan) (*rollou
 		}
 		for _, name := range p.Regions {
 			if digests[name] != agreed[name] {
-				return nil, fmt.Errorf("%s: what is to be done has changed since it was shown: run this again", name)
+				return nil, fmt.Errorf("%s: the changes to make are no longer those that were shown: run this again", name)
 			}
 		}
 		return p, nil

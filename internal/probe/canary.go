@@ -153,7 +153,7 @@ func (c *canary) once(ctx context.Context, r *Rehearsal) error {
 		return err
 	}
 	// Whatever came of it, it says nothing of what was deployed.
-	stale := fmt.Errorf("the dry incident called the function %q, and deployed is %q", past.called, c.region.FunctionARN)
+	stale := fmt.Errorf("the dry incident called the function %q, but deployed is %q", past.called, c.region.FunctionARN)
 	if err != nil {
 		stale = fmt.Errorf("%w: %w", stale, err)
 	}

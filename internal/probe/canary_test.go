@@ -198,7 +198,7 @@ func TestCanarySendsAgain(t *testing.T) {
 			{4, 0, 4, false, "no execution started"},
 			{0, 1, 2, true, ""},
 			{1, 1, 3, true, ""},
-			{0, 4, 4, false, `called the function "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:2", and deployed is "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3"`},
+			{0, 4, 4, false, `called the function "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:2", but deployed is "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3"`},
 		} {
 			s := healthyStates(t)
 			s.lost, s.stale = tt.lost, tt.stale

@@ -32,7 +32,7 @@ func (r *Root) Prepare(ctx context.Context) error {
 		return InputError{err}
 	}
 	for name, file := range r.vars.Secrets() {
-		return inputf("%s stands in %s: secrets do not belong into files; take it out, and export it as TF_VAR_%s", name, file, name)
+		return inputf("%s stands in %s: secrets do not belong in files; take it out, and export it as TF_VAR_%s", name, file, name)
 	}
 	if missing := regions.Without(r.vars.Regions(), r.providers); len(missing) > 0 {
 		return inputf("%s: named in the var files, but not in regions.tf: %s", strings.Join(missing, ", "), addRegions(missing))

@@ -164,7 +164,7 @@ func (r *Root) hung(names []string, underWay map[string]int, heard map[string]bo
 		blame(func(name string) bool { return !heard[name] })
 	}
 	if len(failed) == 0 {
-		return nil, fmt.Errorf("terraform has said nothing for %s, and was ended (see %s)", r.silence, r.logPath)
+		return nil, fmt.Errorf("terraform printed nothing for %s and was stopped (see %s)", r.silence, r.logPath)
 	}
 	return failed, nil
 }

@@ -158,7 +158,7 @@ func TestPlanHangs(t *testing.T) {
 	}{
 		{name: "in a call", says: []string{began(inIreland), began(inVirginia), ended(inVirginia), hang}, want: map[string]string{"eu-west-1": "the region does not answer"}},
 		{name: "before any", says: []string{began(inVirginia), ended(inVirginia), hang}, want: map[string]string{"eu-west-1": "the region does not answer"}},
-		{name: "nobody's", says: []string{began(inIreland), ended(inIreland), began(inVirginia), ended(inVirginia), hang}, err: "terraform has said nothing"},
+		{name: "nobody's", says: []string{began(inIreland), ended(inIreland), began(inVirginia), ended(inVirginia), hang}, err: "terraform printed nothing"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := played(t, map[string][]string{"plan": tt.says}, "eu-west-1", "us-east-1")

@@ -213,7 +213,7 @@ func (r *rolloutRun) plan(ctx context.Context, names []string, destroy bool) (*r
 	if len(names) == 0 {
 		r.say("no region is left to plan")
 	} else {
-		r.say("planning %s (everything is in %s)", count(len(names), "region"), r.root.LogPath())
+		r.say("planning %s (Terraform's output is in %s)", count(len(names), "region"), r.root.LogPath())
 	}
 	return r.root.Plan(ctx, names, destroy)
 }
@@ -683,7 +683,7 @@ func (r *rolloutRun) verifyDenied(ctx context.Context, config aws.Config, output
 	if len(again) == 0 || ctx.Err() != nil {
 		return
 	}
-	r.say("something was denied: new rights may take a moment, trying %s again", count(len(again), "region"))
+	r.say("some calls were denied; new rights may take a moment, so trying %s again", count(len(again), "region"))
 	select {
 	case <-ctx.Done():
 		return
@@ -715,7 +715,7 @@ func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
 	if len(done) == 0 {
 		return nil
 	}
-	r.say("verifying: the checks of every instance, acting on nothing")
+	r.say("verifying: running the checks of every instance, rebooting nothing")
 	r.result.Verification = verifyRegions(ctx, r.p, config, done)
 	r.verifyDenied(ctx, config, outputs)
 	if ctx.Err() != nil {

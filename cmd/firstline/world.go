@@ -82,7 +82,7 @@ func deploy(ctx context.Context, p *progress, w *stage.World, variables map[stri
 	if err := verdict(verified); err != nil {
 		return dir, errors.Join(err, printVerification(p.w, verified))
 	}
-	p.say("every check passes, which is the baseline: from now on a failure is one")
+	p.say("every check passes and is stored as the baseline")
 	return dir, nil
 }
 

@@ -36,7 +36,7 @@ func explain(err error) error {
 	}
 	// encoding/json has no type for this one.
 	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fmt.Errorf("unknown field %s: remove it or mend its spelling", field)
+		return fmt.Errorf("unknown field %s: remove it or correct its spelling", field)
 	}
 	return err
 }

@@ -142,5 +142,5 @@ func whatToSet(text string) string {
 	if len(names) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(". %s cannot be told of anything: export %s with the other secrets, raise secrets_version and deploy", strings.Join(names, " and "), strings.Join(variables, " and "))
+	return fmt.Sprintf(". No message can reach %s: export %s with the other secrets, raise secrets_version and deploy", strings.Join(names, " and "), strings.Join(variables, " and "))
 }

@@ -39,7 +39,7 @@ func TestNotify(t *testing.T) {
 			answer: object{"deliveries": []object{{"channel": "slack", "ok": true}, {"channel": "jsm", "error": unset}}},
 			want: Notification{Deliveries: []Delivery{
 				{Channel: "slack", OK: true},
-				{Channel: "jsm", Error: unset + ". Jira Service Management cannot be told of anything: export TF_VAR_jsm_api_key with the other secrets, raise secrets_version and deploy"},
+				{Channel: "jsm", Error: unset + ". No message can reach Jira Service Management: export TF_VAR_jsm_api_key with the other secrets, raise secrets_version and deploy"},
 			}},
 		},
 		{name: "no channel", calls: 1, answer: object{}, want: Notification{Error: "no channel is configured: nobody would be told"}},

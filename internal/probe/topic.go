@@ -40,7 +40,7 @@ func topicsOf(cfg aws.Config) func(region string) topicReader {
 // a region's pages go to: SNS takes a page without one, too. ok is false when no
 // page goes to a topic, or when ctx ended.
 //
-// That it cannot be told is a warning: the topic may be another account's, which
+// Not knowing is a warning: the topic may be another account's, which
 // lets the function publish and nobody read.
 func subscriptions(ctx context.Context, topics func(region string) topicReader, r deployed.Region) (c CheckResult, ok bool) {
 	if !slices.Contains(r.Pagers, pagerSNS) {
@@ -49,7 +49,7 @@ func subscriptions(ctx context.Context, topics func(region string) topicReader, 
 	c = CheckResult{Check: CheckSubscriptions, Result: Warned}
 	parts := strings.Split(r.PagerTopicARN, ":")
 	if len(parts) != 6 || parts[3] == "" {
-		c.Reason = fmt.Sprintf("whether anybody would get a page by SNS cannot be told: %q is no ARN of a topic, such as arn:aws:sns:eu-west-1:123456789012:oncall", r.PagerTopicARN)
+		c.Reason = fmt.Sprintf("cannot tell whether anybody would get a page by SNS: %q is not the ARN of a topic, such as arn:aws:sns:eu-west-1:123456789012:oncall", r.PagerTopicARN)
 		return c, true
 	}
 	start := time.Now()
@@ -67,7 +67,7 @@ func subscriptions(ctx context.Context, topics func(region string) topicReader, 
 // subscribed says what SNS's answer about a topic means for a page.
 func subscribed(topic string, out *sns.GetTopicAttributesOutput, err error) (Result, string) {
 	if _, none := errors.AsType[*snstypes.NotFoundException](err); none {
-		return Errored, fmt.Sprintf("the topic %s does not exist, so that a page by SNS wakes nobody: name one that does in sns.topic_arn, or deploy again if it is the deployment's own", topic)
+		return Errored, fmt.Sprintf("the topic %s does not exist, so a page by SNS wakes nobody: name an existing one in sns.topic_arn, or deploy again if it is the deployment's own", topic)
 	}
 	if err == nil {
 		confirmed, err1 := strconv.Atoi(out.Attributes["SubscriptionsConfirmed"])
@@ -75,22 +75,22 @@ func subscribed(topic string, out *sns.GetTopicAttributesOutput, err error) (Res
 		if err = errors.Join(err1, err2); err == nil {
 			return heard(topic, confirmed, pending)
 		}
-		err = errors.New("the answer of SNS has no counts of them")
+		err = errors.New("the answer of SNS has no counts")
 	}
 	said := Said(err)
 	if errors.Is(err, context.DeadlineExceeded) {
 		said = fmt.Sprintf("no answer within %s", topicTime)
 	}
-	return Warned, fmt.Sprintf("whether anybody has confirmed a subscription of %s cannot be told (%s): it takes the right to sns:GetTopicAttributes; see yourself that somebody gets what is published there", topic, said)
+	return Warned, fmt.Sprintf("cannot tell whether anybody has confirmed a subscription of %s (%s): that needs the right sns:GetTopicAttributes; publish a test and see that somebody gets it", topic, said)
 }
 
 // heard says what the subscriptions of a topic mean for a page.
 func heard(topic string, confirmed, pending int) (Result, string) {
 	switch {
 	case confirmed == 0 && pending > 0:
-		return Errored, fmt.Sprintf("nobody has confirmed a subscription of %s (%d pending), so that SNS takes a page and wakes nobody: have a subscriber follow the link in AWS's message, and try again", topic, pending)
+		return Errored, fmt.Sprintf("nobody has confirmed a subscription of %s (%d pending), so SNS takes a page and wakes nobody: have a subscriber follow the link in AWS's message, and try again", topic, pending)
 	case confirmed == 0:
-		return Errored, fmt.Sprintf("nobody is subscribed to %s, so that SNS takes a page and wakes nobody: subscribe somebody and have it confirmed; SNS forgets a subscription that nobody confirms, and a deploy makes those of `subscribers` anew", topic)
+		return Errored, fmt.Sprintf("nobody is subscribed to %s, so SNS takes a page and wakes nobody: subscribe somebody and have it confirmed; SNS drops a subscription that nobody confirms, and a deploy creates those of `subscribers` again", topic)
 	case pending > 0:
 		return Warned, fmt.Sprintf("of the subscriptions of %s, %d are confirmed and %d are pending: a page does not reach those until they follow the link in AWS's message", topic, confirmed, pending)
 	}

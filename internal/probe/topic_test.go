@@ -63,14 +63,14 @@ func TestSubscriptions(t *testing.T) {
 		{"nobody yet", ownTopic, counting("0", "3"), Errored, []string{"nobody has confirmed a subscription of " + ownTopic + " (3 pending)", "wakes nobody", "follow the link"}},
 		{"nobody at all", otherTopic, counting("0", "0"), Errored, []string{"nobody is subscribed to " + otherTopic, "wakes nobody", "subscribe somebody"}},
 		{"some of them", ownTopic, counting("1", "2"), Warned, []string{ownTopic, "1 are confirmed and 2 are pending", "follow the link"}},
-		{"no counts", ownTopic, counting("", ""), Warned, []string{"cannot be told", "no counts"}},
+		{"no counts", ownTopic, counting("", ""), Warned, []string{"cannot tell", "no counts"}},
 		{
 			"may not be read", otherTopic,
 			func(context.Context, string, string) (map[string]string, error) {
 				return nil, refusal(http.StatusForbidden, "AuthorizationError")
 			},
 			Warned,
-			[]string{"subscription of " + otherTopic + " cannot be told (AuthorizationError: said AWS)", "sns:GetTopicAttributes"},
+			[]string{"cannot tell whether anybody has confirmed a subscription of " + otherTopic + " (AuthorizationError: said AWS)", "sns:GetTopicAttributes"},
 		},
 		{
 			"not there", ownTopic,
@@ -80,7 +80,7 @@ func TestSubscriptions(t *testing.T) {
 			Errored,
 			[]string{"the topic " + ownTopic + " does not exist", "wakes nobody", "sns.topic_arn"},
 		},
-		{"no ARN", "oncall", nil, Warned, []string{"cannot be told", `"oncall" is no ARN`}},
+		{"no ARN", "oncall", nil, Warned, []string{"cannot tell", `"oncall" is not the ARN`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			asked := 0

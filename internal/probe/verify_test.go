@@ -137,7 +137,7 @@ func TestVerifyMessages(t *testing.T) {
 				return functionError{"InvalidInput", unset}, nil
 			}
 			return healthy(ctx, c)
-		}, []CheckResult{{Check: "slack", Result: Passed, Reason: "all that it needs is there; nothing was sent"}, {Check: "pager", Result: Errored, Reason: "InvalidInput: " + unset + ". Jira Service Management cannot be told of anything: export TF_VAR_jsm_api_key with the other secrets, raise secrets_version and deploy"}}},
+		}, []CheckResult{{Check: "slack", Result: Passed, Reason: "all that it needs is there; nothing was sent"}, {Check: "pager", Result: Errored, Reason: "InvalidInput: " + unset + ". No message can reach Jira Service Management: export TF_VAR_jsm_api_key with the other secrets, raise secrets_version and deploy"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -89,7 +89,7 @@ func (r *Root) MissingSecrets(ctx context.Context, p *Plan) (missing, unclear []
 				stored, err := read(ctx, region, "/"+r.vars.Name()+"/secrets/"+secret)
 				switch {
 				case err != nil && !given:
-					note(dark, region, "%s is not set, and whether a value is stored in %%s cannot be told: %s", variable, strings.ReplaceAll(inOneLine(err), "%", "%%"))
+					note(dark, region, "%s is not set, and firstline cannot tell whether a value is stored in %%s: %s", variable, strings.ReplaceAll(inOneLine(err), "%", "%%"))
 				case err != nil || stored:
 				case given:
 					note(lack, region, "%s is set, but this would not store it in %%s, where no value is: raise secrets_version in the var file, with all secrets set", variable)

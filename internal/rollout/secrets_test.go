@@ -128,8 +128,8 @@ func TestMissingSecrets(t *testing.T) {
 		{
 			name: "reading is denied", regions: "eu-west-1", plan: Plan{Regions: []string{"eu-west-1"}}, stored: "?",
 			unclear: []string{
-				"TF_VAR_opsgenie_api_key is not set, and whether a value is stored in eu-west-1 cannot be told: AccessDeniedException: not 100% yours",
-				"TF_VAR_slack_token is not set, and whether a value is stored in eu-west-1 cannot be told: AccessDeniedException: not 100% yours",
+				"TF_VAR_opsgenie_api_key is not set, and firstline cannot tell whether a value is stored in eu-west-1: AccessDeniedException: not 100% yours",
+				"TF_VAR_slack_token is not set, and firstline cannot tell whether a value is stored in eu-west-1: AccessDeniedException: not 100% yours",
 			},
 			asked: "/firstline/secrets/opsgenie-api-key /firstline/secrets/slack-token",
 		},

@@ -86,9 +86,9 @@ func newIncidents() *cobra.Command {
 		Long: `List incidents of all regions, the newest first. For each it shows when and where it
 began, how it ended, the outcome of its reboot, the number of looks, how long it took,
 its id, and the last decision: the verdict, the row of the policy's table (in
-handler/README.md), what followed, and why. With --json each incident has all of its looks. Records are
-kept for 90 days. An incident whose execution ended without its last step is
-"unconcluded"; the schedule starts the next look at its instance.
+handler/README.md), what followed, and why. With --json each incident has all of its
+looks. Records are kept for 90 days. An incident whose execution ended without its
+last step is "unconcluded"; the schedule starts the next look at its instance.
 
 A region that does not answer is reported and does not stop the others.
 
@@ -285,9 +285,9 @@ func newIncident() *cobra.Command {
 		Long: `Show one incident as a timeline: the alarm, what each check saw in each look, the
 verdict, the decision with its reason and the row of the policy's table (in
 handler/README.md), the reboot, who was told, and how it ended. Below it says whether
-the instance is handed over now, and shows the evidence from before the reboot. ID is what
-` + "`firstline incidents`" + ` and the messages show, the beginning of it if that is unique, or
-the execution's ARN. All regions are searched.
+the instance is handed over now, and shows the evidence from before the reboot. ID is
+what ` + "`firstline incidents`" + ` and the messages show, the beginning of it if that is
+unique, or the execution's ARN. All regions are searched.
 
 Exit codes: 0 shown, 1 not found where a region did not answer, 2 wrong usage, no
 such incident or nothing deployed, 130 interrupted.`,

@@ -99,10 +99,10 @@ func newPause() *cobra.Command {
 		Short: "Stop reboots and pages for a while; checks and Slack go on",
 		Long: `Stop reboots and pages for a while, for a whole region with --region or for
 instances with --instance. The checks go on, and Slack is told what fails. A pause
-ends by itself at the time given, at most seven days ahead. The region's pause is in its
-table; an instance's is its tag ` + incident.PauseTag + `, which holds the time and
-can also be set by hand. It takes effect at the next look, and stops a reboot that is
-about to be made.` + pauseExits,
+ends by itself at the time given, at most seven days ahead. A region's pause is in its
+table; an instance's is its tag ` + incident.PauseTag + `, which holds the time and can also
+be set by hand. A pause takes effect at the next look, and stops a reboot that is about
+to be made.` + pauseExits,
 		Example: "  firstline pause --region eu-west-1 --until 2h\n  firstline pause --instance i-0c1cbf2e7abdedf75 --until 2026-11-24T18:00:00Z",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -88,8 +88,9 @@ is run twice. It deletes an event from the queue only after its incident has sta
 An event that cannot start one stays in the queue and is named: delete it yourself.
 
 The schedule looks at every instance whose alarm is in ALARM, so most of these
-instances have been looked at. An incident looks at its instance as it is now, however
-old its event is: a healthy one is left alone, and a reboot has to pass all guards.
+instances have been looked at. An incident looks at its instance as it is now,
+however old its event is: a healthy one is left alone, and a reboot has to pass all
+guards.
 
 Exit codes: 0 nothing is left, 1 something is, or a region did not answer, 2 wrong
 usage or nothing deployed, 130 interrupted.`,

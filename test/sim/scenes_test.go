@@ -20,9 +20,10 @@ import (
 //	machine a url ssh                 a machine with these checks; "machines 12 url" makes m1 to m12
 //	no-baseline a url                 that check has never passed
 //	reboot-on a unreachable           its setting reboot.on
+//	per-day a 0                       its setting reboot.per_day
 //	pager blind                       the pager cannot tell whether an alert is open
 //	[at 0:10 [every 40s]] COMMAND     with "every", machine after machine, or "5 times"
-//	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, open, irreducible
+//	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, open, irreducible, guard NAME
 //	expect page N before|after 0:20   the Nth page's time; "says X" its situation
 //
 // The commands are those of command.
@@ -109,6 +110,14 @@ func (s *scene) line(words []string) (err error) {
 			return err
 		}
 		m.settings.Reboot.On = words[2]
+	case "per-day":
+		m, err := s.machine(words[1])
+		if err != nil {
+			return err
+		}
+		if m.settings.Reboot.PerDay, err = strconv.Atoi(words[2]); err != nil {
+			return err
+		}
 	case "pager":
 		s.w.pagers[0].name, s.w.pagers[0].readable = "pagerduty", false
 	case "expect":
@@ -224,7 +233,7 @@ func forSpan(words []string) time.Duration {
 
 // command does one thing to the world:
 //
-//	set a web=refused ssh=silent [curable] [impaired=system] [scheduled]
+//	set a web=refused ssh=silent [curable] [impaired=system] [scheduled] [initializing for 2h]
 //	path a|region web=refused ssh=dropped      as we alone see it
 //	repair a | boot a for 90s [curable] | flap a p=0.3 for 8h
 //	alarm a for 8h | alarm-off a
@@ -282,6 +291,9 @@ func (s *scene) onMachine(verb string, m *machine, rest []string) error {
 		_, m.curable = option(rest, "curable")
 		m.impaired, _ = option(rest, "impaired")
 		_, m.scheduled = option(rest, "scheduled")
+		if _, is := option(rest, "initializing"); is {
+			m.initUntil = time.Now().Add(forSpan(rest))
+		}
 		w.set(m, of("web", m.web), of("ssh", m.ssh))
 	case "path":
 		m.webPath, m.sshPath = of("web", m.webPath), of("ssh", m.sshPath)
@@ -362,6 +374,8 @@ func (s *scene) check(words []string) error {
 		}
 	case "open":
 		got = len(s.w.openAlerts())
+	case "guard":
+		got, rest = s.w.count["guard "+rest[0]], rest[1:]
 	case "ended": // "ended Told >= 1"
 		n := len(rest) - 2
 		got, rest = s.w.count["end: "+strings.Join(rest[:n], " ")], rest[n:]

@@ -25,8 +25,6 @@ const root = "../../.."
 
 // guards are mutants that remove one condition each: false is put before it.
 var guards = []struct{ name, file, condition string }{
-	{"guard ec2 not asked", "guard.go", "case !f.Asked:"},
-	{"guard not running", "guard.go", "case !e.Running:"},
 	{"guard system status", "guard.go", "case e.System:"},
 	{"guard ebs status", "guard.go", "case e.EBS:"},
 	{"guard scheduled event", "guard.go", `case e.Scheduled != "":`},
@@ -48,6 +46,7 @@ var guards = []struct{ name, file, condition string }{
 
 // others change something else.
 var others = []mutant{
+	{"guard ec2 not asked", "internal/policy/guard.go", `return GuardEC2, "EC2 could not be asked about the instance: " + f.Err`, `return "", ""`},
 	{"guard route53 alone", "internal/policy/guard.go", "if !d.l.ownFailed() {", "if false {"},
 	{"breaker not latched", "internal/policy/alerts.go", `if id := d.r.openAlert(KeyBreaker); id != "" {`, `if id := ""; id != "" {`},
 	{"breaker ignores another's silence", "internal/policy/alerts.go", "id != d.i.ID && at > since && d.within(at, silentMemory)", "false"},

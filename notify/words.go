@@ -34,7 +34,7 @@ var situations = map[string]wording{
 	incident.SituationNotRebooted:     {icon: "🔴", what: "{is}: {saw}; not rebooted: {guard}"},
 	incident.SituationHeldBack: {
 		icon: "🛑", what: "{is}: {saw}; not rebooted: breaker open",
-		next: "Find out what the alert's instances have in common: a network fault, an outage of AWS or a deployment is not cured by reboots. Further instances come as notes on this alert.",
+		next: "Find out what the alert's instances have in common: a network fault, an outage of AWS or a deployment is not cured by reboots. Further instances are notes on this alert for an hour; after that they page again.",
 	},
 	incident.SituationAttention: {
 		icon: "🟠", what: "needs a person, not a reboot", withReason: true,

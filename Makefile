@@ -45,9 +45,9 @@ cc:
 UNIT := go list ./... | grep -v '^firstline/test'
 
 .PHONY: check
-check: setup ## Run the unit tests, 1,000 random days and terraform validate
+check: setup ## Run the unit tests (not of the local AWS), 1,000 random days and terraform validate
 	@echo "check 1/3: Go packages, and the contract of the definition"
-	@go test -short $$($(UNIT)) ./test/asl ./test/contract ./test/dynamo ./test/sim/mutants
+	@go test -short $$($(UNIT) | grep -v localaws) ./test/asl ./test/contract ./test/dynamo ./test/sim/mutants
 	@echo "check 2/3: the simulation: scenes, and 1,000 random days"
 	@go test -count=1 -timeout 20m ./test/sim -sim.days 1000
 	@echo "check 3/3: terraform validate"

@@ -108,7 +108,7 @@ func (w *world) isTold(m *machine) bool {
 			switch {
 			case !isMember, t.situation == incident.SituationHealthyAgain:
 			case t.severity < incident.SeverityDown && w.severity(m) >= incident.SeverityDown:
-			case a.open, !a.closedBy.IsZero() && now.Sub(a.closedBy) < 4*time.Hour+w.wokenWithin():
+			case a.open, !a.closedBy.IsZero() && now.Sub(a.closedBy) < quietOf(t.situation)+w.wokenWithin():
 				return true
 			case !p.readable && !a.closedBy.IsZero() && now.Sub(a.opened) < 24*time.Hour+w.wokenWithin():
 				return true
@@ -116,6 +116,14 @@ func (w *world) isTold(m *machine) bool {
 		}
 	}
 	return false
+}
+
+// quietOf is how long a person who has closed an alert has a machine.
+func quietOf(situation string) time.Duration {
+	if situation == incident.SituationAttention {
+		return 24 * time.Hour
+	}
+	return 4 * time.Hour
 }
 
 // severity is the one that a machine's truth has for our own checks. Without a

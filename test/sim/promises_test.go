@@ -108,7 +108,7 @@ func (w *world) isTold(m *machine) bool {
 			switch {
 			case !isMember, t.situation == incident.SituationHealthyAgain:
 			case t.severity < incident.SeverityDown && w.severity(m) >= incident.SeverityDown:
-			case a.open, !a.closedBy.IsZero() && now.Sub(a.closedBy) < quietOf(t.situation)+w.wokenWithin():
+			case a.open, !a.closedBy.IsZero() && now.Sub(a.closedBy) < quietOf(a.key)+w.wokenWithin():
 				return true
 			case !p.readable && !a.closedBy.IsZero() && now.Sub(a.opened) < 24*time.Hour+w.wokenWithin():
 				return true
@@ -118,9 +118,9 @@ func (w *world) isTold(m *machine) bool {
 	return false
 }
 
-// quietOf is how long a person who has closed an alert has a machine.
-func quietOf(situation string) time.Duration {
-	if situation == incident.SituationAttention {
+// quietOf is how long a person who has closed the alert with this key has a machine.
+func quietOf(key string) time.Duration {
+	if strings.HasSuffix(key, "/"+string(incident.Attention)) {
 		return 24 * time.Hour
 	}
 	return 4 * time.Hour

@@ -42,7 +42,9 @@ func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(
 		}
 	}
 	urlAnswered := url.Answered && !url.Elsewhere
-	if url.NoByte() && route53.Outcome == incident.Passed {
+	// Checkers that name a status have reached it, whatever they think of it.
+	reached := route53.Outcome == incident.Passed || route53.Outcome == incident.Unknown && route53.Answered
+	if url.NoByte() && reached {
 		const seen = "Route 53's checkers reach it: our own network path is broken"
 		become(url, incident.Contradicted, seen)
 		if ssh.NoByte() {

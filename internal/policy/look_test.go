@@ -52,6 +52,9 @@ func TestWeigh(t *testing.T) {
 		{"our vantage: SSH accepted and silent, too", mute, passed, mute, nil, "contradicted passed contradicted: contradicted"},
 		{"our vantage: SSH with a byte is a failure", noReply, passed, badAnswer, nil, "contradicted passed failed: failed"},
 		{"our vantage: URL with a byte is a failure", badAnswer, passed, passed, nil, "failed passed passed: failed"},
+		{"our vantage: Route 53's checkers get a 403", mute, forbidden, passed, nil, "contradicted attention passed: attention"},
+		{"our vantage: Route 53's checkers are turned away", noReply, busy, off, nil, "contradicted busy skipped: contradicted"},
+		{"our vantage: Route 53 needs attention without an answer", noReply, noName, passed, nil, "failed attention passed: failed"},
 		{"our vantage: Route 53 is blind", noReply, blind, passed, nil, "failed blind passed: failed"},
 		{"our vantage: Route 53 is off", noReply, off, passed, nil, "failed skipped passed: failed"},
 

@@ -350,7 +350,7 @@ func (w *world) checkNoise(a *alert, m notify.Message) {
 			recent++
 		}
 		isCause := strings.Contains(a.key, "/") || a.key == policy.KeyBreaker
-		if isCause && other.alert != a && other.key == a.key && now.Sub(other.at) < time.Hour-time.Minute && other.alert.open {
+		if isCause && other.alert != a && other.key == a.key && now.Sub(other.at) < time.Hour-time.Minute && other.alert.open && !other.at.Before(w.breakerClosed) {
 			w.violate("noise", "the cause %s was paged twice within an hour", a.key)
 		}
 	}

@@ -77,7 +77,7 @@ var others = []mutant{
 	{"MayReboot ignores a hand-over", "internal/policy/guard.go", "if d.i.Membership != nil {\n\t\treturn s, \"a person has been paged\"", "if false {\n\t\treturn s, \"a person has been paged\""},
 	{"MayReboot reserves nothing in the region", "internal/policy/guard.go", "d.r.Reboots = append(d.r.Reboots, RegionReboot{Instance: d.i.ID, Execution: in.Execution, At: d.now})", ""},
 	{"baseline ignored", "internal/policy/look.go", "\tl.withoutBaseline(passedBefore)\n", ""},
-	{"URL not contradicted by Route 53", "internal/policy/look.go", "if url.NoByte() && route53.Outcome == incident.Passed {", "if false {"},
+	{"URL not contradicted by Route 53", "internal/policy/look.go", "if url.NoByte() && reached {", "if false && reached {"},
 	{"SSH not contradicted beside URL", "internal/policy/look.go", "\t\tif ssh.NoByte() {\n\t\t\tbecome(", "\t\tif false {\n\t\t\tbecome("},
 	{"Route 53 not contradicted by URL", "internal/policy/look.go", "case url.Outcome == incident.Passed && !url.Elsewhere:", "case false:"},
 	{"Route 53 does not get URL's kind", "internal/policy/look.go", "case urlAnswered && url.Outcome == incident.Unknown && (url.Kind == incident.Busy || url.Kind == incident.Attention):", "case false:"},

@@ -237,7 +237,7 @@ func (r *report) explain(m Message) {
 		if r.dec.Verdict == incident.VerdictHealthy {
 			state = "healthy"
 		}
-		r.why.add("Since", fmt.Sprintf("%s, %s for %s", clock(r.dec.Since), state, ago(incident.At(m.Now).Sub(r.dec.Since))))
+		r.why.add("Since", fmt.Sprintf("%s, %s for %s", clock(r.dec.Since), state, incident.Span(incident.At(m.Now).Sub(r.dec.Since))))
 	}
 	if len(m.Alert.Members) > 1 {
 		r.why.add("Instances in this alert", members(m.Alert.Members))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"firstline/internal/incident"
 	"firstline/internal/policy"
@@ -245,18 +244,4 @@ func clock(m incident.Millis) string {
 		return ""
 	}
 	return m.Time().Format("2006-01-02 15:04 UTC")
-}
-
-// ago is a span in words.
-func ago(d time.Duration) string {
-	switch m := int(d.Minutes()); {
-	case m < 1:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case m < 60:
-		return fmt.Sprintf("%d min", m)
-	case m < 48*60:
-		return fmt.Sprintf("%d h %d min", m/60, m%60)
-	default:
-		return fmt.Sprintf("%d days", m/60/24)
-	}
 }

@@ -1,7 +1,9 @@
 package incident
 
 import (
+	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -33,4 +35,18 @@ func ClipLine(s string, limit int) string {
 	}
 	runes = runes[:min(len(runes), limit-1)]
 	return strings.TrimRight(string(runes), " ") + "…"
+}
+
+// Span writes a duration for people.
+func Span(d time.Duration) string {
+	switch m := int(d.Minutes()); {
+	case m < 1:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case m < 60:
+		return fmt.Sprintf("%d min", m)
+	case m < 48*60:
+		return fmt.Sprintf("%d h %d min", m/60, m%60)
+	default:
+		return fmt.Sprintf("%d days", m/60/24)
+	}
 }

@@ -71,7 +71,7 @@ func (d *decider) guardHistory() (guard, reason string) {
 		}
 		return GuardOnce, "this incident has rebooted it already"
 	case d.i.reboots(d.now.Add(-cooldown)) > 0:
-		return GuardCooldown, "it was rebooted within the cooldown of " + ago(cooldown)
+		return GuardCooldown, "it was rebooted within the cooldown of " + incident.Span(cooldown)
 	case d.within(d.i.LastResolvedAt, quarantine):
 		return GuardCooldown, "its last alert ended less than two hours ago: what ails it comes back"
 	}

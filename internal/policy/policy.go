@@ -397,14 +397,14 @@ func (d *decider) handedOverPage() bool {
 	case sev > m.Severity && failedFor(worse):
 		return d.pageLook(incident.SituationWorse, "worse than what was paged: "+d.l.firstReason())
 	case (m.LongWell || m.AgainAt > 0) && failedFor(again):
-		return d.pageLook(incident.SituationDiedAgain, "it was healthy since the page, and has failed in every look for "+ago(again))
+		return d.pageLook(incident.SituationDiedAgain, "it was healthy since the page, and has failed in every look for "+incident.Span(again))
 	case a.ClosedAt > 0:
 		quiet := quietClosed
 		if m.Kind == incident.Attention {
 			quiet = quietAttention
 		}
 		if d.now.Sub(a.ClosedAt) >= quiet {
-			return d.pageLook(incident.SituationStillDown, "a person closed the alert "+ago(d.now.Sub(a.ClosedAt))+" ago, and it is still not healthy")
+			return d.pageLook(incident.SituationStillDown, "a person closed the alert "+incident.Span(d.now.Sub(a.ClosedAt))+" ago, and it is still not healthy")
 		}
 		return false
 	case d.f.alertUnreadable(m.Alert) && (d.lasted(a.LastWakeAt, repeatUnread) || a.JoinedByNoteAt > a.LastWakeAt && d.lasted(a.LastWakeAt, repeatNoted)):
@@ -444,7 +444,7 @@ func (d *decider) handedOver() bool {
 	}
 	a := d.r.Alerts[m.Alert]
 	if a.ClosedAt > 0 {
-		return d.done("handed over: a person closed the alert " + ago(d.now.Sub(a.ClosedAt)) + " ago")
+		return d.done("handed over: a person closed the alert " + incident.Span(d.now.Sub(a.ClosedAt)) + " ago")
 	}
 	if d.within(max(a.NoteAt, a.LastWakeAt), hourly) {
 		return d.done("handed over")
@@ -552,7 +552,7 @@ func (d *decider) confirm() {
 	if left := int((need - held).Seconds()) + 1; left < seconds {
 		seconds = max(left, incident.MinIntervalSeconds)
 	}
-	d.wait(seconds, "must hold for "+ago(need)+" first: "+reason)
+	d.wait(seconds, "must hold for "+incident.Span(need)+" first: "+reason)
 }
 
 // heldSince is since when the verdict has held in every look of this execution.
@@ -597,17 +597,6 @@ func (i *Instance) settled() bool {
 
 // clock writes a time for people.
 func clock(m incident.Millis) string { return m.Time().Format("15:04 UTC") }
-
-// ago writes a span for people.
-func ago(span time.Duration) string {
-	switch {
-	case span < time.Minute:
-		return fmt.Sprintf("%d s", int(span.Seconds()))
-	case span < time.Hour:
-		return fmt.Sprintf("%d min", int(span.Minutes()))
-	}
-	return fmt.Sprintf("%d h %d min", int(span.Hours()), int(span.Minutes())%60)
-}
 
 // NeedsOthers reports whether a decision needs to know whether another instance
 // of the region answers us: for a failure of our own checks without a byte that

@@ -86,7 +86,7 @@ func reconcile(ctx context.Context, h *Handler, _ request) (any, error) {
 type reconciling struct {
 	h   *Handler
 	now time.Time
-	// inc is what is known of the region where no instance is meant.
+	// inc is what is known of the region, for what concerns no instance.
 	inc *incident.Incident
 	// alarms are those in ALARM, by instance.
 	alarms map[string]*incident.Alarm

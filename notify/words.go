@@ -49,7 +49,7 @@ var situations = map[string]wording{
 	},
 	incident.SituationBlind: {
 		icon: "🟠", what: "cannot be checked; not rebooted", withReason: true,
-		next: "Look at the instance yourself: whether it is reachable is not known. Then repair what kept firstline from checking it.",
+		next: "Look at the instance yourself: firstline cannot tell whether it is reachable. Then repair what kept firstline from checking it.",
 	},
 	incident.SituationStore: {
 		icon: "🟠", what: "{state}; not rebooted: firstline's table cannot be used",
@@ -194,7 +194,7 @@ func findingLine(f incident.Finding) string {
 var (
 	requests = map[string]string{
 		incident.RequestAccepted: "EC2 accepted it",
-		incident.RequestReserved: "whether EC2 was asked is not known",
+		incident.RequestReserved: "firstline cannot tell whether EC2 was asked",
 		incident.RequestUnknown:  "EC2's answer was lost",
 		incident.RequestRefused:  "EC2 refused it, nothing was rebooted",
 	}

@@ -48,7 +48,7 @@ type path struct {
 	original int
 }
 
-// looksIn is how often it is looked in a boot window, if looking takes no time.
+// looksIn is how many looks fit a boot window if a look takes no time.
 func looksIn(b incident.Boot) int { return 1 + (b.WindowSeconds-b.FirstLookSeconds)/b.IntervalSeconds }
 
 // words are some words of decide after the looks that confirm, of which there is one

@@ -110,13 +110,16 @@ func (d *decider) guardVantage() (guard, reason string) {
 	others := d.f.Others.Asked && d.f.Others.Value.Answered
 	failedRoute53 := d.l.is(incident.CheckRoute53, incident.Failed)
 	agrees := failedRoute53 || d.f.EC2.Value.Instance
+	// Had the URL check seen anything, it might contradict SSH.
+	url := d.l.of(incident.CheckURL)
+	isURLBlind := d.s.Enabled(incident.CheckURL) && (url.Outcome == incident.Skipped || url.Kind == incident.Blind)
 	for _, f := range d.l.own() {
 		if f.Outcome != incident.Failed {
 			continue
 		}
 		agrees = agrees || f.Answered ||
 			f.Connection == incident.Refused && ownAnswered ||
-			f.Connection == incident.Silent && (ownAnswered || others)
+			f.Connection == incident.Silent && !isURLBlind && (ownAnswered || others)
 	}
 	switch {
 	case !agrees:

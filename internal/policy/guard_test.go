@@ -131,6 +131,10 @@ func TestGuardVantage(t *testing.T) {
 		{"silent, another own check got bytes", is(look(passed, off, mute), alone), reboots},
 		{"silent, another instance answers us", is(look(mute, off, noReply), unconnected), reboots},
 		{"silent, only our connectivity is proven", is(look(mute, off, noReply), others(false)), refuses("vantage")},
+		{"SSH silent, no URL check, another instance answers us", is(look(off, off, mute)), reboots},
+		{"SSH silent, the URL check is blind", is(look(blind, off, mute)), refuses("vantage")},
+		{"SSH silent, the URL check is blind, Route 53 passes", is(look(blind, passed, mute)), refuses("vantage")},
+		{"SSH silent, the URL check is blind, Route 53 fails", is(look(blind, noReply, mute)), reboots},
 		{"closed early, another instance answers us", is(look(closedEarly, off, off)), refuses("vantage")},
 
 		{"a failure with bytes needs no other vantage", is(look(badAnswer, off, off), alone), reboots},

@@ -202,7 +202,7 @@ func (w *world) isOver(a *alert) bool {
 		if m == nil || m.unwatched || !m.isRunning() || isOfTheHour(a) {
 			continue
 		}
-		if time.Since(m.seen.downLast) < 2*time.Minute || m.web != well || m.ssh != well || m.webPath != well || m.sshPath != well {
+		if time.Since(m.seen.downLast) < 2*time.Minute || time.Since(m.changed) < 2*time.Minute || m.web != well || m.ssh != well || m.webPath != well || m.sshPath != well {
 			return false
 		}
 	}

@@ -48,6 +48,7 @@ var guards = []struct{ name, file, condition string }{
 var others = []mutant{
 	{"guard ec2 not asked", "internal/policy/guard.go", `return GuardEC2, "EC2 could not be asked about the instance: " + f.Err`, `return "", ""`},
 	{"guard route53 alone", "internal/policy/guard.go", "if !d.l.ownFailed() {", "if false {"},
+	{"guard URL blind", "internal/policy/guard.go", "!isURLBlind && (", "(isURLBlind || true) && ("},
 	{"breaker not latched", "internal/policy/alerts.go", `if id := d.r.openAlert(KeyBreaker); id != "" {`, `if id := ""; id != "" {`},
 	{"breaker ignores another's silence", "internal/policy/alerts.go", "id != d.i.ID && at > since && d.within(at, silentMemory)", "false"},
 	{"breaker ignores reboots that cured nothing", "internal/policy/alerts.go", "n >= cures && ", "false && n >= cures && "},

@@ -21,6 +21,7 @@ import (
 //	no-baseline a url                 that check has never passed
 //	reboot-on a unreachable           its setting reboot.on
 //	per-day a 0                       its setting reboot.per_day
+//	dry-run a                         its setting reboot.dry_run
 //	pager blind                       the pager cannot tell whether an alert is open
 //	[at 0:10 [every 40s]] COMMAND     with "every", machine after machine, or "5 times"
 //	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, open, irreducible, guard NAME
@@ -110,6 +111,12 @@ func (s *scene) line(words []string) (err error) {
 			return err
 		}
 		m.settings.Reboot.On = words[2]
+	case "dry-run":
+		m, err := s.machine(words[1])
+		if err != nil {
+			return err
+		}
+		m.settings.Reboot.DryRun = true
 	case "per-day":
 		m, err := s.machine(words[1])
 		if err != nil {
@@ -238,7 +245,7 @@ func forSpan(words []string) time.Duration {
 //	repair a | boot a for 90s [curable] | flap a p=0.3 for 8h
 //	alarm a for 8h | alarm-off a
 //	power a stopped|running|terminated | unwatch a
-//	out ec2|route53|opsgenie|slack|table|egress for 3h
+//	out ec2|reboots|route53|opsgenie|slack|table|egress for 3h
 //	pause a|region for 3m | resume
 //	close a|breaker|CAUSE     a person closes the open alert with this key or member
 //	die a                     the execution that works on a dies

@@ -164,6 +164,9 @@ func (s services) GetConsoleOutput(ctx context.Context, _ *ec2.GetConsoleOutputI
 
 func (s services) RebootInstances(ctx context.Context, in *ec2.RebootInstancesInput, _ ...func(*ec2.Options)) (*ec2.RebootInstancesOutput, error) {
 	return call(ctx, s.w, "ec2", "ec2:RebootInstances", func() (*ec2.RebootInstancesOutput, error) {
+		if s.w.isOut("reboots") {
+			return nil, awsError("UnauthorizedOperation")
+		}
 		if aws.ToBool(in.DryRun) {
 			return nil, awsError("DryRunOperation")
 		}

@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -34,31 +33,20 @@ const (
 	callTimeout = 15 * time.Second
 	// maxAnswer is how much of an answer is read. Real ones have a few KB.
 	maxAnswer = 1 << 20
-	// maxRetryAfter is the longest Retry-After that is waited out here. Anything
-	// longer is the state machine's to wait for, where waiting costs nothing.
-	maxRetryAfter = 5 * time.Second
-	// maxRateRetries is how often a rate limit is waited out here.
-	maxRateRetries = 2
 	// maxError caps an error, with what it quotes of an answer, in runes.
 	maxError = 600
 )
 
-// refusal is how one call failed, before its text is cleaned of secrets.
+// refusal is why one call failed, before its text is cleaned of secrets.
 type refusal struct {
 	kind fault.Kind
-	// auth says that a newer secret may cure it.
-	auth bool
-	// limited says that the other side asked for fewer calls; after is how long
-	// it asked to wait, negative when it did not say.
-	limited bool
-	after   time.Duration
-	// discarded says that the request was accepted and then not carried out.
-	discarded bool
-	err       error
+	err  error
+	// auth: a newer secret may cure it. noAlert: ErrNoAlert is in its chain.
+	auth, noAlert bool
 }
 
 func refuse(kind fault.Kind, format string, args ...any) *refusal {
-	return &refusal{kind: kind, after: -1, err: fmt.Errorf(format, args...)}
+	return &refusal{kind: kind, err: fmt.Errorf(format, args...)}
 }
 
 // client makes calls to one service that carry a secret.
@@ -72,8 +60,12 @@ type client struct {
 }
 
 // newClient returns a client that follows no redirect: the secret goes to the
-// configured host only.
+// configured host only. Without a transport each request has a connection of its
+// own: one that is kept may have died while the function was frozen.
 func newClient(op, what string, source Secret, transport http.RoundTripper) *client {
+	if transport == nil {
+		transport = &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
+	}
 	return &client{op: op, what: what, source: source, http: &http.Client{
 		Transport:     transport,
 		Timeout:       callTimeout,
@@ -87,7 +79,7 @@ func (c *client) secret(ctx context.Context, fresh bool) (string, error) {
 	defer cancel()
 	key, err := c.source(ctx, fresh)
 	if err != nil {
-		return "", clean(fault.KindOf(err), c.op, fmt.Errorf("read %s: %w", c.what, err), c.used)
+		return "", clean(c.op, refuse(fault.KindOf(err), "read %s: %w", c.what, err), c.used...)
 	}
 	key = strings.TrimSpace(key)
 	if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
@@ -97,50 +89,23 @@ func (c *client) secret(ctx context.Context, fresh bool) (string, error) {
 	return key, nil
 }
 
-// rehearse reads the secret at its source: what a warm function still remembers
-// says nothing about the next incident.
-func (c *client) rehearse(ctx context.Context) error {
-	_, err := c.secret(ctx, true)
-	return err
-}
-
-// deliver reads the secret and makes a call with it: once more with a fresh
-// secret after an authentication error, once more when the other side accepted the
-// request and then discarded it, and again after a short rate limit. Its errors
-// have a kind and no secret in them.
-func (c *client) deliver(ctx context.Context, call func(ctx context.Context, key string) *refusal) error {
-	if c.http.Transport == nil {
-		// A connection that is kept may have died while the function was frozen.
-		own := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
-		defer own.CloseIdleConnections()
-		c.http.Transport = own
-	}
-	key, err := c.secret(ctx, false)
-	refreshed, repeated, waits := false, false, 0
-	for err == nil {
-		r := call(ctx, key)
+// deliver makes a call with the secret, and once more with a fresh one if the
+// first is refused. All other failures are the state machine's to retry. Its
+// errors have a kind and no secret in them.
+func (c *client) deliver(ctx context.Context, call func(key string) *refusal) error {
+	for fresh := false; ; fresh = true {
+		key, err := c.secret(ctx, fresh)
+		if err != nil {
+			return err
+		}
+		r := call(key)
 		switch {
 		case r == nil:
 			return nil
-		case r.auth && !refreshed:
-			refreshed = true
-			key, err = c.secret(ctx, true)
-		case r.discarded && !repeated && worthWaiting(ctx, time.Second):
-			repeated = true
-		case r.limited && waits < maxRateRetries && worthWaiting(ctx, r.after) && pause(ctx, r.after) == nil:
-			waits++
-		default:
-			return clean(r.kind, c.op, r.err, c.used)
+		case fresh || !r.auth:
+			return clean(c.op, r, c.used...)
 		}
 	}
-	return err
-}
-
-// worthWaiting reports whether a wait that the other side asked for is short
-// and leaves time for another call.
-func worthWaiting(ctx context.Context, after time.Duration) bool {
-	deadline, ok := ctx.Deadline()
-	return after >= 0 && after <= maxRetryAfter && (!ok || time.Until(deadline) > after+time.Second)
 }
 
 // pause waits, or returns the context's error when that ends first.
@@ -155,25 +120,19 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // clean is the one way out for an error: it keeps the kind, the words without
 // secrets, and whether there was no alert; nothing else of the chain.
-func clean(kind fault.Kind, op string, err error, secrets []string) error {
-	text := incident.ClipLine(err.Error(), maxAnswer)
+func clean(op string, r *refusal, secrets ...string) error {
+	text := incident.ClipLine(r.err.Error(), maxAnswer)
 	for _, secret := range secrets {
 		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
 			text = regexp.MustCompile(`(?i)`+regexp.QuoteMeta(form)).ReplaceAllLiteralString(text, "[redacted]")
 		}
 	}
 	text = incident.ClipLine(redact.Text(text), maxError) // cut last: half a secret is not known for one
-	if errors.Is(err, ErrNoAlert) {
-		return &fault.Error{Kind: kind, Op: op, Err: noAlert(text)}
+	if r.noAlert {
+		return fault.New(r.kind, op, "%s: %w", text, ErrNoAlert)
 	}
-	return &fault.Error{Kind: kind, Op: op, Err: errors.New(text)}
+	return fault.New(r.kind, op, "%s", text)
 }
-
-// noAlert is the text of an error that there is no such alert.
-type noAlert string
-
-func (e noAlert) Error() string { return string(e) }
-func (e noAlert) Unwrap() error { return ErrNoAlert }
 
 // answer is what the other side said.
 type answer struct {
@@ -228,15 +187,6 @@ func (a *answer) String() string {
 	return s
 }
 
-// retryAfter is the Retry-After header, in seconds; -1 without a readable one.
-func (a *answer) retryAfter() time.Duration {
-	s, err := strconv.ParseUint(strings.TrimSpace(a.header.Get("Retry-After")), 10, 31)
-	if err != nil {
-		return -1
-	}
-	return time.Duration(s) * time.Second
-}
-
 // refused turns a status other than 2xx into a refusal; detail is what the
 // body said, or empty.
 func (a *answer) refused(detail string) *refusal {
@@ -244,26 +194,20 @@ func (a *answer) refused(detail string) *refusal {
 	if detail != "" {
 		said += ": " + detail
 	}
+	r := refuse(fault.InvalidInput, "%s", said)
 	switch s := a.status; {
 	case s == http.StatusUnauthorized || s == http.StatusForbidden:
-		r := refuse(fault.Denied, "%s", said)
-		r.auth = true
-		return r
+		r.kind, r.auth = fault.Denied, true
 	case s == http.StatusPaymentRequired:
 		return refuse(fault.Denied, "%s: the account's plan does not allow it", said)
-	case s == http.StatusTooManyRequests:
-		r := refuse(fault.Unavailable, "%s", said)
-		r.limited, r.after = true, a.retryAfter()
-		return r
 	case s < 400:
 		return refuse(fault.Unavailable, "%s: redirects are not followed, since they could carry the key to another host", said)
-	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s >= 500:
-		return refuse(fault.Unavailable, "%s", said)
+	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
+		r.kind = fault.Unavailable
 	case s == http.StatusNotFound:
 		return refuse(fault.InvalidInput, "%s: is the configured address right?", said)
-	default:
-		return refuse(fault.InvalidInput, "%s", said)
 	}
+	return r
 }
 
 // baseURL accepts an address that a secret may be sent to: https, or http on

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -131,76 +130,68 @@ func (o *alertAPI) Address() (string, error) {
 	return base, nil
 }
 
-// client makes calls for an operation, which errors name with the pager, since
-// there may be several.
+func (o *alertAPI) op(do string) string { return do + " through " + o.title }
+
 func (o *alertAPI) client(do string) *client {
-	return newClient(do+" through "+o.title, "the "+o.title+" API key", o.key, o.http)
+	return newClient(o.op(do), "the "+o.title+" API key", o.key, o.http)
 }
 
-// Rehearse returns the text of the alert that Page would create, with Page's
-// errors of the settings and the key. It makes no call.
+// Rehearse is as Pager says.
 func (o *alertAPI) Rehearse(ctx context.Context, m Message) (string, error) {
 	c := o.client("page")
 	if _, err := o.Address(); err != nil {
 		return "", fault.New(fault.InvalidInput, c.op, "%w", err)
 	}
-	if err := c.rehearse(ctx); err != nil {
+	if _, err := c.secret(ctx, true); err != nil {
 		return "", err
 	}
 	page := o.alert(m)
 	return page.Message + "\n" + page.Description, nil
 }
 
-// Page creates an alert and returns once it is known to be made, or, where the
-// service offers no way to know (Jira Service Management, a key that may not
-// read), once it is accepted. An alert that was accepted and then discarded is
-// sent once more. One that was accepted and not confirmed in time is Unavailable: to
-// send it again is harmless, since the alias makes it the same alert, and a page that
-// never comes is not.
+// Page creates an alert. One that was accepted and not confirmed in time is
+// Unavailable where the service can confirm: to send it again is harmless, since the
+// alias makes it the same alert, and a page that never comes is not.
 func (o *alertAPI) Page(ctx context.Context, m Message) (Delivery, error) {
-	return o.ask(ctx, toPage, m)
+	return o.ask(ctx, "page", "", m)
 }
 
-// Note adds the message as a note to the alert, and returns nil once it is known to
-// be there. The error holds ErrNoAlert when no such alert is open, and also when the
-// service accepted the note and does not tell what became of it (Jira Service
-// Management, a key that may not read): a note on an alert that was closed meanwhile
-// is lost without a word. Page is then right either way: it makes the alert anew, or
-// raises the count of the one that has the note. A note that is tried again may
-// stand there twice.
+// Note adds a note to the alert. If the service accepts it and does not tell what
+// became of it, ErrNoAlert is in the error's chain: if the alert was closed meanwhile,
+// the note is lost without a word. Page is then right either way: it makes the
+// alert anew, or raises the count of the one that has the note.
 func (o *alertAPI) Note(ctx context.Context, m Message) error {
-	_, err := o.ask(ctx, toNote, m)
+	const do = "add a note to the alert"
+	got, err := o.ask(ctx, do, "/notes", m)
+	if err == nil && !got.Confirmed {
+		err = fault.New(fault.Unavailable, o.op(do), "the note was accepted, and the service does not tell whether it was added: %w", ErrNoAlert)
+	}
 	return err
 }
 
-// Resolve closes the alert, with the message as the note, and returns nil once it is
-// known to be closed, or accepted where the service does not tell. The error holds
-// ErrNoAlert when no such alert is open.
+// Resolve closes the alert.
 func (o *alertAPI) Resolve(ctx context.Context, m Message) error {
-	_, err := o.ask(ctx, toResolve, m)
+	_, err := o.close(ctx, m)
 	return err
 }
 
-// settle is how long a test waits for an alert to be there: what is not there yet
+func (o *alertAPI) close(ctx context.Context, m Message) (Delivery, error) {
+	return o.ask(ctx, "resolve the alert", "/close", m)
+}
+
+// settle is how long a test waits before it closes its alert: what is not there yet
 // cannot be closed.
 const settle = 3 * time.Second
 
-// Test makes an alert that says it is a test, at P5 and under an alias of its own, and
-// closes it. An error after it was made says so, and names its alias: somebody has to
-// close it.
+// Test makes an alert at P5, under an alias of its own, and closes it. An error after
+// it was made names its alias: somebody has to close it.
 func (o *alertAPI) Test(ctx context.Context, m Message) (Delivery, error) {
-	m.Kind = KindTest
-	made, err := o.ask(ctx, toPage, m)
+	made, err := o.Page(ctx, m)
 	if err != nil {
 		return Delivery{}, err
 	}
-	if !made.Confirmed {
-		_ = pause(ctx, settle) // what follows tells of an ended context
-	}
-	closed, err := o.ask(ctx, toResolve, m)
-	if errors.Is(err, ErrNoAlert) && pause(ctx, settle) == nil {
-		closed, err = o.ask(ctx, toResolve, m) // it may not be found by its alias yet
-	}
+	_ = pause(ctx, settle) // what follows tells of an ended context
+	closed, err := o.close(ctx, m)
 	switch {
 	case err != nil:
 		return Delivery{}, fault.New(fault.KindOf(err), "test "+o.title, "the alert %s was made, and may be open: %w", alias(m), err)
@@ -211,14 +202,12 @@ func (o *alertAPI) Test(ctx context.Context, m Message) (Delivery, error) {
 }
 
 // Open reports whether the alert of an alias is open. By an alias OpsGenie finds
-// open alerts only, so it answers 404 for one that is closed as well as for one that
-// somebody has deleted: neither is open, since nobody is at work on them. A 404
-// without the request id that all its answers have comes from something else and
-// tells nothing: that is an error, as is everything else that does not tell.
+// open alerts only, so it answers 404 for one that is closed or deleted: nobody is
+// at work on either.
 func (o *alertAPI) Open(ctx context.Context, alias string) (bool, error) {
 	open := false
 	c := o.client("ask whether the alert " + incident.ClipLine(alias, 100) + " is open")
-	err := c.deliver(ctx, func(ctx context.Context, key string) *refusal {
+	err := c.deliver(ctx, func(key string) *refusal {
 		a, r := o.call(ctx, c, http.MethodGet, aliasPath(alias, ""), key, nil)
 		switch {
 		case r != nil:
@@ -226,7 +215,7 @@ func (o *alertAPI) Open(ctx context.Context, alias string) (bool, error) {
 		case a.unknownAlert():
 			return nil
 		case !a.ok():
-			return a.refusal("read alerts")
+			return a.refusal()
 		case a.said.Data.Status == "":
 			return refuse(fault.Unavailable, "the answer, %s, does not say", a)
 		}
@@ -236,70 +225,36 @@ func (o *alertAPI) Open(ctx context.Context, alias string) (bool, error) {
 	return open, err
 }
 
-// asked is a request of which the service says later what became of it.
-type asked struct {
-	// do is the operation; what is asked for, and what it is when that was done; right
-	// is what the key must be allowed to do. All are for errors.
-	do, what, done, right string
-	// note is the path of a note below the alert that it is for, which must be open; ""
-	// where an alert is made.
-	note string
-	// confirm: to be accepted is not enough.
-	confirm bool
-}
-
-var (
-	toPage    = asked{do: "page", what: "the alert", done: "made", right: "create alerts"}
-	toNote    = asked{do: "add a note to the alert", what: "the note", done: "added", right: mayUpdate, note: "/notes", confirm: true}
-	toResolve = asked{do: "resolve the alert", what: "the request to close it", done: "carried out", right: mayUpdate, note: "/close"}
-)
-
-const mayUpdate = "create and update alerts"
-
-// unconfirmed is what becomes of an accepted request that cannot be followed.
-func (to asked) unconfirmed() *refusal {
-	if !to.confirm {
-		return nil
-	}
-	return refuse(fault.Unavailable, "%s was accepted, and the service does not tell whether it was %s: %w", to.what, to.done, ErrNoAlert)
-}
-
 // ask posts a request that the service accepts first and carries out later, and
-// follows it.
-func (o *alertAPI) ask(ctx context.Context, to asked, m Message) (Delivery, error) {
-	c := o.client(to.do)
+// follows it. What is below an alert is asked of that alert; else one is made.
+func (o *alertAPI) ask(ctx context.Context, do, below string, m Message) (Delivery, error) {
+	c := o.client(do)
 	path, body := "", any(o.alert(m))
-	if to.note != "" {
-		path, body = aliasPath(alias(m), to.note), o.note(m)
+	if below != "" {
+		path, body = aliasPath(alias(m), below), o.note(m)
 	}
 	encoded, err := json.Marshal(body)
 	if err != nil {
-		return Delivery{}, fault.New(fault.Internal, c.op, "encode %s: %w", to.what, err)
+		return Delivery{}, fault.New(fault.Internal, c.op, "encode the request: %w", err)
 	}
 	var got Delivery
-	err = c.deliver(ctx, func(ctx context.Context, key string) *refusal {
-		got = Delivery{Detail: alias(m)}
+	err = c.deliver(ctx, func(key string) *refusal {
 		a, r := o.call(ctx, c, http.MethodPost, path, key, encoded)
 		switch {
 		case r != nil:
 			return r
 		case a.ok() && a.hasID():
-			return o.follow(ctx, c, key, "/requests/"+a.said.RequestID, to, &got)
+			got, r = o.follow(ctx, c, key, a.said.RequestID)
+			return r
 		case a.status == http.StatusAccepted && a.isJSON:
-			return to.unconfirmed() // Nothing to follow it by.
+			return nil // there is nothing to follow it by
 		case a.ok():
-			return refuse(fault.Unavailable, "the answer, %s, does not say that %s was accepted", a, to.what)
+			return refuse(fault.Unavailable, "the answer, %s, does not say that the request was accepted", a)
 		}
-		r = a.refusal(to.right)
-		if to.note != "" && a.unknownAlert() {
-			r.err = fmt.Errorf("%w: %w", r.err, ErrNoAlert)
-		}
-		return r
+		return a.refusal()
 	})
-	if err != nil {
-		return Delivery{}, err
-	}
-	return got, nil
+	got.Detail = cmp.Or(got.Detail, alias(m))
+	return got, err
 }
 
 // aliasPath is the path of an alert, or of something below it.
@@ -343,25 +298,25 @@ var requestID = lazy.Regexp(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
 
 func (a *opsgenieAnswer) hasID() bool { return requestID().MatchString(a.said.RequestID) }
 
-// unknownAlert reports whether OpsGenie says that it knows no such alert. An
-// answer without the request id that all of its own have says nothing.
+// unknownAlert reports whether OpsGenie says that it knows no such alert. A 404
+// without the request id that all its answers have comes from something else.
 func (a *opsgenieAnswer) unknownAlert() bool { return a.status == http.StatusNotFound && a.hasID() }
 
-// refusal is the refusal of a request; right is what the key must be allowed to do.
-func (a *opsgenieAnswer) refusal(right string) *refusal {
+func (a *opsgenieAnswer) refusal() *refusal {
 	details := []string{a.said.Message}
 	for _, field := range slices.Sorted(maps.Keys(a.said.Errors)) {
 		details = append(details, field+": "+a.said.Errors[field])
 	}
 	r := a.refused(strings.Join(details, "; "))
+	r.noAlert = a.unknownAlert()
 	if r.auth {
-		r.err = fmt.Errorf("%w: renew the API key, and let its integration %s", r.err, right)
+		r.err = fmt.Errorf("%w: renew the API key, and let its integration read, create and update alerts", r.err)
 	}
 	return r
 }
 
 // follow asks what became of an accepted request until that is known.
-func (o *alertAPI) follow(ctx context.Context, c *client, key, path string, to asked, got *Delivery) *refusal {
+func (o *alertAPI) follow(ctx context.Context, c *client, key, request string) (Delivery, *refusal) {
 	bound := o.followFor
 	if deadline, ok := ctx.Deadline(); ok {
 		// What is left must do for saying so.
@@ -371,17 +326,14 @@ func (o *alertAPI) follow(ctx context.Context, c *client, key, path string, to a
 	defer cancel()
 	last := "it was not asked"
 	for wait := 500 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		a, r := o.call(ctx, c, http.MethodGet, path, key, nil)
+		a, r := o.call(ctx, c, http.MethodGet, "/requests/"+request, key, nil)
 		switch {
 		case r != nil:
 			if ctx.Err() == nil {
 				last = r.err.Error()
 			}
-		case a.ok() && a.said.Data.IsSuccess != nil && *a.said.Data.IsSuccess:
-			*got = Delivery{Confirmed: true, Detail: cmp.Or(incident.ClipLine(a.said.Data.AlertID, 100), got.Detail)}
-			return nil
 		case a.ok() && a.said.Data.IsSuccess != nil:
-			return notDone(to, a.said.Data.Status)
+			return a.outcome()
 		case a.ok():
 			last = "the status of the request is " + a.String() + ", without an outcome"
 		case a.header.Get("X-Opsgenie-Errortype") == "RequestNotProcessed" || strings.Contains(strings.ToLower(a.said.Message), "not processed"):
@@ -391,7 +343,7 @@ func (o *alertAPI) follow(ctx context.Context, c *client, key, path string, to a
 			if r.kind != fault.Unavailable {
 				// No such path here (Jira Service Management), or a key that may create and
 				// not read: the request cannot be followed, and was accepted.
-				return to.unconfirmed()
+				return Delivery{}, nil
 			}
 			last = r.err.Error()
 		}
@@ -401,23 +353,22 @@ func (o *alertAPI) follow(ctx context.Context, c *client, key, path string, to a
 	}
 	if !o.can.Confirms {
 		// No way to ask is documented: what answers there may know nothing of it.
-		return to.unconfirmed()
+		return Delivery{}, nil
 	}
-	return refuse(fault.Unavailable, "%s was accepted and not confirmed within %s: %s", to.what, bound.Round(time.Millisecond), last)
+	return Delivery{}, refuse(fault.Unavailable, "the request was accepted and not confirmed within %s: %s", bound.Round(time.Millisecond), last)
 }
 
-// notDone is the refusal of a request that was accepted first. That there is no
-// such alert is in the words only
-// (https://docs.opsgenie.com/docs/alert-api#get-request-status).
-func notDone(to asked, status string) *refusal {
-	why := cmp.Or(status, "no reason given")
-	low := strings.ToLower(status)
-	if to.note != "" && strings.Contains(low, "alert") && (strings.Contains(low, "not exist") || strings.Contains(low, "already closed")) {
-		return refuse(fault.InvalidInput, "%s was accepted and then not %s: %s: %w", to.what, to.done, why, ErrNoAlert)
+// outcome is what became of a request. That there is no such alert is in the words
+// only (https://docs.opsgenie.com/docs/alert-api#get-request-status).
+func (a *opsgenieAnswer) outcome() (Delivery, *refusal) {
+	data := a.said.Data
+	if *data.IsSuccess {
+		return Delivery{Confirmed: true, Detail: incident.ClipLine(data.AlertID, 100)}, nil
 	}
-	r := refuse(fault.Unavailable, "%s was accepted and then not %s: %s", to.what, to.done, why)
-	r.discarded = true
-	return r
+	r := refuse(fault.Unavailable, "the request was accepted and then not carried out: %s", cmp.Or(data.Status, "no reason given"))
+	low := strings.ToLower(data.Status)
+	r.noAlert = strings.Contains(low, "alert") && (strings.Contains(low, "not exist") || strings.Contains(low, "already closed"))
+	return Delivery{}, r
 }
 
 // alert is the message within the limits of the API.

@@ -320,11 +320,7 @@ func TestOpsGenieFollowsTheRequest(t *testing.T) {
 				if took := time.Since(start); took > opsgenie.followFor {
 					t.Errorf("it took %s", took)
 				}
-				posts := 1
-				if f.fails != "" {
-					posts = 2 // once more with the same alias
-				}
-				if len(f.alerts) != posts || f.looks == 0 || f.looks > 10 {
+				if len(f.alerts) != 1 || f.looks == 0 || f.looks > 10 {
 					t.Errorf("%d alerts, %d looks", len(f.alerts), f.looks)
 				}
 			})
@@ -453,7 +449,7 @@ func onAnAlert(t *testing.T) {
 		t.Errorf("%+v", n)
 	}
 	err := o.Note(t.Context(), message(t, "note"))
-	wantError(t, err, fault.InvalidInput, "the note was accepted and then not added: Alert does not exist")
+	wantError(t, err, fault.Unavailable, "the request was accepted and then not carried out: Alert does not exist")
 	if !errors.Is(err, ErrNoAlert) {
 		t.Errorf("it does not say that there is no alert: %v", err)
 	}
@@ -480,16 +476,16 @@ func TestOpsGenieFollowsTheNote(t *testing.T) {
 		noAlert      bool
 	}{
 		{name: "added", post: accept, status: say(200, "application/json", `{"data":{"isSuccess":true,"status":"Added note"}}`)},
-		{name: "no such alert", post: accept, status: say(200, "application/json", `{"data":{"isSuccess":false,"status":"Alert does not exist"}}`), kind: fault.InvalidInput, want: "then not added: Alert does not exist", noAlert: true},
-		{name: "not added", post: accept, status: say(200, "application/json", `{"data":{"isSuccess":false,"status":"Something else"}}`), kind: fault.Unavailable, want: "then not added: Something else"},
+		{name: "no such alert", post: accept, status: say(200, "application/json", `{"data":{"isSuccess":false,"status":"Alert does not exist"}}`), kind: fault.Unavailable, want: "then not carried out: Alert does not exist", noAlert: true},
+		{name: "not added", post: accept, status: say(200, "application/json", `{"data":{"isSuccess":false,"status":"Something else"}}`), kind: fault.Unavailable, want: "then not carried out: Something else"},
 		{name: "unknown at once", post: say(404, "application/json", `{"message":"Alert does not exist","took":0.1,"requestId":"r-1"}`), kind: fault.InvalidInput, want: "HTTP 404 Not Found: Alert does not exist", noAlert: true},
 		{name: "no such path", post: say(404, "text/html", "<html>"), kind: fault.InvalidInput, want: "is the configured address right?"},
-		{name: "key may not add", post: say(403, "application/json", `{"message":"You are not authorized"}`), kind: fault.Denied, want: "let its integration create and update alerts"},
+		{name: "key may not add", post: say(403, "application/json", `{"message":"You are not authorized"}`), kind: fault.Denied, want: "let its integration read, create and update alerts"},
 		{name: "no request id", post: say(202, "application/json", `{"result":"Request will be processed"}`), kind: fault.Unavailable, want: "does not tell whether it was added", noAlert: true},
 		{name: "key may not read", post: accept, status: say(403, "application/json", `{"message":"You are not authorized"}`), kind: fault.Unavailable, want: "does not tell whether it was added", noAlert: true},
 		{name: "no request status", post: accept, status: say(404, "text/html", "<html>"), kind: fault.Unavailable, want: "does not tell whether it was added", noAlert: true},
-		{name: "never processed", post: accept, status: say(404, "application/json", `{"message":"Request not processed. Please try again later."}`), kind: fault.Unavailable, want: "the note was accepted and not confirmed within"},
-		{name: "server faults", post: accept, status: say(503, "text/html", "<html>"), kind: fault.Unavailable, want: "the note was accepted and not confirmed within"},
+		{name: "never processed", post: accept, status: say(404, "application/json", `{"message":"Request not processed. Please try again later."}`), kind: fault.Unavailable, want: "the request was accepted and not confirmed within"},
+		{name: "server faults", post: accept, status: say(503, "text/html", "<html>"), kind: fault.Unavailable, want: "the request was accepted and not confirmed within"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -543,7 +539,7 @@ func TestOpsGenieOpen(t *testing.T) {
 		{name: "state of another type", status: 200, body: `{"data":{"status":7}}`, kind: fault.Unavailable, want: "does not say"},
 		{name: "a list", status: 200, body: `{"data":[{"status":"closed"}]}`, kind: fault.Unavailable, want: "does not say"},
 		{name: "accepted", status: 202, body: `{"requestId":"r-1"}`, kind: fault.Unavailable, want: "does not say"},
-		{name: "denied", status: 403, body: `{"message":"You are not authorized"}`, kind: fault.Denied, want: "let its integration read alerts"},
+		{name: "denied", status: 403, body: `{"message":"You are not authorized"}`, kind: fault.Denied, want: "let its integration read, create and update alerts"},
 		{name: "unavailable", status: 503, body: `{}`, kind: fault.Unavailable, want: "HTTP 503"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -565,34 +561,18 @@ func TestOpsGenieOpen(t *testing.T) {
 	}
 }
 
-// What is accepted and then discarded is sent once more, with the same alias.
-func TestOpsGenieSendsADiscardedRequestAgain(t *testing.T) {
+// What is accepted and then discarded is worth a retry.
+func TestOpsGenieDiscardsARequest(t *testing.T) {
 	t.Parallel()
-	for discards, want := range map[int]string{0: "", 1: "", 2: "the alert was accepted and then not made: Discarded by a rule"} {
-		synctest.Test(t, func(t *testing.T) {
-			f := &fakeOpsGenie{key: testKey, pending: 1, discards: discards}
-			posts := 0
-			o := serving(opsgenie, "https://pager.example", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.Method == http.MethodPost {
-					posts++
-				}
-				f.ServeHTTP(w, r)
-			}))
-			wantError(t, sent(t, o, message(t, "worse")), fault.Unavailable, want)
-			if wantPosts := min(discards, 1) + 1; posts != wantPosts {
-				t.Errorf("%d discarded: %d posts, want %d", discards, posts, wantPosts)
-			}
-			if made := len(f.alerts) == 1; made != (want == "") {
-				t.Errorf("%d discarded: %d alerts", discards, len(f.alerts))
-			}
-		})
-	}
 	synctest.Test(t, func(t *testing.T) {
-		f := &fakeOpsGenie{key: testKey, discards: 1}
+		f := &fakeOpsGenie{key: testKey, pending: 1, discards: 1}
 		o := serving(opsgenie, "https://pager.example", f)
-		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
-		defer cancel()
-		wantError(t, page(ctx, o, message(t, "worse")), fault.Unavailable, "then not made")
+		for n, want := range []string{"the request was accepted and then not carried out: Discarded by a rule", ""} {
+			wantError(t, sent(t, o, message(t, "worse")), fault.Unavailable, want)
+			if len(f.alerts) != n {
+				t.Errorf("try %d: %d alerts", n+1, len(f.alerts))
+			}
+		}
 	})
 }
 
@@ -604,7 +584,7 @@ func TestJSM(t *testing.T) {
 		name   string
 		status int
 		body   string
-		// kinds and words of the errors; "" for none
+		// words of the errors; "" for none
 		send, note, close string
 		confirmed         bool
 		took              time.Duration // at most, of Send
@@ -614,7 +594,7 @@ func TestJSM(t *testing.T) {
 		{name: "server faults", status: 503, body: "", note: "does not tell whether it was added", took: jsm.followFor},
 		{name: "never processed", status: 404, body: `{"message":"Request not processed. Please try again later."}`, note: "does not tell whether it was added", took: jsm.followFor},
 		{name: "it does tell", status: 200, body: `{"data":{"isSuccess":true,"status":"Created alert","alertId":"a-1"}}`, confirmed: true},
-		{name: "it says no", status: 200, body: `{"data":{"isSuccess":false,"status":"Alert does not exist"}}`, send: "then not made", note: "then not added", close: "then not carried out"},
+		{name: "it says no", status: 200, body: `{"data":{"isSuccess":false,"status":"Alert does not exist"}}`, send: "then not carried out", note: "then not carried out", close: "then not carried out"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -634,23 +614,17 @@ func TestJSM(t *testing.T) {
 					w.WriteHeader(tt.status)
 					_, _ = io.WriteString(w, tt.body)
 				}))
-				kind := func(want string) fault.Kind {
-					if strings.Contains(want, "then not added") || strings.Contains(want, "then not carried") {
-						return fault.InvalidInput
-					}
-					return fault.Unavailable
-				}
 				start := time.Now()
-				wantError(t, sent(t, o, message(t, "worse")), kind(tt.send), tt.send)
+				wantError(t, sent(t, o, message(t, "worse")), fault.Unavailable, tt.send)
 				if took := time.Since(start); took > tt.took+time.Second {
 					t.Errorf("it took %s", took)
 				}
 				err := o.Note(t.Context(), message(t, "note"))
-				wantError(t, err, kind(tt.note), tt.note)
+				wantError(t, err, fault.Unavailable, tt.note)
 				if err != nil && (!errors.Is(err, ErrNoAlert) || !strings.Contains(err.Error(), "through Jira Service Management")) {
 					t.Errorf("the note: %v", err)
 				}
-				wantError(t, o.Resolve(t.Context(), message(t, "well")), kind(tt.close), tt.close)
+				wantError(t, o.Resolve(t.Context(), message(t, "well")), fault.Unavailable, tt.close)
 				const alias = "/firstline%2Feu-west-1%2Fi-0c1cbf2e7abdedf75%2F20261122T100403.000Z"
 				for _, want := range []string{"", alias + "/notes?identifierType=alias", alias + "/close?identifierType=alias"} {
 					if !slices.Contains(paths, want) {
@@ -721,7 +695,7 @@ func TestOpsGenieTest(t *testing.T) {
 		f := &fakeOpsGenie{key: testKey, pending: 1, closings: map[string][]note{}, closed: map[string]bool{}}
 		o := serving(opsgenie, "https://pager.example", f)
 		for range 2 {
-			d, err := o.Test(t.Context(), Message{Deployment: "firstline", Now: time.Now(), Incident: &incident.Incident{Region: "eu-west-1"}})
+			d, err := o.Test(t.Context(), Message{Kind: KindTest, Deployment: "firstline", Now: time.Now(), Incident: &incident.Incident{Region: "eu-west-1"}})
 			if err != nil || !d.Confirmed || d.Detail != "OpsGenie made the alert 8743a1b2 and closed it again" {
 				t.Errorf("%+v, %v", d, err)
 			}
@@ -732,9 +706,9 @@ func TestOpsGenieTest(t *testing.T) {
 		if a := f.alerts[0]; a.Priority != "P5" || !strings.HasPrefix(a.Message, testLabel) || !slices.Contains(a.Tags, "test") {
 			t.Errorf("%+v", a)
 		}
-		f.discards = 2
+		f.discards = 1
 		_, err := o.Test(t.Context(), message(t, "test"))
-		wantError(t, err, fault.Unavailable, "then not made")
+		wantError(t, err, fault.Unavailable, "then not carried out")
 
 		refuses := direct(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.Contains(r.URL.Path, "/close") {
@@ -745,7 +719,7 @@ func TestOpsGenieTest(t *testing.T) {
 		}))
 		o.http = refuses
 		_, err = o.Test(t.Context(), message(t, "test"))
-		wantError(t, err, fault.Denied, "was made, and may be open: resolve the alert through OpsGenie: HTTP 403 Forbidden: renew the API key, and let its integration create and update alerts")
+		wantError(t, err, fault.Denied, "was made, and may be open: resolve the alert through OpsGenie: HTTP 403 Forbidden: renew the API key, and let its integration read, create and update alerts")
 	})
 }
 

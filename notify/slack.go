@@ -44,7 +44,7 @@ func (s *Slack) client() *client { return newClient("tell Slack", "the Slack tok
 // Rehearse returns the text that Post would post, with Post's errors of the
 // token. It makes no call.
 func (s *Slack) Rehearse(ctx context.Context, m Message) (string, error) {
-	if err := s.client().rehearse(ctx); err != nil {
+	if _, err := s.client().secret(ctx, true); err != nil {
 		return "", err
 	}
 	return describe(m).slackText(), nil
@@ -69,7 +69,7 @@ func (s *Slack) Post(ctx context.Context, m Message) (incident.Thread, error) {
 		return incident.Thread{}, fault.New(fault.Internal, c.op, "encode the blocks: %w", err)
 	}
 	var posted incident.Thread
-	err = c.deliver(ctx, func(ctx context.Context, token string) *refusal {
+	err = c.deliver(ctx, func(token string) *refusal {
 		form.Set("token", token)
 		for {
 			a, r := c.send(ctx, http.MethodPost, base+"/chat.postMessage",
@@ -153,10 +153,7 @@ func slackAnswer(a *answer) (incident.Thread, *refusal) {
 	}
 	var r *refusal
 	switch code {
-	case "ratelimited", "rate_limited":
-		r = refuse(fault.Unavailable, "%s", code)
-		r.limited, r.after = true, a.retryAfter()
-	case "internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org":
+	case "ratelimited", "rate_limited", "internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org":
 		r = refuse(fault.Unavailable, "%s", code)
 	case "invalid_auth", "not_authed", "token_expired", "token_revoked", "account_inactive":
 		r = refuse(fault.Denied, "%s: install the app again and store its bot token", code)

@@ -98,9 +98,8 @@ func (s *snsTopic) Page(ctx context.Context, m Message) (Delivery, error) {
 		err = fmt.Errorf("%w: let the function's role publish to the topic (sns:Publish), and use its key (kms:GenerateDataKey, kms:Decrypt)", err)
 	case fault.InvalidInput:
 		err = fmt.Errorf("%w: check sns.topic_arn, and the topic's key", err)
-	case fault.Unavailable, fault.Internal:
 	}
-	return Delivery{}, clean(kind, op, err, nil)
+	return Delivery{}, clean(op, refuse(kind, "%w", err))
 }
 
 // Note publishes nothing: a topic has no alert to add it to.

@@ -37,18 +37,16 @@ func escapeSlack(s string, limit int) string {
 // says when some are missing.
 func join(lines []string, limit int) string {
 	const more = "… (shortened)"
-	left := limit - runes(more)
+	if all := strings.Join(lines, "\n"); runes(all) <= limit {
+		return strings.TrimSpace(all)
+	}
+	limit -= runes(more)
 	var b strings.Builder
-	for n, line := range lines {
-		if rest := strings.Join(lines[n:], "\n"); runes(rest) <= left+runes(more) {
-			b.WriteString(rest)
-			break
-		}
-		if left -= runes(line) + 1; left < 0 {
-			b.WriteString(more)
+	for _, line := range lines {
+		if limit -= runes(line) + 1; limit < 0 {
 			break
 		}
 		b.WriteString(line + "\n")
 	}
-	return strings.TrimSpace(b.String())
+	return strings.TrimSpace(b.String() + more)
 }

@@ -374,13 +374,17 @@ func (a *opsgenieAnswer) outcome() (Delivery, *refusal) {
 // alert is the message within the limits of the API.
 func (o *alertAPI) alert(m Message) alert {
 	r := describe(m)
+	about := r.instance
+	if r.shared {
+		about = r.region
+	}
 	a := alert{
 		Message:     r.headline(limitMessage),
 		Alias:       alias(m),
 		Description: join(r.lines(), limitDescription),
 		Responders:  o.Responders,
 		Details:     o.details(r),
-		Entity:      incident.ClipLine(cmp.Or(o.Entity, r.entity()), limitEntity),
+		Entity:      incident.ClipLine(cmp.Or(o.Entity, about), limitEntity),
 		Source:      o.source(r),
 		Priority:    o.Priority,
 	}

@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
+	"firstline/internal/console"
 	"firstline/internal/incident"
 	"firstline/internal/lazy"
-	"firstline/internal/policy"
 )
 
 // Limits of single texts from outside, in characters, and of lists; all are ours.
@@ -37,21 +36,24 @@ type item struct {
 	command      bool
 }
 
-// paragraph is a part of a message.
-type paragraph struct {
-	title string
-	items []item
+func (i item) String() string {
+	if i.label == "" {
+		return i.value
+	}
+	return i.label + ": " + i.value
 }
 
+// paragraph is a part of a message.
+type paragraph []item
+
+// add adds a line of text from wherever, unless there is none.
 func (p *paragraph) add(label, value string) {
 	if value != "" {
-		p.items = append(p.items, item{label: label, value: value})
+		*p = append(*p, item{label: plain(label, 60), value: plain(value, limitReason)})
 	}
 }
 
-func (p *paragraph) addCommand(label, command string) {
-	p.items = append(p.items, item{label, command, true})
-}
+func (p *paragraph) addCommand(label, command string) { *p = append(*p, item{label, command, true}) }
 
 // report is a message in words, for any channel. All of it is plain text on one
 // line each, without secrets, and not yet escaped for anything.
@@ -66,14 +68,18 @@ type report struct {
 	what, reason string
 	// next is what to do, why explains the message, facts are everything else.
 	next, why, checks, reboots, facts paragraph
-	links                             []link
+	// links are pages of the AWS console.
+	links paragraph
 
 	deployment, instance, name, region, account string
-	execution, executionName                    string
-	alarm                                       incident.Alarm
+	// execution is empty unless it is an ARN, of which executionName is the end.
+	execution, executionName string
+	alarm                    incident.Alarm
 	// shared: the alert is not this instance's own.
 	shared bool
 }
+
+var executionARN = lazy.Regexp(`^arn:aws[a-z-]*:states:[a-z0-9-]+:[0-9]{12}:execution:[0-9A-Za-z._-]{1,80}:([0-9A-Za-z_][0-9A-Za-z._-]{0,79})$`)
 
 // describe is the one place that decides what a message says.
 func describe(m Message) *report {
@@ -81,11 +87,12 @@ func describe(m Message) *report {
 	dec := cmp.Or(inc.Decision, &incident.Decision{})
 	r := &report{
 		situation: dec.Situation, dec: dec,
-		checks: paragraph{title: "Checks"}, reboots: paragraph{title: "Reboots"},
 		deployment: cmp.Or(plain(m.Deployment, 50), "firstline"),
 		instance:   plain(inc.InstanceID, 40), name: plain(inc.Name, 256), region: plain(inc.Region, 24), account: plain(inc.AccountID, 40),
-		execution: plain(inc.Execution.ID, 300), executionName: plain(inc.Execution.Name, 100),
 		shared: m.Alert.Key != "" && m.Alert.Key != inc.InstanceID,
+	}
+	if arn := executionARN().FindStringSubmatch(inc.Execution.ID); arn != nil {
+		r.execution, r.executionName = arn[0], arn[1]
 	}
 	if inc.Alarm != nil {
 		r.alarm = *inc.Alarm
@@ -100,26 +107,31 @@ func describe(m Message) *report {
 		seen, named = incident.Glance(inc.Event)
 		r.alarm, r.region, r.account = *seen.Alarm, cmp.Or(seen.Region, r.region), cmp.Or(seen.AccountID, r.account)
 	}
-	r.alarm.Name, r.alarm.ARN, r.alarm.Metric = plain(r.alarm.Name, 255), plain(r.alarm.ARN, 400), plain(r.alarm.Metric, 100)
-	r.say(m, inc)
-	r.explain(m)
-	r.show(m, inc, members(named))
-	r.links = r.consoleLinks(cmp.Or(r.instance, strings.Join(named, "")))
+	r.alarm.Name, r.alarm.ARN = plain(r.alarm.Name, 255), plain(r.alarm.ARN, 400)
+	r.who = r.subjects()
+	switch {
+	case m.Kind == KindResolve:
+		r.resolve(m.Alert)
+	default:
+		r.say(m, inc)
+	}
+	if m.Kind != KindResolve || !r.shared {
+		r.show(m, inc, named)
+	}
+	r.facts.add("Account", r.account)
+	r.link(cmp.Or(r.instance, strings.Join(named, "")))
 	return r
 }
 
 // say sets the first line, and what to do.
 func (r *report) say(m Message, inc *incident.Incident) {
 	w := situations[r.situation]
-	r.icon, r.who, r.what = w.icon, r.subjects(), fill(w.what, r.dec)
+	r.icon, r.what = w.icon, fill(w.what, r.dec)
 	if w.withReason {
 		r.reason = plain(r.dec.Reason, limitReason)
 	}
 	next := w.next
 	switch {
-	case m.Kind == KindResolve:
-		r.resolve(m.Alert)
-		return
 	case r.situation == incident.SituationTest:
 		r.label, r.who = testLabel, []string{"firstline's alerts in " + cmp.Or(r.region, "no region")}
 	case r.situation == incident.SituationStore && r.instance == "":
@@ -137,7 +149,7 @@ func (r *report) say(m Message, inc *incident.Incident) {
 		r.next.add("", "Tell whoever is on call.")
 	}
 	r.next.add("", next)
-	r.commands(m)
+	r.commands()
 	if failed || r.situation == incident.SituationNotConfirmed {
 		r.next.addCommand("A pager failed: test them all", "firstline notify test")
 	}
@@ -145,13 +157,12 @@ func (r *report) say(m Message, inc *incident.Incident) {
 
 // resolve makes the message one that closes an alert.
 func (r *report) resolve(a incident.AlertRef) {
-	r.icon, r.reason = "✅", ""
-	r.label, r.what = "Resolved: ", cmp.Or(plain(a.Ended, limitReason), "no instance is left in this alert")
+	r.icon, r.label, r.what = "✅", "Resolved: ", plain(a.Ended, limitReason)
 	if r.shared {
-		r.who, r.what = []string{keyWords(a.Key) + " in " + r.region}, "no instance is left in this alert"
+		r.who = []string{keyWords(a.Key) + " in " + r.region}
 	}
-	if a.Key == policy.KeyStore || a.Key == policy.KeyNoIncident {
-		r.what = plain(a.Ended, limitReason)
+	if r.what == "" || r.shared && a.ID != "" {
+		r.what = "no instance is left in this alert"
 	}
 	if a.ReplacedBy != "" {
 		r.label, r.what = "Replaced: ", "the alert "+plain(a.ReplacedBy, limitAlias)+" takes the place of this one"
@@ -163,8 +174,8 @@ func (r *report) resolve(a incident.AlertRef) {
 
 // commands adds the commands that a message calls for, if what they name is fit for
 // a shell.
-func (r *report) commands(m Message) {
-	if !incident.ValidRegion(r.region) || !incident.ValidInstanceID(r.instance) || m.Kind == KindTest {
+func (r *report) commands() {
+	if !incident.ValidRegion(r.region) || !incident.ValidInstanceID(r.instance) {
 		return
 	}
 	region := " --region " + r.region
@@ -222,39 +233,20 @@ func (r *report) headline(limit int) string {
 	return incident.ClipLine(s, limit)
 }
 
-// explain sets why there is a message.
-func (r *report) explain(m Message) {
-	opened := plain(m.Alert.Why, limitReason)
-	if m.Kind == KindResolve && r.shared {
-		r.why.add("Breaker opened because", opened)
-		r.why.add("Ended because", plain(m.Alert.Ended, limitReason))
-		return
-	}
-	r.why.add("Why", plain(r.dec.Reason, limitReason))
-	r.why.add("Breaker opened because", opened)
-	if r.dec.Since > 0 {
+// show sets why there is a message, and the evidence. named are the instances that
+// an event names that made no incident.
+func (r *report) show(m Message, inc *incident.Incident, named []string) {
+	dec, facts := r.dec, &r.facts
+	r.why.add("Why", dec.Reason)
+	if dec.Since > 0 {
 		state := "not healthy"
-		if r.dec.Verdict == incident.VerdictHealthy {
+		if dec.Verdict == incident.VerdictHealthy {
 			state = "healthy"
 		}
-		r.why.add("Since", fmt.Sprintf("%s, %s for %s", clock(r.dec.Since), state, incident.Span(incident.At(m.Now).Sub(r.dec.Since))))
+		r.why.add("Since", fmt.Sprintf("%s, %s for %s", clock(dec.Since), state, incident.Span(incident.At(m.Now).Sub(dec.Since))))
 	}
 	if len(m.Alert.Members) > 1 {
 		r.why.add("Instances in this alert", members(m.Alert.Members))
-	}
-}
-
-// show sets the evidence.
-func (r *report) show(m Message, inc *incident.Incident, named string) {
-	dec, facts := r.dec, &r.facts
-	switch {
-	case r.situation == incident.SituationTest:
-		facts.add("Deployment", r.deployment)
-		facts.add("Sent at", clock(incident.At(m.Now)))
-		return
-	case m.Kind == KindResolve && r.shared:
-		facts.add("Account", r.account)
-		return
 	}
 	for _, f := range dec.Findings {
 		// A check that is off says nothing. One that was skipped for another reason
@@ -263,90 +255,78 @@ func (r *report) show(m Message, inc *incident.Incident, named string) {
 			r.checks.add("", findingLine(f))
 		}
 	}
-	for n, reboot := range slices.Backward(dec.Reboots) {
-		if len(r.reboots.items) == maxReboots {
-			r.reboots.add("", fmt.Sprintf("and %d more within 7 days", n+1))
-			break
-		}
+	for _, reboot := range slices.Backward(dec.Reboots[max(0, len(dec.Reboots)-maxReboots):]) {
 		r.reboots.add("", rebootLine(reboot))
 	}
-	facts.add("Instances named", named)
-	facts.add("Alarm", r.alarmLine())
+	facts.add("Instances named", members(named))
+	facts.add("Alarm", alarmLine(r.alarm, dec.AlarmState))
 	if dec.PausedUntil > 0 {
-		s := "the " + cmp.Or(plain(dec.PauseScope, 20), "instance") + ", until " + clock(dec.PausedUntil)
-		if by := plain(dec.PausedBy, 200); by != "" {
-			s += ", by " + by
+		s := "the " + cmp.Or(dec.PauseScope, "instance") + ", until " + clock(dec.PausedUntil)
+		if dec.PausedBy != "" {
+			s += ", by " + dec.PausedBy
 		}
 		facts.add("Paused", s)
 	}
 	for _, why := range dec.Unasked {
-		facts.add("Could not be asked", plain(why, limitReason))
+		facts.add("Could not be asked", why)
 	}
 	for _, step := range slices.Sorted(maps.Keys(inc.Caught)) {
 		if step == "open" || step == "decide" {
 			continue // without them there is no decision but to say so, which is its reason
 		}
 		c := inc.Caught[step]
-		facts.add("Step "+plain(step, 30)+" failed", strings.Trim(plain(c.Error, 80)+": "+plain(c.Cause, limitReason), ": "))
+		facts.add("Step "+step+" failed", strings.Trim(c.Error+": "+c.Cause, ": "))
 	}
 	if inc.Paged != nil && m.Kind == KindSlack && dec.Next == incident.NextPage {
-		facts.add("Paged", plain(inc.Paged.Pager, 30)+" at "+clock(inc.Paged.At))
+		facts.add("Paged", inc.Paged.Pager+" at "+clock(inc.Paged.At))
 	}
-	if executionName().MatchString(r.executionName) && inc.InstanceID != "" {
+	if r.executionName != "" && r.instance != "" {
 		facts.add("Record", "firstline incident "+r.executionName)
 	}
-	facts.add("Account", r.account)
 }
 
-// executionName is a name that Step Functions gives an execution, or takes for it.
-var executionName = lazy.Regexp(`^[0-9A-Za-z_][0-9A-Za-z._-]{0,79}$`)
-
-// alarmLine is the alarm with its value, and its state now.
-func (r *report) alarmLine() string {
-	a := r.alarm
-	var parts []string
-	if a.Name != "" {
-		parts = append(parts, a.Name)
-	}
-	if a.Metric != "" && a.Value != nil {
-		value := a.Metric + " " + strconv.FormatFloat(*a.Value, 'g', 6, 64)
-		if a.Metric == "CPUUtilization" {
-			value += " %"
-		}
-		parts = append(parts, value)
+// alarmLine is an alarm with its value, or its reason without one, and its state now.
+func alarmLine(a incident.Alarm, state string) string {
+	parts := []string{a.Name}
+	if a.Value != nil {
+		parts = append(parts, fmt.Sprintf("%s %.6g", a.Metric, *a.Value))
 	}
 	if a.At > 0 {
 		parts = append(parts, "fired at "+clock(a.At))
 	}
-	if r.dec.AlarmState != "" {
-		parts = append(parts, "now "+plain(r.dec.AlarmState, 20))
+	if state != "" {
+		parts = append(parts, "now "+state)
 	}
-	s := strings.Join(parts, ", ")
-	if reason := plain(a.Reason, limitReason); reason != "" && a.Value == nil {
-		s += ": " + reason
+	if a.Value == nil {
+		parts = append(parts, a.Reason)
 	}
-	return s
+	return strings.Trim(strings.Join(parts, ", "), ", ")
 }
 
 // members names an alert's instances, but not too many.
 func members(ids []string) string {
-	named := make([]string, 0, maxMembers)
-	for _, id := range ids[:min(len(ids), maxMembers)] {
-		named = append(named, plain(id, 40))
-	}
-	s := strings.Join(named, ", ")
+	s := strings.Join(ids[:min(len(ids), maxMembers)], ", ")
 	if more := len(ids) - maxMembers; more > 0 {
 		s += fmt.Sprintf(" and %d more", more)
 	}
 	return s
 }
 
-// entity is what an alert is about: an instance, or a region.
-func (r *report) entity() string {
-	if r.shared {
-		return r.region
+// link adds the links whose ids are valid; none where the console is not public.
+func (r *report) link(instance string) {
+	pages, ok := console.In(console.Partition(r.region), r.region)
+	if !ok || !incident.ValidRegion(r.region) {
+		return
 	}
-	return r.instance
+	if r.execution != "" {
+		r.links = append(r.links, item{label: "Execution", value: pages.Execution(r.execution)})
+	}
+	if incident.ValidInstanceID(instance) {
+		r.links = append(r.links, item{label: "Instance", value: pages.Instance(instance)})
+	}
+	if r.alarm.Name != "" {
+		r.links = append(r.links, item{label: "Alarm", value: pages.Alarm(r.alarm.Name)})
+	}
 }
 
 // tags are an alert's.
@@ -355,65 +335,48 @@ func (r *report) tags() []string {
 	if r.label == dryLabel {
 		dry = "dry-run"
 	}
-	return []string{"firstline", r.deployment, r.situation, r.dec.Severity.String(), r.guard(), dry, r.region, r.account, r.instance}
-}
-
-// guard is the guard that refused a reboot.
-func (r *report) guard() string {
-	if r.situation != incident.SituationNotRebooted {
-		return ""
-	}
-	return plain(r.dec.Guard, 30)
+	return []string{"firstline", r.deployment, r.situation, r.dec.Severity.String(), r.dec.Guard, dry, r.region, r.account, r.instance}
 }
 
 // details are for machines. What matters comes first: what does not fit is left
 // out from the end.
 func (r *report) details() []item {
-	var p paragraph
-	p.add("instanceId", r.instance)
-	p.add("name", r.name)
-	p.add("region", r.region)
-	p.add("accountId", r.account)
-	p.add("deployment", r.deployment)
-	p.add("situation", r.situation)
-	p.add("severity", r.dec.Severity.String())
-	p.add("verdict", string(r.dec.Verdict))
-	p.add("guard", r.guard())
-	p.add("alarm", r.alarm.Name)
-	p.add("alarmArn", r.alarm.ARN)
-	p.add("alarmState", plain(r.dec.AlarmState, 20))
-	p.add("execution", r.execution)
-	for _, l := range r.links {
-		p.add(strings.ToLower(l.name)+"Url", l.url)
+	all := []item{
+		{label: "instanceId", value: r.instance},
+		{label: "name", value: r.name},
+		{label: "region", value: r.region},
+		{label: "accountId", value: r.account},
+		{label: "deployment", value: r.deployment},
+		{label: "situation", value: r.situation},
+		{label: "severity", value: r.dec.Severity.String()},
+		{label: "verdict", value: string(r.dec.Verdict)},
+		{label: "guard", value: r.dec.Guard},
+		{label: "alarm", value: r.alarm.Name},
+		{label: "alarmArn", value: r.alarm.ARN},
+		{label: "alarmState", value: r.dec.AlarmState},
+		{label: "execution", value: r.execution},
 	}
-	return p.items
+	for _, l := range r.links {
+		all = append(all, item{label: strings.ToLower(l.label) + "Url", value: l.value})
+	}
+	return all
 }
 
 // paragraphs are what follows the first line: what to do, then the evidence.
 func (r *report) paragraphs() []paragraph {
 	all := []paragraph{r.next, r.why, r.checks, r.reboots, r.facts}
-	return slices.DeleteFunc(all, func(p paragraph) bool { return len(p.items) == 0 })
+	return slices.DeleteFunc(all, func(p paragraph) bool { return len(p) == 0 })
 }
 
 // lines are the report as plain text, less the first line.
 func (r *report) lines() []string {
-	var pages paragraph
-	for _, l := range r.links {
-		pages.add(l.name, l.url)
-	}
 	var all []string
-	for _, p := range append(r.paragraphs(), pages) {
+	for _, p := range append(r.paragraphs(), r.links) {
 		if len(all) > 0 {
 			all = append(all, "")
 		}
-		if p.title != "" {
-			all = append(all, p.title+":")
-		}
-		for _, i := range p.items {
-			if i.label != "" {
-				i.label += ": "
-			}
-			all = append(all, i.label+i.value)
+		for _, i := range p {
+			all = append(all, i.String())
 		}
 	}
 	return all

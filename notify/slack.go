@@ -188,26 +188,16 @@ func (r *report) slackBlocks() []slack.Block {
 	blocks := []slack.Block{slack.NewHeaderBlock(slack.NewTextBlockObject(slack.PlainTextType, head, true, false))}
 	for _, p := range r.paragraphs() {
 		var lines []string
-		if p.title != "" {
-			lines = append(lines, "*"+p.title+"*")
-		}
-		for _, i := range p.items {
-			value := escapeSlack(i.value, limitLine)
-			switch {
-			case i.command:
-				value = i.label + ": `" + value + "`"
-			case i.label != "":
-				value = "*" + escapeSlack(i.label, limitLine) + ":* " + value
-			}
-			lines = append(lines, value)
+		for _, i := range p {
+			lines = append(lines, i.mrkdwn())
 		}
 		blocks = append(blocks, slack.NewSectionBlock(mrkdwn(join(lines, limitSlackSection)), nil, nil))
 	}
 	var buttons []slack.BlockElement
 	for _, l := range r.links {
-		if len(l.url) <= limitSlackURL {
-			label := slack.NewTextBlockObject(slack.PlainTextType, l.name, true, false)
-			buttons = append(buttons, slack.NewButtonBlockElement("open-"+strings.ToLower(l.name), "", label).WithURL(l.url))
+		if len(l.value) <= limitSlackURL {
+			label := slack.NewTextBlockObject(slack.PlainTextType, l.label, true, false)
+			buttons = append(buttons, slack.NewButtonBlockElement("open-"+strings.ToLower(l.label), "", label).WithURL(l.value))
 		}
 	}
 	if len(buttons) > 0 {
@@ -218,6 +208,18 @@ func (r *report) slackBlocks() []slack.Block {
 		from += " · execution " + r.executionName
 	}
 	return append(blocks, slack.NewContextBlock("", mrkdwn(escapeSlack(from, limitLine))))
+}
+
+// mrkdwn is the line in Slack's markup.
+func (i item) mrkdwn() string {
+	label, value := escapeSlack(i.label, limitLine), escapeSlack(i.value, limitLine)
+	switch {
+	case i.command:
+		return label + ": `" + value + "`"
+	case i.label != "":
+		return "*" + label + ":* " + value
+	}
+	return value
 }
 
 // mrkdwn is a text in Slack's form. Verbatim: Slack is not to make links or mentions

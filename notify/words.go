@@ -30,9 +30,9 @@ const (
 // situations has the words of every situation.
 var situations = map[string]wording{
 	incident.SituationDownAfterReboot: {icon: "🔴", what: "is down: {saw}; firstline's reboot did not help", next: readConsole + " " + moves},
-	incident.SituationNotRebooted:     {icon: "🔴", what: "{is}: {saw}; not rebooted: {guard}"},
+	incident.SituationNotRebooted:     {icon: "🔴", what: "{state}; not rebooted: {guard}"},
 	incident.SituationHeldBack: {
-		icon: "🛑", what: "{is}: {saw}; not rebooted: breaker open",
+		icon: "🛑", what: "{state}; not rebooted: breaker open",
 		next: "Find out what the alert's instances have in common: a network fault, an outage of AWS or a deployment is not cured by reboots. Further instances are notes on this alert for an hour; after that they page again.",
 	},
 	incident.SituationAttention: {
@@ -112,15 +112,14 @@ var guards = map[string]guardWords{
 
 // fill puts what is known into the words of a situation.
 func fill(what string, dec *incident.Decision) string {
-	saw, is := saw(dec), "may be down"
-	if dec.Severity >= incident.SeverityDown {
-		is = "is down"
+	saw := saw(dec)
+	state, since, rebooted := "is not healthy: "+saw, "", ""
+	switch {
+	case dec.Severity >= incident.SeverityDown:
+		state = "is down: " + saw
+	case dec.Verdict == incident.VerdictFailed:
+		state = "may be down: " + saw
 	}
-	state := "is not healthy: " + saw
-	if dec.Verdict == incident.VerdictFailed {
-		state = is + ": " + saw
-	}
-	since, rebooted := "", ""
 	if dec.Since > 0 {
 		since = " since " + clock(dec.Since)
 	}
@@ -129,7 +128,7 @@ func fill(what string, dec *incident.Decision) string {
 		rebooted = " at " + clock(dec.Reboots[n-1].At)
 	}
 	return strings.NewReplacer(
-		"{saw}", saw, "{guard}", guards[dec.Guard].why, "{is}", is, "{state}", state,
+		"{saw}", saw, "{guard}", guards[dec.Guard].why, "{state}", state,
 		"{rebooted}", rebooted, "{since}", since, "{times}", strconv.Itoa(n)+" times",
 	).Replace(what)
 }
@@ -157,32 +156,25 @@ func saw(dec *incident.Decision) string {
 	return "no check ran"
 }
 
-// kindWords say of a check what its finding's kind means.
-func kindWords(k incident.Kind) string {
-	switch k {
-	case incident.Attention:
-		return "needs a person"
-	case incident.Contradicted:
-		return "is contradicted"
-	case incident.Busy:
-		return "is busy"
-	case incident.Blind:
-		return "could not be checked"
-	case incident.Kind(incident.Failed):
-		return "alone reports a failure"
-	}
-	return "is unknown"
+// kinds say of a check what its finding's kind means.
+var kinds = map[incident.Kind]string{
+	incident.Attention:             "needs a person",
+	incident.Contradicted:          "is contradicted",
+	incident.Busy:                  "is busy",
+	incident.Blind:                 "could not be checked",
+	incident.Kind(incident.Failed): "alone reports a failure", // of Route 53
 }
+
+func kindWords(k incident.Kind) string { return cmp.Or(kinds[k], "is unknown") }
 
 // findingLine is what one check saw.
 func findingLine(f incident.Finding) string {
-	outcome := plain(string(f.Outcome), 40)
+	line := checkName(f.Check) + " " + string(f.Outcome)
 	if f.Outcome == incident.Unknown {
-		outcome = kindWords(f.Kind)
+		line = checkName(f.Check) + " " + kindWords(f.Kind)
 	}
-	line := checkName(f.Check) + " " + outcome
-	if reason := plain(f.Reason, limitReason); reason != "" {
-		line += ": " + reason
+	if f.Reason != "" {
+		line += ": " + f.Reason
 	}
 	if f.Attempts > 1 {
 		line += fmt.Sprintf(" (%d attempts)", f.Attempts)
@@ -208,12 +200,12 @@ var (
 
 // rebootLine is when an instance was rebooted, and what came of it.
 func rebootLine(r incident.Reboot) string {
-	s := clock(r.At) + ": " + requests[r.Request]
+	s := "Reboot at " + clock(r.At) + ": " + requests[r.Request]
 	if r.Request != incident.RequestRefused {
 		s += outcomes[r.Outcome]
 	}
-	if reason := plain(r.Reason, limitReason/2); reason != "" {
-		s += " (" + reason + ")"
+	if r.Reason != "" {
+		s += " (" + r.Reason + ")"
 	}
 	return s
 }
@@ -228,20 +220,12 @@ func keyWords(key string) string {
 	case policy.KeyNoIncident:
 		return "an event that made no incident"
 	}
-	check, kind, found := strings.Cut(key, "/")
-	if title := incident.CheckTitle(check); found && title != "" {
-		return title + " " + kindWords(incident.Kind(kind))
+	if check, kind, ok := strings.Cut(key, "/"); ok {
+		return checkName(check) + " " + kindWords(incident.Kind(kind))
 	}
-	return plain(key, 60)
+	return plain(key, 60) // another instance
 }
 
-func checkName(check string) string {
-	return cmp.Or(incident.CheckTitle(check), plain(check, 20), "unnamed")
-}
+func checkName(check string) string { return cmp.Or(incident.CheckTitle(check), plain(check, 20)) }
 
-func clock(m incident.Millis) string {
-	if m == 0 {
-		return ""
-	}
-	return m.Time().Format("2006-01-02 15:04 UTC")
-}
+func clock(m incident.Millis) string { return m.Time().Format("2006-01-02 15:04 UTC") }

@@ -93,11 +93,6 @@ func (c Console) LogGroup(name string) string {
 	return c.page("cloudwatch", "logsV2:log-groups/log-group/"+twice(name))
 }
 
-// LogEvents are the events of a log group in which a text occurs, of all times.
-func (c Console) LogEvents(name, text string) string {
-	return c.LogGroup(name) + "/log-events$3FfilterPattern$3D" + twice(`"`+strings.ReplaceAll(text, `"`, "")+`"`)
-}
-
 // twice escapes twice, as the pages of logs want it, which also have $ for %.
 func twice(text string) string { return strings.ReplaceAll(escape(escape(text)), "%", "$") }
 

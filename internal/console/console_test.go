@@ -38,10 +38,6 @@ func TestPages(t *testing.T) {
 			"log group", c.LogGroup("/aws/lambda/firstline-responder"),
 			"cloudwatch/home?region=eu-west-1#logsV2:log-groups/log-group/$252Faws$252Flambda$252Ffirstline-responder",
 		},
-		{
-			"log events", c.LogEvents("/aws/lambda/firstline-responder", `8c1d-"3f8e`),
-			"cloudwatch/home?region=eu-west-1#logsV2:log-groups/log-group/$252Faws$252Flambda$252Ffirstline-responder/log-events$3FfilterPattern$3D$25228c1d-3f8e$2522",
-		},
 		{"rule", c.Rule("firstline-alarm"), "events/home?region=eu-west-1#/eventbus/default/rules/firstline-alarm"},
 		{
 			"queue", c.Queue("https://sqs.eu-west-1.amazonaws.com/123456789012/q"),

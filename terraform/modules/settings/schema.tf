@@ -41,7 +41,7 @@ locals {
   # Those that notify/report.go sets; notify/details_test.go compares them.
   own_details = [
     "instanceId", "name", "region", "accountId", "deployment", "situation", "severity", "verdict", "guard", "alarm", "alarmArn", "alarmState", "execution",
-    "executionUrl", "instanceUrl", "alarmUrl", "logsUrl",
+    "executionUrl", "instanceUrl", "alarmUrl",
   ]
 
   schema = {

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 
@@ -50,10 +51,7 @@ func (h *Handler) describeAlarms(ctx context.Context, prefix string, state cwtyp
 
 // alarmFrom is an alarm as the incident has it.
 func alarmFrom(a cwtypes.MetricAlarm) *incident.Alarm {
-	at := a.StateTransitionedTimestamp
-	if at == nil {
-		at = a.StateUpdatedTimestamp
-	}
+	at := cmp.Or(a.StateTransitionedTimestamp, a.StateUpdatedTimestamp)
 	data, _ := json.Marshal(aws.ToString(a.StateReasonData)) // a text
 	return &incident.Alarm{
 		Name: aws.ToString(a.AlarmName), ARN: aws.ToString(a.AlarmArn), Metric: aws.ToString(a.MetricName),

@@ -9,12 +9,6 @@ import (
 	"firstline/internal/store"
 )
 
-// Ends of an incident in its record, beside the words after which it ends.
-const (
-	endTold       = "told"
-	endNobodyTold = "nobody_told"
-)
-
 // closeIncident stores what was told, gives the lease back and finishes the
 // record. It changes nothing in the incident: how the execution ends is the
 // state machine's to choose.
@@ -26,15 +20,15 @@ func closeIncident(ctx context.Context, h *Handler, inc *incident.Incident) erro
 	_, err := h.Table.Update(ctx, known.InstanceID, func(e *store.Entry) error {
 		i := &e.State.Instance
 		if i.Lease.Execution != known.Execution.ID {
-			return store.ErrKeep // it was given back before, or lost
+			return nil // it was given back before, or lost
 		}
-		if dec := inc.Decision; dec != nil && owns(i.Lease, inc) && !inc.Dry {
-			e.State = toldState(e.State, inc, *dec)
+		if inc.Decision != nil && owns(i.Lease, inc) && !inc.Dry {
+			e.State = toldState(e.State, inc)
 		}
 		giveBack(&e.State.Instance.Lease)
 		r := store.RecordOf(known)
-		if r.EndedAt, r.End = incident.At(time.Now()), endNobodyTold; inc.Told {
-			r.End = endTold
+		if r.EndedAt, r.End = incident.At(time.Now()), "nobody_told"; inc.Told {
+			r.End = "told"
 		}
 		e.Record = &store.RecordUpdate{Record: r}
 		return nil
@@ -43,7 +37,8 @@ func closeIncident(ctx context.Context, h *Handler, inc *incident.Incident) erro
 }
 
 // toldState is the state once all was told that could be.
-func toldState(s policy.State, inc *incident.Incident, dec incident.Decision) policy.State {
+func toldState(s policy.State, inc *incident.Incident) policy.State {
+	dec := *inc.Decision
 	if inc.Paged != nil {
 		// Once more, with the thread that Slack has begun since.
 		s = policy.Paged(s, dec, *inc.Paged, inc.Thread)
@@ -60,14 +55,11 @@ func toldState(s policy.State, inc *incident.Incident, dec incident.Decision) po
 // known is the incident with what its event says of it: open may have failed
 // after it took the lease.
 func (h *Handler) known(inc *incident.Incident) *incident.Incident {
-	if inc.InstanceID != "" || inc.Event == nil {
-		return inc
-	}
 	opened, err := incident.ParseEvent(inc.Event)
-	if err != nil || opened.Region != h.Region {
-		return inc // then open took no lease
+	if inc.InstanceID != "" || err != nil || opened.Region != h.Region {
+		return inc // it is known already, or open took no lease
 	}
 	k := new(*inc)
-	k.InstanceID, k.Region, k.AccountID, k.Trigger, k.Dry, k.Alarm = opened.InstanceID, opened.Region, opened.AccountID, opened.Trigger, opened.Dry, opened.Alarm
+	k.InstanceID, k.Region, k.AccountID, k.Trigger, k.Alarm = opened.InstanceID, opened.Region, opened.AccountID, opened.Trigger, opened.Alarm
 	return k
 }

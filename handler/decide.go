@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"maps"
 	"time"
@@ -19,103 +20,91 @@ import (
 // decision. An execution that has lost its lease ends as already handled.
 func decide(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	asked := h.ask(inc)
-	facts := func(in *policy.Input) { asked.facts(ctx, in) }
-	if inc.Dry {
-		return h.rehearse(ctx, inc, facts)
-	}
-	return h.decideOn(ctx, inc, facts)
+	return h.decideOn(ctx, inc, func(in *policy.Input) { asked.facts(ctx, in) })
 }
 
 // decideOn decides and stores. facts is called on each state that the decision
 // is tried on, since others may write in between.
 func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts func(*policy.Input)) error {
+	op := "decide on " + inc.InstanceID
 	var dec incident.Decision
-	var lost, isNew bool
 	e, err := h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
-		lost, isNew = false, false
 		i := &e.State.Instance
 		if d := i.Decided; d != nil && d.Execution == inc.Execution.ID && d.Look == inc.Look {
 			dec = incident.Decision{}
 			if err := json.Unmarshal([]byte(d.Decision), &dec); err != nil {
-				return fault.New(fault.Internal, "decide on "+inc.InstanceID, "decode the stored decision: %w", err)
+				return fault.New(fault.Internal, op, "decode the stored decision: %w", err)
 			}
-			return store.ErrKeep
+			return nil
 		}
-		if lost = !owns(i.Lease, inc); lost {
-			return store.ErrKeep
+		if !owns(i.Lease, inc) {
+			return errLost
 		}
 		in := h.input(inc, e.State)
 		facts(&in)
 		out := policy.Decide(in)
-		dec, isNew = out.Decision, true
+		dec = out.Decision
 		if m := i.Membership; m != nil && dec.Next == incident.NextResolve && dec.Alert == nil {
-			// Slack has its earlier messages.
-			dec.Alert = out.State.Region.Ref(m.Alert)
+			dec.Alert = out.State.Region.Ref(m.Alert) // Slack has its earlier messages
 		}
-		return keepDecision(e, inc, out.State, dec)
+		if inc.Dry {
+			h.suppress(ctx, inc, dec)
+		} else {
+			raw, err := json.Marshal(dec)
+			if err != nil {
+				return fault.New(fault.Internal, op, "encode the decision: %w", err)
+			}
+			e.State = out.State
+			i.Decided = &policy.Decided{Execution: inc.Execution.ID, Look: inc.Look, Decision: string(raw)}
+		}
+		record(e, inc, dec)
+		return nil
 	})
 	switch {
-	case err != nil:
-		return err
-	case lost:
-		h.alreadyHandled(inc, e.State.Instance.Lease)
+	case errors.Is(err, errLost):
+		h.alreadyHandled(ctx, inc, e)
 		return nil
+	case err == nil && !inc.Dry:
+		h.apply(ctx, inc, dec, &e.State.Instance)
 	}
-	h.apply(ctx, inc, dec, &e.State.Instance)
-	if isNew && dec.Guard != "" {
-		h.Metrics.write(inc, metric{name: metricRefusals, value: 1, dimension: "Guard", of: dec.Guard})
-	}
-	return nil
+	return err
 }
 
-// keepDecision puts into the entry what one conditional write stores: the state
-// that follows, the decision under its execution and look, the lease, and the
-// record's look.
-func keepDecision(e *store.Entry, inc *incident.Incident, s policy.State, dec incident.Decision) error {
-	raw, err := json.Marshal(dec)
-	if err != nil {
-		return fault.New(fault.Internal, "decide on "+inc.InstanceID, "encode the decision: %w", err)
-	}
-	e.State = s
+// record stores the look in the incident's record, and renews the lease or gives
+// it back.
+func record(e *store.Entry, inc *incident.Incident, dec incident.Decision) {
 	i := &e.State.Instance
-	i.Decided = &policy.Decided{Execution: inc.Execution.ID, Look: inc.Look, Decision: string(raw)}
 	r := store.RecordOf(inc)
-	if i.Name != "" {
-		r.Name = i.Name
-	}
+	r.Name = cmp.Or(i.Name, r.Name)
 	if reboot := i.ReservedBy(inc.Execution.ID); reboot != nil {
 		r.Reboot = new(*reboot)
 	}
-	if dec.Next == incident.NextDone || dec.Next == incident.NextHandedOver {
+	switch {
+	case inc.Dry:
+		r.EndedAt, r.End = dec.At, incident.NextDone
 		giveBack(&i.Lease)
+	case dec.Next == incident.NextDone, dec.Next == incident.NextHandedOver:
 		r.EndedAt, r.End = dec.At, dec.Next
-	} else {
-		i.Lease.Until = leaseUntil(dec.At, dec.WaitSeconds)
+		giveBack(&i.Lease)
+	default:
+		renew(&i.Lease, dec.At, dec.WaitSeconds)
 		i.Lease.Version++
 		r.LeaseUntil = i.Lease.Until
 	}
 	e.Record = &store.RecordUpdate{Record: r, Look: store.LookOf(&dec)}
-	return nil
 }
 
 // input is what the policy decides on, but for the facts.
 func (h *Handler) input(inc *incident.Incident, s policy.State) policy.Input {
 	in := policy.Input{
-		Now: incident.At(time.Now()), Settings: inc.Settings, AliasPrefix: h.aliasPrefix(),
+		Now: incident.At(time.Now()), Settings: inc.Settings, Breaker: h.Breaker, AliasPrefix: h.aliasPrefix(),
 		Execution: inc.Execution.ID, StartedAt: incident.At(inc.Execution.StartedAt), Alarm: inc.Alarm != nil,
 		Look: inc.Look, Caught: map[string]string{}, State: s,
 	}
-	if h.Breaker != nil {
-		in.Breaker = *h.Breaker
-	} else {
-		h.Log.Error("the environment does not say how many reboots the region may have: nothing is rebooted")
-	}
-	for _, f := range inc.Findings {
-		if f.Look == inc.Look {
-			in.Findings = append(in.Findings, f)
-		}
-	}
 	for _, name := range incident.Checks {
+		if f := inc.Finding(name); f != nil {
+			in.Findings = append(in.Findings, *f)
+		}
 		if c, ok := inc.Caught[name]; ok {
 			in.Caught[name] = cmp.Or(c.Cause, c.Error)
 		}
@@ -128,16 +117,11 @@ func (h *Handler) input(inc *incident.Incident, s policy.State) policy.Input {
 func (h *Handler) apply(ctx context.Context, inc *incident.Incident, dec incident.Decision, i *policy.Instance) {
 	inc.Next, inc.WaitSeconds, inc.Decision = dec.Next, dec.WaitSeconds, &dec
 	inc.LeaseVersion, inc.Refusal = i.Lease.Version, ""
-	if i.Name != "" {
-		inc.Name = i.Name
-	}
+	inc.Name = cmp.Or(i.Name, inc.Name)
 	rebooted(inc, dec.Reboots)
-	if c, ok := inc.Caught["reboot"]; ok {
-		h.Log.LogAttrs(ctx, slog.LevelWarn, "the step that reboots failed", slog.String("instance", inc.InstanceID), slog.String("error", c.Cause))
-	}
 	maps.DeleteFunc(inc.Caught, func(step string, _ incident.Caught) bool { return step == "reboot" || incident.CheckTitle(step) != "" })
-	if len(inc.Caught) == 0 {
-		inc.Caught = nil
+	if dec.Guard != "" {
+		h.count(ctx, metricRefusals, inc, slog.String("Guard", dec.Guard))
 	}
 	if dec.Next == incident.NextWait || dec.Next == incident.NextReboot {
 		inc.Look, inc.Findings = dec.Look+1, nil

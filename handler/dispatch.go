@@ -32,31 +32,10 @@ const (
 type request struct {
 	Step string `json:"step"`
 	// Incident is the state machine's state, for the steps of an incident.
-	Incident *incident.Incident `json:"incident,omitempty"`
+	Incident json.RawMessage `json:"incident,omitempty"`
 	// Event and Execution are for open and verify.
 	Event     json.RawMessage     `json:"event,omitempty"`
 	Execution *incident.Execution `json:"execution,omitempty"`
-
-	// broken says why Incident is only what could be decoded of it.
-	broken error
-}
-
-// decodeRequest decodes a payload in one pass. Where the incident alone is to
-// blame, the request has what could be decoded of it: some steps work with that.
-func decodeRequest(payload []byte) (request, error) {
-	var req request
-	err := incident.DecodeStrict(payload, &req)
-	if err == nil {
-		return req, nil
-	}
-	var raw struct {
-		Step     string          `json:"step"`
-		Incident json.RawMessage `json:"incident"`
-	}
-	if incident.DecodeStrict(payload, &raw) != nil || raw.Incident == nil {
-		return request{}, fault.New(fault.InvalidInput, "decode payload", "%w", err)
-	}
-	return request{Step: raw.Step, Incident: incident.Salvage(raw.Incident), broken: err}, nil
 }
 
 // step is a step that a payload may name.
@@ -113,22 +92,23 @@ func (h *Handler) run(ctx context.Context, payload []byte) (name string, answer 
 			answer, err = nil, h.panicked(ctx, name, r)
 		}
 	}()
-	req, err := decodeRequest(payload)
-	if err != nil {
-		return "", nil, err
+	const op = "decode payload"
+	var req request
+	if err := incident.DecodeStrict(payload, &req); err != nil {
+		return "", nil, fault.New(fault.InvalidInput, op, "%w", err)
 	}
 	name = req.Step
 	s, ok := steps[name]
 	if !ok {
-		return name, nil, fault.New(fault.InvalidInput, "decode payload", "step: %q is unknown; use one of %s", name, strings.Join(Steps(), ", "))
+		return name, nil, fault.New(fault.InvalidInput, op, "step: %q is unknown; use one of %s", name, strings.Join(Steps(), ", "))
 	}
 	given := map[string]bool{"incident": req.Incident != nil, "event": req.Event != nil, "execution": req.Execution != nil}
 	for _, field := range slices.Sorted(maps.Keys(given)) {
 		switch wanted := slices.Contains(s.takes, field); {
 		case wanted && !given[field]:
-			return name, nil, fault.New(fault.InvalidInput, "decode payload", "%s: missing; the step %s needs it", field, name)
+			return name, nil, fault.New(fault.InvalidInput, op, "%s: missing; the step %s needs it", field, name)
 		case !wanted && given[field]:
-			return name, nil, fault.New(fault.InvalidInput, "decode payload", "%s: the step %s takes none", field, name)
+			return name, nil, fault.New(fault.InvalidInput, op, "%s: the step %s takes none", field, name)
 		}
 	}
 	ctx, cancel := keeping(ctx, reserve)
@@ -146,7 +126,8 @@ func (h *Handler) panicked(ctx context.Context, op string, why any) error {
 // onIncident makes a step of a func that works on a valid incident.
 func onIncident(do func(context.Context, *Handler, *incident.Incident) error) step {
 	return step{[]string{"incident"}, func(ctx context.Context, h *Handler, req request) (any, error) {
-		inc, err := req.Incident, req.broken
+		inc := new(incident.Incident)
+		err := incident.DecodeStrict(req.Incident, inc)
 		if err == nil {
 			err = inc.Validate()
 		}
@@ -166,9 +147,10 @@ func onIncident(do func(context.Context, *Handler, *incident.Incident) error) st
 // that nobody gives back.
 func onAnything(do func(context.Context, *Handler, *incident.Incident) error) step {
 	return step{[]string{"incident"}, func(ctx context.Context, h *Handler, req request) (any, error) {
-		inc := req.Incident
-		if req.broken != nil {
-			inc.Catch("decode", incident.Caught{Error: string(fault.InvalidInput), Cause: req.broken.Error()})
+		inc := new(incident.Incident)
+		if err := incident.DecodeStrict(req.Incident, inc); err != nil {
+			inc = incident.Salvage(req.Incident)
+			inc.Catch("decode", incident.Caught{Error: string(fault.InvalidInput), Cause: err.Error()})
 		}
 		redactCaught(inc)
 		if inc.InstanceID != "" && !incident.ValidInstanceID(inc.InstanceID) {
@@ -196,57 +178,28 @@ func redactCaught(inc *incident.Incident) {
 	}
 }
 
-// log writes one line per step.
+// log writes one line per step. What an incident holds is in its record and in
+// the log of Step Functions.
 func (h *Handler) log(ctx context.Context, name string, answer any, elapsed time.Duration, err error) {
 	level := slog.LevelInfo
-	if err != nil {
-		level = slog.LevelError
-	}
-	if !h.Log.Enabled(ctx, level) {
-		return
-	}
 	attrs := []slog.Attr{slog.String("step", name), slog.Int64("elapsed_ms", elapsed.Milliseconds())}
 	if lc, ok := lambdacontext.FromContext(ctx); ok {
 		attrs = append(attrs, slog.String("request_id", lc.AwsRequestID))
 	}
-	switch a := answer.(type) {
-	case *incident.Incident:
-		attrs = append(attrs, aboutIncident(name, a)...)
-	case nil:
-	default:
-		attrs = append(attrs, slog.Any("answer", a))
+	if inc, ok := answer.(*incident.Incident); ok && inc != nil {
+		attrs = append(attrs, slog.String("instance", inc.InstanceID), slog.String("execution", inc.Execution.Name), slog.Int("look", inc.Look), slog.String("next", inc.Next))
+		if f := inc.Finding(name); f != nil {
+			attrs = append(attrs, slog.String("outcome", string(f.Outcome)), slog.String("reason", f.Reason))
+		}
+		if d := inc.Decision; d != nil && name == "decide" {
+			attrs = append(attrs, slog.String("verdict", string(d.Verdict)), slog.Int("row", d.Row), slog.String("reason", d.Reason))
+		}
+	} else if answer != nil {
+		attrs = append(attrs, slog.Any("answer", answer))
 	}
 	if err != nil {
-		attrs = append(attrs, problem(err), slog.String("kind", string(fault.KindOf(err))))
+		level = slog.LevelError
+		attrs = append(attrs, slog.String("error", redact.Error(err)), slog.String("kind", string(fault.KindOf(err))))
 	}
 	h.Log.LogAttrs(ctx, level, "step", attrs...)
-}
-
-// aboutIncident is what the log line of a step says about its incident.
-func aboutIncident(step string, inc *incident.Incident) []slog.Attr {
-	attrs := []slog.Attr{slog.String("instance", inc.InstanceID), slog.String("execution", inc.Execution.Name), slog.Int("look", inc.Look)}
-	if inc.Dry {
-		attrs = append(attrs, slog.Bool("dry", true))
-	}
-	if f := inc.Finding(step); f != nil {
-		attrs = append(attrs, slog.String("outcome", string(f.Outcome)), slog.String("reason", f.Reason))
-	}
-	if d := inc.Decision; d != nil && step == "decide" {
-		attrs = append(attrs, slog.String("verdict", string(d.Verdict)), slog.Int("row", d.Row), slog.String("next", inc.Next), slog.String("reason", d.Reason))
-	}
-	if inc.HeldBy != nil {
-		attrs = append(attrs, slog.String("held_by", inc.HeldBy.Name))
-	}
-	if inc.Refusal != "" {
-		attrs = append(attrs, slog.String("refusal", inc.Refusal))
-	}
-	return attrs
-}
-
-// problem is an error in a log line, without what looks like a secret.
-func problem(err error) slog.Attr { return slog.String("error", redact.Error(err)) }
-
-// warn logs something that does not end the step.
-func (h *Handler) warn(ctx context.Context, message, instanceID string, err error) {
-	h.Log.LogAttrs(ctx, slog.LevelWarn, message, slog.String("instance", instanceID), problem(err))
 }

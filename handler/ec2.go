@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -144,13 +145,9 @@ var over = []string{"[completed]", "[canceled]", "[cancelled]"}
 // failing already; other work has a time at which it begins.
 func scheduled(e types.InstanceStatusEvent, now time.Time) string {
 	description := strings.ToLower(strings.TrimSpace(aws.ToString(e.Description)))
-	for _, prefix := range over {
-		if strings.HasPrefix(description, prefix) {
-			return ""
-		}
-	}
+	isOver := slices.ContainsFunc(over, func(prefix string) bool { return strings.HasPrefix(description, prefix) })
 	atAnyTime := e.Code == types.EventCodeInstanceRetirement || e.Code == types.EventCodeInstanceStop
-	if !atAnyTime && e.NotBefore != nil && now.Before(*e.NotBefore) {
+	if isOver || !atAnyTime && e.NotBefore != nil && now.Before(*e.NotBefore) {
 		return ""
 	}
 	when := ""

@@ -6,12 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
-	"sync"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"firstline/internal/incident"
 	"firstline/internal/policy"
@@ -20,67 +15,62 @@ import (
 )
 
 const (
-	// othersTime bounds the question whether another instance answers us.
+	// othersTime bounds the question whether another instance answers us, and
+	// maxOthers is how many are asked.
 	othersTime = 8 * time.Second
-	// maxOthers is how many other instances are asked, of those on the first
-	// pages of SSM's answer.
-	maxOthers, maxPages = 2, 5
+	maxOthers  = 2
 	// maxFact bounds why a fact could not be asked, in runes.
 	maxFact = 200
 )
 
-// asking asks for the facts of one decision, each once.
+// asking asks for the facts of one decision, once.
 type asking struct {
 	h     *Handler
 	inc   *incident.Incident
-	asked map[string]bool
+	asked bool
 	known policy.Facts
 }
 
-func (h *Handler) ask(inc *incident.Incident) *asking {
-	return &asking{h: h, inc: inc, asked: map[string]bool{}, known: policy.Facts{Alerts: map[string]policy.AlertState{}}}
+func (h *Handler) ask(inc *incident.Incident) *asking { return &asking{h: h, inc: inc} }
+
+// facts puts what the decision needs into its input. A dry incident asks even if
+// its decision needs nothing: a missing right is found before it is needed.
+func (a *asking) facts(ctx context.Context, in *policy.Input) {
+	if !a.asked && (a.inc.Dry || policy.NeedsFacts(*in)) {
+		a.asked = true
+		a.askAll(ctx, in)
+	}
+	in.Facts = a.known
 }
 
-// facts puts what the decision needs into its input; what has not been asked yet
-// is asked, all side by side. A dry incident asks even if its decision needs
-// nothing: a missing right is found before it is needed.
-func (a *asking) facts(ctx context.Context, in *policy.Input) {
-	var questions []func() error
-	once := func(name string, question func() error) {
-		if !a.asked[name] {
-			a.asked[name] = true
-			questions = append(questions, question)
-		}
+// askAll asks all questions side by side.
+func (a *asking) askAll(ctx context.Context, in *policy.Input) {
+	k := &a.known
+	questions := []func() error{func() error { return ask(ctx, &k.EC2, "EC2", askTime, a.ec2) }}
+	if a.inc.Alarm == nil {
+		questions = append(questions, func() error { return ask(ctx, &k.Alarm, "CloudWatch", askTime, a.alarm) })
 	}
-	var mu sync.Mutex // of known.Alerts
-	if a.inc.Dry || policy.NeedsFacts(*in) {
-		once("EC2", func() error { return ask(ctx, &a.known.EC2, "EC2", askTime, a.ec2) })
-		if a.inc.Alarm == nil {
-			once("CloudWatch", func() error { return ask(ctx, &a.known.Alarm, "CloudWatch", askTime, a.alarm) })
-		}
-		if policy.NeedsOthers(*in) {
-			once("others", func() error { return ask(ctx, &a.known.Others, "other instances", othersTime, a.others) })
-			once("connected", func() error {
-				return ask(ctx, &a.known.Connected, "our own connectivity", askTime, func(ctx context.Context) (bool, error) { return a.h.Connected(ctx), nil })
-			})
-		}
-		for _, ref := range policy.AlertsToAsk(*in) {
-			once(ref.Alias, func() error {
-				var state policy.Fact[policy.AlertState]
-				err := ask(ctx, &state, "pager "+ref.Pager, askTime, func(ctx context.Context) (policy.AlertState, error) { return a.h.alertState(ctx, ref) })
-				mu.Lock()
-				defer mu.Unlock()
-				a.known.Alerts[ref.ID] = state.Value
-				return err
-			})
-		}
+	if policy.NeedsOthers(*in) {
+		questions = append(questions,
+			func() error { return ask(ctx, &k.Others, "other instances", othersTime, a.others) },
+			func() error { return ask(ctx, &k.Connected, "our own connectivity", askTime, a.connected) })
+	}
+	refs := policy.AlertsToAsk(*in)
+	states := make([]policy.Fact[policy.AlertState], len(refs))
+	for n, ref := range refs {
+		questions = append(questions, func() error {
+			return ask(ctx, &states[n], "pager "+ref.Pager, askTime, func(ctx context.Context) (policy.AlertState, error) { return a.h.alertState(ctx, ref) })
+		})
 	}
 	for _, err := range sideBySide(ctx, a.h, questions, func(question func() error) error { return question() }) {
 		if err != nil {
 			a.h.warn(ctx, "cannot ask for a fact", a.inc.InstanceID, err)
 		}
 	}
-	in.Facts = a.known
+	k.Alerts = map[string]policy.AlertState{}
+	for n, ref := range refs {
+		k.Alerts[ref.ID] = states[n].Value
+	}
 }
 
 // ask asks for one fact in bounded time.
@@ -102,6 +92,8 @@ func (a *asking) alarm(ctx context.Context) (state string, err error) {
 	state, a.inc.Alarm, err = a.h.alarmOf(ctx, a.inc.InstanceID)
 	return state, err
 }
+
+func (a *asking) connected(ctx context.Context) (bool, error) { return a.h.Connected(ctx), nil }
 
 func (h *Handler) alertState(ctx context.Context, ref incident.AlertRef) (policy.AlertState, error) {
 	pagers, err := h.Pagers()
@@ -146,7 +138,7 @@ func (a *asking) others(ctx context.Context) (policy.Others, error) {
 	ids = ids[:min(len(ids), maxOthers)]
 	answers := sideBySide(ctx, a.h, ids, func(id string) error {
 		if !a.h.Answers(ctx, id, all[id]) {
-			return errNoAnswer
+			return errors.New("no answer")
 		}
 		return nil
 	})
@@ -155,29 +147,4 @@ func (a *asking) others(ctx context.Context) (policy.Others, error) {
 		return policy.Others{}, fmt.Errorf("they had no time to answer: %w", ctx.Err())
 	}
 	return got, nil
-}
-
-var errNoAnswer = errors.New("no answer")
-
-// watched are the watched instances which one of our own checks can ask.
-func (h *Handler) watched(ctx context.Context) (map[string]*incident.Settings, error) {
-	found := map[string]*incident.Settings{}
-	in := &ssm.GetParametersByPathInput{Path: aws.String(strings.TrimSuffix(h.SettingsPath, "/"))}
-	for range maxPages {
-		out, err := h.SSM().GetParametersByPath(ctx, in)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range out.Parameters {
-			id := strings.TrimPrefix(aws.ToString(p.Name), h.SettingsPath)
-			s, err := incident.ParseSettings([]byte(aws.ToString(p.Value)))
-			if err == nil && incident.ValidInstanceID(id) && (s.URL.Enabled || s.SSH.Enabled) {
-				found[id] = s
-			}
-		}
-		if in.NextToken = out.NextToken; in.NextToken == nil {
-			break
-		}
-	}
-	return found, nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"firstline/internal/incident"
-	"firstline/internal/policy"
+	"firstline/internal/redact"
 	"firstline/internal/store"
 	"firstline/notify"
 )
@@ -27,23 +27,21 @@ type Handler struct {
 	// SettingsPath is the SSM path under which each instance has its settings. It
 	// ends with a slash.
 	SettingsPath string
-	// Breaker bounds the region's reboots; nil: the environment does not say, and
-	// nothing is rebooted.
-	Breaker *incident.Breaker
+	// Breaker bounds the region's reboots.
+	Breaker incident.Breaker
 	// StateMachineARN and AlarmPrefix are what reconcile starts, and for which
 	// alarms. An alarm's name is the prefix and the instance's id.
 	StateMachineARN, AlarmPrefix string
 	// SlackPages says whether a page is told in Slack too.
 	SlackPages bool
-	Log        *slog.Logger
-	// Metrics may be nil: then nothing is counted.
-	Metrics *Metrics
+	// Log gets the metrics too.
+	Log *slog.Logger
 
 	SSM           func() ParameterGetter
 	EC2           func() EC2
 	CloudWatch    func() AlarmDescriber
 	StepFunctions func() Executions
-	Table         Table
+	Table         *store.Table
 	// Checks are the checks by name.
 	Checks map[string]Check
 	// Answers reports whether an instance sends a byte, in one quick attempt.
@@ -60,8 +58,8 @@ type Handler struct {
 	pagedStore string
 }
 
-// Check runs one check of a look. since is the newest reboot's time, or zero.
-type Check func(ctx context.Context, inc *incident.Incident, since incident.Millis) incident.Finding
+// Check runs one check of a look.
+type Check func(context.Context, *incident.Incident) incident.Finding
 
 // ParameterGetter reads SSM parameters.
 type ParameterGetter interface {
@@ -88,16 +86,6 @@ type Executions interface {
 	StartExecution(context.Context, *sfn.StartExecutionInput, ...func(*sfn.Options)) (*sfn.StartExecutionOutput, error)
 }
 
-// Table remembers; see store.Table.
-type Table interface {
-	Load(ctx context.Context, instanceID string) (*store.Entry, error)
-	Update(ctx context.Context, instanceID string, fn func(*store.Entry) error) (*store.Entry, error)
-	UpdateRegion(ctx context.Context, fn func(*policy.Region) error) error
-	UpdateRecord(ctx context.Context, u store.RecordUpdate) error
-	PutEvidence(ctx context.Context, x incident.Execution, e store.Evidence) error
-	Instances(ctx context.Context) (*store.Listing, error)
-}
-
 // Slack tells people who are awake.
 type Slack interface {
 	Post(ctx context.Context, m notify.Message) (incident.Thread, error)
@@ -107,3 +95,8 @@ type Slack interface {
 
 // aliasPrefix begins the alias of each alert.
 func (h *Handler) aliasPrefix() string { return h.Deployment + "/" + h.Region }
+
+// warn logs something that does not end the step.
+func (h *Handler) warn(ctx context.Context, message, instanceID string, err error) {
+	h.Log.LogAttrs(ctx, slog.LevelWarn, message, slog.String("instance", instanceID), slog.String("error", redact.Error(err)))
+}

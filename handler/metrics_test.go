@@ -3,6 +3,7 @@ package handler
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -12,15 +13,17 @@ import (
 
 func TestMetricsAreLinesThatCloudWatchReads(t *testing.T) {
 	var out bytes.Buffer
-	m := &Metrics{Out: &out, Deployment: "acme"}
+	ctx := t.Context()
+	// A log that leaves out what is below a warning has the metrics all the same.
+	h := &Handler{Deployment: "acme", Log: slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	inc := &incident.Incident{InstanceID: one}
-	m.count(metricPages, inc)
-	m.write(inc, metric{name: metricRefusals, value: 1, dimension: "Guard", of: "cooldown"})
-	m.write(inc, metric{name: metricCheckLatency, value: 12, unit: "Milliseconds", dimension: "Check", of: "url"})
-	m.count(metricPages, &incident.Incident{Dry: true})
-	(*Metrics)(nil).count(metricPages, inc)
+	h.count(ctx, metricPages, inc)
+	h.count(ctx, metricRefusals, inc, slog.String("Guard", "cooldown"))
+	h.measure(ctx, metricCheckLatency, 12, "Milliseconds", inc, slog.String("Check", "url"))
+	h.count(ctx, metricPages, &incident.Incident{Dry: true})
 
 	type line struct {
+		Level                              string
 		Deployment, Guard, Check, Instance string
 		Pages, Refusals, CheckLatency      int64
 		AWS                                struct {
@@ -40,6 +43,9 @@ func TestMetricsAreLinesThatCloudWatchReads(t *testing.T) {
 	}
 	if len(got) != 3 || got[0].Pages != 1 || got[0].Deployment != "acme" || got[0].Instance != one || got[1].Refusals != 1 || got[1].Guard != "cooldown" || got[2].CheckLatency != 12 || got[2].Check != "url" {
 		t.Fatalf("%s", out.String())
+	}
+	if got[0].Level != "WARN" {
+		t.Errorf("%s", out.String())
 	}
 	if diff := cmp.Diff([][]string{{"Deployment"}, {"Deployment", "Guard"}}, got[1].AWS.CloudWatchMetrics[0].Dimensions); diff != "" {
 		t.Error(diff)

@@ -48,15 +48,15 @@ func notifyTest(ctx context.Context, h *Handler, _ request) (any, error) {
 	errs := sideBySide(ctx, h, all, func(d *delivery) error {
 		begun := time.Now()
 		got, err := d.test(ctx, m)
-		d.Confirmed, d.Detail, d.ElapsedMs = got.Confirmed && err == nil, got.Detail, time.Since(begun).Milliseconds()
+		d.OK, d.Confirmed, d.Detail, d.ElapsedMs = err == nil, got.Confirmed && err == nil, got.Detail, time.Since(begun).Milliseconds()
 		return err
 	})
-	for n, d := range all {
-		if d.OK = errs[n] == nil; d.OK {
-			h.Metrics.count(metricTestMessages, inc)
-		} else {
-			d.Error = incident.Clip(redact.Error(errs[n]), maxMessage)
+	for n, err := range errs {
+		if err != nil {
+			all[n].Error = incident.Clip(redact.Error(err), maxMessage)
+			continue
 		}
+		h.count(ctx, metricTestMessages, inc)
 	}
 	return &tested{Deliveries: all}, nil
 }

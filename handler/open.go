@@ -21,7 +21,6 @@ func open(ctx context.Context, h *Handler, req request) (any, error) {
 	inc.Name = e.State.Instance.Name
 	rebooted(inc, e.State.Instance.Reboots)
 	if inc.Settings == nil {
-		// Nothing can be checked of it.
 		inc.Settings = &incident.Settings{} // every check is off
 		err := h.decideOn(ctx, inc, func(in *policy.Input) { in.Facts.Unwatched = true })
 		inc.Settings = nil
@@ -32,7 +31,7 @@ func open(ctx context.Context, h *Handler, req request) (any, error) {
 	if err := h.Table.UpdateRecord(ctx, store.RecordUpdate{Record: r}); err != nil {
 		return inc, err
 	}
-	h.Metrics.count(metricIncidents, inc)
+	h.count(ctx, metricIncidents, inc)
 	inc.Next = incident.NextLook
 	return inc, nil
 }
@@ -47,10 +46,8 @@ func (h *Handler) begin(ctx context.Context, req request, lasts time.Duration) (
 		return new(incident.Incident), nil, fault.New(fault.InvalidInput, "read event", "%w", err)
 	case inc.Region != h.Region:
 		return inc, nil, fault.New(fault.InvalidInput, "read event", "event.region: it is of %s, this function runs in %s", inc.Region, h.Region)
-	case req.Execution.ID == "":
-		return inc, nil, fault.New(fault.InvalidInput, "decode payload", "execution.id: missing; send the execution's id, name and startedAt")
-	case req.Execution.StartedAt.IsZero():
-		return inc, nil, fault.New(fault.InvalidInput, "decode payload", "execution.startedAt: missing; send the execution's id, name and startedAt")
+	case req.Execution.ID == "" || req.Execution.StartedAt.IsZero():
+		return inc, nil, fault.New(fault.InvalidInput, "decode payload", "execution.id or execution.startedAt: missing; send the execution's id, name and startedAt")
 	}
 	inc.Execution, inc.Look = *req.Execution, 1
 	inc.Settings, err = h.readSettings(ctx, inc.InstanceID)

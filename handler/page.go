@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,20 +28,16 @@ const (
 func page(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	dec := h.said(inc)
 	inc.Decision = &dec
+	if dec.Next != incident.NextPage {
+		inc.Told = true // healthy: nothing has to be said
+		return nil
+	}
 	pagers, err := h.Pagers()
 	switch {
-	case dec.Next != incident.NextPage: // healthy: nothing has to be said
-		inc.Told = true
-		return nil
 	case err != nil:
 		return err
 	case inc.Dry:
-		if err := h.rehearsePage(ctx, inc, dec); err != nil {
-			return err
-		}
-		inc.Told = true
-		delete(inc.Caught, "page") // it was about any of them, and none lacks anything now
-		return nil
+		return h.rehearsePage(ctx, pagers, inc, dec)
 	case len(pagers) == 0 && h.Slack != nil:
 		return nil // Slack has it
 	case len(pagers) == 0:
@@ -50,26 +47,43 @@ func page(ctx context.Context, h *Handler, inc *incident.Incident) error {
 		if inc.Paged, err = h.deliver(ctx, pagers, inc, &dec); err != nil {
 			return err
 		}
-		h.countPage(ctx, inc, dec, inc.Paged.Pager == pagers[0].Name())
+		if inc.Paged.Pager == pagers[0].Name() {
+			delete(inc.Caught, "page") // it has failed before, and did not now
+		} else if _, failed := inc.Caught["page"]; failed {
+			h.count(ctx, metricPagerFallbacks, inc)
+		}
+		if dec.Note {
+			h.count(ctx, metricNotes, inc)
+		} else {
+			h.count(ctx, metricPages, inc)
+		}
 	}
 	inc.Told = true
 	h.confirm(ctx, inc, dec)
 	return nil
 }
 
-// countPage counts and logs what a pager has taken.
-func (h *Handler) countPage(ctx context.Context, inc *incident.Incident, dec incident.Decision, byFirst bool) {
-	if byFirst {
-		delete(inc.Caught, "page") // it has failed before, and did not now
-	} else if _, failed := inc.Caught["page"]; failed {
-		h.Metrics.count(metricPagerFallbacks, inc)
+// rehearsePage does of a page what makes no call, with every pager: one that
+// takes a page only when others have failed would show what it lacks too late.
+func (h *Handler) rehearsePage(ctx context.Context, pagers []notify.Pager, inc *incident.Incident, dec incident.Decision) error {
+	text := dryLabel + "there is no pager"
+	var failed []error
+	for n, p := range pagers {
+		would, err := p.Rehearse(ctx, h.message(inc, dec, notify.KindPage))
+		if err != nil {
+			failed = append(failed, fmt.Errorf("pager %s: %w", p.Name(), err))
+		}
+		if n == 0 {
+			text = would
+		}
 	}
-	name := metricPages
-	if dec.Note {
-		name = metricNotes
+	if err := joined("", failed); err != nil {
+		return err // all that is wrong at once
 	}
-	h.Metrics.count(name, inc)
-	h.Log.LogAttrs(ctx, slog.LevelInfo, "paged", slog.String("instance", inc.InstanceID), slog.String("pager", inc.Paged.Pager), slog.String("alias", inc.Paged.Alias), slog.Bool("note", dec.Note))
+	inc.Told = true
+	inc.Suppress(incident.NextPage, text, time.Now())
+	delete(inc.Caught, "page") // it was about any of them, and none lacks anything now
+	return nil
 }
 
 func pagedAs(pager string, dec incident.Decision) *incident.Paged {
@@ -95,10 +109,7 @@ func (h *Handler) confirm(ctx context.Context, inc *incident.Incident, dec incid
 
 // deliver sends a page or a note by the first pager that takes it.
 func (h *Handler) deliver(ctx context.Context, pagers []notify.Pager, inc *incident.Incident, dec *incident.Decision) (*incident.Paged, error) {
-	first := pagers[0]
-	if p := pagerNamed(pagers, dec.Alert.Pager); p != nil {
-		first = p // which has the alert
-	}
+	first := cmp.Or(pagerNamed(pagers, dec.Alert.Pager), pagers[0]) // the one that has the alert
 	ways := []notify.Pager{first}
 	if _, failed := inc.Caught["page"]; failed && !isOnlyNote(dec) {
 		others := slices.DeleteFunc(slices.Clone(pagers), func(p notify.Pager) bool { return p.Name() == first.Name() })
@@ -134,8 +145,7 @@ func isOnlyNote(dec *incident.Decision) bool {
 func (h *Handler) send(ctx context.Context, p notify.Pager, hasAlert bool, inc *incident.Incident, dec *incident.Decision) (*incident.Paged, error) {
 	paged := pagedAs(p.Name(), *dec)
 	if dec.Note && hasAlert {
-		sent, err := h.note(ctx, p, inc, dec)
-		if sent || err != nil {
+		if sent, err := h.note(ctx, p, inc, dec); sent || err != nil {
 			return paged, err
 		}
 	}
@@ -159,7 +169,6 @@ func (h *Handler) note(ctx context.Context, p notify.Pager, inc *incident.Incide
 	}
 	err = p.Note(ctx, h.message(inc, *dec, notify.KindNote))
 	if errors.Is(err, notify.ErrNoAlert) {
-		h.warn(ctx, "the alert takes no note", inc.InstanceID, err)
 		return isOnlyNote(dec), nil
 	}
 	return err == nil, err

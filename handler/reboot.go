@@ -2,7 +2,6 @@ package handler
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -27,11 +26,8 @@ const (
 // known, and the looks tell.
 func reboot(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	op := "reboot " + inc.InstanceID
-	switch dec := inc.Decision; {
-	case dec == nil || dec.Next != incident.NextReboot:
-		return fault.New(fault.InvalidInput, op, "incident.decision: it is not to reboot the instance")
-	case inc.Dry:
-		return fault.New(fault.InvalidInput, op, "incident.dry: a dry incident reboots nothing")
+	if inc.Decision == nil || inc.Decision.Next != incident.NextReboot || inc.Dry {
+		return fault.New(fault.InvalidInput, op, "incident.decision: it is not to reboot the instance, or it is dry")
 	}
 	e, mine, err := h.reserveReboot(ctx, op, inc)
 	if err != nil || inc.Refusal != "" {
@@ -40,8 +36,6 @@ func reboot(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	r := e.State.Instance.ReservedBy(inc.Execution.ID)
 	if mine {
 		h.askForReboot(ctx, inc, r)
-	} else {
-		h.Log.LogAttrs(ctx, slog.LevelWarn, "this execution has reserved a reboot before", slog.String("instance", inc.InstanceID), slog.String("request", r.Request))
 	}
 	rebooted(inc, []incident.Reboot{*r})
 	return nil
@@ -73,10 +67,10 @@ func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.In
 		inc.Refusal = ""
 		if r := e.State.Instance.ReservedBy(inc.Execution.ID); r != nil {
 			mine = slices.Contains(tried, r.At) // and the answer was lost
-			return store.ErrKeep
+			return nil
 		}
 		if !owns(e.State.Instance.Lease, inc) {
-			return fault.New(fault.Internal, op, "another execution has taken the lease")
+			return fault.New(fault.Internal, op, "%w", errLost)
 		}
 		s, refusal := mayReboot(e.State)
 		if refusal == "" && !kept {
@@ -85,17 +79,17 @@ func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.In
 			s, refusal = mayReboot(e.State) // that took its time
 		}
 		if inc.Refusal = refusal; refusal != "" {
-			return store.ErrKeep
+			return nil
 		}
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < reserveTime {
 			return fault.New(fault.Unavailable, op, "too little of the function's time is left")
 		}
 		e.State = s
 		r := store.RecordOf(inc)
-		r.Reboot = new(*s.Instance.ReservedBy(inc.Execution.ID))
+		r.Reboot = s.Instance.ReservedBy(inc.Execution.ID)
 		// The version stays: the looks after the reboot must be able to decide even
 		// if this step's answer is lost.
-		e.State.Instance.Lease.Until = leaseUntil(r.Reboot.At, inc.WaitSeconds)
+		renew(&e.State.Instance.Lease, r.Reboot.At, inc.WaitSeconds)
 		r.LeaseUntil = e.State.Instance.Lease.Until
 		e.Record = &store.RecordUpdate{Record: r}
 		mine, tried = true, append(tried, r.Reboot.At)
@@ -113,12 +107,12 @@ func (h *Handler) askForReboot(ctx context.Context, inc *incident.Incident, r *i
 	reason := ""
 	if err != nil {
 		reason = redact.Error(err)
-		h.Log.LogAttrs(ctx, slog.LevelWarn, "EC2 did not accept the reboot", slog.String("instance", inc.InstanceID), slog.String("request", request), problem(err))
+		h.warn(ctx, "EC2 did not accept the reboot", inc.InstanceID, err)
 	}
 	if r.Request = request; request == incident.RequestRefused {
 		inc.Refusal = "EC2 refused the reboot: " + reason
 	} else {
-		h.Metrics.count(metricReboots, inc)
+		h.count(ctx, metricReboots, inc)
 	}
 	ctx, cancel = context.WithTimeout(ctx, tellTime)
 	defer cancel()

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,26 +25,30 @@ import (
 // reconciled is the answer of the step reconcile.
 type reconciled struct {
 	// InAlarm is how many alarms are in ALARM.
-	InAlarm  int              `json:"in_alarm"`
-	Started  []reconciledItem `json:"started"`
-	Skipped  []reconciledItem `json:"skipped"`
-	Failed   []reconciledItem `json:"failed"`
-	Resolved []string         `json:"resolved"`
+	InAlarm int     `json:"in_alarm"`
+	Started []*look `json:"started"`
+	// Skipped are instances that an execution looks after.
+	Skipped []*look `json:"skipped"`
+	// Resolved are aliases of alerts.
+	Resolved []string `json:"resolved"`
 }
 
-// reconciledItem is what became of one instance, alarm or question.
-type reconciledItem struct {
-	Instance  string `json:"instance"`
-	Execution string `json:"execution,omitempty"`
-	Reason    string `json:"reason,omitempty"`
+// look is a look that is due at an instance.
+type look struct {
+	Instance string `json:"instance"`
+	// Execution is the name of the one that holds the lease, or of a new one.
+	Execution string `json:"execution"`
+
+	lease   policy.Lease
+	skipped bool
 }
 
 const (
 	// listTime bounds reading the alarms, and the tags of paused instances;
 	// leftoversTime resolving what is left over.
 	listTime, leftoversTime = 6 * time.Second, 10 * time.Second
-	// maxNamed bounds how many failures an error names.
-	maxNamed = 10
+	// maxReconcileError bounds what an error names, in bytes.
+	maxReconcileError = 1500
 )
 
 // reconcile starts a look for each instance whose alarm is in ALARM or which is
@@ -57,13 +60,13 @@ func reconcile(ctx context.Context, h *Handler, _ request) (any, error) {
 	if err != nil || h.AlarmPrefix == "" {
 		return nil, fault.New(fault.InvalidInput, "reconcile", "the function's environment has no valid FIRSTLINE_STATE_MACHINE_ARN or no FIRSTLINE_ALARM_PREFIX; apply the Terraform root again")
 	}
+	now := time.Now()
 	r := &reconciling{
-		h: h, now: time.Now(), alarms: map[string]*incident.Alarm{},
+		h: h, now: now, alarms: map[string]*incident.Alarm{},
 		inc: &incident.Incident{
 			Region: h.Region, AccountID: machine.AccountID, Trigger: incident.TriggerSchedule,
-			Decision: &incident.Decision{At: incident.At(time.Now()), Next: incident.NextResolve},
+			Decision: &incident.Decision{At: incident.At(now), Next: incident.NextResolve},
 		},
-		answer: &reconciled{Started: []reconciledItem{}, Skipped: []reconciledItem{}, Failed: []reconciledItem{}, Resolved: []string{}},
 	}
 	r.readAlarms(ctx)
 	if r.readInstances(ctx) {
@@ -71,15 +74,11 @@ func reconcile(ctx context.Context, h *Handler, _ request) (any, error) {
 		r.startDue(ctx)
 		r.resolveLeftovers(ctx)
 	}
-	if n := len(r.answer.Failed); n > 0 {
-		var why []string
-		for _, f := range r.answer.Failed[:min(n, maxNamed)] {
-			why = append(why, f.Instance+": "+f.Reason)
-		}
-		return r.answer, fault.New(fault.Unavailable, "reconcile", "%d failures: %s", n, strings.Join(why, "; "))
+	if err := joined("", r.failed); err != nil {
+		return &r.answer, fault.New(fault.Unavailable, "reconcile", "%s", incident.Clip(err.Error(), maxReconcileError))
 	}
-	h.Metrics.count(metricReconciles, r.inc)
-	return r.answer, nil
+	h.count(ctx, metricReconciles, r.inc)
+	return &r.answer, nil
 }
 
 // reconciling is one run of reconcile.
@@ -91,11 +90,12 @@ type reconciling struct {
 	// alarms are those in ALARM, by instance.
 	alarms map[string]*incident.Alarm
 	stored *store.Listing
-	answer *reconciled
+	failed []error
+	answer reconciled
 }
 
 func (r *reconciling) fail(what string, err error) {
-	r.answer.Failed = append(r.answer.Failed, reconciledItem{Instance: what, Reason: redact.Error(err)})
+	r.failed = append(r.failed, fault.New(fault.KindOf(err), what, "%w", err))
 }
 
 // readAlarms finds the alarms in ALARM. One that names no instance was told of
@@ -109,14 +109,11 @@ func (r *reconciling) readAlarms(ctx context.Context) {
 		return
 	}
 	r.answer.InAlarm = len(alarms)
-	r.h.Metrics.write(r.inc, metric{name: metricAlarms, value: int64(len(alarms))})
+	r.h.measure(ctx, metricAlarms, int64(len(alarms)), "Count", r.inc)
 	for _, a := range alarms {
-		id, err := instanceOfAlarm(a)
-		if err != nil {
-			r.answer.Skipped = append(r.answer.Skipped, reconciledItem{Instance: aws.ToString(a.AlarmName), Reason: err.Error()})
-			continue
+		if id, err := instanceOfAlarm(a); err == nil {
+			r.alarms[id] = alarmFrom(a)
 		}
-		r.alarms[id] = alarmFrom(a)
 	}
 }
 
@@ -149,14 +146,10 @@ func (r *reconciling) readInstances(ctx context.Context) bool {
 // pageStore pages that the table cannot be read. The alias is the hour's: the
 // pager deduplicates it, and so does a warm function.
 func (r *reconciling) pageStore(ctx context.Context, why error) {
-	now := incident.At(r.now)
-	alert := policy.AlertWithoutStore(r.h.aliasPrefix(), policy.KeyStore, now)
-	if r.h.pagedStore == alert.Alias {
+	dec := r.h.withoutPolicy(policy.KeyStore, incident.SituationStore, incident.SeverityDown,
+		incident.ClipLine("the table cannot be read, so nothing is looked after: "+redact.Error(why), maxWhy))
+	if r.h.pagedStore == dec.Alert.Alias {
 		return
-	}
-	dec := incident.Decision{
-		At: now, Next: incident.NextPage, Situation: incident.SituationStore, Severity: incident.SeverityDown, Alert: alert, Slack: true,
-		Reason: incident.ClipLine("the table cannot be read, so nothing is looked after: "+redact.Error(why), maxWhy),
 	}
 	inc := new(*r.inc)
 	inc.Decision = &dec
@@ -171,8 +164,8 @@ func (r *reconciling) pageStore(ctx context.Context, why error) {
 		r.fail("page", err)
 		return
 	}
-	r.h.pagedStore = alert.Alias
-	r.h.Metrics.count(metricPages, inc)
+	r.h.pagedStore = dec.Alert.Alias
+	r.h.count(ctx, metricPages, inc)
 }
 
 // readPauses stores the pauses that tags say, so that a look knows of them while
@@ -185,13 +178,14 @@ func (r *reconciling) readPauses(ctx context.Context) {
 		r.h.warn(ctx, "cannot read pause tags", "", err)
 		return
 	}
+	now := incident.At(r.now)
 	for _, i := range r.stored.Instances {
-		p := tagged[i.ID].Pause
-		if tagged[i.ID].PauseErr != "" || untilOf(p) == untilOf(i.Pause) || p == nil && untilOf(i.Pause) <= incident.At(r.now) {
+		tag := tagged[i.ID]
+		if tag.PauseErr != "" || tag.Pause.EndsAfter(now) == i.Pause.EndsAfter(now) {
 			continue
 		}
 		if _, err := r.h.Table.Update(ctx, i.ID, func(e *store.Entry) error {
-			e.State.Instance.Pause = p
+			e.State.Instance.Pause = tag.Pause
 			return nil
 		}); err != nil {
 			r.h.warn(ctx, "cannot store a pause", i.ID, err)
@@ -199,72 +193,48 @@ func (r *reconciling) readPauses(ctx context.Context) {
 	}
 }
 
-func untilOf(p *policy.Pause) incident.Millis {
-	if p == nil {
-		return 0
-	}
-	return p.Until
-}
-
-// due is an instance that wants a look, and what became of that.
-type due struct {
-	id string
-	// holder has the lease; nil: nobody.
-	holder *incident.Execution
-	// skipped: an execution looks after it. Else started is a new one's name.
-	skipped bool
-	started string
-}
-
 // startDue starts an execution for each instance that wants a look and that no
-// execution looks after. Those of which Step Functions has to be asked come last.
+// execution looks after.
 func (r *reconciling) startDue(ctx context.Context) {
-	var free, held []*due
-	seen := map[string]bool{}
-	for n := range r.stored.Instances {
-		i := &r.stored.Instances[n]
-		seen[i.ID] = true
-		switch {
-		case !policy.Due(i, r.alarms[i.ID] != nil):
-		case i.Lease.Held("", incident.At(r.now)):
-			held = append(held, &due{id: i.ID, holder: holderOf(i.Lease)})
-		default:
-			free = append(free, &due{id: i.ID})
+	var all []*look
+	for _, i := range r.stored.Instances {
+		if policy.Due(&i, r.alarms[i.ID] != nil) {
+			all = append(all, &look{Instance: i.ID, lease: i.Lease})
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.alarms)) {
-		if !seen[id] {
-			free = append(free, &due{id: id})
+		if !slices.ContainsFunc(r.stored.Instances, func(i policy.Instance) bool { return i.ID == id }) {
+			all = append(all, &look{Instance: id})
 		}
 	}
-	all := append(free, held...)
-	for n, err := range sideBySide(ctx, r.h, all, func(d *due) error { return r.start(ctx, d) }) {
-		switch d := all[n]; {
+	for n, err := range sideBySide(ctx, r.h, all, func(l *look) error { return r.start(ctx, l) }) {
+		switch l := all[n]; {
 		case err != nil:
-			r.fail(d.id, err)
-		case d.skipped:
-			r.answer.Skipped = append(r.answer.Skipped, reconciledItem{Instance: d.id, Execution: d.holder.Name, Reason: "an execution looks after it"})
+			r.fail(l.Instance, err)
+		case l.skipped:
+			r.answer.Skipped = append(r.answer.Skipped, l)
 		default:
-			r.answer.Started = append(r.answer.Started, reconciledItem{Instance: d.id, Execution: d.started})
+			r.answer.Started = append(r.answer.Started, l)
 		}
 	}
 }
 
 // start starts a look. Its execution's name is the same for a minute: a schedule
 // that is delivered twice starts one.
-func (r *reconciling) start(ctx context.Context, d *due) error {
-	if d.skipped = d.holder != nil && !r.h.ended(ctx, d.id, *d.holder); d.skipped {
+func (r *reconciling) start(ctx context.Context, l *look) error {
+	l.Execution = l.lease.Name
+	if l.skipped = l.lease.Held("", incident.At(r.now)) && !r.h.ended(ctx, l.Instance, l.lease); l.skipped {
 		return nil
 	}
-	d.started = "reconcile-" + d.id + "-" + r.now.UTC().Format("20060102T1504")
+	l.Execution = "reconcile-" + l.Instance + "-" + r.now.UTC().Format("20060102T1504")
 	input, err := json.Marshal(incident.Look{
 		Source: incident.SourceSchedule, DetailType: incident.DetailTypeLook, Account: r.inc.AccountID, Region: r.h.Region,
-		Time: r.now.UTC().Truncate(time.Second), Detail: incident.LookDetail{InstanceID: d.id, Alarm: r.alarms[d.id]},
+		Time: r.now.UTC().Truncate(time.Second), Detail: incident.LookDetail{InstanceID: l.Instance, Alarm: r.alarms[l.Instance]},
 	})
 	if err != nil {
 		return fault.New(fault.Internal, "start an execution", "encode the event: %w", err)
 	}
-	_, err = r.h.StepFunctions().StartExecution(ctx, &sfn.StartExecutionInput{StateMachineArn: &r.h.StateMachineARN, Name: &d.started, Input: aws.String(string(input))})
+	_, err = r.h.StepFunctions().StartExecution(ctx, &sfn.StartExecutionInput{StateMachineArn: &r.h.StateMachineARN, Name: &l.Execution, Input: aws.String(string(input))})
 	if _, there := errors.AsType[*sfntypes.ExecutionAlreadyExists](err); there {
 		return nil
 	}
@@ -281,9 +251,8 @@ func (r *reconciling) resolveLeftovers(ctx context.Context) {
 	if r.now.Minute() < incident.MaxReconcileMinutes {
 		refs = append(refs, policy.EndedWithoutStore(r.h.aliasPrefix(), incident.At(r.now))...)
 	}
-	resolved, err := r.h.resolveAll(ctx, r.inc, refs)
-	if err != nil {
+	var err error
+	if r.answer.Resolved, err = r.h.resolveAll(ctx, r.inc, refs); err != nil {
 		r.fail("alerts", err)
 	}
-	r.answer.Resolved = append(r.answer.Resolved, resolved...)
 }

@@ -3,7 +3,6 @@ package handler
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"firstline/internal/fault"
@@ -18,12 +17,8 @@ const resolveTime = 8 * time.Second
 // resolve closes at their pagers the alerts that have no members any more. What
 // fails is tried again by reconcile.
 func resolve(ctx context.Context, h *Handler, inc *incident.Incident) error {
-	op := "resolve the alert of " + inc.InstanceID
-	switch {
-	case inc.InstanceID == "" || inc.Decision == nil:
-		return fault.New(fault.InvalidInput, op, "incident.decision: missing; the step decide makes it")
-	case inc.Dry:
-		return fault.New(fault.InvalidInput, op, "incident.dry: a dry incident resolves nothing")
+	if inc.Decision == nil || inc.Dry {
+		return fault.New(fault.InvalidInput, "resolve the alert of "+inc.InstanceID, "incident.decision: missing, or it is dry; the step decide makes it")
 	}
 	e, err := h.Table.Load(ctx, inc.InstanceID)
 	if err != nil {
@@ -44,18 +39,13 @@ func (h *Handler) resolveAll(ctx context.Context, inc *incident.Incident, refs [
 	if err != nil {
 		return nil, err
 	}
-	errs := sideBySide(ctx, h, refs, func(ref incident.AlertRef) error {
-		if err := h.resolveOne(ctx, pagers, inc, ref); err != nil {
-			return fault.New(fault.KindOf(err), "resolve "+ref.Alias, "%w", err)
-		}
-		return nil
-	})
+	errs := sideBySide(ctx, h, refs, func(ref incident.AlertRef) error { return h.resolveOne(ctx, pagers, inc, ref) })
 	var closed []incident.AlertRef
 	for n, ref := range refs {
 		if errs[n] == nil && ref.ID != "" {
 			closed = append(closed, ref)
 			resolved = append(resolved, ref.Alias)
-			h.Metrics.count(metricResolves, inc)
+			h.count(ctx, metricResolves, inc)
 		}
 	}
 	if len(closed) > 0 {
@@ -74,24 +64,19 @@ func (h *Handler) resolveAll(ctx context.Context, inc *incident.Incident, refs [
 // may be at any of them, if an answer was lost. One that another pager than the
 // first has taken may be at the first, too.
 func (h *Handler) resolveOne(ctx context.Context, pagers []notify.Pager, inc *incident.Incident, ref incident.AlertRef) error {
-	if ref.Pager == "" {
-		var errs []error
-		for _, p := range pagers {
-			errs = append(errs, h.resolveAt(ctx, p, inc, ref))
+	var errs []error
+	for n, p := range pagers {
+		if n > 0 && ref.Pager != "" && ref.Pager != p.Name() {
+			continue
 		}
-		return joined("", errs)
-	}
-	p := pagerNamed(pagers, ref.Pager)
-	if p == nil {
-		h.Log.LogAttrs(ctx, slog.LevelWarn, "the pager that has an alert is not configured any more", slog.String("pager", ref.Pager), slog.String("alias", ref.Alias))
-		return nil
-	}
-	if first := pagers[0]; first.Name() != p.Name() {
-		if err := h.resolveAt(ctx, first, inc, ref); err != nil {
+		err := h.resolveAt(ctx, p, inc, ref)
+		if ref.Pager != "" && ref.Pager != p.Name() && err != nil {
 			h.warn(ctx, "cannot tell whether the first pager has an alert too", inc.InstanceID, err)
+			err = nil
 		}
+		errs = append(errs, err)
 	}
-	return h.resolveAt(ctx, p, inc, ref)
+	return joined("resolve "+ref.Alias, errs)
 }
 
 func (h *Handler) resolveAt(ctx context.Context, p notify.Pager, inc *incident.Incident, ref incident.AlertRef) error {

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -22,8 +23,6 @@ func (h *Handler) said(inc *incident.Incident) incident.Decision {
 	case inc.InstanceID == "":
 		return h.noIncident(inc)
 	}
-	s := policy.State{}
-	s.Instance.ID = inc.InstanceID
 	if inc.Settings == nil {
 		inc = new(*inc)
 		inc.Settings = new(incident.DefaultSettings())
@@ -32,7 +31,7 @@ func (h *Handler) said(inc *incident.Incident) incident.Decision {
 	if undecided {
 		why = sentence(caught)
 	}
-	return policy.WithoutStore(h.input(inc, s), why)
+	return policy.WithoutStore(h.input(inc, policy.State{Instance: policy.Instance{ID: inc.InstanceID}}), why)
 }
 
 // maxWhy bounds why there is no decision, in runes.
@@ -49,14 +48,19 @@ func sentence(c incident.Caught) string {
 
 // noIncident is the decision about an event that no incident could be made of.
 func (h *Handler) noIncident(inc *incident.Incident) incident.Decision {
-	now := incident.At(time.Now())
 	reason := "the event could not be made an incident"
 	if c, ok := inc.Caught["open"]; ok {
 		reason = sentence(c)
 	}
+	return h.withoutPolicy(policy.KeyNoIncident, incident.SituationNoIncident, incident.SeverityUnknown, reason)
+}
+
+// withoutPolicy is the decision to page about what concerns no instance.
+func (h *Handler) withoutPolicy(key, situation string, severity incident.Severity, reason string) incident.Decision {
+	now := incident.At(time.Now())
 	return incident.Decision{
-		Look: 1, At: now, Next: incident.NextPage, Situation: incident.SituationNoIncident, Severity: incident.SeverityUnknown,
-		Reason: reason, Alert: policy.AlertWithoutStore(h.aliasPrefix(), policy.KeyNoIncident, now), Slack: true,
+		Look: 1, At: now, Next: incident.NextPage, Situation: situation, Severity: severity,
+		Reason: reason, Alert: policy.AlertWithoutStore(h.aliasPrefix(), key, now), Slack: true,
 	}
 }
 
@@ -64,12 +68,10 @@ func (h *Handler) noIncident(inc *incident.Incident) incident.Decision {
 func (h *Handler) message(inc *incident.Incident, dec incident.Decision, kind notify.Kind) notify.Message {
 	about := new(*inc)
 	about.Decision = &dec
+	about.Region = cmp.Or(inc.Region, h.Region)
 	m := notify.Message{Kind: kind, Incident: about, Deployment: h.Deployment, Now: time.Now().UTC()}
 	if dec.Alert != nil {
 		m.Alert, m.Thread = *dec.Alert, dec.Alert.Thread
-	}
-	if inc.Region == "" {
-		about.Region = h.Region
 	}
 	return m
 }

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"firstline/internal/incident"
 	"firstline/notify"
@@ -15,20 +16,23 @@ func tellSlack(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	inc.Decision = &dec
 	isPage := dec.Next == incident.NextPage
 	needed := isPage && !inc.Told
+	m := h.message(inc, dec, notify.KindSlack)
 	switch {
 	case !needed && (!dec.Slack || isPage && !h.SlackPages):
 		inc.Told = true // nothing has to be said, or a pager has it
 		return nil
 	case h.Slack == nil:
 		h.Log.LogAttrs(ctx, slog.LevelInfo, "there is no Slack to tell", slog.String("instance", inc.InstanceID), slog.String("situation", dec.Situation), slog.String("reason", dec.Reason))
-		inc.Told = inc.Told || !isPage
+		inc.Told = !needed
 		return nil
 	case inc.Dry:
-		err := h.rehearseSlack(ctx, inc, dec)
-		inc.Told = err == nil
+		text, err := h.Slack.Rehearse(ctx, m)
+		if inc.Told = err == nil; inc.Told {
+			inc.Suppress(incident.NextSlack, text, time.Now())
+		}
 		return err
 	}
-	thread, err := h.Slack.Post(ctx, h.message(inc, dec, notify.KindSlack))
+	thread, err := h.Slack.Post(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -39,6 +43,6 @@ func tellSlack(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	if pagers, err := h.Pagers(); needed && err == nil && len(pagers) == 0 {
 		inc.Paged = pagedAs(pagedBySlack, dec) // Slack is all that is there to tell anybody
 	}
-	h.Metrics.count(metricSlackMessages, inc)
+	h.count(ctx, metricSlackMessages, inc)
 	return nil
 }

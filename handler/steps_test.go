@@ -659,7 +659,7 @@ func TestAPanicIsInternal(t *testing.T) {
 	in(t, func(w *world) {
 		inc := w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))
 		url := w.h.Checks["url"]
-		w.h.Checks["url"] = func(context.Context, *incident.Incident, incident.Millis) incident.Finding { panic("nil map") }
+		w.h.Checks["url"] = func(context.Context, *incident.Incident) incident.Finding { panic("nil map") }
 		if _, err := w.step("url", inc); kindOf(err) != "Internal" || !strings.Contains(messageOf(err), "nil map") {
 			t.Errorf("got %v", err)
 		}
@@ -704,11 +704,11 @@ func TestVerify(t *testing.T) {
 	in(t, func(w *world) {
 		w.dryRunErr = &smithy.GenericAPIError{Code: "UnauthorizedOperation"}
 		ssh := w.h.Checks["ssh"]
-		w.h.Checks["ssh"] = func(ctx context.Context, inc *incident.Incident, since incident.Millis) incident.Finding {
+		w.h.Checks["ssh"] = func(ctx context.Context, inc *incident.Incident) incident.Finding {
 			w.change(one, func(s *policy.State) {
 				s.Instance.Lease = policy.Lease{Execution: "b", Version: s.Instance.Lease.Version + 1}
 			})
-			return ssh(ctx, inc, since)
+			return ssh(ctx, inc)
 		}
 		got := w.must(verify(w, "v"))
 		if got.Next != incident.NextAlreadyHandled || got.HeldBy == nil || got.HeldBy.ID != "b" || w.stored(one).Instance.Baseline != nil {

@@ -2,16 +2,30 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/smithy-go"
 
 	"firstline/internal/fault"
 	"firstline/internal/incident"
+	"firstline/internal/redact"
 	"firstline/internal/store"
 )
 
-// verifyLease is how long verify has an instance's lease at most. Terraform lets
-// the function run for a minute at most.
-const verifyLease = 2 * time.Minute
+const (
+	// verifyLease is how long verify has an instance's lease at most. Terraform lets
+	// the function run for a minute at most.
+	verifyLease = 2 * time.Minute
+	// dryLabel begins what a dry incident would have done.
+	dryLabel = "Dry run: "
+	// wouldSucceed is the code of the error with which EC2 answers a dry run that
+	// it would have carried out
+	// (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RebootInstances.html).
+	wouldSucceed = "DryRunOperation"
+)
 
 // verify runs all checks of an instance under its lease, keeps which have passed
 // (the baseline, without which a check causes no reboot), and asks EC2 whether it
@@ -32,34 +46,64 @@ func verify(ctx context.Context, h *Handler, req request) (any, error) {
 	e, err := h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		i := &e.State.Instance
 		if !owns(i.Lease, inc) {
-			return store.ErrKeep
+			return errLost
 		}
 		i.Learn(inc.Findings, inc.Settings)
 		giveBack(&i.Lease)
 		return nil
 	})
-	if err == nil && !gaveBack(e.State.Instance.Lease, inc) {
-		h.alreadyHandled(inc, e.State.Instance.Lease)
+	if errors.Is(err, errLost) {
+		h.alreadyHandled(ctx, inc, e)
+		return inc, nil
 	}
 	return inc, err
 }
 
-// verifyChecks runs all checks and asks EC2, side by side, and leaves time for
-// storing what came of it. What does not end leaves no finding.
+// verifyChecks asks EC2 and then runs all checks side by side, and leaves time for
+// storing what came of it. A check that panics leaves no finding.
 func (h *Handler) verifyChecks(ctx context.Context, inc *incident.Incident) {
 	ctx, cancel := keeping(ctx, tellTime)
 	defer cancel()
-	all := []func(){func() { h.suppressReboot(ctx, inc) }}
-	findings := make([]*incident.Finding, len(incident.Checks))
-	for n, name := range incident.Checks {
-		own := new(*inc) // the others must not see what becomes of inc
-		all = append(all, func() { findings[n] = new(h.Checks[name](ctx, own, 0)) })
+	h.suppressReboot(ctx, inc)
+	findings := map[string]*incident.Finding{}
+	for _, name := range incident.Checks {
+		findings[name] = new(incident.Finding)
 	}
-	sideBySide(ctx, h, all, func(do func()) error { do(); return nil })
-	for n, f := range findings {
-		if f != nil {
-			f.Check = incident.Checks[n]
+	errs := sideBySide(ctx, h, incident.Checks, func(name string) error {
+		*findings[name] = h.Checks[name](ctx, new(*inc))
+		return nil
+	})
+	for n, name := range incident.Checks {
+		if f := findings[name]; errs[n] == nil {
+			f.Check = name
 			inc.Record(*f)
 		}
 	}
+}
+
+// suppress records what a dry incident leaves undone, and ends it.
+func (h *Handler) suppress(ctx context.Context, inc *incident.Incident, dec incident.Decision) {
+	inc.Next, inc.WaitSeconds, inc.Decision, inc.Suppressed = incident.NextDone, 0, &dec, nil
+	inc.Suppress(dec.Next, dryLabel+dec.Next+": "+dec.Reason, time.Now())
+	h.suppressReboot(ctx, inc)
+}
+
+// suppressReboot asks EC2 whether it would reboot the instance, whatever the
+// checks saw: a missing right is found before it is needed. The incident's
+// refusal says why EC2 would not.
+func (h *Handler) suppressReboot(ctx context.Context, inc *incident.Incident) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	_, err := h.EC2().RebootInstances(ctx, &ec2.RebootInstancesInput{InstanceIds: []string{inc.InstanceID}, DryRun: aws.Bool(true)})
+	api, ok := errors.AsType[smithy.APIError](err)
+	switch {
+	case ok && api.ErrorCode() == wouldSucceed:
+		inc.Suppress(incident.NextReboot, dryLabel+"EC2 allows a reboot of "+inc.InstanceID, time.Now())
+		return
+	case err == nil:
+		err = fault.New(fault.Internal, "dry run", "EC2 accepted it as if it were none, and may be rebooting the instance: it answers one with the code %s", wouldSucceed)
+	default:
+		err = fault.AWS("dry run", err)
+	}
+	inc.Refusal = string(fault.KindOf(err)) + ": " + redact.Error(err)
 }

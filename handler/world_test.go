@@ -86,7 +86,7 @@ func newWorld(t *testing.T) *world {
 	w.pagers = []notify.Pager{w.pager}
 	table := &store.Table{Name: "firstline", Client: func(context.Context) (store.API, error) { return w.db, nil }, Random: func(d time.Duration) time.Duration { return d / 2 }}
 	w.h = &Handler{
-		Deployment: "firstline", Region: "eu-west-1", SettingsPath: "/firstline/instances/", Breaker: &incident.Breaker{InFlight: 2, PerHour: 6},
+		Deployment: "firstline", Region: "eu-west-1", SettingsPath: "/firstline/instances/", Breaker: incident.Breaker{InFlight: 2, PerHour: 6},
 		StateMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline", AlarmPrefix: "firstline-cpu-", SlackPages: true,
 		Log:           slog.New(slog.NewTextHandler(w.log, nil)),
 		SSM:           func() ParameterGetter { return fakeSSM{w} },
@@ -101,7 +101,7 @@ func newWorld(t *testing.T) *world {
 		Checks:        map[string]Check{},
 	}
 	for _, name := range incident.Checks {
-		w.h.Checks[name] = func(context.Context, *incident.Incident, incident.Millis) incident.Finding {
+		w.h.Checks[name] = func(context.Context, *incident.Incident) incident.Finding {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.checked[name]++

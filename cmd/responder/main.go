@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -27,7 +28,6 @@ import (
 
 	"firstline/checks"
 	"firstline/handler"
-	"firstline/internal/fault"
 	"firstline/internal/incident"
 	"firstline/internal/store"
 	"firstline/notify"
@@ -36,21 +36,14 @@ import (
 func main() { lambda.Start(newHandler(os.Getenv)) }
 
 // newHandler wires the function from its environment, which terraform's
-// modules/function sets. What is missing there is an error of the step that
-// needs it, so that the others still work.
+// modules/function sets.
 func newHandler(getenv func(string) string) *handler.Handler {
-	c := newClients(getenv)
-	logLevel := level(getenv("FIRSTLINE_LOG_LEVEL"))
-	table := &store.Table{
-		Name: getenv("FIRSTLINE_TABLE"),
-		Client: func(context.Context) (store.API, error) {
-			if getenv("FIRSTLINE_TABLE") == "" {
-				return nil, fault.New(fault.InvalidInput, "use the table", "the function's environment has no FIRSTLINE_TABLE; apply the Terraform root again")
-			}
-			return c.table(), nil
-		},
-	}
-	secrets := &handler.Secrets{SSM: c.ssm}
+	config := sync.OnceValue(func() aws.Config { return awsConfig(getenv) })
+	parameters := sync.OnceValue(func() handler.ParameterGetter { return ssm.NewFromConfig(config()) })
+	table := sync.OnceValue(func() *dynamodb.Client {
+		return dynamodb.NewFromConfig(config(), func(o *dynamodb.Options) { o.HTTPClient = httpClient(tableTimeout) })
+	})
+	secrets := &handler.Secrets{SSM: parameters}
 	egress := checks.DialEgress(egressAddresses(getenv)...)
 	h := &handler.Handler{
 		Deployment:      getenv("FIRSTLINE_NAME"),
@@ -60,17 +53,22 @@ func newHandler(getenv func(string) string) *handler.Handler {
 		StateMachineARN: getenv("FIRSTLINE_STATE_MACHINE_ARN"),
 		AlarmPrefix:     getenv("FIRSTLINE_ALARM_PREFIX"),
 		SlackPages:      getenv("FIRSTLINE_SLACK_PAGES") == "true",
-		Log:             slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: logLevel})),
-		Metrics:         &handler.Metrics{Out: os.Stdout, Deployment: getenv("FIRSTLINE_NAME"), Level: logLevel},
+		Log:             newLog(getenv("FIRSTLINE_LOG_LEVEL")),
 
-		SSM:           c.ssm,
-		EC2:           c.ec2,
-		CloudWatch:    c.cloudwatch,
-		StepFunctions: c.sfn,
-		Table:         table,
-		Connected:     func(ctx context.Context) bool { return egress(ctx, "tcp4") == nil },
+		SSM:           parameters,
+		EC2:           sync.OnceValue(func() handler.EC2 { return ec2.NewFromConfig(config()) }),
+		CloudWatch:    sync.OnceValue(func() handler.AlarmDescriber { return cloudwatch.NewFromConfig(config()) }),
+		StepFunctions: sync.OnceValue(func() handler.Executions { return sfn.NewFromConfig(config()) }),
+		Table: &store.Table{
+			Name:   getenv("FIRSTLINE_TABLE"),
+			Client: func(context.Context) (store.API, error) { return table(), nil },
+		},
+		Connected: func(ctx context.Context) bool { return egress(ctx, "tcp4") == nil },
 		Pagers: sync.OnceValues(func() ([]notify.Pager, error) {
-			return notify.New([]byte(getenv("FIRSTLINE_PAGERS")), notify.Deps{Secret: secrets.Get, SNS: c.sns})
+			return notify.New([]byte(getenv("FIRSTLINE_PAGERS")), notify.Deps{Secret: secrets.Get, SNS: func(region string) notify.SNSPublisher {
+				// A topic may be in another region.
+				return sns.NewFromConfig(config(), func(o *sns.Options) { o.Region = cmp.Or(region, o.Region) })
+			}})
 		}),
 	}
 	if channel := getenv("FIRSTLINE_SLACK_CHANNEL_ID"); channel != "" {
@@ -82,45 +80,46 @@ func newHandler(getenv func(string) string) *handler.Handler {
 			APIURL:    getenv("FIRSTLINE_SLACK_API_URL"),
 		}
 	}
-	addChecks(h, c, egress, secrets, getenv("FIRSTLINE_VPC") == "true")
+	addChecks(h, config, egress, secrets, getenv("FIRSTLINE_VPC") == "true")
 	return h
 }
 
 // addChecks gives the handler its checks. Whatever is not said to be in a VPC is
 // not: then a private address is an error that names it, and not a machine to
 // reboot.
-func addChecks(h *handler.Handler, c *clients, egress checks.Egress, secrets *handler.Secrets, vpc bool) {
+func addChecks(h *handler.Handler, config func() aws.Config, egress checks.Egress, secrets *handler.Secrets, vpc bool) {
 	describe := func(ctx context.Context, in *ec2.DescribeInstancesInput, o ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
-		return c.ec2().DescribeInstances(ctx, in, o...)
+		return h.EC2().DescribeInstances(ctx, in, o...)
 	}
 	status := func(ctx context.Context, in *route53.GetHealthCheckStatusInput, o ...func(*route53.Options)) (*route53.GetHealthCheckStatusOutput, error) {
-		return c.route53().GetHealthCheckStatus(ctx, in, o...)
+		return route53.NewFromConfig(config()).GetHealthCheckStatus(ctx, in, o...)
 	}
-	web := &checks.URL{DescribeInstances: describe, Secret: secrets.Get, Egress: egress, VPC: vpc}
-	ssh := &checks.SSH{DescribeInstances: describe, Egress: egress, VPC: vpc}
+	// Kept ones may be out of date, and a target that refuses them is well.
+	secret := func(ctx context.Context, parameter string) (string, error) { return secrets.Get(ctx, parameter, true) }
+	vantage := &checks.Vantage{DescribeInstances: describe, Secret: secret, Egress: egress, VPC: vpc}
 	checkers := &checks.Route53{GetHealthCheckStatus: status}
 	h.Checks = map[string]handler.Check{
-		incident.CheckURL: func(ctx context.Context, inc *incident.Incident, _ incident.Millis) incident.Finding {
-			return web.Check(ctx, inc.InstanceID, inc.Settings.URL)
+		incident.CheckURL: func(ctx context.Context, inc *incident.Incident) incident.Finding {
+			return vantage.URL(ctx, inc.InstanceID, inc.Settings.URL)
 		},
-		incident.CheckRoute53: func(ctx context.Context, inc *incident.Incident, since incident.Millis) incident.Finding {
-			return checkers.Check(ctx, inc.Settings.Route53, since.Time())
+		incident.CheckRoute53: func(ctx context.Context, inc *incident.Incident) incident.Finding {
+			// After a reboot only what the checkers saw since then counts.
+			return checkers.Check(ctx, inc.Settings.Route53, inc.RebootedAt.Time())
 		},
-		incident.CheckSSH: func(ctx context.Context, inc *incident.Incident, _ incident.Millis) incident.Finding {
-			return ssh.Check(ctx, inc.InstanceID, inc.Settings.SSH)
+		incident.CheckSSH: func(ctx context.Context, inc *incident.Incident) incident.Finding {
+			return vantage.SSH(ctx, inc.InstanceID, inc.Settings.SSH)
 		},
 	}
-	h.Answers = (&checks.Prober{URL: web, SSH: ssh}).Answers
+	h.Answers = vantage.Answers
 }
 
-// breaker bounds the region's reboots; nil when the environment does not say, or
-// nothing that makes sense. Never to reboot is 0 in it.
-func breaker(getenv func(string) string) *incident.Breaker {
-	var b incident.Breaker
-	if err := incident.DecodeStrict([]byte(getenv("FIRSTLINE_BREAKER")), &b); err != nil || b.InFlight < 0 || b.PerHour < 0 {
-		return nil
+// breaker bounds the region's reboots. Where the environment does not say, or
+// nothing that makes sense, nothing is ever rebooted.
+func breaker(getenv func(string) string) (b incident.Breaker) {
+	if err := incident.DecodeStrict([]byte(getenv("FIRSTLINE_BREAKER")), &b); err != nil {
+		return incident.Breaker{}
 	}
-	return &b
+	return b
 }
 
 // Time-outs of an answer's head. A service that takes the connection and says
@@ -130,35 +129,6 @@ const (
 	answerTimeout = 10 * time.Second
 	tableTimeout  = 2 * time.Second
 )
-
-// clients makes each client on its first use.
-type clients struct {
-	ssm        func() handler.ParameterGetter
-	ec2        func() handler.EC2
-	cloudwatch func() handler.AlarmDescriber
-	route53    func() *route53.Client
-	sfn        func() handler.Executions
-	table      func() *dynamodb.Client
-	// sns makes the client of a region: a topic may be in another one.
-	sns func(region string) notify.SNSPublisher
-}
-
-func newClients(getenv func(string) string) *clients {
-	config := sync.OnceValue(func() aws.Config { return awsConfig(getenv) })
-	return &clients{
-		ssm:        sync.OnceValue(func() handler.ParameterGetter { return ssm.NewFromConfig(config()) }),
-		ec2:        sync.OnceValue(func() handler.EC2 { return ec2.NewFromConfig(config()) }),
-		cloudwatch: sync.OnceValue(func() handler.AlarmDescriber { return cloudwatch.NewFromConfig(config()) }),
-		route53:    sync.OnceValue(func() *route53.Client { return route53.NewFromConfig(config()) }),
-		sfn:        sync.OnceValue(func() handler.Executions { return sfn.NewFromConfig(config()) }),
-		table: sync.OnceValue(func() *dynamodb.Client {
-			return dynamodb.NewFromConfig(config(), func(o *dynamodb.Options) { o.HTTPClient = httpClient(tableTimeout) })
-		}),
-		sns: func(region string) notify.SNSPublisher {
-			return sns.NewFromConfig(config(), func(o *sns.Options) { o.Region = cmp.Or(region, o.Region) })
-		},
-	}
-}
 
 func httpClient(answer time.Duration) *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().
@@ -205,11 +175,10 @@ func egressAddresses(getenv func(string) string) []string {
 	return addresses
 }
 
-// level is the log level of that name, info when there is none.
-func level(name string) slog.Level {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(name)); err != nil {
-		return slog.LevelInfo
-	}
-	return l
+// newLog logs from a level on, info where there is none of that name, in the form
+// that Lambda filters by level.
+func newLog(name string) *slog.Logger {
+	level := slog.LevelInfo
+	_ = level.UnmarshalText([]byte(name))
+	return slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: level, ReplaceAttr: lambdacontext.ReplaceAttr}))
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -74,7 +73,7 @@ func TestVPC(t *testing.T) {
 	for value, want := range map[string]bool{"true": false, "false": true, "": true} {
 		h := newHandler(onAWS(t, http.NotFound, map[string]string{"FIRSTLINE_VPC": value}))
 		for _, check := range []string{incident.CheckURL, incident.CheckSSH} {
-			f := h.Checks[check](t.Context(), inc, 0)
+			f := h.Checks[check](t.Context(), inc)
 			if mistake := f.Kind == incident.Attention && strings.Contains(f.Reason, "private"); mistake != want {
 				t.Errorf("FIRSTLINE_VPC=%q: %s is %s %s, %q", value, check, f.Outcome, f.Kind, f.Reason)
 			}
@@ -83,14 +82,13 @@ func TestVPC(t *testing.T) {
 }
 
 func TestBreaker(t *testing.T) {
-	for value, want := range map[string]*incident.Breaker{
+	for value, want := range map[string]incident.Breaker{
 		`{"in_flight":2,"per_hour":6}`:             {InFlight: 2, PerHour: 6},
 		`{"in_flight":0,"per_hour":0}`:             {},
-		`{"in_flight":-1,"per_hour":6}`:            nil,
-		`{"in_flight":2,"per_hour":-6}`:            nil,
-		`{"in_flight":2,"per_hour":"many"}`:        nil,
-		`{"in_flight":2,"per_hour":6,"per_day":1}`: nil,
-		``: nil,
+		`{"in_flight":-1,"per_hour":6}`:            {InFlight: -1, PerHour: 6}, // the policy never reboots then
+		`{"in_flight":2,"per_hour":"many"}`:        {},
+		`{"in_flight":2,"per_hour":6,"per_day":1}`: {},
+		``: {},
 	} {
 		if diff := cmp.Diff(want, newHandler(env(map[string]string{"FIRSTLINE_BREAKER": value})).Breaker); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", value, diff)
@@ -98,14 +96,12 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
-// What the environment lacks is an error of the step that needs it, and names it.
-func TestTable(t *testing.T) {
-	if _, err := newHandler(env(nil)).Table.Load(t.Context(), instance); fault.KindOf(err) != fault.InvalidInput || !strings.Contains(err.Error(), "FIRSTLINE_TABLE") {
-		t.Errorf("got %v", err)
-	}
-	h := newHandler(env(map[string]string{"FIRSTLINE_NAME": "blue", "FIRSTLINE_LOG_LEVEL": "warn"}))
-	if h.Metrics.Deployment != "blue" || h.Metrics.Level != slog.LevelWarn || h.Metrics.Out != os.Stdout {
-		t.Errorf("metrics %+v", h.Metrics)
+func TestLogLevel(t *testing.T) {
+	for value, want := range map[string][2]bool{"warn": {false, true}, "info": {true, true}, "error": {false, false}, "": {true, true}} {
+		log := newHandler(env(map[string]string{"FIRSTLINE_LOG_LEVEL": value})).Log
+		if got := [2]bool{log.Enabled(t.Context(), slog.LevelInfo), log.Enabled(t.Context(), slog.LevelWarn)}; got != want {
+			t.Errorf("%q: %v", value, got)
+		}
 	}
 }
 

@@ -211,6 +211,15 @@ type Pause struct {
 	By string `dynamodbav:"by,omitempty"`
 }
 
+// EndsAfter returns when the pause ends; 0 where it does not last beyond now, or
+// there is none.
+func (p *Pause) EndsAfter(now incident.Millis) incident.Millis {
+	if p == nil || p.Until <= now {
+		return 0
+	}
+	return p.Until
+}
+
 // State is the stored state that one decision is made on, and that it changes.
 type State struct {
 	Instance Instance

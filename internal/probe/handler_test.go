@@ -104,10 +104,10 @@ func realHandler(url incident.Outcome) deployedHandler {
 		EC2:   func() handler.EC2 { return fakeEC2{} },
 		Table: &store.Table{Name: "firstline", Client: func(context.Context) (store.API, error) { return db, nil }},
 		Slack: fakeSlack{}, Pagers: func() ([]notify.Pager, error) { return []notify.Pager{fakePager{}}, nil },
-		Checks: map[string]handler.Check{}, Breaker: &incident.Breaker{InFlight: 2, PerHour: 6},
+		Checks: map[string]handler.Check{}, Breaker: incident.Breaker{InFlight: 2, PerHour: 6},
 	}
 	for name, outcome := range map[string]incident.Outcome{"url": url, "route53": incident.Skipped, "ssh": incident.Passed} {
-		h.Checks[name] = func(context.Context, *incident.Incident, incident.Millis) incident.Finding {
+		h.Checks[name] = func(context.Context, *incident.Incident) incident.Finding {
 			return incident.Finding{Outcome: outcome, Reason: "seen"}
 		}
 	}

@@ -51,7 +51,7 @@ type execution struct {
 func (w *world) newFunction() *handler.Handler {
 	s := services{w}
 	h := &handler.Handler{
-		Deployment: deployment, Region: region, SettingsPath: settingsPath, Breaker: &w.breaker,
+		Deployment: deployment, Region: region, SettingsPath: settingsPath, Breaker: w.breaker,
 		StateMachineARN: machineARN, AlarmPrefix: alarmPrefix, SlackPages: true, Log: slog.New(slog.DiscardHandler),
 		SSM:           func() handler.ParameterGetter { return s },
 		EC2:           func() handler.EC2 { return s },
@@ -65,10 +65,9 @@ func (w *world) newFunction() *handler.Handler {
 			m := w.machine(id)
 			return m != nil && w.answers(m)
 		},
-		Connected: func(context.Context) bool {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return !w.isOut("egress")
+		Connected: func(ctx context.Context) bool {
+			isConnected, _ := call(ctx, w, "egress", "egress:connect", func() (bool, error) { return true, nil })
+			return isConnected
 		},
 		Slack: channel{w},
 		Pagers: func() (all []notify.Pager, err error) {
@@ -86,9 +85,9 @@ func (w *world) newFunction() *handler.Handler {
 
 // check is a check of the function: it sees what is true when it begins.
 func (w *world) check(check string) handler.Check {
-	return func(ctx context.Context, inc *incident.Incident, since incident.Millis) incident.Finding {
+	return func(ctx context.Context, inc *incident.Incident) incident.Finding {
 		l, err := call(ctx, w, "", "check:"+check, func() (look, error) {
-			return w.observe(check, w.machine(inc.InstanceID), since.Time()), nil
+			return w.observe(check, w.machine(inc.InstanceID), inc.RebootedAt.Time()), nil
 		})
 		if err != nil {
 			f := unknown(incident.Finding{Check: check}, incident.Blind, err.Error())

@@ -16,23 +16,6 @@ func plain(s string, limit int) string {
 
 func runes(s string) int { return utf8.RuneCountInString(s) }
 
-var slackEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "`", "ˋ")
-
-// escapeSlack makes text from outside harmless in Slack's mrkdwn, where <, > and &
-// make links and mentions and a backtick begins code, in at most limit characters
-// of what comes out. No escape sequence is cut.
-func escapeSlack(s string, limit int) string {
-	for most := limit; most > 0; {
-		escaped := slackEscapes.Replace(incident.ClipLine(s, most))
-		over := runes(escaped) - limit
-		if over <= 0 {
-			return escaped
-		}
-		most = min(most, runes(s)) - (over+4)/5 // an escape adds 4 or less
-	}
-	return ""
-}
-
 // join puts lines together as long as they fit the limit, whole ones only, and
 // says when some are missing.
 func join(lines []string, limit int) string {

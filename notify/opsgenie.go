@@ -18,17 +18,13 @@ import (
 )
 
 // Limits of an alert, in characters: the reference of OpsGenie's Alert API,
-// "Create Alert" and "Add Note".
+// "Create Alert" and "Add Note". What is not here Terraform sees to: what settings
+// add to an alert has room beside ours.
 const (
 	limitMessage     = 130
 	limitAlias       = 512
 	limitDescription = 15000
-	limitTags        = 20
 	limitTag         = 50
-	limitDetails     = 8000
-	limitDetail      = 1000 // ours: no detail takes the room of the others
-	limitEntity      = 512
-	limitSource      = 100
 	limitNote        = 25000
 )
 
@@ -67,11 +63,10 @@ type alertSettings struct {
 	KeyParameter string `json:"key_parameter"`
 	// Responders are who is woken. None leaves it to the integration.
 	Responders []responder `json:"responders"`
-	// Priority is P1 to P5; empty leaves it to the service (P3). PriorityUnknown is
-	// that of an alert of the severity "unknown"; empty means the same as Priority.
+	// Priority is P1 to P5, PriorityUnknown that of an alert of the severity "unknown".
 	Priority        string `json:"priority"`
 	PriorityUnknown string `json:"priority_unknown"`
-	// Tags and Details are added to ours, as far as there is room.
+	// Tags and Details are added to ours.
 	Tags    []string          `json:"tags"`
 	Details map[string]string `json:"details"`
 	// Entity and Source take the place of ours, unless they are empty.
@@ -210,12 +205,10 @@ func (o *alertAPI) Open(ctx context.Context, alias string) (bool, error) {
 	err := c.deliver(ctx, func(key string) *refusal {
 		a, r := o.call(ctx, c, http.MethodGet, aliasPath(alias, ""), key, nil)
 		switch {
+		case r != nil && r.noAlert:
+			return nil
 		case r != nil:
 			return r
-		case a.unknownAlert():
-			return nil
-		case !a.ok():
-			return a.refusal()
 		case a.said.Data.Status == "":
 			return refuse(fault.Unavailable, "the answer, %s, does not say", a)
 		}
@@ -243,15 +236,13 @@ func (o *alertAPI) ask(ctx context.Context, do, below string, m Message) (Delive
 		switch {
 		case r != nil:
 			return r
-		case a.ok() && a.hasID():
+		case a.hasID():
 			got, r = o.follow(ctx, c, key, a.said.RequestID)
 			return r
 		case a.status == http.StatusAccepted && a.isJSON:
 			return nil // there is nothing to follow it by
-		case a.ok():
-			return refuse(fault.Unavailable, "the answer, %s, does not say that the request was accepted", a)
 		}
-		return a.refusal()
+		return refuse(fault.Unavailable, "the answer, %s, does not say that the request was accepted", a)
 	})
 	got.Detail = cmp.Or(got.Detail, alias(m))
 	return got, err
@@ -291,31 +282,32 @@ func (o *alertAPI) call(ctx context.Context, c *client, method, path, key string
 	}
 	a := &opsgenieAnswer{answer: got}
 	a.isJSON = got.decode(&a.said)
-	return a, nil
+	if a.ok() {
+		return a, nil
+	}
+	if a.header.Get("X-Opsgenie-Errortype") == "RequestNotProcessed" || strings.Contains(strings.ToLower(a.said.Message), "not processed") {
+		return nil, refuse(fault.Unavailable, "the request is not processed yet")
+	}
+	details := []string{a.said.Message}
+	for _, field := range slices.Sorted(maps.Keys(a.said.Errors)) {
+		details = append(details, field+": "+a.said.Errors[field])
+	}
+	r = a.refused(strings.Join(details, "; "))
+	// A 404 without the request id that all of OpsGenie's answers have comes from
+	// something else.
+	r.noAlert = a.status == http.StatusNotFound && a.hasID()
+	if r.auth {
+		r.err = fmt.Errorf("%w: renew the API key, and let its integration read, create and update alerts", r.err)
+	}
+	return nil, r
 }
 
 var requestID = lazy.Regexp(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
 
 func (a *opsgenieAnswer) hasID() bool { return requestID().MatchString(a.said.RequestID) }
 
-// unknownAlert reports whether OpsGenie says that it knows no such alert. A 404
-// without the request id that all its answers have comes from something else.
-func (a *opsgenieAnswer) unknownAlert() bool { return a.status == http.StatusNotFound && a.hasID() }
-
-func (a *opsgenieAnswer) refusal() *refusal {
-	details := []string{a.said.Message}
-	for _, field := range slices.Sorted(maps.Keys(a.said.Errors)) {
-		details = append(details, field+": "+a.said.Errors[field])
-	}
-	r := a.refused(strings.Join(details, "; "))
-	r.noAlert = a.unknownAlert()
-	if r.auth {
-		r.err = fmt.Errorf("%w: renew the API key, and let its integration read, create and update alerts", r.err)
-	}
-	return r
-}
-
-// follow asks what became of an accepted request until that is known.
+// follow asks what became of an accepted request until that is known. Where it
+// cannot be known the request is not confirmed, and counts as done.
 func (o *alertAPI) follow(ctx context.Context, c *client, key, request string) (Delivery, *refusal) {
 	bound := o.followFor
 	if deadline, ok := ctx.Deadline(); ok {
@@ -328,23 +320,15 @@ func (o *alertAPI) follow(ctx context.Context, c *client, key, request string) (
 	for wait := 500 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		a, r := o.call(ctx, c, http.MethodGet, "/requests/"+request, key, nil)
 		switch {
-		case r != nil:
-			if ctx.Err() == nil {
-				last = r.err.Error()
-			}
-		case a.ok() && a.said.Data.IsSuccess != nil:
+		case r == nil && a.said.Data.IsSuccess != nil:
 			return a.outcome()
-		case a.ok():
+		case r == nil:
 			last = "the status of the request is " + a.String() + ", without an outcome"
-		case a.header.Get("X-Opsgenie-Errortype") == "RequestNotProcessed" || strings.Contains(strings.ToLower(a.said.Message), "not processed"):
-			last = "the request is not processed yet"
-		default:
-			r := a.refused(a.said.Message)
-			if r.kind != fault.Unavailable {
-				// No such path here (Jira Service Management), or a key that may create and
-				// not read: the request cannot be followed, and was accepted.
-				return Delivery{}, nil
-			}
+		case r.kind != fault.Unavailable:
+			// No such path here (Jira Service Management), or a key that may create and
+			// not read.
+			return Delivery{}, nil
+		case ctx.Err() == nil:
 			last = r.err.Error()
 		}
 		if pause(ctx, wait) != nil {
@@ -383,50 +367,35 @@ func (o *alertAPI) alert(m Message) alert {
 		Alias:       alias(m),
 		Description: join(r.lines(), limitDescription),
 		Responders:  o.Responders,
-		Details:     o.details(r),
-		Entity:      incident.ClipLine(cmp.Or(o.Entity, about), limitEntity),
-		Source:      o.source(r),
+		Details:     map[string]string{},
+		Entity:      cmp.Or(o.Entity, about),
+		Source:      cmp.Or(o.Source, r.deployment),
 		Priority:    o.Priority,
 	}
 	switch {
 	case r.situation == incident.SituationTest:
 		a.Priority = "P5"
 	case r.dec.Severity == incident.SeverityUnknown:
-		a.Priority = cmp.Or(o.PriorityUnknown, o.Priority)
+		a.Priority = o.PriorityUnknown
 	}
-	for _, tag := range append(r.tags(), o.Tags...) {
-		if tag = incident.ClipLine(tag, limitTag); tag != "" && !slices.Contains(a.Tags, tag) && len(a.Tags) < limitTags {
+	for _, tag := range slices.Concat(r.tags(), o.Tags) {
+		if tag = incident.ClipLine(tag, limitTag); tag != "" && !slices.Contains(a.Tags, tag) {
 			a.Tags = append(a.Tags, tag)
+		}
+	}
+	maps.Copy(a.Details, o.Details)
+	for _, i := range r.details() {
+		if i.value != "" {
+			a.Details[i.label] = i.value
 		}
 	}
 	return a
 }
 
-// details are ours, then the settings' that have other names.
-func (o *alertAPI) details(r *report) map[string]string {
-	items := r.details()
-	for _, label := range slices.Sorted(maps.Keys(o.Details)) {
-		items = append(items, item{label: label, value: o.Details[label]})
-	}
-	all, left := map[string]string{}, limitDetails
-	for _, i := range items {
-		value := incident.ClipLine(i.value, limitDetail)
-		if need := runes(i.label) + runes(value); all[i.label] == "" && value != "" && need <= left {
-			all[i.label] = value
-			left -= need
-		}
-	}
-	return all
-}
-
-func (o *alertAPI) source(r *report) string {
-	return incident.ClipLine(cmp.Or(o.Source, r.deployment), limitSource)
-}
-
 // note is the message within the limits of a note.
 func (o *alertAPI) note(m Message) note {
 	r := describe(m)
-	return note{Note: join(r.text(), limitNote), User: "firstline", Source: o.source(r)}
+	return note{Note: join(r.text(), limitNote), User: "firstline", Source: cmp.Or(o.Source, r.deployment)}
 }
 
 // alias is the alias of the alert that a message makes or is about. Each test has

@@ -231,7 +231,7 @@ func TestOpsGenieSendsEveryMessage(t *testing.T) {
 			t.Parallel()
 			f := &fakeOpsGenie{key: testKey, pending: 2}
 			o := serving(opsgenie, "https://pager.example", f)
-			o.Responders, o.Priority = []responder{{Type: "team", ID: "8f2a-team"}}, "P2"
+			o.Responders, o.Priority, o.PriorityUnknown = []responder{{Type: "team", ID: "8f2a-team"}}, "P2", "P2"
 			m := message(t, name)
 			if m.Kind == KindSlack && m.Alert.Alias == "" {
 				t.Skip("it is never paged")
@@ -671,10 +671,13 @@ func TestOpsGenieSettings(t *testing.T) {
 		t.Errorf("details %v", a.Details)
 	}
 
-	o.Tags, o.Details, o.Entity, o.Source = nil, map[string]string{}, strings.Repeat("ü", 600), strings.Repeat("ü", 200)
-	for i := range 30 {
-		o.Tags = append(o.Tags, fmt.Sprintf("%d%s", i, strings.Repeat("ü", 60)))
-		o.Details[fmt.Sprint("theirs", i)] = strings.Repeat("ü", 500)
+	// The most that Terraform lets through.
+	o.Tags, o.Details, o.Entity, o.Source = nil, map[string]string{}, strings.Repeat("ü", 512), strings.Repeat("ü", 100)
+	for i := range 12 {
+		o.Tags = append(o.Tags, fmt.Sprintf("%02d%s", i, strings.Repeat("ü", 48)))
+	}
+	for i := range 8 {
+		o.Details[fmt.Sprint("theirs", i)] = strings.Repeat("ü", 493)
 	}
 	long := message(t, "hostile")
 	a = o.alert(long)

@@ -18,7 +18,8 @@ const (
 	limitReason  = 700
 	limitName    = 66 // of an alarm in the first line
 	limitTagName = 40 // of an instance's Name in the first line
-	minReason    = 60 // of a reason in the first line, else it is left out
+	minReason    = 60 // of a reason in the first line, for which an instance's Name goes
+	limitURL     = 1500
 	maxMembers   = 10
 	maxReboots   = 5
 )
@@ -128,7 +129,7 @@ func (r *report) say(m Message, inc *incident.Incident) {
 	w := situations[r.situation]
 	r.icon, r.what = w.icon, fill(w.what, r.dec)
 	if w.withReason {
-		r.reason = plain(r.dec.Reason, limitReason)
+		r.reason = ": " + plain(r.dec.Reason, limitReason)
 	}
 	next := w.next
 	switch {
@@ -203,34 +204,26 @@ func (r *report) subjects() []string {
 	case r.situation == incident.SituationStore && r.instance == "":
 		return []string{"firstline" + in}
 	case r.instance == "" && r.alarm.Name != "":
-		alarm := "Alarm " + incident.ClipLine(r.alarm.Name, limitName)
-		return []string{alarm + in, alarm}
+		return []string{"Alarm " + incident.ClipLine(r.alarm.Name, limitName) + in}
 	case r.instance == "":
 		return []string{"An event" + in}
 	case r.name == "":
-		return []string{r.instance + in, r.instance}
+		return []string{r.instance + in}
 	}
-	return []string{r.instance + " (" + incident.ClipLine(r.name, limitTagName) + ")" + in, r.instance + in, r.instance}
+	return []string{r.instance + " (" + incident.ClipLine(r.name, limitTagName) + ")" + in, r.instance + in}
 }
 
 // headline is the first line in at most limit characters. The instance's name goes
-// first, then most of the reason, then the region.
+// first, then the end.
 func (r *report) headline(limit int) string {
-	if r.reason != "" {
-		for _, who := range r.who[:min(2, len(r.who))] {
-			s := r.label + who + " " + r.what + ": "
-			if runes(s)+min(runes(r.reason), minReason) <= limit {
-				return incident.ClipLine(s+r.reason, limit)
-			}
-		}
-	}
-	s := ""
+	line := ""
 	for _, who := range r.who {
-		if s = r.label + who + " " + r.what; runes(s) <= limit {
+		line = r.label + who + " " + r.what
+		if runes(line)+min(runes(r.reason), minReason) <= limit {
 			break
 		}
 	}
-	return incident.ClipLine(s, limit)
+	return incident.ClipLine(line+r.reason, limit)
 }
 
 // show sets why there is a message, and the evidence. named are the instances that
@@ -324,8 +317,8 @@ func (r *report) link(instance string) {
 	if incident.ValidInstanceID(instance) {
 		r.links = append(r.links, item{label: "Instance", value: pages.Instance(instance)})
 	}
-	if r.alarm.Name != "" {
-		r.links = append(r.links, item{label: "Alarm", value: pages.Alarm(r.alarm.Name)})
+	if page := pages.Alarm(r.alarm.Name); r.alarm.Name != "" && len(page) <= limitURL {
+		r.links = append(r.links, item{label: "Alarm", value: page})
 	}
 }
 
@@ -338,8 +331,7 @@ func (r *report) tags() []string {
 	return []string{"firstline", r.deployment, r.situation, r.dec.Severity.String(), r.dec.Guard, dry, r.region, r.account, r.instance}
 }
 
-// details are for machines. What matters comes first: what does not fit is left
-// out from the end.
+// details are for machines, 4,000 characters at most.
 func (r *report) details() []item {
 	all := []item{
 		{label: "instanceId", value: r.instance},

@@ -14,15 +14,12 @@ import (
 	"firstline/internal/incident"
 )
 
-// Slack's limits, in characters and in pieces: the references of blocks and of
-// composition objects. limitLine is ours: no single text from outside takes the
-// room of the others. All blocks together may have about 13,200 characters.
+// Slack's limits, in characters: the references of blocks and of composition objects.
+// All blocks together may have about 13,200.
 const (
 	limitSlackText    = 3900 // of about 4,000
 	limitSlackHeader  = 150
 	limitSlackSection = 3000
-	limitSlackURL     = 3000
-	limitLine         = 1000
 )
 
 // Slack posts to one channel.
@@ -64,10 +61,7 @@ func (s *Slack) Post(ctx context.Context, m Message) (incident.Thread, error) {
 	if err != nil {
 		return incident.Thread{}, fault.New(fault.InvalidInput, c.op, "the API URL: %w", err)
 	}
-	form, err := s.form(m)
-	if err != nil {
-		return incident.Thread{}, fault.New(fault.Internal, c.op, "encode the blocks: %w", err)
-	}
+	form := s.form(m)
 	var posted incident.Thread
 	err = c.deliver(ctx, func(token string) *refusal {
 		form.Set("token", token)
@@ -98,12 +92,9 @@ func (s *Slack) Post(ctx context.Context, m Message) (incident.Thread, error) {
 }
 
 // form is what is posted: the arguments of chat.postMessage.
-func (s *Slack) form(m Message) (url.Values, error) {
+func (s *Slack) form(m Message) url.Values {
 	r := describe(m)
-	blocks, err := json.Marshal(r.slackBlocks())
-	if err != nil {
-		return nil, err
-	}
+	blocks, _ := json.Marshal(r.slackBlocks()) // of texts: it cannot fail
 	form := url.Values{
 		"channel": {s.ChannelID}, "text": {r.slackText()}, "blocks": {string(blocks)},
 		"parse": {"none"}, "unfurl_links": {"false"}, "unfurl_media": {"false"},
@@ -115,13 +106,11 @@ func (s *Slack) form(m Message) (url.Values, error) {
 			form.Set("reply_broadcast", "true")
 		}
 	}
-	return form, nil
+	return form
 }
 
-// Test posts a message that says it is a test, with all of its blocks or not at all.
-// It stays.
+// Test posts a test message, with all of its blocks or not at all. It stays.
 func (s *Slack) Test(ctx context.Context, m Message) (Delivery, error) {
-	m.Kind, m.Thread = KindTest, nil
 	posted, err := s.Post(ctx, m)
 	if err != nil {
 		return Delivery{}, err
@@ -131,7 +120,7 @@ func (s *Slack) Test(ctx context.Context, m Message) (Delivery, error) {
 
 // slackAnswer is the thread that a post begins, or what Slack said against it. Codes
 // are from the reference of chat.postMessage.
-func slackAnswer(a *answer) (incident.Thread, *refusal) {
+func slackAnswer(a *answer) (posted incident.Thread, r *refusal) {
 	var said struct {
 		OK       bool   `json:"ok"`
 		Error    string `json:"error"`
@@ -145,13 +134,12 @@ func slackAnswer(a *answer) (incident.Thread, *refusal) {
 	code := said.Error
 	switch {
 	case !a.ok():
-		return incident.Thread{}, a.refused(code)
+		return posted, a.refused(code)
 	case said.OK:
 		return incident.Thread{Channel: incident.ClipLine(said.Channel, 50), TS: incident.ClipLine(said.TS, 50)}, nil
 	case !isJSON || code == "":
-		return incident.Thread{}, refuse(fault.Unavailable, "the answer, %s, says neither ok nor an error", a)
+		return posted, refuse(fault.Unavailable, "the answer, %s, says neither ok nor an error", a)
 	}
-	var r *refusal
 	switch code {
 	case "ratelimited", "rate_limited", "internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org":
 		r = refuse(fault.Unavailable, "%s", code)
@@ -168,14 +156,18 @@ func slackAnswer(a *answer) (incident.Thread, *refusal) {
 	default:
 		r = refuse(fault.InvalidInput, "%s", strings.Join(append([]string{code}, said.Metadata.Messages...), ": "))
 	}
-	return incident.Thread{}, r
+	return posted, r
 }
+
+// slackEscapes make text from outside harmless in Slack's markup, where <, > and &
+// make links and mentions and a backtick begins code.
+var slackEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "`", "ˋ")
 
 // slackText is the text that notifications show, and whatever shows no blocks.
 func (r *report) slackText() string {
-	var lines []string
-	for _, l := range r.text() {
-		lines = append(lines, escapeSlack(l, limitLine))
+	lines := r.text()
+	for n, line := range lines {
+		lines[n] = slackEscapes.Replace(line)
 	}
 	return join(lines, limitSlackText)
 }
@@ -183,9 +175,11 @@ func (r *report) slackText() string {
 // slackBlocks renders the report as blocks of Slack: what is wrong, what to do,
 // then the evidence.
 func (r *report) slackBlocks() []slack.Block {
-	room := limitSlackHeader - runes(r.icon) - 1
-	head := r.icon + " " + escapeSlack(r.headline(room), room)
-	blocks := []slack.Block{slack.NewHeaderBlock(slack.NewTextBlockObject(slack.PlainTextType, head, true, false))}
+	head := ""
+	for room := limitSlackHeader - runes(r.icon) - 1; head == "" || runes(head) > limitSlackHeader; room -= 5 {
+		head = r.icon + " " + slackEscapes.Replace(r.headline(room))
+	}
+	blocks := []slack.Block{slack.NewHeaderBlock(plainText(head))}
 	for _, p := range r.paragraphs() {
 		var lines []string
 		for _, i := range p {
@@ -195,24 +189,17 @@ func (r *report) slackBlocks() []slack.Block {
 	}
 	var buttons []slack.BlockElement
 	for _, l := range r.links {
-		if len(l.value) <= limitSlackURL {
-			label := slack.NewTextBlockObject(slack.PlainTextType, l.label, true, false)
-			buttons = append(buttons, slack.NewButtonBlockElement("open-"+strings.ToLower(l.label), "", label).WithURL(l.value))
-		}
+		buttons = append(buttons, slack.NewButtonBlockElement("open-"+strings.ToLower(l.label), "", plainText(l.label)).WithURL(l.value))
 	}
 	if len(buttons) > 0 {
 		blocks = append(blocks, slack.NewActionBlock("", buttons...))
 	}
-	from := r.deployment
-	if r.executionName != "" {
-		from += " · execution " + r.executionName
-	}
-	return append(blocks, slack.NewContextBlock("", mrkdwn(escapeSlack(from, limitLine))))
+	return append(blocks, slack.NewContextBlock("", mrkdwn(slackEscapes.Replace(r.deployment))))
 }
 
 // mrkdwn is the line in Slack's markup.
 func (i item) mrkdwn() string {
-	label, value := escapeSlack(i.label, limitLine), escapeSlack(i.value, limitLine)
+	label, value := slackEscapes.Replace(i.label), slackEscapes.Replace(i.value)
 	switch {
 	case i.command:
 		return label + ": `" + value + "`"
@@ -222,7 +209,11 @@ func (i item) mrkdwn() string {
 	return value
 }
 
-// mrkdwn is a text in Slack's form. Verbatim: Slack is not to make links or mentions
+func plainText(text string) *slack.TextBlockObject {
+	return slack.NewTextBlockObject(slack.PlainTextType, text, true, false)
+}
+
+// mrkdwn is a text in Slack's markup. Verbatim: Slack is not to make links or mentions
 // of what it finds.
 func mrkdwn(text string) *slack.TextBlockObject {
 	return slack.NewTextBlockObject(slack.MarkdownType, text, false, true)

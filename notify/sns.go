@@ -102,7 +102,7 @@ func (s *snsTopic) Page(ctx context.Context, m Message) (Delivery, error) {
 	return Delivery{}, clean(op, refuse(kind, "%w", err))
 }
 
-// Note publishes nothing: a topic has no alert to add it to.
+// Note publishes nothing.
 func (s *snsTopic) Note(context.Context, Message) error {
 	return fault.New(fault.InvalidInput, "add a note to the alert", "SNS keeps no alerts: %w", ErrNoAlert)
 }
@@ -116,13 +116,10 @@ func (s *snsTopic) Resolve(ctx context.Context, m Message) error {
 	return err
 }
 
-// Open is an error: a topic has no alerts.
+// Open is an error.
 func (s *snsTopic) Open(context.Context, string) (bool, error) {
 	return false, fault.New(fault.InvalidInput, "ask whether the alert is open", "SNS keeps no alerts")
 }
 
-// Test publishes a message that says it is a test.
-func (s *snsTopic) Test(ctx context.Context, m Message) (Delivery, error) {
-	m.Kind = KindTest
-	return s.Page(ctx, m)
-}
+// Test is a page: nothing can be taken back.
+func (s *snsTopic) Test(ctx context.Context, m Message) (Delivery, error) { return s.Page(ctx, m) }

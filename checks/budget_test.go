@@ -20,17 +20,17 @@ func budget(settings *incident.Settings, check string) time.Duration {
 	switch check {
 	case incident.CheckURL:
 		s := settings.URL
-		longest := urlSeries(s).budget() + networkAllowance(s.Address, s.Private)
+		longest := newSeries(s.Attempts, s.TimeoutSeconds, s.IntervalSeconds).budget() + networkAllowance(s.Address, s.Private)
 		if len(s.SecretHeaders) > 0 {
-			// Secrets that are out of date are read again and cost an attempt.
-			longest += 2*secretAllowance + seconds(s.TimeoutSeconds)
+			longest += secretAllowance
 		}
 		return longest
 	case incident.CheckRoute53:
-		return route53Series(settings.Route53).budget()
+		s := settings.Route53
+		return newSeries(s.Attempts, healthCheckAllowance.Seconds(), s.IntervalSeconds).budget()
 	default:
 		s := settings.SSH
-		return sshSeries(s).budget() + networkAllowance(s.Host, s.Private)
+		return newSeries(s.Attempts, s.TimeoutSeconds, s.IntervalSeconds).budget() + networkAllowance(s.Host, s.Private)
 	}
 }
 
@@ -65,7 +65,7 @@ func TestBudget(t *testing.T) {
 		{"url", "url", with(func(*incident.Settings) {}), (13 + 1 + 10 + 3) * time.Second},
 		{"url, private", "url", with(func(s *incident.Settings) { s.URL.Private = true }), (13 + 1 + 10) * time.Second},
 		{"url, named", "url", with(func(s *incident.Settings) { s.URL.Address = "http://a/" }), (13 + 1 + 5 + 3) * time.Second},
-		{"url, secret", "url", with(func(s *incident.Settings) { s.URL.SecretHeaders = map[string]string{"Authorization": "/a"} }), (13 + 1 + 10 + 5 + 5 + 3 + 3) * time.Second},
+		{"url, secret", "url", with(func(s *incident.Settings) { s.URL.SecretHeaders = map[string]string{"Authorization": "/a"} }), (13 + 1 + 10 + 5 + 3) * time.Second},
 		{"url, off", "url", new(incident.Settings), 0},
 		{"ssh", "ssh", with(func(*incident.Settings) {}), (19 + 1 + 10 + 3) * time.Second},
 		{"ssh, named", "ssh", with(func(s *incident.Settings) { s.SSH.Host = "a" }), (19 + 1 + 5 + 3) * time.Second},

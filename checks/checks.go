@@ -4,27 +4,59 @@
 package checks
 
 import (
+	"context"
+	"crypto/x509"
+	"net"
+	"net/netip"
 	"time"
 
 	"firstline/internal/incident"
 )
 
-// maxReason bounds a reason, in runes: the incident carries every finding, and
-// Step Functions carries the incident (256 KiB at most).
-const maxReason = 500
+// Vantage is the place from which the URL check and the SSH check ask.
+type Vantage struct {
+	// DescribeInstances finds the instance's address where the settings name
+	// none, and tells whether an address they name is the instance's.
+	DescribeInstances DescribeInstances
+	// Secret reads the value of a secret header from its SSM parameter. An error
+	// of its that has no kind gets the one of an AWS call.
+	Secret func(ctx context.Context, parameter string) (string, error)
+	// Egress may be nil: then every time-out is blamed on the target.
+	Egress Egress
+	// VPC: the function runs in a VPC. Outside of one it reaches no private
+	// address.
+	VPC bool
 
-// clip makes text that may come from the target fit for a reason.
-func clip(s string) string { return incident.ClipLine(s, maxReason) }
-
-// skipped returns the finding of a check that the settings turn off.
-func skipped(check, reason string) incident.Finding {
-	return incident.Finding{
-		Check: check, Outcome: incident.Skipped, Reason: "skipped: " + reason, At: incident.At(time.Now()),
-	}
+	// The system's where they are nil.
+	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	roots  *x509.CertPool
 }
 
-// inquiry is one run of a check.
-type inquiry struct {
+// answersAllowance bounds each half of Answers: the address and the attempt.
+const answersAllowance = 4 * time.Second
+
+// Answers reports whether a byte comes from an instance, whatever it says, to
+// see whether our vantage works: one attempt at its SSH server, or at its web
+// server where SSH is off. It takes at most 8 seconds. It is false where both
+// are off.
+func (v *Vantage) Answers(ctx context.Context, instanceID string, settings *incident.Settings) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*answersAllowance)
+	defer cancel()
+	once := *v
+	once.Egress = nil
+	if s := settings.SSH; s.Enabled {
+		s.Attempts, s.TimeoutSeconds = 1, answersAllowance.Seconds()
+		return once.SSH(ctx, instanceID, s).Answered
+	}
+	s := settings.URL
+	s.Attempts, s.TimeoutSeconds = 1, answersAllowance.Seconds()
+	s.SecretHeaders, s.FollowRedirects = nil, false // a 401 is an answer
+	return once.URL(ctx, instanceID, s).Answered
+}
+
+// question is what one run of a check asks.
+type question struct {
 	check string
 	// what names the target in a reason, "GET http://203.0.113.7/"; empty while
 	// it is not known.
@@ -34,8 +66,15 @@ type inquiry struct {
 	start    time.Time
 }
 
+// maxReason bounds a reason, in runes: the incident carries every finding, and
+// Step Functions carries the incident (256 KiB at most).
+const maxReason = 500
+
+// clip makes text that may come from the target fit for a reason.
+func clip(s string) string { return incident.ClipLine(s, maxReason) }
+
 // finding is the only place that turns what a check came to into a finding.
-func (q inquiry) finding(a answer) incident.Finding {
+func (q question) finding(a answer) incident.Finding {
 	f := incident.Finding{
 		Check:     q.check,
 		Outcome:   incident.Passed,
@@ -57,6 +96,13 @@ func (q inquiry) finding(a answer) incident.Finding {
 	}
 	f.Reason = clip(f.Reason)
 	return f
+}
+
+// skipped returns the finding of a check that the settings turn off.
+func skipped(check, reason string) incident.Finding {
+	return incident.Finding{
+		Check: check, Outcome: incident.Skipped, Reason: "skipped: " + reason, At: incident.At(time.Now()),
+	}
 }
 
 // elsewhere marks a finding about an address that is not the instance's; "" is

@@ -13,34 +13,23 @@ import (
 	"firstline/internal/incident"
 )
 
-// dialer is how names and connections are made. The zero value is the system's.
-type dialer struct {
-	// vpc: the function runs in a VPC, and so reaches private addresses.
-	vpc    bool
-	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
-	dial   func(ctx context.Context, network, address string) (net.Conn, error)
-}
-
 // maxAddresses bounds how many addresses of a name one attempt tries: its time
 // is divided between them.
 const maxAddresses = 3
 
-// connect opens a TCP connection to host, over addressFamily only. Its errors
-// are causes. ctx has a deadline.
-func (d dialer) connect(ctx context.Context, p *progress, addressFamily, host, port string) (net.Conn, error) {
-	addrs, c := d.resolve(ctx, p, addressFamily, host)
+// connect opens a TCP connection to host, over addressFamily only, and makes it
+// p's. ctx has a deadline.
+func (v *Vantage) connect(ctx context.Context, p *progress, addressFamily, host, port string) *cause {
+	addrs, c := v.resolve(ctx, addressFamily, host)
 	if c != nil {
-		return nil, c
+		return c
 	}
-	first := false
-	p.update(func(s *state) {
-		s.at, s.addresses = phaseConnect, addrs
-		s.private = s.private || slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !public(a) })
-		if first = s.remotes == nil; first {
-			s.remotes = addrs
-		}
-	})
-	dial := d.dial
+	p.at, p.addresses = phaseConnect, addrs
+	first := p.remotes == nil
+	if first {
+		p.remotes = addrs
+	}
+	dial := v.dial
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
@@ -50,13 +39,11 @@ func (d dialer) connect(ctx context.Context, p *progress, addressFamily, host, p
 		conn, err := dial(share, "tcp"+version(addressFamily), net.JoinHostPort(addr.String(), port))
 		cancel()
 		if err == nil {
-			p.update(func(s *state) {
-				s.conn, s.head = conn, nil
-				if first {
-					s.remotes = []netip.Addr{addr}
-				}
-			})
-			return listening{conn, p}, nil
+			p.take(ctx, conn)
+			if first {
+				p.remotes = []netip.Addr{addr}
+			}
+			return nil
 		}
 		if firstErr == nil {
 			firstErr = err
@@ -65,7 +52,7 @@ func (d dialer) connect(ctx context.Context, p *progress, addressFamily, host, p
 			break
 		}
 	}
-	return nil, p.classify(firstErr, func(err error) *cause { return blind("connect: %s", clip(err.Error())) })
+	return p.classify(firstErr, func(err error) *cause { return blind("connect: %s", clip(err.Error())) })
 }
 
 // part is one of n shares of the time that is left.
@@ -77,21 +64,21 @@ func part(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 // resolve returns the addresses of host to try. Outside a VPC it leaves out the
 // private ones, to which there is no route: their silence says nothing about the
 // target. Loopback stays; it is where the local AWS has its instances.
-func (d dialer) resolve(ctx context.Context, p *progress, addressFamily, host string) ([]netip.Addr, *cause) {
+func (v *Vantage) resolve(ctx context.Context, addressFamily, host string) ([]netip.Addr, *cause) {
 	what := "connect to " + host + ": it is"
 	addr, err := netip.ParseAddr(host)
 	addrs := []netip.Addr{addr.Unmap()}
 	if err != nil {
 		what = "look up " + host + ": it resolves to"
 		var c *cause
-		if addrs, c = d.lookUp(ctx, p, addressFamily, host); c != nil {
+		if addrs, c = v.lookUp(ctx, addressFamily, host); c != nil {
 			return nil, c
 		}
 	} else if addrs[0].Is4() != (addressFamily == incident.FamilyIPv4) {
 		return nil, wrong("connect to %s: the address is not %s, which is the family to use", host, addressFamily)
 	}
 	reachable := slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool {
-		return !d.vpc && !public(a) && !a.IsLoopback()
+		return !v.VPC && private(a) && !a.IsLoopback()
 	})
 	if len(reachable) == 0 {
 		return nil, wrong("%s %s, a private address, which a function outside a VPC does not reach; give the deployment a vpc or name a public address", what, addrs[0])
@@ -102,9 +89,8 @@ func (d dialer) resolve(ctx context.Context, p *progress, addressFamily, host st
 // lookUp tells a name that is not there from a name server that does not say. It
 // takes half of the time that is left: a slow name server must not eat the time
 // that the target has, which would be blamed for it.
-func (d dialer) lookUp(ctx context.Context, p *progress, addressFamily, host string) ([]netip.Addr, *cause) {
-	p.enter(phaseLookup)
-	lookup := d.lookup
+func (v *Vantage) lookUp(ctx context.Context, addressFamily, host string) ([]netip.Addr, *cause) {
+	lookup := v.lookup
 	if lookup == nil {
 		lookup = net.DefaultResolver.LookupNetIP
 	}
@@ -122,7 +108,7 @@ func (d dialer) lookUp(ctx context.Context, p *progress, addressFamily, host str
 	case err == nil, isDNS && dns.IsNotFound, noneOfFamily:
 		return nil, wrong("look up %s: the name does not resolve to an %s address", host, addressFamily)
 	case fault.IsTimeout(err), ctx.Err() != nil:
-		return nil, blind("look up %s: the name servers did not answer in half of the attempt's %v", host, p.timeout)
+		return nil, blind("look up %s: the name servers did not answer in half of the attempt's time", host)
 	default:
 		return nil, blind("look up %s: %s", host, clip(err.Error()))
 	}
@@ -134,7 +120,7 @@ func version(addressFamily string) string { return strings.TrimPrefix(addressFam
 // sharedAddressSpace is RFC 6598's, which VPCs use as a private range.
 var sharedAddressSpace = netip.MustParsePrefix("100.64.0.0/10")
 
-// public reports whether the route to addr leads through the internet.
-func public(addr netip.Addr) bool {
-	return addr.IsGlobalUnicast() && !addr.IsPrivate() && !sharedAddressSpace.Contains(addr)
+// private reports whether the route to addr does not lead through the internet.
+func private(addr netip.Addr) bool {
+	return !addr.IsGlobalUnicast() || addr.IsPrivate() || sharedAddressSpace.Contains(addr)
 }

@@ -36,7 +36,6 @@ func TestClassify(t *testing.T) {
 		{"TCP's own time-out", phaseConnect, dial(syscall.ETIMEDOUT), "timed out after 3s while connecting", ""},
 		{"time-out", phaseTLS, os.ErrDeadlineExceeded, "timed out after 3s in the TLS handshake", ""},
 		{"context's time-out", phaseBody, context.DeadlineExceeded, "timed out after 3s in the middle of the body", ""},
-		{"time-out of a lookup", phaseLookup, context.DeadlineExceeded, "", incident.Blind},
 		{"no route to the network", phaseConnect, dial(syscall.ENETUNREACH), "", incident.Blind},
 		{"no route to the host", phaseConnect, dial(syscall.EHOSTUNREACH), "", incident.Blind},
 		{"no address of our own", phaseConnect, dial(syscall.EADDRNOTAVAIL), "", incident.Blind},
@@ -49,8 +48,7 @@ func TestClassify(t *testing.T) {
 		{"other", phaseConnect, syscall.EMFILE, "", incident.Blind},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p := &progress{timeout: 3 * time.Second}
-			p.enter(tc.at)
+			p := &progress{timeout: 3 * time.Second, at: tc.at}
 			c := p.classify(tc.err, func(error) *cause { return blind("other") })
 			if tc.kind != "" {
 				if c.outcome != incident.Unknown || c.kind != tc.kind {
@@ -83,45 +81,45 @@ func TestConnect(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name         string
-		dialer       dialer
+		vantage      Vantage
 		family, host string
 		target       string
 		noConnection bool
 		kind         incident.Kind
 		words        string
 	}{
-		{"silent public target", dialer{dial: silent}, "ipv4", "203.0.113.7", "timed out after 3s while connecting", true, "", ""},
-		{"silent public IPv6 target", dialer{dial: silent}, "ipv6", "2001:db8::7", "timed out after 3s while connecting", true, "", ""},
-		{"silent private target", dialer{vpc: true, dial: silent}, "ipv4", "10.0.0.7", "timed out after 3s while connecting", false, "", ""},
-		{"silent target in shared space", dialer{vpc: true, dial: silent}, "ipv4", "100.64.0.7", "timed out after 3s while connecting", false, "", ""},
-		{"silent loopback target", dialer{dial: silent}, "ipv4", "127.0.0.1", "timed out after 3s while connecting", false, "", ""},
-		{"name with silent private address", dialer{vpc: true, dial: silent, lookup: names("10.0.0.7")}, "ipv4", "a.example", "timed out after 3s while connecting", false, "", ""},
-		{"name with two silent addresses", dialer{dial: silent, lookup: names("203.0.113.7", "::ffff:203.0.113.8")}, "ipv4", "a.example", "timed out after 3s while connecting", true, "", ""},
-		{"private name without a VPC", dialer{lookup: names("10.0.0.7", "10.0.0.8")}, "ipv4", "a.example", "", false, incident.Attention, "look up a.example: it resolves to 10.0.0.7, a private address, which a function outside a VPC does not reach; give the deployment a vpc or name a public address"},
-		{"private IPv6 name without a VPC", dialer{lookup: names("fd00::7")}, "ipv6", "a.example", "", false, incident.Attention, "resolves to fd00::7, a private address"},
-		{"private address without a VPC", dialer{}, "ipv4", "192.168.0.7", "", false, incident.Attention, "it is 192.168.0.7, a private address"},
-		{"shared space without a VPC", dialer{}, "ipv4", "100.64.0.7", "", false, incident.Attention, "a private address"},
-		{"link-local without a VPC", dialer{}, "ipv4", "169.254.169.254", "", false, incident.Attention, "a private address"},
-		{"literal of the other family", dialer{dial: silent}, "ipv6", "203.0.113.7", "", false, incident.Attention, "not ipv6"},
-		{"no such name", dialer{lookup: noNames(&net.DNSError{Err: "no such host", Name: "a", IsNotFound: true})}, "ipv4", "a.example", "", false, incident.Attention, "does not resolve to an ipv4 address"},
-		{"no such family", dialer{lookup: noNames(&net.AddrError{Err: "no suitable address found", Addr: "a"})}, "ipv6", "a.example", "", false, incident.Attention, "does not resolve to an ipv6 address"},
-		{"no addresses", dialer{lookup: names()}, "ipv4", "a.example", "", false, incident.Attention, "does not resolve"},
-		{"name server in trouble", dialer{lookup: noNames(&net.DNSError{Err: "server misbehaving", Name: "a", IsTemporary: true})}, "ipv4", "a.example", "", false, incident.Blind, "server misbehaving"},
-		{"name server timed out", dialer{lookup: noNames(&net.DNSError{Err: "i/o timeout", Name: "a", IsTimeout: true})}, "ipv4", "a.example", "", false, incident.Blind, "name servers did not answer"},
-		{"name server slow", dialer{lookup: func(ctx context.Context, _, _ string) ([]netip.Addr, error) {
+		{"silent public target", Vantage{dial: silent}, "ipv4", "203.0.113.7", "timed out after 3s while connecting", true, "", ""},
+		{"silent public IPv6 target", Vantage{dial: silent}, "ipv6", "2001:db8::7", "timed out after 3s while connecting", true, "", ""},
+		{"silent private target", Vantage{VPC: true, dial: silent}, "ipv4", "10.0.0.7", "timed out after 3s while connecting", false, "", ""},
+		{"silent target in shared space", Vantage{VPC: true, dial: silent}, "ipv4", "100.64.0.7", "timed out after 3s while connecting", false, "", ""},
+		{"silent loopback target", Vantage{dial: silent}, "ipv4", "127.0.0.1", "timed out after 3s while connecting", false, "", ""},
+		{"name with silent private address", Vantage{VPC: true, dial: silent, lookup: names("10.0.0.7")}, "ipv4", "a.example", "timed out after 3s while connecting", false, "", ""},
+		{"name with two silent addresses", Vantage{dial: silent, lookup: names("203.0.113.7", "::ffff:203.0.113.8")}, "ipv4", "a.example", "timed out after 3s while connecting", true, "", ""},
+		{"private name without a VPC", Vantage{lookup: names("10.0.0.7", "10.0.0.8")}, "ipv4", "a.example", "", false, incident.Attention, "look up a.example: it resolves to 10.0.0.7, a private address, which a function outside a VPC does not reach; give the deployment a vpc or name a public address"},
+		{"private IPv6 name without a VPC", Vantage{lookup: names("fd00::7")}, "ipv6", "a.example", "", false, incident.Attention, "resolves to fd00::7, a private address"},
+		{"private address without a VPC", Vantage{}, "ipv4", "192.168.0.7", "", false, incident.Attention, "it is 192.168.0.7, a private address"},
+		{"shared space without a VPC", Vantage{}, "ipv4", "100.64.0.7", "", false, incident.Attention, "a private address"},
+		{"link-local without a VPC", Vantage{}, "ipv4", "169.254.169.254", "", false, incident.Attention, "a private address"},
+		{"literal of the other family", Vantage{dial: silent}, "ipv6", "203.0.113.7", "", false, incident.Attention, "not ipv6"},
+		{"no such name", Vantage{lookup: noNames(&net.DNSError{Err: "no such host", Name: "a", IsNotFound: true})}, "ipv4", "a.example", "", false, incident.Attention, "does not resolve to an ipv4 address"},
+		{"no such family", Vantage{lookup: noNames(&net.AddrError{Err: "no suitable address found", Addr: "a"})}, "ipv6", "a.example", "", false, incident.Attention, "does not resolve to an ipv6 address"},
+		{"no addresses", Vantage{lookup: names()}, "ipv4", "a.example", "", false, incident.Attention, "does not resolve"},
+		{"name server in trouble", Vantage{lookup: noNames(&net.DNSError{Err: "server misbehaving", Name: "a", IsTemporary: true})}, "ipv4", "a.example", "", false, incident.Blind, "server misbehaving"},
+		{"name server timed out", Vantage{lookup: noNames(&net.DNSError{Err: "i/o timeout", Name: "a", IsTimeout: true})}, "ipv4", "a.example", "", false, incident.Blind, "name servers did not answer"},
+		{"name server slow", Vantage{lookup: func(ctx context.Context, _, _ string) ([]netip.Addr, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}}, "ipv4", "a.example", "", false, incident.Blind, "name servers did not answer"},
-		{"out of files", dialer{dial: fails(syscall.EMFILE)}, "ipv4", "203.0.113.7", "", false, incident.Blind, "too many open files"},
-		{"no route", dialer{dial: fails(syscall.ENETUNREACH)}, "ipv4", "203.0.113.7", "", false, incident.Blind, "our own network has no route"},
-		{"refused", dialer{dial: fails(syscall.ECONNREFUSED)}, "ipv4", "203.0.113.7", "connection refused", false, "", ""},
+		{"out of files", Vantage{dial: fails(syscall.EMFILE)}, "ipv4", "203.0.113.7", "", false, incident.Blind, "too many open files"},
+		{"no route", Vantage{dial: fails(syscall.ENETUNREACH)}, "ipv4", "203.0.113.7", "", false, incident.Blind, "our own network has no route"},
+		{"refused", Vantage{dial: fails(syscall.ECONNREFUSED)}, "ipv4", "203.0.113.7", "connection refused", false, "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 				defer cancel()
-				_, err := tc.dialer.connect(ctx, &progress{timeout: 3 * time.Second}, tc.family, tc.host, "80")
-				c := causeOf(err)
+				p := &progress{timeout: 3 * time.Second}
+				c := tc.vantage.connect(ctx, p, tc.family, tc.host, "80")
 				if tc.kind != "" {
 					if c.outcome != incident.Unknown || c.kind != tc.kind || !strings.Contains(c.text, tc.words) {
 						t.Errorf("got %+v, want unknown %s, %q", c, tc.kind, tc.words)
@@ -132,7 +130,7 @@ func TestConnect(t *testing.T) {
 				if tc.target == "connection refused" {
 					want = incident.Refused
 				}
-				if c.outcome != incident.Failed || c.text != tc.target || c.unreached != tc.noConnection || c.connection != want {
+				if c.outcome != incident.Failed || c.text != tc.target || (answer{cause: c, remotes: p.remotes}).unreached() != tc.noConnection || c.connection != want {
 					t.Errorf("got %+v, want failed, %q, unreached %t", c, tc.target, tc.noConnection)
 				}
 			})
@@ -146,7 +144,7 @@ func TestConnectTriesEveryAddress(t *testing.T) {
 		var dialled []string
 		here, there := net.Pipe()
 		defer func() { _, _ = here.Close(), there.Close() }()
-		w := dialer{
+		w := Vantage{
 			lookup: func(_ context.Context, network, _ string) ([]netip.Addr, error) {
 				if network != "ip4" {
 					t.Errorf("looked up %s, want ip4", network)
@@ -163,9 +161,9 @@ func TestConnectTriesEveryAddress(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		conn, err := w.connect(ctx, &progress{}, "ipv4", "a.example", "80")
-		if heard, ok := conn.(listening); err != nil || !ok || heard.Conn != here {
-			t.Errorf("got %v, %v", conn, err)
+		p := &progress{}
+		if c := w.connect(ctx, p, "ipv4", "a.example", "80"); c != nil || p.conn.Conn != here {
+			t.Errorf("got %v, %v", p.conn, c)
 		}
 		if got, want := strings.Join(dialled, ", "), "tcp4 203.0.113.7:80, tcp4 203.0.113.8:80"; got != want {
 			t.Errorf("dialled %s, want %s", got, want)
@@ -181,7 +179,7 @@ func noSuchName(context.Context, string, string) ([]netip.Addr, error) {
 func TestConnectLeavesOutPrivateAddresses(t *testing.T) {
 	here, there := net.Pipe()
 	defer func() { _, _ = here.Close(), there.Close() }()
-	w := dialer{
+	w := Vantage{
 		lookup: func(context.Context, string, string) ([]netip.Addr, error) {
 			var list []netip.Addr
 			for _, a := range []string{"10.0.0.7", "172.16.0.7", "192.168.0.7", "203.0.113.7"} {
@@ -198,7 +196,7 @@ func TestConnectLeavesOutPrivateAddresses(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if _, err := w.connect(ctx, &progress{}, "ipv4", "a.example", "80"); err != nil {
-		t.Error(err)
+	if c := w.connect(ctx, &progress{}, "ipv4", "a.example", "80"); c != nil {
+		t.Error(c)
 	}
 }

@@ -20,15 +20,15 @@ type Egress func(ctx context.Context, network string) error
 // of the addresses, "host:port", within 3 seconds. It tries all at once. Only a
 // public address counts: a pager of one's own or an interface endpoint inside the
 // VPC proves nothing about the internet, nor does a host without IPv6 over tcp6.
-func DialEgress(addresses ...string) Egress { return dialEgress(public, addresses) }
+func DialEgress(addresses ...string) Egress { return dialEgress(private, addresses) }
 
-func dialEgress(counts func(netip.Addr) bool, addresses []string) Egress {
+func dialEgress(ignored func(netip.Addr) bool, addresses []string) Egress {
 	return func(ctx context.Context, network string) error {
 		ctx, cancel := context.WithTimeout(ctx, egressAllowance)
 		defer cancel()
 		results := make(chan error, len(addresses))
 		for _, address := range addresses {
-			go func() { results <- tryEgress(ctx, counts, network, address) }()
+			go func() { results <- tryEgress(ctx, ignored, network, address) }()
 		}
 		err := errors.New("nothing else answers us")
 		for range addresses {
@@ -42,14 +42,14 @@ func dialEgress(counts func(netip.Addr) bool, addresses []string) Egress {
 	}
 }
 
-func tryEgress(ctx context.Context, counts func(netip.Addr) bool, network, address string) error {
+func tryEgress(ctx context.Context, ignored func(netip.Addr) bool, network, address string) error {
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
 		return err
 	}
 	_ = conn.Close() // nothing was sent that could be lost
 	remote, _ := conn.RemoteAddr().(*net.TCPAddr)
-	if addr := remote.AddrPort().Addr().Unmap(); !counts(addr) {
+	if addr := remote.AddrPort().Addr().Unmap(); ignored(addr) {
 		return fmt.Errorf("%s is at %s, a private address: its answer proves nothing about the internet", address, addr)
 	}
 	return nil
@@ -63,7 +63,7 @@ func (e Egress) confirm(ctx context.Context, addressFamily string, a answer) ans
 	}
 	if err := e(ctx, "tcp"+version(addressFamily)); err != nil {
 		c := blind("%s, and our own connectivity over %s seems broken too (a function in a VPC has none without a NAT gateway): %s",
-			a.reason(), addressFamily, clip(err.Error()))
+			a.cause.text, addressFamily, clip(err.Error()))
 		c.connection = a.cause.connection
 		a.cause = c
 	}

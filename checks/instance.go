@@ -35,17 +35,17 @@ func (describe DescribeInstances) find(ctx context.Context, instanceID string, a
 
 // address returns the address of a running instance. Whatever keeps it from
 // that is never the instance's failure.
-func (describe DescribeInstances) address(ctx context.Context, instanceID, addressFamily string, private bool) (netip.Addr, *cause) {
+func (describe DescribeInstances) address(ctx context.Context, instanceID, addressFamily string, private bool) (string, *cause) {
 	instance, c := describe.find(ctx, instanceID, lookupAllowance)
 	if c != nil {
-		return netip.Addr{}, c
+		return "", c
 	}
 	what := "find the address of " + instanceID
 	if state := instance.State.Name; state != types.InstanceStateNameRunning {
-		return netip.Addr{}, wrong("%s: the instance is %s, not running", what, state)
+		return "", wrong("%s: the instance is %s, not running", what, state)
 	}
-	var addrs []netip.Addr
-	var missing string
+	addrs := parsed(instance.PublicIpAddress)
+	missing := "no public IPv4 address; give it one, name the host in the settings, or set private (the function then needs the instance's VPC)"
 	switch {
 	case addressFamily == incident.FamilyIPv6:
 		// The same inside and outside of the VPC.
@@ -54,14 +54,11 @@ func (describe DescribeInstances) address(ctx context.Context, instanceID, addre
 	case private:
 		addrs = parsed(instance.PrivateIpAddress)
 		missing = "no private IPv4 address"
-	default:
-		addrs = parsed(instance.PublicIpAddress)
-		missing = "no public IPv4 address; give it one, name the host in the settings, or set private (the function then needs the instance's VPC)"
 	}
 	if len(addrs) == 0 {
-		return netip.Addr{}, wrong("%s: the instance has %s", what, missing)
+		return "", wrong("%s: the instance has %s", what, missing)
 	}
-	return addrs[0], nil
+	return addrs[0].String(), nil
 }
 
 // foreign returns one of the addresses asked if none of them is the instance's,

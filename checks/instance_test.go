@@ -62,10 +62,10 @@ func TestInstanceAddress(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			got, c := tc.describe.address(t.Context(), tc.id, tc.family, tc.private)
 			if tc.kind != "" {
-				wantUnknown(t, inquiry{}.finding(answer{cause: c}), tc.kind, tc.words)
+				wantUnknown(t, question{}.finding(answer{cause: c}), tc.kind, tc.words)
 				return
 			}
-			if c != nil || got.String() != tc.want {
+			if c != nil || got != tc.want {
 				t.Errorf("got %v, %v, want %s", got, c, tc.want)
 			}
 		})

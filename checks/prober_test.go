@@ -26,7 +26,7 @@ func TestAnswers(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusUnauthorized)
 	})
-	p := &Prober{URL: &URL{DescribeInstances: at(host)}, SSH: &SSH{DescribeInstances: at(host)}}
+	p := &Vantage{DescribeInstances: at(host)}
 	for _, tc := range []struct {
 		name string
 		set  func(*incident.Settings)
@@ -54,10 +54,10 @@ func TestAnswers(t *testing.T) {
 	}
 	t.Run("bounded", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			p := &Prober{SSH: &SSH{DescribeInstances: at("203.0.113.7"), dialer: dialer{dial: silent}, Egress: func(context.Context, string) error {
+			p := &Vantage{DescribeInstances: at("203.0.113.7"), dial: silent, Egress: func(context.Context, string) error {
 				t.Error("asked for our own connectivity")
 				return nil
-			}}}
+			}}
 			s, start := incident.DefaultSettings(), time.Now()
 			if p.Answers(t.Context(), instance, &s) {
 				t.Error("answers")
@@ -77,10 +77,10 @@ func TestOwnDeadline(t *testing.T) {
 		defer cancel()
 		web := hasty(func(s *incident.URLSettings) { s.Port = port })
 		web.Attempts = 3
-		u := (&URL{DescribeInstances: at(host)}).Check(ctx, instance, web)
+		u := (&Vantage{DescribeInstances: at(host)}).URL(ctx, instance, web)
 		ctx, cancel = context.WithTimeout(t.Context(), left)
 		defer cancel()
-		s := (&SSH{DescribeInstances: at(host)}).Check(ctx, instance, sshSettings(port, func(s *incident.SSHSettings) { s.TimeoutSeconds, s.Attempts = 0.2, 3 }))
+		s := (&Vantage{DescribeInstances: at(host)}).SSH(ctx, instance, sshSettings(port, func(s *incident.SSHSettings) { s.TimeoutSeconds, s.Attempts = 0.2, 3 }))
 		wantUnknown(t, u, incident.Blind, "our own time is up")
 		wantUnknown(t, s, incident.Blind, "our own time is up")
 	}

@@ -1,10 +1,12 @@
 package checks
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -18,75 +20,147 @@ import (
 type phase string
 
 const (
-	phaseLookup  phase = "looking up the name"
 	phaseConnect phase = "while connecting"
 	phaseTLS     phase = "in the TLS handshake"
 	phaseAnswer  phase = "before the answer came"
 	phaseBody    phase = "in the middle of the body"
+	phaseBanner  phase = "before the server sent anything"
 )
 
-// progress records how far one attempt got, over all its connections. net/http
-// dials in a goroutine of its own, hence the lock.
+// progress records how far one attempt got, over all its connections.
 type progress struct {
 	// timeout is the attempt's, for the words only.
 	timeout time.Duration
-
-	mu sync.Mutex
-	state
-}
-
-type state struct {
-	at phase
-	// private: a host has an address that is not public.
-	private bool
-	// byteCame over one of the attempt's connections.
-	byteCame bool
-	// conn is the newest connection, and head the first bytes that it brought.
-	conn net.Conn
-	head []byte
+	at      phase
+	// answered: a byte came over a connection before conn.
+	answered bool
+	// conn is the newest connection.
+	conn *wire
 	// addresses are those of the last host to connect to.
 	addresses []netip.Addr
 	// remotes are those of the first host: where a redirect leads is not the
-	// target.
+	// target. Once one of them has accepted the connection, it is that one alone.
 	remotes []netip.Addr
 }
 
-func (p *progress) update(change func(*state)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	change(&p.state)
+// heard reports whether a byte came over one of the attempt's connections.
+func (p *progress) heard() bool {
+	if p.conn == nil {
+		return p.answered
+	}
+	head, _ := p.conn.seen()
+	return p.answered || len(head) > 0
 }
 
-func (p *progress) now() state {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.state
+// take makes conn the newest connection. Its reads and writes time out when ctx
+// ends, also when the caller gives up before the deadline.
+func (p *progress) take(ctx context.Context, conn net.Conn) {
+	p.answered = p.heard()
+	p.close()
+	p.conn = &wire{Conn: conn}
+	context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 }
 
-func (p *progress) enter(at phase) { p.update(func(s *state) { s.at = at }) }
-
-func (p *progress) hear() { p.update(func(s *state) { s.byteCame = true }) }
+func (p *progress) close() {
+	if p.conn != nil {
+		_ = p.conn.Close() // nothing is lost with it
+	}
+}
 
 // headBytes is how much of what a connection brings is kept.
 const headBytes = 4096
 
-// listening is a connection that notes what the other side says.
-type listening struct {
+// wire is a connection that notes what comes over it. x/crypto/ssh reads and
+// writes in goroutines of its own, hence the lock.
+type wire struct {
 	net.Conn
-	progress *progress
+
+	mu   sync.Mutex
+	head []byte // the first bytes
+	err  error  // the first error, but not that we have closed it
+
+	unread []byte // what await has read
 }
 
-func (l listening) Read(b []byte) (int, error) {
-	n, err := l.Conn.Read(b)
-	if n > 0 {
-		l.progress.update(func(s *state) {
-			s.byteCame = true
-			if s.conn == l.Conn {
-				s.head = append(s.head, b[:min(n, headBytes-len(s.head))]...)
-			}
-		})
+// await waits for the first bytes, until ctx ends or for as long as patience. The
+// error is the connection's.
+func (w *wire) await(ctx context.Context, patience time.Duration) error {
+	if err := w.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	b := make([]byte, headBytes)
+	n, err := w.Conn.Read(b)
+	if err != nil && !fault.IsTimeout(err) {
+		return err
+	}
+	w.note(b[:n], nil)
+	w.unread = b[:n]
+	if err := w.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	return ctx.Err() // it may have ended while the deadline was ours
+}
+
+func (w *wire) note(b []byte, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.head = append(w.head, b[:min(len(b), headBytes-len(w.head))]...)
+	if w.err == nil && !errors.Is(err, net.ErrClosed) {
+		w.err = err
+	}
+}
+
+func (w *wire) seen() (head []byte, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.head, w.err
+}
+
+func (w *wire) Read(b []byte) (int, error) {
+	if len(w.unread) > 0 {
+		n := copy(b, w.unread)
+		w.unread = w.unread[n:]
+		return n, nil
+	}
+	n, err := w.Conn.Read(b)
+	w.note(b[:n], err)
+	return n, err
+}
+
+// Write takes no notice of a reset: what the other side said before it hung up is
+// still to be read.
+func (w *wire) Write(b []byte) (int, error) {
+	n, err := w.Conn.Write(b)
+	w.note(nil, err)
+	if isReset(err) {
+		return len(b), nil
 	}
 	return n, err
+}
+
+// Whose answer begins like this.
+const (
+	aWebServer  = "a web server"
+	aTLSServer  = "a TLS server"
+	anSSHServer = "an SSH server"
+)
+
+// sshPrefix begins the banner of an SSH server (RFC 4253, 4.2).
+const sshPrefix = "SSH-"
+
+// speaks names the kind of server that an answer begins like; "" for another one.
+// TLS begins with an alert or a handshake: the record's type and the major
+// version (RFC 8446, 5.1).
+func speaks(head []byte) string {
+	switch s := string(head); {
+	case strings.HasPrefix(s, "HTTP/"):
+		return aWebServer
+	case strings.HasPrefix(s, "\x15\x03"), strings.HasPrefix(s, "\x16\x03"):
+		return aTLSServer
+	case strings.HasPrefix(s, sshPrefix):
+		return anSSHServer
+	}
+	return ""
 }
 
 // How a connection ends.
@@ -118,24 +192,18 @@ func (p *progress) classify(err error, other func(error) *cause) *cause {
 	if c, ok := errors.AsType[*cause](err); ok {
 		return c
 	}
-	now := p.now()
 	errno, fromSystem := errors.AsType[syscall.Errno](err)
 	switch end := p.ending(err); {
-	case end != "" && now.at == phaseLookup:
-		return blind("look up: %s", end)
+	case fault.IsTimeout(err) && p.conn == nil:
+		return failed(incident.NoConnection, "%s %s", end, p.at)
 	case fault.IsTimeout(err):
-		c := failed(incident.NoConnection, "%s %s", end, now.at)
-		if now.conn != nil {
-			c.connection = incident.Silent
-		}
-		c.unreached = now.conn == nil && !now.private
-		return c
+		return failed(incident.Silent, "%s %s", end, p.at)
 	case errno == syscall.ECONNREFUSED:
 		return failed(incident.Refused, "connection refused")
-	case end == endReset && now.at == phaseConnect:
-		return failed(incident.Refused, "%s %s", end, now.at)
+	case end == endReset && p.at == phaseConnect:
+		return failed(incident.Refused, "%s %s", end, p.at)
 	case end != "":
-		return failed(incident.ClosedEarly, "%s %s", end, now.at)
+		return failed(incident.ClosedEarly, "%s %s", end, p.at)
 	case errno == syscall.ENETUNREACH:
 		return blind("connect: %v: our own network has no route there (IPv6 needs a VPC with IPv6 for the function, a private address a route to it)", errno)
 	case fromSystem:

@@ -3,11 +3,30 @@ package checks
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
 
 	"firstline/internal/incident"
+)
+
+// What a check may need beyond its attempts and pauses. README.md has the sum,
+// budget_test.go computes it, and so does the Terraform module settings
+// (problems.tf), which refuses what the function has no time for.
+const (
+	// lookupAllowance bounds DescribeInstances, the SDK's retries included.
+	lookupAllowance = 10 * time.Second
+	// elsewhereAllowance bounds DescribeInstances where it only tells whether an
+	// address is the instance's.
+	elsewhereAllowance = 5 * time.Second
+	// secretAllowance bounds reading the parameters of secret_headers.
+	secretAllowance = 5 * time.Second
+	// egressAllowance bounds one proof of our own connectivity.
+	egressAllowance = 3 * time.Second
+	// healthCheckAllowance bounds one GetHealthCheckStatus, the SDK's retries
+	// included.
+	healthCheckAllowance = 10 * time.Second
 )
 
 // series is how often, how long and how far apart a check asks its target.
@@ -16,17 +35,17 @@ type series struct {
 	timeout, interval time.Duration
 }
 
-// attempt returns what it saw and nil for a pass, else an error with a *cause.
-type attempt func(context.Context, *progress) (string, error)
-
-// once makes one attempt within the series' time-out.
-func (s series) once(ctx context.Context, try attempt) (string, *progress, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	p := &progress{timeout: s.timeout}
-	saw, err := try(ctx, p)
-	return saw, p, err
+func newSeries(attempts int, timeoutSeconds, intervalSeconds float64) series {
+	return series{attempts: attempts, timeout: seconds(timeoutSeconds), interval: seconds(intervalSeconds)}
 }
+
+// seconds rounds a setting's time to milliseconds.
+func seconds(n float64) time.Duration {
+	return time.Duration(math.Round(1000*n)) * time.Millisecond
+}
+
+// attempt returns what it saw; the cause is nil for a pass.
+type attempt func(context.Context, *progress) (saw string, c *cause)
 
 // answer is what a series of attempts came to.
 type answer struct {
@@ -36,17 +55,14 @@ type answer struct {
 	saw   string
 	// answered: a byte came in one of the attempts.
 	answered bool
-	// remotes are the addresses that the newest attempt asked: the one that
-	// accepted the connection, else all it tried.
+	// remotes are the addresses that the newest attempt asked; see progress.
 	remotes []netip.Addr
 	// reach ranks the attempt that gave the cause; see weigh.
 	reach int
 }
 
-// run asks until an attempt passes, all are used up, or a cause is final. After a
-// cause with a renew there is one attempt more, at once, with the renewed
-// credential. The target has failed only when every single attempt says so, or
-// all but the one with the outdated credential.
+// run asks until an attempt passes, all are used up, or a cause is final. The
+// target has failed only when every single attempt says so.
 //
 // No attempt begins with less time than it may take, and what an attempt says
 // after ctx has ended is not believed unless it passed: the target is never
@@ -54,38 +70,35 @@ type answer struct {
 func (s series) run(ctx context.Context, try attempt) answer {
 	var a answer
 	var pause time.Duration
-	for limit := s.attempts; a.attempts < limit; {
+	for a.attempts < s.attempts {
 		if err := s.wait(ctx, pause); err != nil {
 			return a.outOfTime(err)
 		}
+		pause = s.interval
 		a.attempts++
-		saw, p, err := s.once(ctx, try)
-		now := p.now()
-		a.answered, a.remotes = a.answered || now.byteCame, now.remotes
-		if err == nil {
+		p := &progress{timeout: s.timeout}
+		saw, c := s.once(ctx, p, try)
+		a.answered, a.remotes = a.answered || p.heard(), p.remotes
+		if c == nil {
 			a.cause, a.saw = nil, saw
 			return a
 		}
 		if err := ended(ctx); err != nil {
 			return a.outOfTime(err)
 		}
-		c := causeOf(err)
-		if c.renew != nil {
-			if c := c.renew(); c != nil {
-				a.cause = c
-				return a
-			}
-			limit++
-			pause = 0
-			continue
-		}
-		a.weigh(c, now.byteCame)
+		a.weigh(c, p.heard())
 		if c.final {
 			return a
 		}
-		pause = s.interval
 	}
 	return a
+}
+
+func (s series) once(ctx context.Context, p *progress, try attempt) (string, *cause) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	defer p.close()
+	return try(ctx, p)
 }
 
 func (a answer) outOfTime(why error) answer {
@@ -97,16 +110,12 @@ func (a answer) outOfTime(why error) answer {
 	return a
 }
 
-func (a answer) reason() string {
-	if a.cause == nil {
-		return ""
-	}
-	return a.cause.text
+// unreached: every attempt timed out before any connection to a public address
+// stood. A dead machine looks like that, and so does our own broken network. No
+// other cause weighs less.
+func (a answer) unreached() bool {
+	return a.cause != nil && a.cause.connection == incident.NoConnection && !a.answered && !slices.ContainsFunc(a.remotes, private)
 }
-
-// unreached: every attempt ended as cause.unreached describes. No other cause
-// weighs less.
-func (a answer) unreached() bool { return a.cause != nil && a.cause.unreached && !a.answered }
 
 // weigh keeps the cause that says most, the newest of equals: what is not the
 // target's failure before what is, kinds in their order, and of failures the
@@ -147,7 +156,7 @@ func (s series) wait(ctx context.Context, pause time.Duration) error {
 }
 
 // ended returns why ctx is over, also where its own timer has not said so yet: a
-// connection's deadline may fire a moment before.
+// timer of the attempt may fire a moment before.
 func ended(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ctx.Err() == nil && ok && !time.Now().Before(deadline) {
 		return context.DeadlineExceeded

@@ -2,7 +2,6 @@ package checks
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,11 +9,17 @@ import (
 	"firstline/internal/incident"
 )
 
+func text(a answer) string {
+	if a.cause == nil {
+		return ""
+	}
+	return a.cause.text
+}
+
 func TestSeries(t *testing.T) {
 	down := failed(incident.Refused, "down")
 	silent := failed(incident.Silent, "silent")
 	unreached := failed(incident.NoConnection, "unreached")
-	unreached.unreached = true
 	three := series{attempts: 3, timeout: 3 * time.Second, interval: 2 * time.Second}
 	for _, tc := range []struct {
 		name      string
@@ -37,7 +42,7 @@ func TestSeries(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start, n := time.Now(), 0
-				a := three.run(t.Context(), func(context.Context, *progress) (string, error) {
+				a := three.run(t.Context(), func(context.Context, *progress) (string, *cause) {
 					n++
 					if c := tc.answers[n-1]; c != nil {
 						return "", c
@@ -47,8 +52,8 @@ func TestSeries(t *testing.T) {
 				if n != tc.attempts || a.attempts != tc.attempts || a.unreached() != tc.unreached {
 					t.Errorf("%d attempts, want %d; got %+v", n, tc.attempts, a)
 				}
-				if a.reason() != tc.want {
-					t.Errorf("cause %q, want %q", a.reason(), tc.want)
+				if text(a) != tc.want {
+					t.Errorf("cause %q, want %q", text(a), tc.want)
 				}
 				if took, want := time.Since(start), time.Duration(tc.attempts-1)*three.interval; took != want {
 					t.Errorf("took %v, want %v", took, want)
@@ -87,11 +92,11 @@ func TestSeriesOwnTime(t *testing.T) {
 					cancel()
 				}
 				start := time.Now()
-				a := s.run(ctx, func(ctx context.Context, _ *progress) (string, error) {
+				a := s.run(ctx, func(ctx context.Context, _ *progress) (string, *cause) {
 					<-ctx.Done()
 					return "", failed(incident.Silent, "timed out")
 				})
-				wantUnknown(t, inquiry{}.finding(a), incident.Blind, "our own time is up", tc.words)
+				wantUnknown(t, question{}.finding(a), incident.Blind, "our own time is up", tc.words)
 				if took := time.Since(start); took != tc.took || a.attempts != tc.attempts {
 					t.Errorf("took %v, want %v; %d attempts, want %d", took, tc.took, a.attempts, tc.attempts)
 				}
@@ -105,12 +110,12 @@ func TestBudgetIsEnough(t *testing.T) {
 		s := series{attempts: 3, timeout: 3 * time.Second, interval: 2 * time.Second}
 		ctx, cancel := context.WithTimeout(t.Context(), s.budget())
 		defer cancel()
-		a := s.run(ctx, func(ctx context.Context, _ *progress) (string, error) {
+		a := s.run(ctx, func(ctx context.Context, _ *progress) (string, *cause) {
 			<-ctx.Done()
 			time.Sleep(slack / 4)
 			return "", failed(incident.Silent, "timed out")
 		})
-		if a.attempts != 3 || a.reason() != "timed out" {
+		if a.attempts != 3 || text(a) != "timed out" {
 			t.Errorf("got %+v", a)
 		}
 	})
@@ -119,22 +124,14 @@ func TestBudgetIsEnough(t *testing.T) {
 // A byte in one attempt is an answer, and then no connection is named.
 func TestSeriesAnswered(t *testing.T) {
 	n := 0
-	a := series{attempts: 3, timeout: time.Second}.run(t.Context(), func(_ context.Context, p *progress) (string, error) {
+	a := series{attempts: 3, timeout: time.Second}.run(t.Context(), func(_ context.Context, p *progress) (string, *cause) {
 		if n++; n == 2 {
-			p.hear()
+			p.answered = true
 			return "", failed("", "got status 502")
 		}
 		return "", failed(incident.Silent, "silent")
 	})
-	if f := (inquiry{}).finding(a); !f.Answered || f.Connection != "" || f.Reason != "got status 502" || f.NoByte() {
+	if f := (question{}).finding(a); !f.Answered || f.Connection != "" || f.Reason != "got status 502" || f.NoByte() {
 		t.Errorf("got %+v", f)
 	}
-}
-
-// An error that nobody has classified is not the target's.
-func TestSeriesUnclassified(t *testing.T) {
-	a := series{attempts: 1, timeout: time.Second}.run(t.Context(), func(context.Context, *progress) (string, error) {
-		return "", errors.New("surprise")
-	})
-	wantUnknown(t, inquiry{}.finding(a), incident.Blind, "surprise")
 }

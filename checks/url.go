@@ -1,8 +1,8 @@
 package checks
 
 import (
+	"cmp"
 	"context"
-	"crypto/x509"
 	"maps"
 	"net"
 	"net/http"
@@ -20,135 +20,90 @@ import (
 
 const userAgent = "firstline (health check)"
 
-// URL asks an instance's web server.
-type URL struct {
-	// DescribeInstances finds the instance's address where the settings name
-	// none, and tells whether an address they name is the instance's.
-	DescribeInstances DescribeInstances
-	// Secret reads the value of a secret header from its SSM parameter: a kept
-	// one will do unless fresh. An error of its that has no kind gets the one
-	// of an AWS call.
-	Secret func(ctx context.Context, parameter string, fresh bool) (string, error)
-	// Egress may be nil: then every time-out is blamed on the target.
-	Egress Egress
-	// VPC: the function runs in a VPC. Outside of one it reaches no private
-	// address.
-	VPC bool
-
-	dialer dialer
-	// roots verify certificates; nil: the system's.
-	roots *x509.CertPool
-}
-
-// Check asks up to s.Attempts times and passes as soon as an answer has an
-// accepted status, a whole body (or its first MiB), and matches the pattern. Of
-// attempts that differ, a pass counts first, then what is not the target's
-// failure. README.md says how much time ctx needs.
-func (c *URL) Check(ctx context.Context, instanceID string, s incident.URLSettings) incident.Finding {
+// URL asks an instance's web server up to s.Attempts times and passes as soon as
+// an answer has an accepted status, a whole body (or its first MiB), and matches
+// the pattern. README.md says how much time ctx needs.
+func (v *Vantage) URL(ctx context.Context, instanceID string, s incident.URLSettings) incident.Finding {
 	if !s.Enabled {
 		return skipped(incident.CheckURL, "url.enabled is false")
 	}
-	q := inquiry{check: incident.CheckURL, start: time.Now()}
-	request, failure := c.prepare(ctx, instanceID, s)
-	if request != nil {
-		q.what = s.Method + " " + shown(request.target)
-		q.endpoint = net.JoinHostPort(request.target.Hostname(), portOf(request.target))
+	q := question{check: incident.CheckURL, start: time.Now()}
+	r, c := v.request(ctx, instanceID, s)
+	if c != nil {
+		return q.finding(answer{cause: c})
 	}
-	if failure != nil {
-		return q.finding(answer{cause: failure})
-	}
-	a := urlSeries(s).run(ctx, request.try)
+	q.what, q.endpoint = s.Method+" "+shown(r.target), net.JoinHostPort(r.target.Hostname(), portOf(r.target))
+	a := newSeries(s.Attempts, s.TimeoutSeconds, s.IntervalSeconds).run(ctx, r.try)
 	if !s.Private {
-		a = c.Egress.confirm(ctx, s.AddressFamily, a)
+		a = v.Egress.confirm(ctx, s.AddressFamily, a)
 	}
 	f := q.finding(a)
 	if s.Address != "" {
-		f = elsewhere(f, c.DescribeInstances.foreign(ctx, instanceID, a.remotes))
+		f = elsewhere(f, v.DescribeInstances.foreign(ctx, instanceID, a.remotes))
 	}
 	return f
 }
 
 // urlRequest is a request that can be made again and again.
 type urlRequest struct {
-	dialer   dialer
-	roots    *x509.CertPool
+	vantage  *Vantage
 	settings incident.URLSettings
 	target   *url.URL
 	header   http.Header
-	// secrets are the names of the headers that only the target
-	// itself may see; renew reads them again, once, and is nil after that.
-	secrets []string
-	renew   func() *cause
-	host    string
-	status  []statusRange
-	pattern *regexp.Regexp
+	pattern  *regexp.Regexp
 }
 
-// prepare returns the request as far as it is known, and what is in its way.
-func (c *URL) prepare(ctx context.Context, instanceID string, s incident.URLSettings) (*urlRequest, *cause) {
-	target, failure := c.target(ctx, instanceID, s)
-	if failure != nil {
-		return nil, failure
+func (v *Vantage) request(ctx context.Context, instanceID string, s incident.URLSettings) (*urlRequest, *cause) {
+	target, c := v.target(ctx, instanceID, s)
+	if c != nil {
+		return nil, c
 	}
-	r := &urlRequest{dialer: c.dialer, roots: c.roots, settings: s, target: target, header: http.Header{"User-Agent": {userAgent}}}
-	r.dialer.vpc = c.VPC
+	header := http.Header{"User-Agent": {userAgent}, "Connection": {"close"}}
 	for name, value := range s.Headers {
-		if strings.EqualFold(name, "Host") {
-			r.host = value
-			continue
-		}
-		r.header.Set(name, value)
+		header.Set(name, value)
 	}
-	if failure := c.addSecrets(ctx, r, false); failure != nil {
-		return r, failure
+	if c := v.addSecrets(ctx, s.SecretHeaders, header); c != nil {
+		return nil, c
 	}
-	r.renew = func() *cause {
-		r.renew = nil
-		return c.addSecrets(ctx, r, true)
+	pattern, err := regexp.Compile(s.BodyPattern)
+	if err != nil {
+		return nil, wrong("url.body_pattern: %v", err)
 	}
-	var err error
-	if r.status, err = parseStatus(s.Status); err != nil {
-		return r, wrong("url.status: %v", err)
-	}
-	if r.pattern, err = regexp.Compile(s.BodyPattern); err != nil {
-		return r, wrong("url.body_pattern: %v", err)
-	}
-	return r, nil
+	return &urlRequest{v, s, target, header, pattern}, nil
 }
 
-func (c *URL) target(ctx context.Context, instanceID string, s incident.URLSettings) (*url.URL, *cause) {
+func (v *Vantage) target(ctx context.Context, instanceID string, s incident.URLSettings) (*url.URL, *cause) {
 	if s.Address != "" {
 		u, err := url.Parse(s.Address)
-		if err != nil || u.Host == "" { // the error would repeat the address
-			return nil, wrong("url.address: is not a URL")
+		if err != nil || !isWeb(u) { // the error would repeat the address
+			return nil, wrong("url.address: is not a URL with http or https and a host")
 		}
 		return u, nil
 	}
-	addr, failure := c.DescribeInstances.address(ctx, instanceID, s.AddressFamily, s.Private)
-	if failure != nil {
-		return nil, failure
+	addr, c := v.DescribeInstances.address(ctx, instanceID, s.AddressFamily, s.Private)
+	if c != nil {
+		return nil, c
 	}
 	u, err := url.ParseRequestURI(s.Path)
 	if err != nil {
 		return nil, wrong("url.path: is not a path")
 	}
 	u.Scheme = s.Scheme
-	u.Host = strings.TrimSuffix(net.JoinHostPort(addr.String(), ""), ":")
+	u.Host = strings.TrimSuffix(net.JoinHostPort(addr, ""), ":")
 	if s.Port != 0 {
-		u.Host = net.JoinHostPort(addr.String(), strconv.Itoa(s.Port))
+		u.Host = net.JoinHostPort(addr, strconv.Itoa(s.Port))
 	}
 	return u, nil
 }
 
-// addSecrets sets the secret headers, read afresh if the kept ones will not do.
-func (c *URL) addSecrets(ctx context.Context, r *urlRequest, fresh bool) *cause {
+// addSecrets reads the secret headers: every time, since whoever rotates one does
+// not tell a function that is warm.
+func (v *Vantage) addSecrets(ctx context.Context, parameters map[string]string, header http.Header) *cause {
 	ctx, cancel := context.WithTimeout(ctx, secretAllowance)
 	defer cancel()
-	r.secrets = nil
-	for _, name := range slices.Sorted(maps.Keys(r.settings.SecretHeaders)) {
-		parameter := r.settings.SecretHeaders[name]
-		what := "read url.secret_headers." + name + " from " + parameter
-		value, err := c.Secret(ctx, parameter, fresh)
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		what := "read url.secret_headers." + name + " from " + parameters[name]
+		value, err := v.Secret(ctx, parameters[name])
 		if err != nil {
 			return unaided(what, err)
 		}
@@ -157,21 +112,17 @@ func (c *URL) addSecrets(ctx context.Context, r *urlRequest, fresh bool) *cause 
 		if value == "" || !httpguts.ValidHeaderFieldValue(value) {
 			return wrong("%s: the parameter's value is empty or holds control characters; put printable text on one line", what)
 		}
-		r.header.Set(name, value)
-		r.secrets = append(r.secrets, name)
+		header.Set(name, value)
 	}
 	return nil
 }
 
+func isWeb(u *url.URL) bool {
+	return (u.Scheme == incident.SchemeHTTP || u.Scheme == incident.SchemeHTTPS) && u.Hostname() != ""
+}
+
 func portOf(u *url.URL) string {
-	switch {
-	case u.Port() != "":
-		return u.Port()
-	case u.Scheme == incident.SchemeHTTPS:
-		return "443"
-	default:
-		return "80"
-	}
+	return cmp.Or(u.Port(), map[string]string{incident.SchemeHTTPS: "443"}[u.Scheme], "80")
 }
 
 // maxShown bounds a URL in a reason, in runes, so that two of them leave room

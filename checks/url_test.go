@@ -52,11 +52,11 @@ func hasty(set ...func(*incident.URLSettings)) incident.URLSettings {
 
 // serve starts a web server on loopback and returns the URL check and settings
 // that ask it by the instance's address.
-func serve(t *testing.T, h http.HandlerFunc) (*URL, *httptest.Server, func(*incident.URLSettings)) {
+func serve(t *testing.T, h http.HandlerFunc) (*Vantage, *httptest.Server, func(*incident.URLSettings)) {
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	return &URL{DescribeInstances: at("127.0.0.1")}, server, func(s *incident.URLSettings) { s.Port = portNumber(t, server.URL) }
+	return &Vantage{DescribeInstances: at("127.0.0.1")}, server, func(s *incident.URLSettings) { s.Port = portNumber(t, server.URL) }
 }
 
 func portNumber(t *testing.T, address string) int {
@@ -136,7 +136,7 @@ func TestURLAnswers(t *testing.T) {
 		{"endless head", func(s *incident.URLSettings) { s.Path = "/big-header" }, false, base + "/big-header: the head of the answer is longer than 1 MiB"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			f := c.Check(t.Context(), instance, patient(here, tc.set))
+			f := c.URL(t.Context(), instance, patient(here, tc.set))
 			wantFinding(t, f, tc.passed, 1)
 			if f.Reason != tc.reason {
 				t.Errorf("reason %q, want %q", f.Reason, tc.reason)
@@ -147,6 +147,11 @@ func TestURLAnswers(t *testing.T) {
 		})
 	}
 
+	t.Run("a status that is none", func(t *testing.T) {
+		f := c.URL(t.Context(), instance, patient(here, func(s *incident.URLSettings) { s.Path, s.Status = "/ok", []string{"2xx"} }))
+		wantUnknown(t, f, incident.Attention, "got status 200, want 2xx")
+	})
+
 	// Whoever redirects is alive, and where it redirects to is configuration: a
 	// reboot changes nothing about it.
 	for path, words := range map[string]string{
@@ -155,7 +160,7 @@ func TestURLAnswers(t *testing.T) {
 		"/nowhere": base + "/nowhere: redirect: it leads to something that is not a URL",
 	} {
 		t.Run("redirect "+path, func(t *testing.T) {
-			f := c.Check(t.Context(), instance, patient(here, func(s *incident.URLSettings) { s.Path = path }))
+			f := c.URL(t.Context(), instance, patient(here, func(s *incident.URLSettings) { s.Path = path }))
 			wantUnknown(t, f, incident.Attention, words, "name the final address in url.address")
 			if strings.Contains(f.Reason, "geheim") {
 				t.Errorf("%q holds a secret", f.Reason)
@@ -164,20 +169,20 @@ func TestURLAnswers(t *testing.T) {
 	}
 
 	t.Run("explicit address", func(t *testing.T) {
-		f := (&URL{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address = server.URL + "/502?key=geheim" }))
+		f := (&Vantage{DescribeInstances: at("127.0.0.1")}).URL(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address = server.URL + "/502?key=geheim" }))
 		wantFinding(t, f, false, 1)
 		if want := base + "/502: got status 502, want 200-299"; f.Reason != want {
 			t.Errorf("reason %q, want %q", f.Reason, want)
 		}
 	})
 	t.Run("long path", func(t *testing.T) {
-		f := c.Check(t.Context(), instance, patient(here, func(s *incident.URLSettings) { s.Path = "/404/" + strings.Repeat("é", 1000) }))
+		f := c.URL(t.Context(), instance, patient(here, func(s *incident.URLSettings) { s.Path = "/404/" + strings.Repeat("é", 1000) }))
 		wantUnknown(t, f, incident.Attention, "…: got status 404, want 200-299")
 	})
 	t.Run("no proxy", func(t *testing.T) {
 		t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 		t.Setenv("http_proxy", "http://127.0.0.1:1")
-		f := (&URL{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address = server.URL + "/ok" }))
+		f := (&Vantage{DescribeInstances: at("127.0.0.1")}).URL(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address = server.URL + "/ok" }))
 		wantFinding(t, f, true, 1)
 	})
 }
@@ -192,7 +197,7 @@ func TestURLAttempts(t *testing.T) {
 			t.Error("the connection is kept for the next attempt")
 		}
 	})
-	f := c.Check(t.Context(), instance, patient(here, func(s *incident.URLSettings) { s.Attempts, s.IntervalSeconds = 3, 0.001 }))
+	f := c.URL(t.Context(), instance, patient(here, func(s *incident.URLSettings) { s.Attempts, s.IntervalSeconds = 3, 0.001 }))
 	wantFinding(t, f, true, 3, "got status 200")
 }
 
@@ -209,22 +214,22 @@ func TestURLIPv6(t *testing.T) {
 	port := portNumber(t, server.URL)
 	six := func(s *incident.URLSettings) { s.AddressFamily, s.Port = "ipv6", port }
 
-	c := &URL{DescribeInstances: describes(types.Instance{State: running(), Ipv6Address: new("::1")})}
-	f := c.Check(t.Context(), instance, patient(six))
+	c := &Vantage{DescribeInstances: describes(types.Instance{State: running(), Ipv6Address: new("::1")})}
+	f := c.URL(t.Context(), instance, patient(six))
 	wantFinding(t, f, true, 1, "GET http://[::1]:"+strconv.Itoa(port)+"/: got status 200")
 
-	c = &URL{DescribeInstances: at("::1")}
-	f = c.Check(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address, s.AddressFamily = server.URL, "ipv6" }))
+	c = &Vantage{DescribeInstances: at("::1")}
+	f = c.URL(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address, s.AddressFamily = server.URL, "ipv6" }))
 	wantFinding(t, f, true, 1)
 
-	c = &URL{DescribeInstances: at("127.0.0.1")}
-	f = c.Check(t.Context(), instance, patient(six))
+	c = &Vantage{DescribeInstances: at("127.0.0.1")}
+	f = c.URL(t.Context(), instance, patient(six))
 	wantUnknown(t, f, incident.Attention, "no IPv6 address")
 }
 
 // The instance's address stands in a URL as it must, with and without a port.
 func TestURLTarget(t *testing.T) {
-	c := &URL{DescribeInstances: describes(types.Instance{State: running(), PublicIpAddress: new("203.0.113.7"), Ipv6Address: new("2001:db8::7")})}
+	c := &Vantage{DescribeInstances: describes(types.Instance{State: running(), PublicIpAddress: new("203.0.113.7"), Ipv6Address: new("2001:db8::7")})}
 	for _, tc := range []struct {
 		set  func(*incident.URLSettings)
 		want string
@@ -282,7 +287,7 @@ func TestURLBadPeers(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			host, port := listen(t, tc.serve)
-			c := &URL{DescribeInstances: at(host), Egress: func(context.Context, string) error {
+			c := &Vantage{DescribeInstances: at(host), Egress: func(context.Context, string) error {
 				t.Error("asked for our own way out, though the target connected")
 				return nil
 			}}
@@ -290,7 +295,7 @@ func TestURLBadPeers(t *testing.T) {
 			if tc.slow {
 				s.TimeoutSeconds = 0.2
 			}
-			f := c.Check(t.Context(), instance, s)
+			f := c.URL(t.Context(), instance, s)
 			wantFinding(t, f, false, 2, tc.want)
 			if strings.Contains(f.Reason, "geheim") {
 				t.Errorf("reason %q repeats what the target sent", f.Reason)
@@ -305,7 +310,7 @@ func TestURLBadPeers(t *testing.T) {
 	}
 	t.Run("refuses", func(t *testing.T) {
 		port := nobody(t)
-		f := (&URL{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, hasty(func(s *incident.URLSettings) { s.Port = port }))
+		f := (&Vantage{DescribeInstances: at("127.0.0.1")}).URL(t.Context(), instance, hasty(func(s *incident.URLSettings) { s.Port = port }))
 		wantFinding(t, f, false, 2, "GET http://127.0.0.1:"+strconv.Itoa(port)+"/: connection refused")
 		if timedOut(f) {
 			t.Error("counts as timed out")
@@ -314,39 +319,42 @@ func TestURLBadPeers(t *testing.T) {
 }
 
 func TestURLNetwork(t *testing.T) {
-	fails := func(err error) dialer {
-		return dialer{dial: func(context.Context, string, string) (net.Conn, error) { return nil, err }}
+	fails := func(err error) func(context.Context, string, string) (net.Conn, error) {
+		return func(context.Context, string, string) (net.Conn, error) { return nil, err }
 	}
-	names := func(err error) dialer {
-		return dialer{lookup: func(context.Context, string, string) ([]netip.Addr, error) { return nil, err }}
+	names := func(err error) func(context.Context, string, string) ([]netip.Addr, error) {
+		return func(context.Context, string, string) ([]netip.Addr, error) { return nil, err }
 	}
 	works := Egress(func(context.Context, string) error { return nil })
 	broken := Egress(func(context.Context, string) error { return errors.New("i/o timeout") })
 	private := describes(types.Instance{State: running(), PrivateIpAddress: new("203.0.113.8")})
 	for _, tc := range []struct {
 		name   string
-		check  URL
+		check  Vantage
 		set    func(*incident.URLSettings)
 		failed string
 		kind   incident.Kind
 		words  string
 	}{
-		{"silent", URL{dialer: dialer{dial: silent}}, nil, "GET http://203.0.113.7/: timed out after 3s while connecting", "", ""},
-		{"silent, way out works", URL{dialer: dialer{dial: silent}, Egress: works}, nil, "timed out after 3s while connecting", "", ""},
-		{"silent, way out broken", URL{dialer: dialer{dial: silent}, Egress: broken}, nil, "", incident.Blind, "our own connectivity over ipv4 seems broken"},
-		{"silent, over TLS", URL{dialer: dialer{dial: silent}, Egress: broken}, func(s *incident.URLSettings) { s.Scheme = "https" }, "", incident.Blind, "our own connectivity"},
-		{"silent, private", URL{dialer: dialer{dial: silent}, Egress: broken, DescribeInstances: private}, func(s *incident.URLSettings) { s.Private = true }, "timed out after 3s while connecting", "", ""},
-		{"silent, at a private address", URL{VPC: true, dialer: dialer{dial: silent}, Egress: broken, DescribeInstances: at("10.0.0.7")}, nil, "timed out after 3s while connecting", "", ""},
-		{"at a private address, without a VPC", URL{DescribeInstances: at("10.0.0.7")}, nil, "", incident.Attention, "connect to 10.0.0.7: it is 10.0.0.7, a private address, which a function outside a VPC does not reach; give the deployment a vpc or name a public address"},
-		{"refused, way out broken", URL{dialer: fails(syscall.ECONNREFUSED), Egress: broken}, nil, "connection refused", "", ""},
-		{"no route", URL{dialer: fails(syscall.ENETUNREACH)}, nil, "", incident.Blind, "our own network has no route"},
-		{"no such name", URL{dialer: names(&net.DNSError{IsNotFound: true})}, func(s *incident.URLSettings) { s.Address = "http://a.example/" }, "", incident.Attention, "does not resolve"},
-		{"name server in trouble", URL{dialer: names(&net.DNSError{IsTemporary: true, Err: "server misbehaving"})}, func(s *incident.URLSettings) { s.Address = "http://a.example/" }, "", incident.Blind, "server misbehaving"},
-		{"instance unknown", URL{DescribeInstances: refuses("InvalidInstanceID.NotFound")}, nil, "", incident.Attention, "NotFound"},
-		{"denied", URL{DescribeInstances: refuses("UnauthorizedOperation")}, nil, "", incident.Blind, ""},
-		{"a pattern that is none", URL{}, func(s *incident.URLSettings) { s.BodyPattern = "a(" }, "", incident.Attention, "url.body_pattern"},
-		{"a status that is none", URL{}, func(s *incident.URLSettings) { s.Status = []string{"200", "2xx"} }, "", incident.Attention, "url.status: \"2xx\""},
-		{"an address that is none, with a secret", URL{}, func(s *incident.URLSettings) { s.Address = "http://a:secret" }, "", incident.Attention, "url.address: is not a URL"},
+		{"silent", Vantage{dial: silent}, nil, "GET http://203.0.113.7/: timed out after 3s while connecting", "", ""},
+		{"silent, way out works", Vantage{dial: silent, Egress: works}, nil, "timed out after 3s while connecting", "", ""},
+		{"silent, way out broken", Vantage{dial: silent, Egress: broken}, nil, "", incident.Blind, "our own connectivity over ipv4 seems broken"},
+		{"silent, over TLS", Vantage{dial: silent, Egress: broken}, func(s *incident.URLSettings) { s.Scheme = "https" }, "", incident.Blind, "our own connectivity"},
+		{"silent, private", Vantage{dial: silent, Egress: broken, DescribeInstances: private}, func(s *incident.URLSettings) { s.Private = true }, "timed out after 3s while connecting", "", ""},
+		{"silent, at a private address", Vantage{VPC: true, dial: silent, Egress: broken, DescribeInstances: at("10.0.0.7")}, nil, "timed out after 3s while connecting", "", ""},
+		{"at a private address, without a VPC", Vantage{DescribeInstances: at("10.0.0.7")}, nil, "", incident.Attention, "connect to 10.0.0.7: it is 10.0.0.7, a private address, which a function outside a VPC does not reach; give the deployment a vpc or name a public address"},
+		{"refused, way out broken", Vantage{dial: fails(syscall.ECONNREFUSED), Egress: broken}, nil, "connection refused", "", ""},
+		{"no route", Vantage{dial: fails(syscall.ENETUNREACH)}, nil, "", incident.Blind, "our own network has no route"},
+		{"no such name", Vantage{lookup: names(&net.DNSError{IsNotFound: true})}, func(s *incident.URLSettings) { s.Address = "http://a.example/" }, "", incident.Attention, "does not resolve"},
+		{"name server in trouble", Vantage{lookup: names(&net.DNSError{IsTemporary: true, Err: "server misbehaving"})}, func(s *incident.URLSettings) { s.Address = "http://a.example/" }, "", incident.Blind, "server misbehaving"},
+		{"instance unknown", Vantage{DescribeInstances: refuses("InvalidInstanceID.NotFound")}, nil, "", incident.Attention, "NotFound"},
+		{"denied", Vantage{DescribeInstances: refuses("UnauthorizedOperation")}, nil, "", incident.Blind, ""},
+		{"a pattern that is none", Vantage{}, func(s *incident.URLSettings) { s.BodyPattern = "a(" }, "", incident.Attention, "url.body_pattern"},
+		{"an address that is none, with a secret", Vantage{}, func(s *incident.URLSettings) { s.Address = "http://a:secret" }, "", incident.Attention, "url.address: is not a URL"},
+		{"an address without a host", Vantage{}, func(s *incident.URLSettings) { s.Address = "http:///health" }, "", incident.Attention, "url.address: is not a URL"},
+		{"an address with a port and no host", Vantage{}, func(s *incident.URLSettings) { s.Address = "https://:8443/" }, "", incident.Attention, "url.address: is not a URL"},
+		{"an address without a scheme", Vantage{}, func(s *incident.URLSettings) { s.Address = "app.example.com/health" }, "", incident.Attention, "url.address: is not a URL"},
+		{"an address of another scheme", Vantage{}, func(s *incident.URLSettings) { s.Address = "ftp://app.example.com/" }, "", incident.Attention, "url.address: is not a URL"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -360,7 +368,7 @@ func TestURLNetwork(t *testing.T) {
 				defaults := incident.DefaultSettings()
 				ctx, cancel := context.WithTimeout(t.Context(), budget(&defaults, incident.CheckURL))
 				defer cancel()
-				f := tc.check.Check(ctx, instance, s)
+				f := tc.check.URL(ctx, instance, s)
 				if tc.kind != "" {
 					wantUnknown(t, f, tc.kind, tc.words)
 					return
@@ -377,7 +385,7 @@ func TestURLNetwork(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		s := hasty(func(s *incident.URLSettings) { s.Port = port })
-		f := (&URL{DescribeInstances: at(host)}).Check(ctx, instance, s)
+		f := (&Vantage{DescribeInstances: at(host)}).URL(ctx, instance, s)
 		wantUnknown(t, f, incident.Blind, "our own time is up", "so far: timed out after 200ms")
 	})
 }
@@ -488,12 +496,12 @@ func TestURLCertificates(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			var asked atomic.Int32
 			server := serveTLS(t, tc.server.Clone(), func(http.ResponseWriter, *http.Request) { asked.Add(1) })
-			c := &URL{DescribeInstances: at("127.0.0.1"), roots: tc.roots}
+			c := &Vantage{DescribeInstances: at("127.0.0.1"), roots: tc.roots}
 			s := patient(func(s *incident.URLSettings) { s.Scheme, s.Port, s.Attempts = "https", portNumber(t, server.URL), 2 })
 			if tc.set != nil {
 				tc.set(&s)
 			}
-			f := c.Check(t.Context(), instance, s)
+			f := c.URL(t.Context(), instance, s)
 			if tc.words != "" {
 				kind := incident.Attention
 				if tc.name == "only old TLS" {
@@ -544,7 +552,7 @@ func TestURLTLSBadPeers(t *testing.T) {
 			if tc.slow {
 				s.TimeoutSeconds = 0.2
 			}
-			f := (&URL{DescribeInstances: at(host)}).Check(t.Context(), instance, s)
+			f := (&Vantage{DescribeInstances: at(host)}).URL(t.Context(), instance, s)
 			if tc.words != "" {
 				kind := incident.Attention
 				if tc.name == "sends nonsense" {
@@ -589,10 +597,9 @@ func TestURLSecretHeaders(t *testing.T) {
 
 	secrets := map[string]string{"/app/auth": "Bearer geheim\n", "/app/key": "geheim2", "/app/bad": "gehe\x00im", "/app/empty": "\n"}
 	var readError error
-	fresh := 0
-	c := &URL{DescribeInstances: at("127.0.0.1"), Secret: func(_ context.Context, parameter string, again bool) (string, error) {
-		if again {
-			fresh++
+	c := &Vantage{DescribeInstances: at("127.0.0.1"), Secret: func(ctx context.Context, parameter string) (string, error) {
+		if _, bounded := ctx.Deadline(); !bounded {
+			t.Error("reads without a limit")
 		}
 		return secrets[parameter], readError
 	}}
@@ -605,14 +612,14 @@ func TestURLSecretHeaders(t *testing.T) {
 	all := seen{"Bearer geheim", "geheim2", ""}
 
 	t.Run("sent", func(t *testing.T) {
-		f := c.Check(t.Context(), instance, set("/"))
+		f := c.URL(t.Context(), instance, set("/"))
 		wantFinding(t, f, true, 1)
 		if got := *atOwn.Load(); got != all {
 			t.Errorf("sent %+v, want %+v", got, all)
 		}
 	})
 	t.Run("sent again to the same origin", func(t *testing.T) {
-		f := c.Check(t.Context(), instance, set("/home?a=geheim"))
+		f := c.URL(t.Context(), instance, set("/home?a=geheim"))
 		wantFinding(t, f, true, 1)
 		if got := *atOwn.Load(); got != all {
 			t.Errorf("sent %+v, want %+v", got, all)
@@ -621,32 +628,31 @@ func TestURLSecretHeaders(t *testing.T) {
 	t.Run("not sent elsewhere", func(t *testing.T) {
 		// The other server has the same host: the port alone makes another
 		// origin, which net/http would send them to.
-		f := c.Check(t.Context(), instance, set("/away?a=geheim"))
+		f := c.URL(t.Context(), instance, set("/away?a=geheim"))
+		wantUnknown(t, f, incident.Attention, "the redirect leads to another origin")
+		if got := atOther.Load(); got != nil {
+			t.Errorf("sent %+v to another origin", got)
+		}
+		s := set("/away?a=geheim")
+		s.SecretHeaders = nil
+		f = c.URL(t.Context(), instance, s)
 		wantFinding(t, f, true, 1)
 		if got := *atOther.Load(); got != (seen{}) {
 			t.Errorf("sent %+v to another origin", got)
 		}
 	})
 	t.Run("not in an error", func(t *testing.T) {
-		fresh = 0
-		f := c.Check(t.Context(), instance, set("/401?a=geheim"))
-		wantUnknown(t, f, incident.Attention, "got status 401: the target refuses what url.secret_headers sends, also when read afresh")
+		f := c.URL(t.Context(), instance, set("/401?a=geheim"))
+		wantUnknown(t, f, incident.Attention, "got status 401: the target refuses what url.secret_headers sends")
 		if strings.Contains(f.Reason, "geheim") {
 			t.Errorf("reason %q", f.Reason)
 		}
-		if fresh != 2 {
-			t.Errorf("%d parameters read afresh, want both, once", fresh)
-		}
 	})
 	t.Run("401 is wanted", func(t *testing.T) {
-		fresh = 0
 		s := set("/401")
 		s.Status = []string{"401"}
-		f := c.Check(t.Context(), instance, s)
+		f := c.URL(t.Context(), instance, s)
 		wantFinding(t, f, true, 1)
-		if fresh != 0 {
-			t.Errorf("%d parameters read afresh, want none", fresh)
-		}
 	})
 	for _, tc := range []struct {
 		name, parameter string
@@ -663,7 +669,7 @@ func TestURLSecretHeaders(t *testing.T) {
 			readError = tc.err
 			s := set("/")
 			s.SecretHeaders = map[string]string{"Authorization": tc.parameter}
-			f := c.Check(t.Context(), instance, s)
+			f := c.URL(t.Context(), instance, s)
 			wantUnknown(t, f, tc.kind, "url.secret_headers.Authorization", tc.parameter)
 			if strings.Contains(f.Reason, "geheim") || strings.Contains(f.Reason, "gehe\x00im") {
 				t.Errorf("%q holds the secret", f.Reason)
@@ -685,10 +691,10 @@ func TestURLServerNameAndRedirects(t *testing.T) {
 	own := serveTLS(t, config("app.example.com"), func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, otherURL, http.StatusFound)
 	})
-	c := &URL{DescribeInstances: at("127.0.0.1"), roots: ca.pool, dialer: dialer{lookup: func(context.Context, string, string) ([]netip.Addr, error) {
+	c := &Vantage{DescribeInstances: at("127.0.0.1"), roots: ca.pool, lookup: func(context.Context, string, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
-	}}}
-	f := c.Check(t.Context(), instance, patient(func(s *incident.URLSettings) {
+	}}
+	f := c.URL(t.Context(), instance, patient(func(s *incident.URLSettings) {
 		s.Scheme, s.Port, s.ServerName = "https", portNumber(t, own.URL), "app.example.com"
 	}))
 	wantFinding(t, f, true, 1, "redirected to "+otherURL)
@@ -741,68 +747,31 @@ func TestMayFollow(t *testing.T) {
 func TestURLName(t *testing.T) {
 	_, server, _ := serve(t, func(http.ResponseWriter, *http.Request) {})
 	address := "http://localhost:" + strconv.Itoa(portNumber(t, server.URL)) + "/"
-	f := (&URL{DescribeInstances: at("127.0.0.1")}).Check(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address = address }))
+	f := (&Vantage{DescribeInstances: at("127.0.0.1")}).URL(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Address = address }))
 	wantFinding(t, f, true, 1, "GET "+address+": got status 200")
 }
 
-// A secret that was rotated while the function was warm is refused, and the
-// machine that refuses it is well.
-func TestURLStaleSecret(t *testing.T) {
-	for _, tc := range []struct {
-		name string
-		// answers are the statuses that the server gives, one after another:
-		// 0 means 200 if the new secret came, else 403.
-		answers  []int
-		attempts int
-		read     error // of the second reading
-		passed   bool
-		asked    int
-		failed   string
-		kind     incident.Kind
-		words    string
-	}{
-		{"rotated", []int{0, 0}, 1, nil, true, 2, "", "", ""},
-		{"refused all the same", []int{401, 403}, 3, nil, false, 2, "", incident.Attention, "got status 403: the target refuses what url.secret_headers sends"},
-		{"refused again later", []int{403, 502, 403}, 3, nil, false, 3, "", incident.Attention, "got status 403"},
-		{"cannot be read again", []int{401}, 3, errors.New("connection lost"), false, 1, "", incident.Blind, "read url.secret_headers.X-Key from /app/key"},
-		{"and then it fails", []int{401, 502, 502, 502}, 3, nil, false, 4, "got status 502", "", ""},
-		{"after it had failed", []int{502, 0, 0}, 2, nil, true, 3, "", "", ""},
-		{"in the last attempt", []int{502, 403, 502}, 2, nil, false, 3, "got status 502", "", ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			asked := 0
-			c, _, here := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				answer := tc.answers[min(asked, len(tc.answers)-1)]
-				asked++
-				switch {
-				case answer != 0:
-					w.WriteHeader(answer)
-				case r.Header.Get("X-Key") != "new":
-					w.WriteHeader(http.StatusForbidden)
-				}
-			})
-			c.Secret = func(ctx context.Context, _ string, fresh bool) (string, error) {
-				if _, bounded := ctx.Deadline(); !bounded {
-					t.Error("reads without a limit")
-				}
-				if fresh {
-					return "new", tc.read
-				}
-				return "old", nil
-			}
-			f := c.Check(t.Context(), instance, patient(here, func(s *incident.URLSettings) {
-				s.Attempts, s.IntervalSeconds, s.SecretHeaders = tc.attempts, 0.001, map[string]string{"X-Key": "/app/key"}
-			}))
-			if asked != tc.asked {
-				t.Errorf("asked %d times, want %d", asked, tc.asked)
-			}
-			if tc.kind != "" {
-				wantUnknown(t, f, tc.kind, tc.words)
-				return
-			}
-			wantFinding(t, f, tc.passed, tc.asked, tc.failed)
-		})
+// A secret is read for every check: it may have been rotated while the function
+// was warm.
+func TestURLRotatedSecret(t *testing.T) {
+	secret := "old"
+	c, _, here := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Key") != "new" {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	})
+	c.Secret = func(context.Context, string) (string, error) { return secret, nil }
+	s := patient(here, func(s *incident.URLSettings) {
+		s.Attempts, s.SecretHeaders = 3, map[string]string{"X-Key": "/app/key"}
+	})
+	f := c.URL(t.Context(), instance, s)
+	wantUnknown(t, f, incident.Attention, "got status 403: the target refuses what url.secret_headers sends")
+	if f.Attempts != 1 {
+		t.Errorf("%d attempts with a secret that is refused, want 1", f.Attempts)
 	}
+	secret = "new"
+	f = c.URL(t.Context(), instance, s)
+	wantFinding(t, f, true, 1)
 }
 
 // world is a few hosts by name, each on its usual ports, all on loopback.
@@ -811,21 +780,18 @@ type world struct {
 	servers   map[string]string // "address:port" to what listens for it
 }
 
-func (w world) dialer() dialer {
-	return dialer{
-		lookup: func(_ context.Context, _, host string) ([]netip.Addr, error) {
-			if w.addresses[host] == "" {
-				return nil, &net.DNSError{IsNotFound: true, Name: host}
-			}
-			return []netip.Addr{netip.MustParseAddr(w.addresses[host])}, nil
-		},
-		dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if w.servers[address] == "" {
-				return nil, syscall.ECONNREFUSED
-			}
-			return new(net.Dialer).DialContext(ctx, network, w.servers[address])
-		},
+func (w world) look(_ context.Context, _, host string) ([]netip.Addr, error) {
+	if w.addresses[host] == "" {
+		return nil, &net.DNSError{IsNotFound: true, Name: host}
 	}
+	return []netip.Addr{netip.MustParseAddr(w.addresses[host])}, nil
+}
+
+func (w world) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if w.servers[address] == "" {
+		return nil, syscall.ECONNREFUSED
+	}
+	return new(net.Dialer).DialContext(ctx, network, w.servers[address])
 }
 
 // Web servers send whoever comes without TLS to https on the same host, and
@@ -862,10 +828,7 @@ func TestURLSecretHeadersAndRedirects(t *testing.T) {
 			"203.0.113.7:8080": plain.Listener.Addr().String(), "203.0.113.7:443": secure.Listener.Addr().String(),
 		},
 	}
-	c := &URL{DescribeInstances: at("203.0.113.7"), roots: ca.pool, dialer: hosts.dialer(), Secret: func(_ context.Context, _ string, fresh bool) (string, error) {
-		if fresh {
-			t.Error("read again, though nothing was refused that was sent")
-		}
+	c := &Vantage{DescribeInstances: at("203.0.113.7"), roots: ca.pool, lookup: hosts.look, dial: hosts.dial, Secret: func(context.Context, string) (string, error) {
 		return "geheim", nil
 	}}
 	set := func(address string) incident.URLSettings {
@@ -874,7 +837,7 @@ func TestURLSecretHeadersAndRedirects(t *testing.T) {
 		})
 	}
 	t.Run("to https on the same host", func(t *testing.T) {
-		f := c.Check(t.Context(), instance, set("http://app.example.com/"))
+		f := c.URL(t.Context(), instance, set("http://app.example.com/"))
 		wantFinding(t, f, true, 1, "redirected to https://app.example.com/: got status 200")
 	})
 	const words = "the redirect leads to another origin, which does not get url.secret_headers; name the final address"
@@ -884,12 +847,12 @@ func TestURLSecretHeadersAndRedirects(t *testing.T) {
 		moved := httptest.NewServer(http.RedirectHandler("https://app.example.com:8443/", http.StatusFound))
 		defer moved.Close()
 		hosts.servers["203.0.113.7:8080"] = moved.Listener.Addr().String()
-		f := c.Check(t.Context(), instance, set("http://app.example.com:8080/"))
-		wantUnknown(t, f, incident.Attention, "redirected to https://app.example.com:8443/: got status 401: "+words)
+		f := c.URL(t.Context(), instance, set("http://app.example.com:8080/"))
+		wantUnknown(t, f, incident.Attention, "redirected to https://app.example.com:8443/: "+words)
 	})
 	t.Run("away and home again", func(t *testing.T) {
-		f := c.Check(t.Context(), instance, set("http://app.example.com/away"))
-		wantUnknown(t, f, incident.Attention, "redirected to http://app.example.com/home: got status 403: "+words)
+		f := c.URL(t.Context(), instance, set("http://app.example.com/away"))
+		wantUnknown(t, f, incident.Attention, "redirected to http://other.example.com/: "+words)
 	})
 }
 
@@ -930,7 +893,7 @@ func TestURLFailureElsewhere(t *testing.T) {
 			if tc.set != nil {
 				tc.set(&s)
 			}
-			f := (&URL{DescribeInstances: at(own), dialer: hosts.dialer()}).Check(t.Context(), instance, s)
+			f := (&Vantage{DescribeInstances: at(own), lookup: hosts.look, dial: hosts.dial}).URL(t.Context(), instance, s)
 			if tc.kind != "" {
 				wantUnknown(t, f, tc.kind, tc.words)
 				if strings.Contains(f.Reason, "geheim") {
@@ -949,15 +912,11 @@ func TestURLWithoutTLSAtATLSPort(t *testing.T) {
 		_, _ = http.ReadRequest(bufio.NewReader(conn)) // what it says is of no interest
 		_, _ = io.WriteString(conn, "\x15\x03\x01\x00\x02\x02\x16")
 	}
-	check := func(t *testing.T, host string, port int, set ...func(*incident.URLSettings)) {
+	check := func(t *testing.T, host string, port int) {
 		t.Helper()
-		s := patient(append([]func(*incident.URLSettings){func(s *incident.URLSettings) { s.Port, s.TimeoutSeconds = port, 1 }}, set...)...)
-		f := (&URL{DescribeInstances: at(host)}).Check(t.Context(), instance, s)
-		want := "set url.scheme to https"
-		if s.Address != "" {
-			want = "begin url.address with https://"
-		}
-		wantUnknown(t, f, incident.Attention, "the server speaks TLS here; "+want)
+		s := patient(func(s *incident.URLSettings) { s.Port, s.TimeoutSeconds = port, 1 })
+		f := (&Vantage{DescribeInstances: at(host)}).URL(t.Context(), instance, s)
+		wantUnknown(t, f, incident.Attention, "the server speaks TLS here; use https")
 	}
 	t.Run("an alert, and the connection stays", func(t *testing.T) {
 		host, port := listen(t, alert)
@@ -967,25 +926,15 @@ func TestURLWithoutTLSAtATLSPort(t *testing.T) {
 		host, port := listen(t, func(conn net.Conn) { alert(conn); _ = conn.Close() })
 		check(t, host, port)
 	})
-	t.Run("net/http says so", func(t *testing.T) {
+	t.Run("a real one", func(t *testing.T) {
 		server := serveTLS(t, nil, func(http.ResponseWriter, *http.Request) {})
 		port := portNumber(t, server.URL)
-		named := func(s *incident.URLSettings) { s.Port, s.Address = 0, "http://127.0.0.1:"+strconv.Itoa(port)+"/" }
-		check(t, "127.0.0.1", port)
-		check(t, "127.0.0.1", port, named)
+		f := (&Vantage{DescribeInstances: at("127.0.0.1")}).URL(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Port = port }))
+		wantUnknown(t, f, incident.Attention, "got status 400, want 200-299")
 	})
-	for _, words := range []string{"<center>The plain HTTP request was sent to HTTPS port</center>", "Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />"} {
-		t.Run(words, func(t *testing.T) {
-			_, server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-				w.WriteHeader(http.StatusBadRequest)
-				_, _ = io.WriteString(w, words)
-			})
-			check(t, "127.0.0.1", portNumber(t, server.URL))
-		})
-	}
-	t.Run("any other 400", func(t *testing.T) {
+	t.Run("a 400", func(t *testing.T) {
 		c, _, here := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) })
-		f := c.Check(t.Context(), instance, patient(here))
+		f := c.URL(t.Context(), instance, patient(here))
 		wantUnknown(t, f, incident.Attention, "got status 400, want 200-299")
 	})
 }
@@ -1030,7 +979,7 @@ func TestURLStatuses(t *testing.T) {
 				}
 				w.WriteHeader(tc.status)
 			})
-			f := c.Check(t.Context(), instance, patient(here))
+			f := c.URL(t.Context(), instance, patient(here))
 			if f.Outcome != tc.outcome || f.Kind != tc.kind || !f.Answered || f.Connection != "" || f.Elsewhere {
 				t.Errorf("got %+v, want %s %s, answered", f, tc.outcome, tc.kind)
 			}
@@ -1057,7 +1006,7 @@ func TestURLConnection(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			host, port := listen(t, tc.serve)
-			f := (&URL{DescribeInstances: at(host)}).Check(t.Context(), instance, hasty(func(s *incident.URLSettings) { s.Port = port }))
+			f := (&Vantage{DescribeInstances: at(host)}).URL(t.Context(), instance, hasty(func(s *incident.URLSettings) { s.Port = port }))
 			wantFinding(t, f, false, 2)
 			if f.Connection != tc.want || f.Answered != (tc.want == "") {
 				t.Errorf("got %+v, want connection %q", f, tc.want)
@@ -1065,8 +1014,8 @@ func TestURLConnection(t *testing.T) {
 		})
 	}
 	for err, want := range map[error]incident.Connection{syscall.ECONNREFUSED: incident.Refused, syscall.ETIMEDOUT: incident.NoConnection} {
-		c := &URL{DescribeInstances: at("203.0.113.7"), dialer: dialer{dial: func(context.Context, string, string) (net.Conn, error) { return nil, err }}}
-		if f := c.Check(t.Context(), instance, hasty()); f.Outcome != incident.Failed || f.Connection != want || !f.NoByte() {
+		c := &Vantage{DescribeInstances: at("203.0.113.7"), dial: func(context.Context, string, string) (net.Conn, error) { return nil, err }}
+		if f := c.URL(t.Context(), instance, hasty()); f.Outcome != incident.Failed || f.Connection != want || !f.NoByte() {
 			t.Errorf("%v: got %+v, want connection %q", err, f, want)
 		}
 	}
@@ -1077,7 +1026,7 @@ func TestURLAtAnSSHServer(t *testing.T) {
 	var asked atomic.Int32
 	answer := sshServer(&asked, nil, newHostKeys()(t).ed25519)
 	host, port := listen(t, answer)
-	f := (&URL{DescribeInstances: at(host)}).Check(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Port, s.Attempts = port, 3 }))
+	f := (&Vantage{DescribeInstances: at(host)}).URL(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Port, s.Attempts = port, 3 }))
 	wantUnknown(t, f, incident.Attention, "an SSH server answers on this port")
 }
 
@@ -1099,19 +1048,19 @@ func TestElsewhere(t *testing.T) {
 		want  bool
 	}{
 		{"url, its own", func(d DescribeInstances) incident.Finding {
-			return (&URL{DescribeInstances: d}).Check(t.Context(), instance, patient(named))
+			return (&Vantage{DescribeInstances: d}).URL(t.Context(), instance, patient(named))
 		}, "127.0.0.1", false},
 		{"url, another", func(d DescribeInstances) incident.Finding {
-			return (&URL{DescribeInstances: d}).Check(t.Context(), instance, patient(named))
+			return (&Vantage{DescribeInstances: d}).URL(t.Context(), instance, patient(named))
 		}, "203.0.113.7", true},
 		{"ssh, its own", func(d DescribeInstances) incident.Finding {
-			return (&SSH{DescribeInstances: d}).Check(t.Context(), instance, sshNamed())
+			return (&Vantage{DescribeInstances: d}).SSH(t.Context(), instance, sshNamed())
 		}, "127.0.0.1", false},
 		{"ssh, another", func(d DescribeInstances) incident.Finding {
-			return (&SSH{DescribeInstances: d}).Check(t.Context(), instance, sshNamed())
+			return (&Vantage{DescribeInstances: d}).SSH(t.Context(), instance, sshNamed())
 		}, "203.0.113.7", true},
 		{"ssh, another address, the pinned key", func(d DescribeInstances) incident.Finding {
-			return (&SSH{DescribeInstances: d}).Check(t.Context(), instance, sshNamed(pinned))
+			return (&Vantage{DescribeInstances: d}).SSH(t.Context(), instance, sshNamed(pinned))
 		}, "203.0.113.7", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

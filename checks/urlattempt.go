@@ -1,15 +1,20 @@
 package checks
 
 import (
+	"bufio"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"firstline/internal/incident"
@@ -24,14 +29,18 @@ const (
 	maxRedirects = 10
 )
 
-// try makes one attempt: nil for a pass, else a *cause.
-func (r *urlRequest) try(ctx context.Context, p *progress) (string, error) {
-	t := &urlAttempt{progress: p, request: r}
-	p.enter(phaseConnect)
-	transport := t.transport(ctx)
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, CheckRedirect: t.redirect}
-	req := &http.Request{Method: r.settings.Method, URL: r.target, Header: r.header.Clone(), Host: r.host}
+// urlAttempt is one attempt with all its redirects.
+type urlAttempt struct {
+	*urlRequest
+	*progress
+	// redirectedTo is the last redirect's target.
+	redirectedTo *url.URL
+}
+
+func (r *urlRequest) try(ctx context.Context, p *progress) (string, *cause) {
+	t := &urlAttempt{urlRequest: r, progress: p}
+	client := &http.Client{Transport: t, CheckRedirect: t.redirect}
+	req := &http.Request{Method: r.settings.Method, URL: r.target, Header: r.header.Clone(), Host: r.header.Get("Host")}
 	resp, err := client.Do(req.WithContext(ctx))
 	if err != nil {
 		return "", t.explain(err)
@@ -43,192 +52,134 @@ func (r *urlRequest) try(ctx context.Context, p *progress) (string, error) {
 	return t.via() + fmt.Sprintf("got status %d", resp.StatusCode), nil
 }
 
+// RoundTrip makes each request on a connection of its own, in this goroutine.
+// http.Transport dials in another one, and logs what a server says unasked.
+func (t *urlAttempt) RoundTrip(req *http.Request) (*http.Response, error) {
+	conn, err := t.open(req.Context(), req.URL)
+	if err != nil {
+		return nil, err
+	}
+	t.at = phaseAnswer
+	if err := req.Write(conn); err != nil {
+		return nil, err
+	}
+	limited := &io.LimitedReader{R: conn, N: maxHeader}
+	reader := bufio.NewReader(limited)
+	resp, err := http.ReadResponse(reader, req)
+	for err == nil && resp.StatusCode < http.StatusOK && resp.StatusCode != http.StatusSwitchingProtocols {
+		resp, err = http.ReadResponse(reader, req) // the one before was informational
+	}
+	switch {
+	case err != nil && limited.N <= 0:
+		return nil, failed("", "the head of the answer is longer than 1 MiB")
+	case err != nil:
+		// A line that is cut off by the time-out is not a malformed one.
+		return nil, cmp.Or(req.Context().Err(), err)
+	}
+	limited.N = math.MaxInt64
+	// Closing it would read it to its end. The connection ends with the attempt.
+	resp.Body = io.NopCloser(resp.Body)
+	return resp, nil
+}
+
+// open makes a connection, and makes it secure where the URL wants that.
+func (t *urlAttempt) open(ctx context.Context, u *url.URL) (net.Conn, error) {
+	name, s := u.Hostname(), t.settings
+	if c := t.vantage.connect(ctx, t.progress, s.AddressFamily, name, portOf(u)); c != nil {
+		return nil, c
+	}
+	if u.Scheme != incident.SchemeHTTPS {
+		return t.conn, nil
+	}
+	t.at = phaseTLS
+	// The server name is about the target, not about where it redirects to.
+	if s.ServerName != "" && strings.EqualFold(name, t.target.Hostname()) {
+		name = s.ServerName
+	}
+	secure := tls.Client(t.conn, &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		ServerName: name,
+		RootCAs:    t.vantage.roots,
+		//nolint:gosec // the setting verify_certificate = false asks for it: liveness of a machine whose certificate nobody can verify
+		InsecureSkipVerify: !s.VerifyCertificate,
+	})
+	err := secure.HandshakeContext(ctx)
+	if _, notAddress := netip.ParseAddr(name); notAddress == nil && remoteAlert(err) == internalError {
+		return nil, wrong("TLS handshake: the server ended it with an internal error, as many do that get no server name (we send none, since %s is an address); set url.server_name, or name a host in url.address", name)
+	}
+	return secure, err
+}
+
+// judge says what an answer means.
 func (t *urlAttempt) judge(resp *http.Response) error {
-	r := t.request
-	if !slices.ContainsFunc(r.status, func(s statusRange) bool { return s.has(resp.StatusCode) }) {
-		return t.rejected(resp)
+	s, status := t.settings, resp.StatusCode
+	if !accepted(s.Status, status) {
+		got := fmt.Sprintf("got status %d", status)
+		if len(s.SecretHeaders) > 0 && (status == http.StatusUnauthorized || status == http.StatusForbidden) {
+			return wrong("%s: the target refuses what url.secret_headers sends; put valid values into the SSM parameters", got)
+		}
+		retryAfter := resp.Header.Get("Retry-After") != ""
+		if status == http.StatusServiceUnavailable && retryAfter {
+			got += " with Retry-After"
+		}
+		c := &cause{text: got + ", want " + strings.Join(s.Status, " or ")}
+		c.outcome, c.kind = unexpected(status, retryAfter)
+		return c
 	}
 	// Read also without a pattern: a machine that stops in the middle of an
 	// answer is not well.
-	t.progress.enter(phaseBody)
+	t.at = phaseBody
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err != nil {
 		return err
 	}
-	if !r.pattern.Match(body) {
-		return failed("", "the body (%d bytes read) does not match %q", len(body), r.settings.BodyPattern)
+	if !t.pattern.Match(body) {
+		return failed("", "the body (%d bytes read) does not match %q", len(body), s.BodyPattern)
 	}
 	return nil
 }
 
-// rejected says what a status that is not wanted means.
-func (t *urlAttempt) rejected(resp *http.Response) *cause {
-	status := resp.StatusCode
-	got := fmt.Sprintf("got status %d", status)
-	if len(t.request.secrets) > 0 && (status == http.StatusUnauthorized || status == http.StatusForbidden) {
-		return t.credential(got)
-	}
-	if wantsTLS(resp) {
-		return t.speaksTLS()
-	}
-	retryAfter := resp.Header.Get("Retry-After") != ""
-	if status == http.StatusServiceUnavailable && retryAfter {
-		got += " with Retry-After"
-	}
-	c := &cause{text: got + ", want " + strings.Join(t.request.settings.Status, " or ")}
-	c.outcome, c.kind = unexpected(status, retryAfter)
-	return c
+// accepted reports whether a status is in a list of codes and ranges, "200" or
+// "200-299". Codes have three digits, so that they compare as text.
+func accepted(list []string, status int) bool {
+	code := strconv.Itoa(status)
+	return slices.ContainsFunc(list, func(s string) bool {
+		first, last, isRange := strings.Cut(s, "-")
+		return code == s || isRange && first <= code && code <= last
+	})
 }
 
-// credential: what the target refuses are the secret headers. They are kept while
-// the function is warm, so that a rotation may have passed it by.
-func (t *urlAttempt) credential(got string) *cause {
+// unexpected says what an HTTP status that is not wanted means, whoever saw it:
+// a 5xx is the target's failure, unless it says that it is too busy now; any
+// other status is an answer that only a person can put right.
+func unexpected(status int, retryAfter bool) (incident.Outcome, incident.Kind) {
 	switch {
-	case t.stripped:
-		return wrong("%s: the redirect leads to another origin, which does not get url.secret_headers; name the final address in url.address", got)
-	case t.request.renew != nil:
-		return &cause{outcome: incident.Unknown, kind: incident.Attention, text: got, renew: t.request.renew}
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable && retryAfter:
+		return incident.Unknown, incident.Busy
+	case status >= 500 && status <= 599:
+		return incident.Failed, ""
 	default:
-		return wrong("%s: the target refuses what url.secret_headers sends, also when read afresh; put valid values into the SSM parameters", got)
+		return incident.Unknown, incident.Attention
 	}
 }
 
-// plainToTLS are the words of nginx, Apache and net/http, which speak TLS and
-// yet understand that they were asked without.
-var plainToTLS = []string{
-	"plain HTTP request was sent to HTTPS port",
-	"speaking plain HTTP to an SSL-enabled server port",
-	"Client sent an HTTP request to an HTTPS server",
-}
-
-func wantsTLS(resp *http.Response) bool {
-	if resp.StatusCode != http.StatusBadRequest || resp.Request.URL.Scheme != incident.SchemeHTTP {
-		return false
-	}
-	// What does not come in whole says nothing, and the status all the same.
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
-	return slices.ContainsFunc(plainToTLS, func(words string) bool { return strings.Contains(string(body), words) })
-}
-
-func (t *urlAttempt) speaksTLS() *cause {
-	cure := "set url.scheme to https"
-	if t.request.settings.Address != "" {
-		cure = "begin url.address with https://"
-	}
-	return wrong("the server speaks TLS here; %s", cure)
-}
-
-// urlAttempt is one attempt with all its redirects.
-type urlAttempt struct {
-	progress *progress
-	request  *urlRequest
-	// redirectedTo is the last redirect's target.
-	redirectedTo *url.URL
-	// stripped: a redirect led to where the secret headers may not go. They
-	// are gone for the rest of the attempt, as net/http does it with those that
-	// it knows.
-	stripped bool
-}
-
-// plain is a connection without TLS. It does not read before something was
-// written: net/http logs what comes unasked, and an SSH server's banner does.
-type plain struct {
-	net.Conn
-	wrote context.Context
-	start context.CancelFunc
-}
-
-func (p plain) Write(b []byte) (int, error) {
-	p.start()
-	return p.Conn.Write(b)
-}
-
-func (p plain) Read(b []byte) (int, error) {
-	<-p.wrote.Done()
-	return p.Conn.Read(b)
-}
-
-// How the answer of another protocol begins: an alert and a handshake of TLS (the
-// record's type and the major version, RFC 8446, 5.1), a banner of SSH (RFC 4253,
-// 4.2).
-const (
-	tlsAlert     = "\x15\x03"
-	tlsHandshake = "\x16\x03"
-	sshPrefix    = "SSH-"
-	httpPrefix   = "HTTP/"
-)
-
-// otherProtocol is the cause where the answer to a request without TLS began like
-// another protocol's, whatever became of the connection then; else nil.
-func (t *urlAttempt) otherProtocol() *cause {
-	head := string(t.progress.now().head)
-	switch {
-	case cmp.Or(t.redirectedTo, t.request.target).Scheme == incident.SchemeHTTPS:
-		return nil
-	case strings.HasPrefix(head, tlsAlert):
-		return t.speaksTLS()
-	case strings.HasPrefix(head, sshPrefix):
-		return wrong("an SSH server answers on this port; name the web server's port")
-	}
-	return nil
-}
-
-// transport returns one for a single attempt: every attempt makes a connection
-// of its own, without proxies from the environment. It dials within ctx, since
-// net/http would let a dial outlive the request that asked for it.
-func (t *urlAttempt) transport(ctx context.Context) *http.Transport {
-	return &http.Transport{
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHeader,
-		DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
-			return t.dial(ctx, address, false)
-		},
-		DialTLSContext: func(_ context.Context, _, address string) (net.Conn, error) {
-			return t.dial(ctx, address, true)
-		},
-	}
-}
-
-func (t *urlAttempt) dial(ctx context.Context, address string, secure bool) (net.Conn, error) {
-	host, port, _ := net.SplitHostPort(address) // net/http has joined them
-	conn, err := t.request.dialer.connect(ctx, t.progress, t.request.settings.AddressFamily, host, port)
-	switch {
-	case err != nil:
-		return nil, err
-	case secure:
-		return t.handshake(ctx, conn, host)
-	default:
-		t.progress.enter(phaseAnswer)
-		wrote, start := context.WithCancel(ctx)
-		return plain{conn, wrote, start}, nil
-	}
-}
-
-// redirect lets a redirect be followed, without what only the target itself
-// may see.
+// redirect lets a redirect be followed. Whoever answers with one is alive; where
+// it leads is a matter of configuration.
 func (t *urlAttempt) redirect(req *http.Request, via []*http.Request) error {
-	if !t.request.settings.FollowRedirects {
+	if !t.settings.FollowRedirects {
 		return http.ErrUseLastResponse
 	}
-	t.redirectedTo = req.URL
-	t.progress.update(func(s *state) { s.at, s.addresses = phaseConnect, nil })
-	// Whoever answers with a redirect is alive; where it leads is a matter of
-	// configuration.
-	if req.URL.Scheme != incident.SchemeHTTP && req.URL.Scheme != incident.SchemeHTTPS {
+	t.redirectedTo, t.addresses = req.URL, nil
+	switch {
+	case !isWeb(req.URL):
 		return wrong("redirect: want one to http or https; name the final address in url.address")
-	}
-	if len(via) > maxRedirects {
+	case len(via) > maxRedirects:
 		return wrong("redirect: gave up after %d of them; name the final address in url.address", maxRedirects)
+	case len(t.settings.SecretHeaders) > 0 && !mayFollow(t.target, req.URL):
+		return wrong("the redirect leads to another origin, which does not get url.secret_headers; name the final address in url.address")
 	}
 	// It would tell the next host the query string of this one.
 	req.Header.Del("Referer")
-	t.stripped = t.stripped || !mayFollow(via[0].URL, req.URL)
-	if t.stripped {
-		for _, name := range t.request.secrets {
-			req.Header.Del(name)
-		}
-	}
 	return nil
 }
 
@@ -248,13 +199,12 @@ func mayFollow(from, to *url.URL) bool {
 // address and the name resolved to just that: an instance that is asked by its
 // address sends us to its name.
 func (t *urlAttempt) redirectedAway() string {
-	own := t.request.target.Hostname()
+	own := t.target.Hostname()
 	if t.redirectedTo == nil || strings.EqualFold(t.redirectedTo.Hostname(), own) {
 		return ""
 	}
-	addrs := t.progress.now().addresses
-	if addr, err := netip.ParseAddr(own); err == nil && len(addrs) > 0 &&
-		!slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a != addr.Unmap() }) {
+	if addr, err := netip.ParseAddr(own); err == nil && len(t.addresses) > 0 &&
+		!slices.ContainsFunc(t.addresses, func(a netip.Addr) bool { return a != addr.Unmap() }) {
 		return ""
 	}
 	return t.redirectedTo.Hostname()
@@ -273,34 +223,70 @@ func (t *urlAttempt) via() string {
 func (t *urlAttempt) explain(err error) *cause {
 	c := t.otherProtocol()
 	if c == nil {
-		c = t.progress.classify(err, t.httpCause)
+		c = t.classify(err, t.protocolCause)
 	}
-	if c.outcome == incident.Failed {
-		if other := t.redirectedAway(); other != "" {
-			c = attention("%s: that is %s, not the target, which sent us there and so is alive; if that is the instance too, name the final address in url.address",
-				c.text, other)
-		}
+	if other := t.redirectedAway(); other != "" && c.outcome == incident.Failed {
+		c = attention("%s: that is %s, not the target, which sent us there and so is alive; if that is the instance too, name the final address in url.address",
+			c.text, other)
 	}
 	c.text = t.via() + c.text
 	return c
 }
 
-// httpCause says what net/http made of an answer.
-func (t *urlAttempt) httpCause(err error) *cause {
-	// With TLS 1.3 a server may refuse us after our handshake is done.
-	if alert := remoteAlert(err); alert != "" {
-		return alertCause(alert)
+// otherProtocol is the cause where the answer to a request without TLS began like
+// another protocol's, whatever became of the connection then; else nil.
+func (t *urlAttempt) otherProtocol() *cause {
+	if t.conn == nil || cmp.Or(t.redirectedTo, t.target).Scheme == incident.SchemeHTTPS {
+		return nil
 	}
-	words := err.Error()
-	switch {
-	case strings.Contains(words, "server closed idle connection"):
-		return failed(incident.ClosedEarly, "%s %s", endClosed, t.progress.now().at)
-	case strings.Contains(words, "Location header"):
+	head, _ := t.conn.seen()
+	switch speaks(head) {
+	case aTLSServer:
+		return wrong("the server speaks TLS here; use https")
+	case anSSHServer:
+		return wrong("an SSH server answers on this port; name the web server's port")
+	}
+	return nil
+}
+
+// protocolCause says what is neither the network's nor the clock's doing. A reboot
+// changes neither a certificate nor a configuration, and what our own TLS client
+// refuses is no fault of the server's.
+func (t *urlAttempt) protocolCause(err error) *cause {
+	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
+	cert, badCert := errors.AsType[*tls.CertificateVerificationError](err)
+	// With TLS 1.3 a server may refuse us after our handshake is done.
+	switch alert := remoteAlert(err); {
+	case alert == internalError:
+		// With a name that it has served until today, it has lost its certificates
+		// or its memory. All other alerts say that it does not want what we have.
+		return failed(incident.ClosedEarly, "the server ended the TLS handshake with an internal error")
+	case alert == "tls: protocol version not supported", alert == "tls: handshake failure", alert == "tls: insufficient security level":
+		return ours("TLS: the server is alive and shares no TLS version or algorithm with this check: %s", alert)
+	case alert != "":
+		return wrong("TLS: the server refuses: %s", alert)
+	case badCert:
+		return wrong("TLS handshake: the certificate is not valid: %s", clip(cert.Err.Error()))
+	case notTLS, errors.Is(err, http.ErrSchemeMismatch):
+		return wrong("TLS handshake: the server does not speak TLS on this port; use http, or another port")
+	case t.at == phaseTLS:
+		return ours("TLS handshake: our client refuses what the server offers: %s", clip(err.Error()))
+	case strings.Contains(err.Error(), "Location header"):
 		return wrong("redirect: it leads to something that is not a URL; name the final address in url.address")
-	case strings.Contains(words, "response headers exceeded"):
-		return failed("", "the head of the answer is longer than 1 MiB")
 	default:
 		// Its words may hold what the target sent, which is not for a log.
 		return failed("", "did not answer with valid HTTP")
 	}
+}
+
+// internalError is an alert as crypto/tls words it.
+const internalError = "tls: internal error"
+
+// remoteAlert returns the alert that the server sent (RFC 8446, 6.2); "" if err
+// is none. crypto/tls exports no names for its alerts.
+func remoteAlert(err error) string {
+	if operation, ok := errors.AsType[*net.OpError](err); ok && operation.Op == "remote error" {
+		return operation.Err.Error()
+	}
+	return ""
 }

@@ -76,13 +76,13 @@ locals {
   #
   # How long a check may take is what checks/README.md says: all attempts and
   # pauses, a second of slack, finding the instance's address (10 s; 5 s where it only
-  # tells whether an address is the instance's), reading secrets twice and one attempt
-  # more, and the proof of our own connectivity. Of the function's time `verify` keeps
-  # 5 s for storing what came of the checks.
+  # tells whether an address is the instance's), reading secrets, and the proof of our
+  # own connectivity. Of the function's time `verify` keeps 5 s for storing what came
+  # of the checks.
   have_seconds = tonumber(local.once.function.timeout_seconds) - 5
   budgets = {
     for key, s in local.effective : key => {
-      url     = !s.url.enabled ? 0 : 1 + s.url.attempts * s.url.timeout_seconds + (s.url.attempts - 1) * s.url.interval_seconds + (s.url.address == "" ? 10 : 5) + (length(s.url.secret_headers) > 0 ? 10 + s.url.timeout_seconds : 0) + (s.url.private ? 0 : 3)
+      url     = !s.url.enabled ? 0 : 1 + s.url.attempts * s.url.timeout_seconds + (s.url.attempts - 1) * s.url.interval_seconds + (s.url.address == "" ? 10 : 5) + (length(s.url.secret_headers) > 0 ? 5 : 0) + (s.url.private ? 0 : 3)
       route53 = s.route53.health_check_id == "" ? 0 : 1 + s.route53.attempts * 10 + (s.route53.attempts - 1) * s.route53.interval_seconds
       ssh     = !s.ssh.enabled ? 0 : 1 + s.ssh.attempts * s.ssh.timeout_seconds + (s.ssh.attempts - 1) * s.ssh.interval_seconds + (s.ssh.host == "" ? 10 : 5) + (s.ssh.private ? 0 : 3)
     }

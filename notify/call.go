@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -208,20 +207,4 @@ func (a *answer) refused(detail string) *refusal {
 		return refuse(fault.InvalidInput, "%s: is the configured address right?", said)
 	}
 	return r
-}
-
-// baseURL accepts an address that a secret may be sent to: https, or http on
-// loopback. Its errors do not quote the address, which may hold a password.
-func baseURL(raw string) (string, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-		u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
-		return "", errors.New("use a base URL without user, query and fragment: https, or http on loopback")
-	}
-	return strings.TrimRight(u.String(), "/"), nil
-}
-
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }

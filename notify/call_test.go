@@ -370,12 +370,9 @@ func TestNoSecretInErrors(t *testing.T) {
 		base string
 		h    http.Handler
 	}{
-		"closed port":  {base: closed.URL},
-		"user info":    {base: "https://user:hunter2@service.example"}, //nolint:gosec // G101: no real password
-		"query":        {base: "https://service.example/?token=query-secret"},
-		"no URL":       {base: "https://hunter2%zz"},
-		"no host":      {base: "https://"},
-		"not loopback": {base: "http://hunter2.example"},
+		"closed port": {base: closed.URL},
+		"no URL":      {base: "https://hunter2%zz"},
+		"no host":     {base: "https://"},
 		"redirect": {h: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://elsewhere.example/?token=query-secret", http.StatusFound)
 		})},

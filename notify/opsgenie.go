@@ -116,13 +116,9 @@ func (o *alertAPI) Name() string { return o.name }
 // Capabilities are the service's.
 func (o *alertAPI) Capabilities() Capabilities { return o.can }
 
-// Address returns the base URL that the service is called at.
-func (o *alertAPI) Address() (string, error) {
-	base, err := baseURL(cmp.Or(o.urls[o.Endpoint], o.Endpoint))
-	if err != nil {
-		return "", fmt.Errorf("%s.endpoint: %w", o.name, err)
-	}
-	return base, nil
+// address is the base URL that the service is called at.
+func (o *alertAPI) address() string {
+	return strings.TrimRight(cmp.Or(o.urls[o.Endpoint], o.Endpoint), "/")
 }
 
 func (o *alertAPI) op(do string) string { return do + " through " + o.title }
@@ -133,11 +129,7 @@ func (o *alertAPI) client(do string) *client {
 
 // Rehearse is as Pager says.
 func (o *alertAPI) Rehearse(ctx context.Context, m Message) (string, error) {
-	c := o.client("page")
-	if _, err := o.Address(); err != nil {
-		return "", fault.New(fault.InvalidInput, c.op, "%w", err)
-	}
-	if _, err := c.secret(ctx, true); err != nil {
+	if _, err := o.client("page").secret(ctx, true); err != nil {
 		return "", err
 	}
 	page := o.alert(m)
@@ -148,7 +140,8 @@ func (o *alertAPI) Rehearse(ctx context.Context, m Message) (string, error) {
 // Unavailable where the service can confirm: to send it again is harmless, since the
 // alias makes it the same alert, and a page that never comes is not.
 func (o *alertAPI) Page(ctx context.Context, m Message) (Delivery, error) {
-	return o.ask(ctx, "page", "", m)
+	confirmed, err := o.ask(ctx, "page", "", m)
+	return Delivery{Confirmed: confirmed}, err
 }
 
 // Note adds a note to the alert. If the service accepts it and does not tell what
@@ -157,8 +150,8 @@ func (o *alertAPI) Page(ctx context.Context, m Message) (Delivery, error) {
 // alert anew, or raises the count of the one that has the note.
 func (o *alertAPI) Note(ctx context.Context, m Message) error {
 	const do = "add a note to the alert"
-	got, err := o.ask(ctx, do, "/notes", m)
-	if err == nil && !got.Confirmed {
+	confirmed, err := o.ask(ctx, do, "/notes", m)
+	if err == nil && !confirmed {
 		err = fault.New(fault.Unavailable, o.op(do), "the note was accepted, and the service does not tell whether it was added: %w", ErrNoAlert)
 	}
 	return err
@@ -170,7 +163,7 @@ func (o *alertAPI) Resolve(ctx context.Context, m Message) error {
 	return err
 }
 
-func (o *alertAPI) close(ctx context.Context, m Message) (Delivery, error) {
+func (o *alertAPI) close(ctx context.Context, m Message) (confirmed bool, err error) {
 	return o.ask(ctx, "resolve the alert", "/close", m)
 }
 
@@ -190,10 +183,10 @@ func (o *alertAPI) Test(ctx context.Context, m Message) (Delivery, error) {
 	switch {
 	case err != nil:
 		return Delivery{}, fault.New(fault.KindOf(err), "test "+o.title, "the alert %s was made, and may be open: %w", alias(m), err)
-	case made.Confirmed && closed.Confirmed:
-		return Delivery{Confirmed: true, Detail: fmt.Sprintf("%s made the alert %s and closed it again", o.title, made.Detail)}, nil
+	case made.Confirmed && closed:
+		return Delivery{Confirmed: true, Detail: o.title + " made the alert " + alias(m) + " and closed it again"}, nil
 	}
-	return Delivery{Detail: fmt.Sprintf("%s accepted the alert %s and the request to close it; it does not tell what became of them", o.title, alias(m))}, nil
+	return Delivery{Detail: o.title + " accepted the alert " + alias(m) + " and the request to close it; it does not tell what became of them"}, nil
 }
 
 // Open reports whether the alert of an alias is open. By an alias OpsGenie finds
@@ -220,32 +213,27 @@ func (o *alertAPI) Open(ctx context.Context, alias string) (bool, error) {
 
 // ask posts a request that the service accepts first and carries out later, and
 // follows it. What is below an alert is asked of that alert; else one is made.
-func (o *alertAPI) ask(ctx context.Context, do, below string, m Message) (Delivery, error) {
-	c := o.client(do)
+func (o *alertAPI) ask(ctx context.Context, do, below string, m Message) (confirmed bool, err error) {
 	path, body := "", any(o.alert(m))
 	if below != "" {
 		path, body = aliasPath(alias(m), below), o.note(m)
 	}
-	encoded, err := json.Marshal(body)
-	if err != nil {
-		return Delivery{}, fault.New(fault.Internal, c.op, "encode the request: %w", err)
-	}
-	var got Delivery
+	encoded, _ := json.Marshal(body) // of texts: it cannot fail
+	c := o.client(do)
 	err = c.deliver(ctx, func(key string) *refusal {
 		a, r := o.call(ctx, c, http.MethodPost, path, key, encoded)
 		switch {
 		case r != nil:
 			return r
 		case a.hasID():
-			got, r = o.follow(ctx, c, key, a.said.RequestID)
+			confirmed, r = o.follow(ctx, c, key, a.said.RequestID)
 			return r
 		case a.status == http.StatusAccepted && a.isJSON:
 			return nil // there is nothing to follow it by
 		}
 		return refuse(fault.Unavailable, "the answer, %s, does not say that the request was accepted", a)
 	})
-	got.Detail = cmp.Or(got.Detail, alias(m))
-	return got, err
+	return confirmed, err
 }
 
 // aliasPath is the path of an alert, or of something below it.
@@ -264,19 +252,14 @@ type opsgenieAnswer struct {
 		Data      struct {
 			IsSuccess *bool  `json:"isSuccess"`
 			Status    string `json:"status"`
-			AlertID   string `json:"alertId"`
 		} `json:"data"`
 	}
 }
 
 // call makes one request of the Alert API, with a path below that of all alerts.
 func (o *alertAPI) call(ctx context.Context, c *client, method, path, key string, body []byte) (*opsgenieAnswer, *refusal) {
-	base, err := o.Address()
-	if err != nil {
-		return nil, refuse(fault.InvalidInput, "%w", err)
-	}
 	header := map[string]string{"Authorization": "GenieKey " + key, "Content-Type": "application/json"}
-	got, r := c.send(ctx, method, base+"/v2/alerts"+path, header, body)
+	got, r := c.send(ctx, method, o.address()+"/v2/alerts"+path, header, body)
 	if r != nil {
 		return nil, r
 	}
@@ -308,7 +291,7 @@ func (a *opsgenieAnswer) hasID() bool { return requestID().MatchString(a.said.Re
 
 // follow asks what became of an accepted request until that is known. Where it
 // cannot be known the request is not confirmed, and counts as done.
-func (o *alertAPI) follow(ctx context.Context, c *client, key, request string) (Delivery, *refusal) {
+func (o *alertAPI) follow(ctx context.Context, c *client, key, request string) (confirmed bool, r *refusal) {
 	bound := o.followFor
 	if deadline, ok := ctx.Deadline(); ok {
 		// What is left must do for saying so.
@@ -327,7 +310,7 @@ func (o *alertAPI) follow(ctx context.Context, c *client, key, request string) (
 		case r.kind != fault.Unavailable:
 			// No such path here (Jira Service Management), or a key that may create and
 			// not read.
-			return Delivery{}, nil
+			return false, nil
 		case ctx.Err() == nil:
 			last = r.err.Error()
 		}
@@ -337,22 +320,22 @@ func (o *alertAPI) follow(ctx context.Context, c *client, key, request string) (
 	}
 	if !o.can.Confirms {
 		// No way to ask is documented: what answers there may know nothing of it.
-		return Delivery{}, nil
+		return false, nil
 	}
-	return Delivery{}, refuse(fault.Unavailable, "the request was accepted and not confirmed within %s: %s", bound.Round(time.Millisecond), last)
+	return false, refuse(fault.Unavailable, "the request was accepted and not confirmed within %s: %s", bound.Round(time.Millisecond), last)
 }
 
 // outcome is what became of a request. That there is no such alert is in the words
 // only (https://docs.opsgenie.com/docs/alert-api#get-request-status).
-func (a *opsgenieAnswer) outcome() (Delivery, *refusal) {
-	data := a.said.Data
-	if *data.IsSuccess {
-		return Delivery{Confirmed: true, Detail: incident.ClipLine(data.AlertID, 100)}, nil
+func (a *opsgenieAnswer) outcome() (confirmed bool, r *refusal) {
+	if *a.said.Data.IsSuccess {
+		return true, nil
 	}
-	r := refuse(fault.Unavailable, "the request was accepted and then not carried out: %s", cmp.Or(data.Status, "no reason given"))
-	low := strings.ToLower(data.Status)
+	status := a.said.Data.Status
+	r = refuse(fault.Unavailable, "the request was accepted and then not carried out: %s", cmp.Or(status, "no reason given"))
+	low := strings.ToLower(status)
 	r.noAlert = strings.Contains(low, "alert") && (strings.Contains(low, "not exist") || strings.Contains(low, "already closed"))
-	return Delivery{}, r
+	return false, r
 }
 
 // alert is the message within the limits of the API.

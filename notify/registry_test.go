@@ -65,7 +65,7 @@ func TestNew(t *testing.T) {
 	if got := Addresses([]byte(testPagers)); !slices.Equal(got, []string{jsm.urls[""], opsgenie.urls["eu"]}) {
 		t.Errorf("addresses %q", got)
 	}
-	if got := Addresses([]byte(`[{"type":"opsgenie","endpoint":"ap"},{"type":"jsm"}]`)); !slices.Equal(got, []string{jsm.urls[""]}) {
+	if got := Addresses([]byte(`[{"type":"opsgenie","endpoint":"https://pager.example/a/"},{"type":"sns"}]`)); !slices.Equal(got, []string{"https://pager.example/a"}) {
 		t.Errorf("addresses %q", got)
 	}
 	if got := Addresses(nil); got != nil {
@@ -99,11 +99,11 @@ func TestNewOfWrongSettings(t *testing.T) {
 		t.Errorf("%d pagers, %v", len(pagers), err)
 	}
 	// One that cannot work keeps nobody from the others.
-	pagers, err := New([]byte(`[{"type":"opsgenie","endpoint":"ap"},{"type":"jsm"}]`), Deps{Secret: func(context.Context, string, bool) (string, error) { return "", nil }})
+	pagers, err := New([]byte(`[{"type":"opsgenie"},{"type":"jsm"}]`), Deps{Secret: func(context.Context, string, bool) (string, error) { return "", nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n, want := range []string{"opsgenie.endpoint: ", "the Jira Service Management API key is empty"} {
+	for n, want := range []string{"the OpsGenie API key is empty", "the Jira Service Management API key is empty"} {
 		if _, err := pagers[n].Rehearse(t.Context(), message(t, "worse")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", pagers[n].Name(), err, want)
 		}

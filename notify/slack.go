@@ -29,8 +29,7 @@ type Slack struct {
 	// ChannelID is the channel's id (C0123456789), not its name. The app must
 	// have been invited to it.
 	ChannelID string
-	// APIURL is the API's base URL: https, or http on loopback. Empty means
-	// Slack's own.
+	// APIURL is the API's base URL; empty means Slack's own.
 	APIURL string
 	// HTTP makes the calls; nil means a transport of its own for each message.
 	HTTP http.RoundTripper
@@ -56,18 +55,14 @@ func (s *Slack) Rehearse(ctx context.Context, m Message) (string, error) {
 // lost. The thread's TS is empty if Slack took the post and did not say what it is
 // called.
 func (s *Slack) Post(ctx context.Context, m Message) (incident.Thread, error) {
-	c := s.client()
-	base, err := baseURL(cmp.Or(s.APIURL, slack.APIURL))
-	if err != nil {
-		return incident.Thread{}, fault.New(fault.InvalidInput, c.op, "the API URL: %w", err)
-	}
-	form := s.form(m)
+	c, form := s.client(), s.form(m)
+	address := strings.TrimRight(cmp.Or(s.APIURL, slack.APIURL), "/") + "/chat.postMessage"
 	var posted incident.Thread
-	err = c.deliver(ctx, func(token string) *refusal {
+	err := c.deliver(ctx, func(token string) *refusal {
 		form.Set("token", token)
 		for {
-			a, r := c.send(ctx, http.MethodPost, base+"/chat.postMessage",
-				map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, []byte(form.Encode()))
+			header := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
+			a, r := c.send(ctx, http.MethodPost, address, header, []byte(form.Encode()))
 			if r == nil {
 				posted, r = slackAnswer(a)
 			}

@@ -269,12 +269,3 @@ func TestSlackErrors(t *testing.T) {
 		}
 	}
 }
-
-func TestSlackInvalidSettings(t *testing.T) {
-	t.Parallel()
-	s := &Slack{Token: secretOf("xoxb-1"), ChannelID: "C1", APIURL: "http://slack.example"}
-	_, err := s.Post(t.Context(), message(t, "recovered"))
-	wantError(t, err, fault.InvalidInput, "the API URL: use a base URL")
-	_, err = s.Test(t.Context(), message(t, "test"))
-	wantError(t, err, fault.InvalidInput, "the API URL: use a base URL")
-}

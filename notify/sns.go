@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -102,10 +103,8 @@ func (s *snsTopic) Page(ctx context.Context, m Message) (Delivery, error) {
 	return Delivery{}, clean(op, refuse(kind, "%w", err))
 }
 
-// Note publishes nothing.
-func (s *snsTopic) Note(context.Context, Message) error {
-	return fault.New(fault.InvalidInput, "add a note to the alert", "SNS keeps no alerts: %w", ErrNoAlert)
-}
+// Note is not for a topic.
+func (s *snsTopic) Note(context.Context, Message) error { return ErrNoAlert }
 
 // Resolve publishes that the alert has ended, unless another one says more.
 func (s *snsTopic) Resolve(ctx context.Context, m Message) error {
@@ -116,10 +115,8 @@ func (s *snsTopic) Resolve(ctx context.Context, m Message) error {
 	return err
 }
 
-// Open is an error.
-func (s *snsTopic) Open(context.Context, string) (bool, error) {
-	return false, fault.New(fault.InvalidInput, "ask whether the alert is open", "SNS keeps no alerts")
-}
+// Open is not for a topic.
+func (s *snsTopic) Open(context.Context, string) (bool, error) { return false, errors.ErrUnsupported }
 
 // Test is a page: nothing can be taken back.
 func (s *snsTopic) Test(ctx context.Context, m Message) (Delivery, error) { return s.Page(ctx, m) }

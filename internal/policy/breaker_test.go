@@ -158,6 +158,8 @@ func TestSilentIsRecorded(t *testing.T) {
 	}{
 		{"every failure without a byte, second look", options(down, looks(1)), true},
 		{"the first look of an execution", options(down, looks(0)), false},
+		{"it was rebooted two minutes ago", options(down, looks(1), rebooted(2*min, "")), true},
+		{"it boots after a reboot", options(down, looks(1), rebooted(2*min-sec, "")), false},
 		{"a failure with a byte", look(noReply, off, badAnswer), false},
 		{"a check passes", look(noReply, off, passed), false},
 		{"a check is blind", look(noReply, blind, off), true},

@@ -3,6 +3,7 @@ package policy
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"firstline/internal/incident"
 )
@@ -174,7 +175,9 @@ func (d *decider) seeLook() {
 		i.Findings = append(i.Findings, f)
 	}
 	i.Learn(d.in.Findings, d.s)
-	if d.l.silent() && e.Looks > 1 {
+	// One that we have just rebooted is silent while it boots.
+	r, boots := i.openReboot(), time.Duration(d.s.ConfirmSeconds)*time.Second
+	if d.l.silent() && e.Looks > 1 && (r == nil || !d.within(r.At, boots)) {
 		if d.r.Silent == nil {
 			d.r.Silent = map[string]incident.Millis{}
 		}

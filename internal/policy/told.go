@@ -128,7 +128,7 @@ func AlertWithoutStore(prefix, key string, now incident.Millis) *incident.AlertR
 // lasted for an hour at least: what goes on has an alert of a later hour. The
 // older ones are there since a pager may not answer for a while.
 func EndedWithoutStore(prefix string, now incident.Millis) (refs []incident.AlertRef) {
-	for hours := 2; hours <= 4; hours++ {
+	for hours := 2; hours <= 6; hours++ {
 		for _, key := range []string{KeyStore, KeyNoIncident} {
 			ref := AlertWithoutStore(prefix, key, now.Add(-time.Duration(hours)*time.Hour))
 			ref.Ended = "its hour is over; if it happens again, somebody is paged again"

@@ -30,7 +30,7 @@ func closeIncident(ctx context.Context, h *Handler, inc *incident.Incident) erro
 		if r.EndedAt, r.End = incident.At(time.Now()), "nobody_told"; inc.Told {
 			r.End = "told"
 		}
-		e.Record = &store.RecordUpdate{Record: r}
+		e.Record = &r
 		return nil
 	})
 	return err

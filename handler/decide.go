@@ -91,7 +91,8 @@ func record(e *store.Entry, inc *incident.Incident, dec incident.Decision) {
 		i.Lease.Version++
 		r.LeaseUntil = i.Lease.Until
 	}
-	e.Record = &store.RecordUpdate{Record: r, Look: store.LookOf(&dec)}
+	r.Looks = []incident.Decision{store.LookOf(dec)}
+	e.Record = &r
 }
 
 // input is what the policy decides on, but for the facts.

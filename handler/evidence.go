@@ -36,12 +36,13 @@ func (h *Handler) keepEvidence(ctx context.Context, inc *incident.Incident, stat
 		h.warn(ctx, "cannot read the console", inc.InstanceID, err)
 	}
 	word := map[bool]string{false: "ok", true: "impaired"}
-	err = h.Table.PutEvidence(ctx, inc.Execution, store.Evidence{
-		InstanceID: inc.InstanceID, At: incident.At(time.Now()),
+	r := store.RecordOf(inc)
+	r.Evidence = &store.Evidence{
+		At:           incident.At(time.Now()),
 		SystemStatus: word[state.System], InstanceStatus: word[state.Instance], EBSStatus: word[state.EBS],
 		Console: redact.Console(text), ConsoleAt: incident.At(at),
-	})
-	if err != nil {
+	}
+	if err := h.Table.UpdateRecord(ctx, r); err != nil {
 		h.warn(ctx, "cannot keep evidence", inc.InstanceID, err)
 	}
 }

@@ -28,7 +28,7 @@ func open(ctx context.Context, h *Handler, req request) (any, error) {
 	}
 	r := store.RecordOf(inc)
 	r.Settings, r.LeaseUntil = inc.Settings, e.State.Instance.Lease.Until
-	if err := h.Table.UpdateRecord(ctx, store.RecordUpdate{Record: r}); err != nil {
+	if err := h.Table.UpdateRecord(ctx, r); err != nil {
 		return inc, err
 	}
 	h.count(ctx, metricIncidents, inc)

@@ -91,7 +91,7 @@ func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.In
 		// if this step's answer is lost.
 		renew(&e.State.Instance.Lease, r.Reboot.At, inc.WaitSeconds)
 		r.LeaseUntil = e.State.Instance.Lease.Until
-		e.Record = &store.RecordUpdate{Record: r}
+		e.Record = &r
 		mine, tried = true, append(tried, r.Reboot.At)
 		return nil
 	})
@@ -118,8 +118,9 @@ func (h *Handler) askForReboot(ctx context.Context, inc *incident.Incident, r *i
 	defer cancel()
 	_, err = h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		e.State = policy.Requested(e.State, inc.Execution.ID, request, reason)
-		e.Record = &store.RecordUpdate{Record: store.RecordOf(inc)}
-		e.Record.Record.Reboot = e.State.Instance.ReservedBy(inc.Execution.ID)
+		record := store.RecordOf(inc)
+		record.Reboot = e.State.Instance.ReservedBy(inc.Execution.ID)
+		e.Record = &record
 		return nil
 	})
 	if err != nil {

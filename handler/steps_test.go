@@ -19,6 +19,7 @@ import (
 	"firstline/internal/fault"
 	"firstline/internal/incident"
 	"firstline/internal/policy"
+	"firstline/internal/store"
 	"firstline/notify"
 	"firstline/test/dynamo"
 )
@@ -65,9 +66,15 @@ func TestARebootThatCures(t *testing.T) {
 		if !s.Instance.AtRest || !s.Instance.Reboots[0].Told || s.Instance.Reboots[0].Request != incident.RequestAccepted {
 			t.Errorf("stored: %+v", s.Instance)
 		}
-		item := w.db.Sorts("evidence")
-		if len(item) != 1 || strings.Contains(fmt.Sprint(w.db.Get("evidence", item[0])), "hunter2") {
-			t.Errorf("evidence: %v", item)
+		table := &store.Table{Name: "firstline", Client: func(context.Context) (store.API, error) { return w.db, nil }}
+		var evidence []*store.Evidence
+		for record := range table.Records(w.t.Context(), time.Time{}) {
+			if record.Evidence != nil {
+				evidence = append(evidence, record.Evidence)
+			}
+		}
+		if len(evidence) != 1 || evidence[0].Console == "" || strings.Contains(evidence[0].Console, "hunter2") {
+			t.Errorf("evidence: %v", evidence)
 		}
 	})
 }
@@ -242,8 +249,8 @@ func TestRebootRunsTwice(t *testing.T) {
 func TestRebootWhoseReservationLosesItsAnswer(t *testing.T) {
 	in(t, func(w *world) {
 		inc := w.toReboot()
-		// The table took it: nobody knows, and EC2 is not asked.
-		w.losing("TransactWriteItems", 1)
+		// The table took the evidence and it: nobody knows, and EC2 is not asked.
+		w.losing("TransactWriteItems", 2)
 		_, err := w.step("reboot", inc)
 		if kindOf(err) != "Unavailable" || w.rebooted != 0 {
 			t.Fatalf("%v, %d reboots", err, w.rebooted)
@@ -460,8 +467,8 @@ func TestNoIncident(t *testing.T) {
 func TestOpenThatFailsAfterTheLeaseGivesItBack(t *testing.T) {
 	in(t, func(w *world) {
 		w.db.Before = func(_ context.Context, c dynamo.Call) error {
-			if c.Op == "UpdateItem" && strings.HasPrefix(c.Keys[0], "incident/") {
-				return dynamo.Denied("UpdateItem")
+			if c.Op == "TransactWriteItems" && strings.HasPrefix(c.Keys[0], "incident/") {
+				return dynamo.Denied("TransactWriteItems")
 			}
 			return nil
 		}

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
@@ -46,7 +46,7 @@ const (
 func concluded(rec store.Record, r deployed.Region, now time.Time) store.Record {
 	rec.Region = r.Region
 	switch {
-	case rec.Unconcluded(now):
+	case rec.EndedAt == 0 && rec.LeaseUntil != 0 && rec.LeaseUntil <= incident.At(now):
 		rec.End = endUnconcluded
 	case rec.EndedAt == 0:
 		rec.End = endOpen
@@ -150,27 +150,19 @@ func (open tables) incidents(ctx context.Context, all []deployed.Region, since t
 	if limit > 0 {
 		most++
 	}
-	if len(instances) == 0 {
-		instances = []string{""}
-	}
-	instances = slices.Compact(slices.Sorted(slices.Values(instances)))
-	answers := everywhere(ctx, all, answerTime, func(ctx context.Context, r deployed.Region) (found []store.Record, err error) {
+	answers := everywhere(ctx, all, answerTime, func(ctx context.Context, r deployed.Region) ([]store.Record, error) {
 		table, err := open(r)
-		for _, id := range instances {
-			if err != nil {
-				break
-			}
-			// Some may come with an error about others.
-			var some []store.Record
-			some, err = table.Records(ctx, since, time.Time{}, id, most)
-			found = append(found, some...)
+		if err != nil {
+			return nil, err
 		}
-		return found, err
+		return pick(table.Records(ctx, since), most, func(rec store.Record) bool {
+			return len(instances) == 0 || slices.Contains(instances, rec.InstanceID)
+		})
 	})
 	now := time.Now()
 	for _, a := range answers {
 		for _, rec := range a.value {
-			rec.Settings = nil // `incident` shows them
+			rec.Settings, rec.Evidence = nil, nil // `incident` shows them
 			result.Incidents = append(result.Incidents, concluded(rec, a.region, now))
 		}
 	}
@@ -182,6 +174,22 @@ func (open tables) incidents(ctx context.Context, all []deployed.Region, since t
 	}
 	result.Errors = troubles(answers)
 	return result
+}
+
+// pick returns the first of the records that are wanted, most of them or all
+// where it is 0, and errors about others.
+func pick(records iter.Seq2[store.Record, error], most int, wanted func(store.Record) bool) (found []store.Record, err error) {
+	for rec, bad := range records {
+		switch {
+		case bad != nil:
+			err = errors.Join(err, bad)
+		case wanted(rec):
+			if found = append(found, rec); len(found) == most {
+				return found, err
+			}
+		}
+	}
+	return found, err
 }
 
 // ended says how an incident ended.
@@ -209,11 +217,7 @@ func took(rec *store.Record) string {
 }
 
 // decided says what was decided on a look.
-func decided(l store.LookRecord) string {
-	return clean(timeline.Decision(incident.Decision{
-		Verdict: l.Verdict, Kind: l.Kind, Row: l.Row, Next: l.Next, WaitSeconds: l.WaitSeconds, Situation: l.Situation, Guard: l.Guard, Reason: l.Reason,
-	}))
-}
+func decided(l incident.Decision) string { return clean(timeline.Decision(l)) }
 
 // maxDecided is how much of a decision a list shows, in runes.
 const maxDecided = 120
@@ -336,29 +340,34 @@ func incidentID(text string) (string, error) {
 	return id, nil
 }
 
+// errAmbiguous: several incidents of a region begin with what was given.
+var errAmbiguous = errors.New("several incidents begin with that")
+
 // incident searches all regions for an incident.
 func (open tables) incident(ctx context.Context, all []deployed.Region, id string) (*incidentResult, error) {
-	searching, found := context.WithCancel(ctx)
-	defer found()
-	var exact sync.Once
+	searching, isFound := context.WithCancel(ctx)
+	defer isFound()
 	answers := everywhere(searching, all, answerTime, func(ctx context.Context, r deployed.Region) (*incidentResult, error) {
 		table, err := open(r)
 		if err != nil {
 			return nil, err
 		}
-		rec, ev, err := table.Record(ctx, id)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			return nil, nil
-		case rec == nil:
-			return nil, err
-		}
-		result := &incidentResult{Command: "incident", Incident: concluded(*rec, r, time.Now()), Evidence: ev, region: r}
-		result.HandedOver, err = handedOverNow(ctx, table, &result.Incident, err)
-		if rec.ID == id {
+		found, err := pick(table.Records(ctx, time.Time{}), 0, func(rec store.Record) bool { return strings.HasPrefix(rec.ID, id) })
+		if n := slices.IndexFunc(found, func(rec store.Record) bool { return rec.ID == id }); n >= 0 {
 			// There is one only, so a region that does not answer is not waited for.
-			exact.Do(found)
+			defer isFound()
+			found = found[n : n+1]
 		}
+		switch len(found) {
+		case 0:
+			return nil, err
+		case 1:
+		default:
+			return nil, errAmbiguous
+		}
+		result := &incidentResult{Command: "incident", Incident: concluded(found[0], r, time.Now()), Evidence: found[0].Evidence, region: r}
+		result.Incident.Evidence = nil
+		result.HandedOver, err = handedOverNow(ctx, table, &result.Incident, err)
 		return result, err
 	})
 	return oneOf(answers, id)
@@ -385,7 +394,7 @@ func oneOf(answers []answer[*incidentResult], id string) (*incidentResult, error
 	for _, a := range answers {
 		regions = append(regions, a.region.Region)
 		switch {
-		case errors.Is(a.err, store.ErrAmbiguous):
+		case errors.Is(a.err, errAmbiguous):
 			// There are at least two.
 			where = append(where, a.region.Region, a.region.Region)
 		case a.value == nil:
@@ -439,7 +448,7 @@ func moments(r *incidentResult) (all []moment) {
 	for _, l := range rec.Looks {
 		for _, f := range l.Findings {
 			if f.Outcome != incident.Skipped {
-				say(f.At, f.Check, timeline.Finding(incident.Finding{Outcome: f.Outcome, Kind: f.Kind, Reason: f.Reason, Attempts: f.Attempts, ElapsedMs: f.ElapsedMs}))
+				say(f.At, f.Check, timeline.Finding(f))
 			}
 		}
 		say(l.At, fmt.Sprintf("look %d", l.Look), decided(l))

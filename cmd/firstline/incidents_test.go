@@ -65,14 +65,14 @@ func after(d time.Duration) incident.Millis { return incident.At(noon.Add(d)) }
 
 // record is an incident that began so long before noon, took so long (0: it is
 // open), and decided once.
-func record(id, instance string, ago, took time.Duration, end string, l store.LookRecord) store.Record {
+func record(id, instance string, ago, took time.Duration, end string, l incident.Decision) store.Record {
 	r := store.Record{ID: id, InstanceID: instance, StartedAt: after(-ago), Trigger: incident.TriggerAlarm, LeaseUntil: after(time.Hour)}
 	if took > 0 {
 		r.EndedAt, r.End = after(took-ago), end
 	}
 	if l.Next != "" {
 		l.Look, l.At = 1, after(time.Second-ago)
-		r.Looks = []store.LookRecord{l}
+		r.Looks = []incident.Decision{l}
 	}
 	return r
 }
@@ -81,22 +81,16 @@ func record(id, instance string, ago, took time.Duration, end string, l store.Lo
 func (p *played) keep(all ...store.Record) *played {
 	p.t.Helper()
 	for _, r := range all {
-		updates := []store.RecordUpdate{{Record: r}}
-		for n := range r.Looks {
-			updates = append(updates, store.RecordUpdate{Record: r, Look: &r.Looks[n]})
-		}
-		for _, u := range updates {
-			if err := p.table().UpdateRecord(p.t.Context(), u); err != nil {
-				p.t.Fatal(err)
-			}
+		if err := p.table().UpdateRecord(p.t.Context(), r); err != nil {
+			p.t.Fatal(err)
 		}
 	}
 	return p
 }
 
 var (
-	healthy = store.LookRecord{Verdict: incident.VerdictHealthy, Row: 9, Next: incident.NextDone, Reason: "healthy"}
-	refused = store.LookRecord{
+	healthy = incident.Decision{Verdict: incident.VerdictHealthy, Row: 9, Next: incident.NextDone, Reason: "healthy"}
+	refused = incident.Decision{
 		Verdict: incident.VerdictFailed, Row: 10, Next: incident.NextPage, Situation: incident.SituationNotRebooted, Guard: policy.GuardCooldown,
 		Reason: "it was rebooted at 10:55 UTC, and the cool-down of 6 h has not passed; the URL check failed three times with connection refused",
 	}
@@ -107,14 +101,14 @@ func TestIncidents(t *testing.T) {
 		time.Sleep(time.Until(noon))
 		recovered := record("e-recovered", "i-1a1b2c3d", 2*time.Hour, 3*time.Minute+20*time.Second, "told", healthy)
 		recovered.Reboot = &incident.Reboot{At: after(-2 * time.Hour), Request: incident.RequestAccepted, Outcome: incident.OutcomeCured}
-		lost := record("e-lost", "i-0a1b2c3d", 2*time.Hour+2*time.Minute, 0, "", store.LookRecord{})
+		lost := record("e-lost", "i-0a1b2c3d", 2*time.Hour+2*time.Minute, 0, "", incident.Decision{})
 		lost.LeaseUntil = after(-time.Hour)
 		dry := record("u-dry", "i-2a1b2c3d", 3*time.Hour, 40*time.Second, "done", healthy)
 		dry.Dry = true
 		unknown := record("u-unknown", "i-2a1b2c3d", 4*time.Hour, 11*time.Minute, "handed_over", healthy)
 		unknown.Reboot = &incident.Reboot{Request: incident.RequestUnknown}
 		w := world{
-			"eu-west-1": newPlayed(t).keep(record("e-open", "i-0a1b2c3d", 5*time.Minute, 0, "", store.LookRecord{}), recovered, lost, record("e-nothing", "", 30*time.Hour, time.Second, "told", store.LookRecord{})),
+			"eu-west-1": newPlayed(t).keep(record("e-open", "i-0a1b2c3d", 5*time.Minute, 0, "", incident.Decision{}), recovered, lost, record("e-nothing", "", 30*time.Hour, time.Second, "told", incident.Decision{})),
 			"us-east-1": newPlayed(t).keep(record("u-refused", "i-2a1b2c3d", time.Hour, 70*time.Second, "told", refused), dry, unknown),
 		}
 		d := deployment{regions: two}
@@ -189,9 +183,9 @@ us-east-1: no table is deployed here: deploy this version first
 }
 
 func TestIncidentsJSON(t *testing.T) {
-	rec := record("e-1", "i-0a1b2c3d", time.Hour, 90*time.Second, "told", store.LookRecord{
+	rec := record("e-1", "i-0a1b2c3d", time.Hour, 90*time.Second, "told", incident.Decision{
 		Verdict: incident.VerdictUnknown, Kind: incident.Blind, Row: 12, Next: incident.NextPage, Situation: incident.SituationBlind, Reason: `denied: "at":1`,
-		Findings: []store.FindingOfRecord{{Check: incident.CheckURL, Outcome: incident.Unknown, Kind: incident.Blind, Reason: "denied", At: after(-time.Hour)}},
+		Findings: []incident.Finding{{Check: incident.CheckURL, Outcome: incident.Unknown, Kind: incident.Blind, Reason: "denied", At: after(-time.Hour)}},
 	})
 	rec.Settings, rec.LeaseUntil = new(incident.DefaultSettings()), 0
 	w := world{"eu-west-1": newPlayed(t).keep(rec)}
@@ -217,19 +211,20 @@ func TestIncidentsJSON(t *testing.T) {
           "at": "2026-11-23T11:00:01Z",
           "verdict": "unknown",
           "kind": "blind",
-          "row": 12,
-          "next": "page",
-          "reason": "denied: \"at\":1",
-          "situation": "blind",
           "findings": [
             {
+              "look": 0,
               "check": "url",
               "outcome": "unknown",
               "kind": "blind",
               "reason": "denied",
               "at": "2026-11-23T11:00:00Z"
             }
-          ]
+          ],
+          "row": 12,
+          "next": "page",
+          "reason": "denied: \"at\":1",
+          "situation": "blind"
         }
       ]
     }
@@ -331,10 +326,10 @@ func wholeIncident(t *testing.T) *played {
 		Paged:  &incident.Paged{Pager: "opsgenie", Alias: "firstline/eu-west-1/i-0a1b2c3d", At: at(679)}, Told: true,
 		Thread: &incident.Thread{Channel: "C0", TS: "1.2"},
 		Caught: map[string]incident.Caught{"slack": {Error: "Denied", Cause: "post: invalid_auth"}},
-		Looks: []store.LookRecord{
+		Looks: []incident.Decision{
 			{
 				Look: 1, At: at(7), Verdict: incident.VerdictFailed, Row: 10, Next: incident.NextReboot, WaitSeconds: 60, Reason: "GET: connection refused\x1b[2J",
-				Findings: []store.FindingOfRecord{
+				Findings: []incident.Finding{
 					{Check: incident.CheckURL, Outcome: incident.Failed, Reason: "GET: connection refused\x1b[2J", Attempts: 3, ElapsedMs: 4012, At: at(6)},
 					{Check: incident.CheckRoute53, Outcome: incident.Skipped, Reason: "it is off", At: at(6)},
 					{Check: incident.CheckSSH, Outcome: incident.Passed, Reason: "key exchange", Attempts: 1, ElapsedMs: 90, At: at(7)},
@@ -343,12 +338,9 @@ func wholeIncident(t *testing.T) *played {
 			{Look: 2, At: at(675), Verdict: incident.VerdictFailed, Row: 5, Next: incident.NextPage, Situation: incident.SituationDownAfterReboot, Reason: "the boot window has closed: time-out"},
 		},
 	}
-	err := p.table().PutEvidence(t.Context(), incident.Execution{ID: rec.Execution, StartedAt: noon}, store.Evidence{
-		InstanceID: "i-0a1b2c3d", At: at(8), SystemStatus: "ok", InstanceStatus: "impaired", ConsoleAt: at(-60),
+	rec.Evidence = &store.Evidence{
+		At: at(8), SystemStatus: "ok", InstanceStatus: "impaired", ConsoleAt: at(-60),
 		Console: "[   12.3] Out of memory: Killed process 812\r\n\n\x1b[1mlogin:\x07\n",
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	p.handOver("i-0a1b2c3d", nil, "i-0a1b2c3d")
 	return p.keep(rec)

@@ -282,7 +282,7 @@ func keepPauses(ctx context.Context, table *store.Table, ids []string, pause *po
 	for _, id := range ids {
 		_, err := table.Update(ctx, id, func(e *store.Entry) error {
 			if !e.Exists {
-				return store.ErrKeep
+				return nil
 			}
 			e.State.Instance.Pause = pause
 			return nil
@@ -310,7 +310,7 @@ func (p *pauser) resumeRegion(ctx context.Context, table *store.Table, r deploye
 	line := pauseLine{Region: r.Region, Result: pauseNone}
 	err := table.UpdateRegion(ctx, func(stored *policy.Region) error {
 		if stored.Pause == nil {
-			return store.ErrKeep
+			return nil
 		}
 		line.Result, line.By = pauseEnded, stored.Pause.By
 		stored.Pause = nil
@@ -344,7 +344,7 @@ func (p *pauser) closeBreaker(ctx context.Context, table *store.Table) (released
 				}
 			}
 			slices.Sort(members)
-			return store.ErrKeep
+			return nil
 		})
 		if err != nil || len(members) == 0 {
 			return released, err
@@ -353,7 +353,7 @@ func (p *pauser) closeBreaker(ctx context.Context, table *store.Table) (released
 			_, err = table.Update(ctx, id, func(e *store.Entry) (err error) {
 				is := false
 				if e.State, is = policy.Resume(e.State, incident.At(p.now())); !is {
-					return store.ErrKeep
+					return nil
 				}
 				return nil
 			})

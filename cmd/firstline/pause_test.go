@@ -126,7 +126,7 @@ func (w world) table(r deployed.Region) (*store.Table, error) {
 func (p *played) table() *store.Table {
 	return &store.Table{
 		Name: p.db.Name, Client: func(context.Context) (store.API, error) { return p.db, nil },
-		Now: func() time.Time { return noon }, Random: func(time.Duration) time.Duration { return 0 },
+		Random: func(time.Duration) time.Duration { return 0 },
 	}
 }
 

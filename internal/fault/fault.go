@@ -92,6 +92,7 @@ var deniedCodes = map[string]bool{
 // the same item, and that the same one is under way already
 // (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html).
 var busyCodes = map[string]bool{
+	"TransactionCanceledException":   true,
 	"TransactionConflictException":   true,
 	"TransactionInProgressException": true,
 }

@@ -1,16 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-
-	"firstline/internal/fault"
-	"firstline/internal/incident"
 	"firstline/internal/policy"
 )
 
@@ -21,35 +16,31 @@ type Entry struct {
 	State policy.State
 	// Exists: the instance had an item when it was loaded or last saved.
 	Exists bool
-	// Record is what Save also writes of the incident, in the same transaction;
-	// nil: nothing. Save takes it away once it is written.
-	Record *RecordUpdate
+	// Record is what Save also writes of the incident, in the same transaction, as
+	// UpdateRecord does; nil: nothing. Save takes it away once it is written.
+	Record *Record
 
-	id               string
-	instance, region loaded
+	id               string // "": the region alone
+	instance, region stored
 }
 
 // Load reads an instance and its region, strongly consistent, in one request. An
 // item that does not exist is the zero value.
 func (t *Table) Load(ctx context.Context, instanceID string) (*Entry, error) {
-	op := "load state of " + instanceID
-	if !incident.ValidInstanceID(instanceID) {
-		return nil, fault.New(fault.InvalidInput, "load state", "%q is not an instance id such as i-0c1cbf2e7abdedf75", instanceID)
+	op := "load state of " + cmp.Or(instanceID, "the region")
+	keys := []key{regionKey}
+	if instanceID != "" {
+		keys = append(keys, instanceKey(instanceID))
 	}
-	k := instanceKey(instanceID)
-	items, err := t.read(ctx, op, k, regionKey)
+	items, err := t.read(ctx, op, keys...)
 	if err != nil {
 		return nil, err
 	}
 	e := &Entry{id: instanceID}
-	e.State.Instance.ID = instanceID
-	if e.instance, err = load(t, op, k, items[k], &e.State.Instance); err != nil {
+	if e.instance, err = t.loadInstance(op, instanceID, items[instanceKey(instanceID)], &e.State.Instance); err != nil {
 		return nil, err
 	}
-	if e.State.Instance.ID != instanceID {
-		return nil, t.unreadable(op, k, fmt.Errorf("attribute id: %q is another instance", e.State.Instance.ID))
-	}
-	if e.region, err = load(t, op, regionKey, items[regionKey], &e.State.Region); err != nil {
+	if e.region, err = t.load(op, regionKey, items[regionKey], &e.State.Region); err != nil {
 		return nil, err
 	}
 	e.Exists = e.instance.version > 0
@@ -57,22 +48,27 @@ func (t *Table) Load(ctx context.Context, instanceID string) (*Entry, error) {
 }
 
 // load decodes an item (nil: there is none) into v.
-func load(t *Table, op string, k key, in item, v any) (loaded, error) {
-	var l loaded
-	var err error
-	if in == nil {
-		l.stored, err = marshal(v)
-		return l, err
+func (t *Table) load(op string, k key, in item, v any) (s stored, err error) {
+	if in != nil {
+		if err := t.decode(op, k, in, v); err != nil {
+			return stored{}, err
+		}
+		var ok bool
+		if s.version, ok = count(in["version"]); !ok || s.version < 1 {
+			return stored{}, t.unreadable(op, k, errors.New("attribute version: missing or not a positive number"))
+		}
 	}
-	if l.version, err = t.decode(op, k, in, v); err != nil {
-		return loaded{}, err
+	s.known, err = marshal(v)
+	return s, err
+}
+
+func (t *Table) loadInstance(op, id string, in item, i *policy.Instance) (stored, error) {
+	i.ID = id
+	s, err := t.load(op, instanceKey(id), in, i)
+	if err == nil && i.ID != id {
+		err = t.unreadable(op, instanceKey(id), fmt.Errorf("attribute id: %q is another instance", i.ID))
 	}
-	// What is not of v is written by changeOf, or never.
-	for _, name := range []string{"pk", "sk", "schema", "version"} {
-		delete(in, name)
-	}
-	l.stored = in
-	return l, nil
+	return s, err
 }
 
 // Save writes what has changed in the entry since it was loaded or last saved:
@@ -83,10 +79,7 @@ func load(t *Table, op string, k key, in item, v any) (loaded, error) {
 // load it again. After any other error of kind Unavailable the write may have
 // been carried out or not.
 func (t *Table) Save(ctx context.Context, e *Entry) error {
-	op := "save state of " + e.id
-	if e.id == "" || e.State.Instance.ID != e.id {
-		return fault.New(fault.Internal, op, "the entry of %q was not loaded, or its id was changed", e.State.Instance.ID)
-	}
+	op := "save state of " + cmp.Or(e.id, "the region")
 	i, instance, err := e.instance.next(instanceKey(e.id), e.State.Instance)
 	if err != nil {
 		return err
@@ -95,7 +88,12 @@ func (t *Table) Save(ctx context.Context, e *Entry) error {
 	if err != nil {
 		return err
 	}
-	changes := slices.DeleteFunc([]*change{i, r}, func(c *change) bool { return c == nil })
+	var changes []*change
+	for _, c := range []*change{i, r} {
+		if c != nil {
+			changes = append(changes, c)
+		}
+	}
 	if e.Record != nil {
 		c, err := t.recordChange(op, *e.Record)
 		if err != nil {
@@ -116,13 +114,13 @@ func (t *Table) Save(ctx context.Context, e *Entry) error {
 
 // Update loads an instance and its region, has fn change them, and saves them;
 // it does so again while others are faster. So fn may be called several times,
-// each time with what is stored then. An error of fn ends it without a write and
-// is returned as it is; ErrKeep ends it without an error. The entry is the newest
-// one, as it was saved, or as fn left it.
+// each time with what is stored then. Where it changes nothing, nothing is
+// written. An error of fn ends it without a write and is returned as it is. The
+// entry is the newest one, as it was saved, or as fn left it.
 func (t *Table) Update(ctx context.Context, instanceID string, fn func(*Entry) error) (*Entry, error) {
 	var e *Entry
 	var stop error
-	err := t.settle(ctx, "update state of "+instanceID, func() (err error) {
+	err := t.settle(ctx, "update state of "+cmp.Or(instanceID, "the region"), func() (err error) {
 		if e, err = t.Load(ctx, instanceID); err != nil {
 			return err
 		}
@@ -131,38 +129,12 @@ func (t *Table) Update(ctx context.Context, instanceID string, fn func(*Entry) e
 		}
 		return t.Save(ctx, e)
 	})
-	if err == nil && !errors.Is(stop, ErrKeep) {
-		err = stop
-	}
-	return e, err
+	return e, cmp.Or(err, stop)
 }
 
 // UpdateRegion is Update of the region alone.
 func (t *Table) UpdateRegion(ctx context.Context, fn func(*policy.Region) error) error {
-	const op = "update region"
-	var stop error
-	err := t.settle(ctx, op, func() error {
-		var region policy.Region
-		items, err := t.read(ctx, op, regionKey)
-		if err != nil {
-			return err
-		}
-		was, err := load(t, op, regionKey, items[regionKey], &region)
-		if err != nil {
-			return err
-		}
-		if stop = fn(&region); stop != nil {
-			return nil
-		}
-		c, _, err := was.next(regionKey, region)
-		if err != nil || c == nil {
-			return err
-		}
-		return t.write(ctx, op, c)
-	})
-	if err == nil && !errors.Is(stop, ErrKeep) {
-		err = stop
-	}
+	_, err := t.Update(ctx, "", func(e *Entry) error { return fn(&e.State.Region) })
 	return err
 }
 
@@ -182,34 +154,24 @@ type Listing struct {
 func (t *Table) Instances(ctx context.Context) (*Listing, error) {
 	const op = "list instances"
 	l := &Listing{Unreadable: map[string]error{}}
-	in := &dynamodb.QueryInput{
-		KeyConditionExpression:    aws.String("#pk = :pk"),
-		ExpressionAttributeNames:  map[string]string{"#pk": "pk"},
-		ExpressionAttributeValues: item{":pk": text(instancePartition)},
-	}
-	err := t.query(ctx, op, in, func(in item) bool {
-		k := keyOf(in)
-		i := policy.Instance{ID: k.sk}
-		_, err := t.decode(op, k, in, &i)
-		if err == nil && i.ID != k.sk {
-			err = t.unreadable(op, k, fmt.Errorf("attribute id: %q is another instance", i.ID))
-		}
+	for in, err := range t.query(ctx, op, instancePartition, "i-", false) {
 		if err != nil {
-			l.Unreadable[k.sk] = err
+			return nil, err
+		}
+		id := keyOf(in).sk
+		var i policy.Instance
+		if _, err := t.loadInstance(op, id, in, &i); err != nil {
+			l.Unreadable[id] = err
 		} else {
 			l.Instances = append(l.Instances, i)
 		}
-		return true
-	})
-	if err != nil {
-		return nil, err
 	}
 	items, err := t.read(ctx, op, regionKey)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := load(t, op, regionKey, items[regionKey], &l.Region); err != nil {
-		l.Region, l.RegionErr = policy.Region{}, err
+	if _, l.RegionErr = t.load(op, regionKey, items[regionKey], &l.Region); l.RegionErr != nil {
+		l.Region = policy.Region{}
 	}
 	return l, nil
 }

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -26,7 +25,6 @@ const (
 	instancePartition = "instance"
 	regionPartition   = "region"
 	incidentPartition = "incident"
-	evidencePartition = "evidence"
 )
 
 var regionKey = key{regionPartition, "region"}
@@ -91,59 +89,20 @@ func unmarshal(in item, v any) error {
 	return errors.Join(errs...)
 }
 
-// decode decodes an item that exists and returns its version.
-func (t *Table) decode(op string, k key, in item, v any) (version int64, err error) {
-	schema, ok := count(in["schema"])
-	switch {
+// decode decodes an item that exists.
+func (t *Table) decode(op string, k key, in item, v any) error {
+	switch schema, ok := count(in["schema"]); {
 	case !ok || schema < 1:
-		return 0, t.unreadable(op, k, errors.New("attribute schema: missing or not a positive number"))
+		return t.unreadable(op, k, errors.New("attribute schema: missing or not a positive number"))
 	case schema > policy.Schema:
-		return 0, fault.New(fault.Internal, op, "item %s of table %s: %w (%d, not %d); deploy the newer version again, or delete the item", k, t.Name, ErrSchema, schema, policy.Schema)
-	}
-	if version, ok = count(in["version"]); !ok || version < 1 {
-		return 0, t.unreadable(op, k, errors.New("attribute version: missing or not a positive number"))
+		return fault.New(fault.Internal, op, "item %s of table %s: %w (%d, not %d); deploy the newer version again, or delete the item", k, t.Name, ErrSchema, schema, policy.Schema)
 	}
 	if err := unmarshal(in, v); err != nil {
-		return 0, t.unreadable(op, k, err)
+		return t.unreadable(op, k, err)
 	}
-	return version, nil
+	return nil
 }
 
 func (t *Table) unreadable(op string, k key, why error) error {
 	return fault.New(fault.Internal, op, "item %s of table %s: %w; correct it, or delete it: %w", k, t.Name, ErrUnreadable, why)
-}
-
-// over reports whether an item is only there since DynamoDB has not yet deleted
-// it.
-func over(in item, now time.Time) bool {
-	at, ok := count(in["expiresAt"])
-	return ok && at > 0 && at <= now.Unix()
-}
-
-// equal reports whether two attributes are the same. Sets do not occur.
-func equal(a, b types.AttributeValue) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
-	switch a := a.(type) {
-	case *types.AttributeValueMemberS:
-		b, ok := b.(*types.AttributeValueMemberS)
-		return ok && a.Value == b.Value
-	case *types.AttributeValueMemberN:
-		b, ok := b.(*types.AttributeValueMemberN)
-		return ok && a.Value == b.Value
-	case *types.AttributeValueMemberBOOL:
-		b, ok := b.(*types.AttributeValueMemberBOOL)
-		return ok && a.Value == b.Value
-	case *types.AttributeValueMemberNULL:
-		_, ok := b.(*types.AttributeValueMemberNULL)
-		return ok
-	case *types.AttributeValueMemberL:
-		b, ok := b.(*types.AttributeValueMemberL)
-		return ok && slices.EqualFunc(a.Value, b.Value, equal)
-	case *types.AttributeValueMemberM:
-		b, ok := b.(*types.AttributeValueMemberM)
-		return ok && maps.EqualFunc(a.Value, b.Value, equal)
-	}
-	return false
 }

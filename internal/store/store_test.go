@@ -32,13 +32,12 @@ const (
 
 var start = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 
-// newTable returns an empty table. Its clock is start.
+// newTable returns an empty table.
 func newTable() (*store.Table, *dynamo.DB) {
 	db := dynamo.New(tableName)
 	return &store.Table{
 		Name:   tableName,
 		Client: func(context.Context) (store.API, error) { return db, nil },
-		Now:    func() time.Time { return start },
 	}, db
 }
 
@@ -77,6 +76,36 @@ func must[T any](t *testing.T) func(T, error) T {
 		}
 		return v
 	}
+}
+
+// firstLook is the record of an execution's first look.
+func firstLook(x incident.Execution) *store.Record {
+	r := store.RecordOf(&incident.Incident{InstanceID: one, Execution: x})
+	r.Looks = []incident.Decision{{Look: 1}}
+	return &r
+}
+
+// all are the records since a time, and the errors of those that cannot be read.
+func all(t *testing.T, table *store.Table, since time.Time) (records []store.Record, err error) {
+	t.Helper()
+	for r, bad := range table.Records(t.Context(), since) {
+		if bad != nil {
+			err = errors.Join(err, bad)
+		} else {
+			records = append(records, r)
+		}
+	}
+	return records, err
+}
+
+// only is the only record.
+func only(t *testing.T, table *store.Table) store.Record {
+	t.Helper()
+	records, err := all(t, table, time.Time{})
+	if err != nil || len(records) != 1 {
+		t.Fatalf("%d records, %v", len(records), err)
+	}
+	return records[0]
 }
 
 // fill sets everything in a value to something that is not zero.
@@ -138,9 +167,6 @@ func TestEveryFieldOfTheStateIsKept(t *testing.T) {
 	if !e.Exists {
 		t.Error("the item that was written does not exist")
 	}
-	if err := table.Save(t.Context(), &store.Entry{State: want}); err == nil {
-		t.Error("an entry that was not loaded was saved")
-	}
 }
 
 func TestItemsHaveTheirKeysSchemaAndVersion(t *testing.T) {
@@ -183,14 +209,14 @@ func TestNothingChangedIsNoCall(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff(map[string]int{"UpdateItem": 1}, calls); diff != "" {
+	if diff := cmp.Diff(map[string]int{"TransactWriteItems": 1}, calls); diff != "" {
 		t.Error("one item changed, saved twice:", diff)
 	}
 	e.State.Instance.HealthyRun, e.State.Region.BreakerClosedAt = 2, 5
 	if err := table.Save(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]int{"UpdateItem": 1, "TransactWriteItems": 1}, calls); diff != "" {
+	if diff := cmp.Diff(map[string]int{"TransactWriteItems": 2}, calls); diff != "" {
 		t.Error("two items changed:", diff)
 	}
 }
@@ -201,9 +227,11 @@ type recorder struct {
 	updates []string
 }
 
-func (r *recorder) UpdateItem(ctx context.Context, in *dynamodb.UpdateItemInput, o ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error) {
-	r.updates = append(r.updates, aws.ToString(in.UpdateExpression))
-	return r.API.UpdateItem(ctx, in, o...)
+func (r *recorder) TransactWriteItems(ctx context.Context, in *dynamodb.TransactWriteItemsInput, o ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error) {
+	for _, i := range in.TransactItems {
+		r.updates = append(r.updates, aws.ToString(i.Update.UpdateExpression))
+	}
+	return r.API.TransactWriteItems(ctx, in, o...)
 }
 
 func TestOnlyWhatChangedIsWritten(t *testing.T) {
@@ -237,7 +265,7 @@ func TestAChangeBySomebodyElseIsSeen(t *testing.T) {
 		"both":     func(e *store.Entry) { e.State.Instance.HealthyRun, e.State.Region.BreakerClosedAt = 9, 9 },
 		"with a record": func(e *store.Entry) {
 			e.State.Instance.HealthyRun = 9
-			e.Record = &store.RecordUpdate{Record: store.RecordOf(&incident.Incident{InstanceID: one, Execution: execution}), Look: &store.LookRecord{Look: 1}}
+			e.Record = firstLook(execution)
 		},
 	}
 	for name, change := range tests {
@@ -313,18 +341,18 @@ func TestNoUpdateIsLost(t *testing.T) {
 }
 
 func TestALostAnswerIsNoSecondWrite(t *testing.T) {
-	for _, op := range []string{"UpdateItem", "TransactWriteItems"} {
-		t.Run(op, func(t *testing.T) {
+	for name, withRecord := range map[string]bool{"the instance alone": false, "with a record": true} {
+		t.Run(name, func(t *testing.T) {
 			table, db := newTable()
-			db.After = failing(op, 1, errors.New("connection reset by peer"))
+			db.After = failing("TransactWriteItems", 1, errors.New("connection reset by peer"))
 			execution := incident.Execution{ID: "arn:x:run", Name: "run", StartedAt: start}
 			decide := func(e *store.Entry) error {
 				if e.State.Instance.Decided != nil {
-					return store.ErrKeep
+					return nil
 				}
 				e.State.Instance.Decided = &policy.Decided{Execution: execution.ID, Look: 1}
-				if op == "TransactWriteItems" {
-					e.Record = &store.RecordUpdate{Record: store.RecordOf(&incident.Incident{InstanceID: one, Execution: execution}), Look: &store.LookRecord{Look: 1}}
+				if withRecord {
+					e.Record = firstLook(execution)
 				}
 				return nil
 			}
@@ -336,11 +364,8 @@ func TestALostAnswerIsNoSecondWrite(t *testing.T) {
 			if e.State.Instance.Decided == nil {
 				t.Error("the decision is not there")
 			}
-			if op == "TransactWriteItems" {
-				r, _, err := table.Record(t.Context(), "run")
-				if err != nil || len(r.Looks) != 1 {
-					t.Errorf("got %+v, %v, want one look", r, err)
-				}
+			if withRecord && len(only(t, table).Looks) != 1 {
+				t.Error("want one look")
 			}
 		})
 	}
@@ -353,7 +378,7 @@ func TestUpdateTriesAgain(t *testing.T) {
 		err   error
 		want  error // nil: it goes through
 	}{
-		"conflict of one write":       {"UpdateItem", 3, dynamo.Conflict(0), nil},
+		"conflict of one write":       {"TransactWriteItems", 3, dynamo.Conflict(1), nil},
 		"conflict of a transaction":   {"TransactWriteItems", 3, dynamo.Conflict(2), nil},
 		"throttled transaction":       {"TransactWriteItems", 7, throttledTransaction(), nil},
 		"transaction that stays so":   {"TransactWriteItems", 1000, throttledTransaction(), throttledTransaction()},
@@ -389,7 +414,7 @@ func throttledTransaction() error {
 func TestUpdateEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table, db := newTable()
-		db.Before = failing("UpdateItem", 1000, dynamo.Conflict(0))
+		db.Before = failing("TransactWriteItems", 1000, dynamo.Conflict(1))
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		began := time.Now()
@@ -421,8 +446,8 @@ func TestACallThatHangsIsBounded(t *testing.T) {
 func TestFunctionsOfUpdateCanEndIt(t *testing.T) {
 	table, db := newTable()
 	calls := counting(db)
-	own := fmt.Errorf("own: %w", store.ErrChanged)
-	for _, tt := range []struct{ give, want error }{{store.ErrKeep, nil}, {fmt.Errorf("nothing: %w", store.ErrKeep), nil}, {own, own}} {
+	own, errEnd := fmt.Errorf("own: %w", store.ErrChanged), errors.New("no more")
+	for _, tt := range []struct{ give, want error }{{errEnd, errEnd}, {own, own}} {
 		e, err := table.Update(t.Context(), one, func(e *store.Entry) error {
 			e.State.Instance.HealthyRun++
 			return tt.give
@@ -438,10 +463,10 @@ func TestFunctionsOfUpdateCanEndIt(t *testing.T) {
 			t.Errorf("UpdateRegion: got %v, want %v", err, tt.want)
 		}
 	}
-	if diff := cmp.Diff(map[string]int{"BatchGetItem": 6}, calls); diff != "" {
+	if diff := cmp.Diff(map[string]int{"BatchGetItem": 4}, calls); diff != "" {
 		t.Error(diff)
 	}
-	if err := table.UpdateRegion(t.Context(), func(*policy.Region) error { return nil }); err != nil || calls["UpdateItem"] > 0 {
+	if err := table.UpdateRegion(t.Context(), func(*policy.Region) error { return nil }); err != nil || calls["TransactWriteItems"] > 0 {
 		t.Errorf("a region that did not change: %v, %v", err, calls)
 	}
 }
@@ -459,7 +484,7 @@ func TestKindsOfErrors(t *testing.T) {
 		want fault.Kind
 	}{
 		"throttled":                {dynamo.Throttled(), fault.Unavailable},
-		"denied":                   {dynamo.Denied("UpdateItem"), fault.Denied},
+		"denied":                   {dynamo.Denied("TransactWriteItems"), fault.Denied},
 		"fault of DynamoDB":        {dynamo.Broken(), fault.Unavailable},
 		"no answer":                {errors.New("no route to host"), fault.Unavailable},
 		"no table":                 {&types.ResourceNotFoundException{}, fault.InvalidInput},
@@ -490,12 +515,6 @@ func TestKindsOfErrors(t *testing.T) {
 			t.Errorf("got %v, want Internal", err)
 		}
 	})
-	t.Run("not an instance", func(t *testing.T) {
-		table, _ := newTable()
-		if _, err := table.Load(t.Context(), "web-1"); fault.KindOf(err) != fault.InvalidInput {
-			t.Errorf("got %v, want InvalidInput", err)
-		}
-	})
 }
 
 // odd answers BatchGetItem in its own way.
@@ -518,8 +537,6 @@ func TestAnswersThatSayTooLittle(t *testing.T) {
 		answer func(*dynamodb.BatchGetItemOutput)
 		fine   bool
 	}{
-		"nothing about the table": {func(o *dynamodb.BatchGetItemOutput) { o.Responses = nil }, false},
-		"an item of others":       {func(o *dynamodb.BatchGetItemOutput) { o.Responses[tableName][0]["sk"] = text(two) }, false},
 		"one left out, then not": {func(o *dynamodb.BatchGetItemOutput) {
 			if asked++; asked == 1 {
 				left := o.Responses[tableName][0]
@@ -540,7 +557,7 @@ func TestAnswersThatSayTooLittle(t *testing.T) {
 					return nil
 				}))
 				table.Client = func(context.Context) (store.API, error) { return odd{db, tt.answer}, nil }
-				e, err := table.Load(t.Context(), one)
+				e, err := table.Update(t.Context(), one, func(*store.Entry) error { return nil })
 				switch {
 				case tt.fine && (err != nil || e.State.Instance.HealthyRun != 3):
 					t.Errorf("got %+v, %v", e, err)

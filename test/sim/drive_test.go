@@ -355,7 +355,7 @@ func (w *world) resume() {
 		_, err := w.table.Update(context.Background(), m.id, func(e *store.Entry) error {
 			s, was := policy.Resume(e.State, incident.At(time.Now()))
 			if !was {
-				return store.ErrKeep
+				return nil
 			}
 			e.State = s
 			m.seen = seen{}

@@ -31,12 +31,7 @@ func unknown(kind incident.Kind, final bool, format string, args ...any) *cause 
 	return &cause{outcome: incident.Unknown, kind: kind, final: final, text: fmt.Sprintf(format, args...)}
 }
 
-// attention says that a person has to act.
-func attention(format string, args ...any) *cause {
-	return unknown(incident.Attention, false, format, args...)
-}
-
-// wrong is a final attention: names, certificates, settings.
+// wrong says that a person has to act: names, certificates, settings.
 func wrong(format string, args ...any) *cause {
 	return unknown(incident.Attention, true, format, args...)
 }
@@ -51,7 +46,7 @@ func blind(format string, args ...any) *cause {
 	return unknown(incident.Blind, false, format, args...)
 }
 
-// ours is a final blind: what our client does not do.
+// ours is a blind that is final: what our client does not do.
 func ours(format string, args ...any) *cause {
 	return unknown(incident.Blind, true, format, args...)
 }

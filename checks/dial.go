@@ -5,12 +5,10 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
 	"firstline/internal/fault"
-	"firstline/internal/incident"
 )
 
 // maxAddresses bounds how many addresses of a name one attempt tries: its time
@@ -64,49 +62,33 @@ func part(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 // resolve returns the addresses of host to try. Outside a VPC it leaves out the
 // private ones, to which there is no route: their silence says nothing about the
 // target. Loopback stays; it is where the local AWS has its instances.
-func (v *Vantage) resolve(ctx context.Context, addressFamily, host string) ([]netip.Addr, *cause) {
-	what := "connect to " + host + ": it is"
-	addr, err := netip.ParseAddr(host)
-	addrs := []netip.Addr{addr.Unmap()}
-	if err != nil {
-		what = "look up " + host + ": it resolves to"
-		var c *cause
-		if addrs, c = v.lookUp(ctx, addressFamily, host); c != nil {
-			return nil, c
-		}
-	} else if addrs[0].Is4() != (addressFamily == incident.FamilyIPv4) {
-		return nil, wrong("connect to %s: the address is not %s, which is the family to use", host, addressFamily)
-	}
-	reachable := slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool {
-		return !v.VPC && private(a) && !a.IsLoopback()
-	})
-	if len(reachable) == 0 {
-		return nil, wrong("%s %s, a private address, which a function outside a VPC does not reach; give the deployment a vpc or name a public address", what, addrs[0])
-	}
-	return reachable[:min(len(reachable), maxAddresses)], nil
-}
-
-// lookUp tells a name that is not there from a name server that does not say. It
+//
+// It tells a name that is not there from a name server that does not say, and
 // takes half of the time that is left: a slow name server must not eat the time
 // that the target has, which would be blamed for it.
-func (v *Vantage) lookUp(ctx context.Context, addressFamily, host string) ([]netip.Addr, *cause) {
+func (v *Vantage) resolve(ctx context.Context, addressFamily, host string) ([]netip.Addr, *cause) {
 	lookup := v.lookup
 	if lookup == nil {
 		lookup = net.DefaultResolver.LookupNetIP
 	}
 	ctx, cancel := part(ctx, 2)
 	defer cancel()
-	addrs, err := lookup(ctx, "ip"+version(addressFamily), host)
+	all, err := lookup(ctx, "ip"+version(addressFamily), host)
+	var addrs []netip.Addr
+	for _, a := range all {
+		if a = a.Unmap(); v.VPC || !private(a) || a.IsLoopback() {
+			addrs = append(addrs, a)
+		}
+	}
 	dns, isDNS := errors.AsType[*net.DNSError](err)
 	_, noneOfFamily := errors.AsType[*net.AddrError](err)
 	switch {
-	case err == nil && len(addrs) > 0:
-		for i := range addrs {
-			addrs[i] = addrs[i].Unmap()
-		}
-		return addrs, nil
+	case len(addrs) > 0:
+		return addrs[:min(len(addrs), maxAddresses)], nil
+	case len(all) > 0:
+		return nil, wrong("connect to %s: %s is a private address, which a function outside a VPC does not reach; give the deployment a vpc or name a public address", host, all[0].Unmap())
 	case err == nil, isDNS && dns.IsNotFound, noneOfFamily:
-		return nil, wrong("look up %s: the name does not resolve to an %s address", host, addressFamily)
+		return nil, wrong("look up %s: it does not resolve to an %s address", host, addressFamily)
 	case fault.IsTimeout(err), ctx.Err() != nil:
 		return nil, blind("look up %s: the name servers did not answer in half of the attempt's time", host)
 	default:

@@ -20,11 +20,12 @@ import (
 type phase string
 
 const (
-	phaseConnect phase = "while connecting"
-	phaseTLS     phase = "in the TLS handshake"
-	phaseAnswer  phase = "before the answer came"
-	phaseBody    phase = "in the middle of the body"
-	phaseBanner  phase = "before the server sent anything"
+	phaseConnect  phase = "while connecting"
+	phaseTLS      phase = "in the TLS handshake"
+	phaseAnswer   phase = "before the answer came"
+	phaseBody     phase = "in the middle of the body"
+	phaseBanner   phase = "before the server sent anything"
+	phaseInBanner phase = "in the middle of its banner"
 )
 
 // progress records how far one attempt got, over all its connections.
@@ -163,28 +164,11 @@ func speaks(head []byte) string {
 	return ""
 }
 
-// How a connection ends.
-const (
-	endReset  = "connection reset"
-	endClosed = "connection closed"
-)
-
-// ending words how a connection ended; "" for an error of another kind.
-func (p *progress) ending(err error) string {
-	switch {
-	case fault.IsTimeout(err):
-		return "timed out after " + p.timeout.String()
-	case isReset(err):
-		return endReset
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return endClosed
-	}
-	return ""
-}
-
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.EPIPE)
 }
+
+func isClosed(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 // classify tells whose fault err is. What is neither known as the target's nor
 // as ours goes to other. Causes pass through.
@@ -193,17 +177,19 @@ func (p *progress) classify(err error, other func(error) *cause) *cause {
 		return c
 	}
 	errno, fromSystem := errors.AsType[syscall.Errno](err)
-	switch end := p.ending(err); {
+	switch {
 	case fault.IsTimeout(err) && p.conn == nil:
-		return failed(incident.NoConnection, "%s %s", end, p.at)
+		return failed(incident.NoConnection, "timed out after %v %s", p.timeout, p.at)
 	case fault.IsTimeout(err):
-		return failed(incident.Silent, "%s %s", end, p.at)
+		return failed(incident.Silent, "timed out after %v %s", p.timeout, p.at)
 	case errno == syscall.ECONNREFUSED:
 		return failed(incident.Refused, "connection refused")
-	case end == endReset && p.at == phaseConnect:
-		return failed(incident.Refused, "%s %s", end, p.at)
-	case end != "":
-		return failed(incident.ClosedEarly, "%s %s", end, p.at)
+	case isReset(err) && p.at == phaseConnect:
+		return failed(incident.Refused, "connection reset %s", p.at)
+	case isReset(err):
+		return failed(incident.ClosedEarly, "connection reset %s", p.at)
+	case isClosed(err):
+		return failed(incident.ClosedEarly, "connection closed %s", p.at)
 	case errno == syscall.ENETUNREACH:
 		return blind("connect: %v: our own network has no route there (IPv6 needs a VPC with IPv6 for the function, a private address a route to it)", errno)
 	case fromSystem:

@@ -36,7 +36,7 @@ func TestSeries(t *testing.T) {
 		{"the one that got furthest", []*cause{down, silent, unreached}, 3, "silent", false},
 		{"one could not tell", []*cause{down, blind("ours"), down}, 3, "ours", false},
 		{"one was busy", []*cause{blind("ours"), busy("busy"), down}, 3, "busy", false},
-		{"one needs a person", []*cause{attention("person"), busy("busy"), down}, 3, "person", false},
+		{"one needs a person", []*cause{unknown(incident.Attention, false, "person"), busy("busy"), down}, 3, "person", false},
 		{"no use to go on", []*cause{down, wrong("wrong"), nil}, 2, "wrong", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

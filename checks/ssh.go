@@ -105,7 +105,10 @@ func sshConfig(pinned bool) *ssh.ClientConfig {
 }
 
 // explainSSH says why a key exchange did not complete. A server that closes in an
-// orderly way is alive; OpenSSH does so when too many clients are about to log in.
+// orderly way, or says something of its own instead of a banner, is alive: OpenSSH
+// does so when too many clients are about to log in, and to an address with too
+// many penalties. A reboot would not keep a flood out, and would cost those who are
+// logged in their work.
 func explainSSH(p *progress, err error) *cause {
 	if negotiation, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); ok {
 		return ours("key exchange: the server is alive and shares no %s algorithm with this check: %v", negotiation.What, err)
@@ -119,11 +122,16 @@ func explainSSH(p *progress, err error) *cause {
 		ended = err
 	}
 	banner, offered := sshBanner(head)
-	if banner == "" && len(head) > 0 {
-		return stranger(head, p.ending(ended), fault.IsTimeout(ended))
-	}
-	if banner != "" {
+	line, _, whole := strings.Cut(string(head), "\n")
+	switch {
+	case banner != "":
 		p.at = phase("in the key exchange, after its banner (" + banner + ")")
+	case speaks(head) != "":
+		return wrong("%s answers on this port; name the SSH server's port", speaks(head))
+	case whole, line != "" && !fault.IsTimeout(ended):
+		return busy("the server is alive and rejects the connection: instead of its banner it sends %q", incident.ClipLine(line, 80))
+	case line != "":
+		p.at = phaseInBanner
 	}
 	c := p.classify(ended, func(err error) *cause {
 		switch {
@@ -135,7 +143,7 @@ func explainSSH(p *progress, err error) *cause {
 			return blind("key exchange: %s", clip(err.Error()))
 		}
 	})
-	if c.outcome == incident.Failed && p.ending(ended) == endClosed {
+	if c.outcome == incident.Failed && isClosed(ended) {
 		c.outcome, c.kind = incident.Unknown, incident.Busy
 	}
 	return c
@@ -157,20 +165,4 @@ func sshBanner(head []byte) (banner string, offered bool) {
 		}
 	}
 	return "", false
-}
-
-// stranger: the server said something that is not an SSH banner. OpenSSH does
-// so to an address with too many penalties, and when too many clients are about
-// to log in: its listener is alive. A reboot would not keep a flood out, and
-// would cost those who are logged in their work.
-func stranger(head []byte, end string, timedOut bool) *cause {
-	line, _, whole := bytes.Cut(head, []byte("\n"))
-	switch server := speaks(head); {
-	case server != "":
-		return wrong("%s answers on this port; name the SSH server's port", server)
-	case timedOut && !whole:
-		return failed("", "%s: it sent %d bytes that are no SSH banner", end, len(head))
-	default:
-		return busy("the server is alive and rejects the connection: instead of its banner it sends %q", incident.ClipLine(string(line), 80))
-	}
 }

@@ -342,7 +342,7 @@ func TestURLNetwork(t *testing.T) {
 		{"silent, over TLS", Vantage{dial: silent, Egress: broken}, func(s *incident.URLSettings) { s.Scheme = "https" }, "", incident.Blind, "our own connectivity"},
 		{"silent, private", Vantage{dial: silent, Egress: broken, DescribeInstances: private}, func(s *incident.URLSettings) { s.Private = true }, "timed out after 3s while connecting", "", ""},
 		{"silent, at a private address", Vantage{VPC: true, dial: silent, Egress: broken, DescribeInstances: at("10.0.0.7")}, nil, "timed out after 3s while connecting", "", ""},
-		{"at a private address, without a VPC", Vantage{DescribeInstances: at("10.0.0.7")}, nil, "", incident.Attention, "connect to 10.0.0.7: it is 10.0.0.7, a private address, which a function outside a VPC does not reach; give the deployment a vpc or name a public address"},
+		{"at a private address, without a VPC", Vantage{DescribeInstances: at("10.0.0.7")}, nil, "", incident.Attention, "connect to 10.0.0.7: 10.0.0.7 is a private address, which a function outside a VPC does not reach; give the deployment a vpc or name a public address"},
 		{"refused, way out broken", Vantage{dial: fails(syscall.ECONNREFUSED), Egress: broken}, nil, "connection refused", "", ""},
 		{"no route", Vantage{dial: fails(syscall.ENETUNREACH)}, nil, "", incident.Blind, "our own network has no route"},
 		{"no such name", Vantage{lookup: names(&net.DNSError{IsNotFound: true})}, func(s *incident.URLSettings) { s.Address = "http://a.example/" }, "", incident.Attention, "does not resolve"},
@@ -781,6 +781,9 @@ type world struct {
 }
 
 func (w world) look(_ context.Context, _, host string) ([]netip.Addr, error) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr}, nil
+	}
 	if w.addresses[host] == "" {
 		return nil, &net.DNSError{IsNotFound: true, Name: host}
 	}
@@ -872,8 +875,8 @@ func TestURLFailureElsewhere(t *testing.T) {
 		{"another host is down", "http://sso.example.com:81/login?a=geheim", nil, "", incident.Attention, "redirected to http://sso.example.com:81/login: connection refused: that is sso.example.com, not the target"},
 		{"another host is sick", "http://sso.example.com:8080/", nil, "", incident.Attention, "got status 502, want 200-299: that is sso.example.com"},
 		{"another address is down", "http://" + other + ":81/", nil, "", incident.Attention, "that is " + other},
-		{"a host that is not there", "http://gone.example.com/", nil, "", incident.Attention, "redirected to http://gone.example.com/: look up gone.example.com: the name does not resolve"},
-		{"a host on a private network", "http://inside.example.com/", nil, "", incident.Attention, "resolves to 10.0.0.7, a private address"},
+		{"a host that is not there", "http://gone.example.com/", nil, "", incident.Attention, "redirected to http://gone.example.com/: look up gone.example.com: it does not resolve"},
+		{"a host on a private network", "http://inside.example.com/", nil, "", incident.Attention, "10.0.0.7 is a private address"},
 		{"the target itself is sick", "http://" + own + ":8080/", nil, "redirected to http://" + own + ":8080/: got status 502", "", ""},
 		{"the target's own name, down", "http://app.example.com:81/", nil, "redirected to http://app.example.com:81/: connection refused", "", ""},
 		{"the target's own name, sick", "http://app.example.com:8080/", nil, "got status 502", "", ""},

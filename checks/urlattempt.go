@@ -226,7 +226,7 @@ func (t *urlAttempt) explain(err error) *cause {
 		c = t.classify(err, t.protocolCause)
 	}
 	if other := t.redirectedAway(); other != "" && c.outcome == incident.Failed {
-		c = attention("%s: that is %s, not the target, which sent us there and so is alive; if that is the instance too, name the final address in url.address",
+		c = unknown(incident.Attention, false, "%s: that is %s, not the target, which sent us there and so is alive; if that is the instance too, name the final address in url.address",
 			c.text, other)
 	}
 	c.text = t.via() + c.text

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,8 +26,7 @@ type Secret func(ctx context.Context, fresh bool) (string, error)
 const (
 	// secretTimeout bounds the reading of a secret: a page must not wait for SSM.
 	secretTimeout = 6 * time.Second
-	// callTimeout bounds one request with its answer; the context may end it
-	// sooner.
+	// callTimeout bounds one request with its answer.
 	callTimeout = 15 * time.Second
 	// maxAnswer is how much of an answer is read. Real ones have a few KB.
 	maxAnswer = 1 << 20
@@ -54,7 +52,8 @@ type client struct {
 	op, what string
 	source   Secret
 	http     *http.Client
-	// used are all values of the secret so far: none may show in an error.
+	// key is the secret, and used are all its values so far: none may show in an error.
+	key  string
 	used []string
 }
 
@@ -72,32 +71,31 @@ func newClient(op, what string, source Secret, transport http.RoundTripper) *cli
 	}}
 }
 
-// secret returns the secret's value, in the form in which it can be sent.
-func (c *client) secret(ctx context.Context, fresh bool) (string, error) {
+// readSecret reads the secret into c.key.
+func (c *client) readSecret(ctx context.Context, fresh bool) error {
 	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
 	defer cancel()
 	key, err := c.source(ctx, fresh)
 	if err != nil {
-		return "", clean(c.op, refuse(fault.KindOf(err), "read %s: %w", c.what, err), c.used...)
+		return clean(c.op, refuse(fault.KindOf(err), "read %s: %w", c.what, err), c.used...)
 	}
-	key = strings.TrimSpace(key)
-	if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fault.New(fault.InvalidInput, c.op, "%s is empty or has characters that no such secret has: store it again", c.what)
+	c.key = strings.TrimSpace(key)
+	if c.key == "" || strings.ContainsFunc(c.key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fault.New(fault.InvalidInput, c.op, "%s is empty or has characters that no such secret has: store it again", c.what)
 	}
-	c.used = append(c.used, key)
-	return key, nil
+	c.used = append(c.used, c.key)
+	return nil
 }
 
 // deliver makes a call with the secret, and once more with a fresh one if the
 // first is refused. All other failures are the state machine's to retry. Its
 // errors have a kind and no secret in them.
-func (c *client) deliver(ctx context.Context, call func(key string) *refusal) error {
+func (c *client) deliver(ctx context.Context, call func() *refusal) error {
 	for fresh := false; ; fresh = true {
-		key, err := c.secret(ctx, fresh)
-		if err != nil {
+		if err := c.readSecret(ctx, fresh); err != nil {
 			return err
 		}
-		r := call(key)
+		r := call()
 		switch {
 		case r == nil:
 			return nil
@@ -135,9 +133,8 @@ func clean(op string, r *refusal, secrets ...string) error {
 
 // answer is what the other side said.
 type answer struct {
-	status int
-	header http.Header
-	body   []byte
+	*http.Response
+	body []byte
 }
 
 // send makes a request and reads the whole answer. What went wrong on the way is
@@ -162,26 +159,16 @@ func (c *client) send(ctx context.Context, method, address string, header map[st
 	if err != nil {
 		return nil, refuse(fault.Unavailable, "the answer broke off: %w", err)
 	}
-	return &answer{status: resp.StatusCode, header: resp.Header, body: said}, nil
+	return &answer{resp, said}, nil
 }
 
-func (a *answer) ok() bool { return a.status >= 200 && a.status <= 299 }
-
-// decode reads what it can of a JSON object: an oddity in one field does not hide
-// the others. It reports whether the answer is one.
-func (a *answer) decode(v any) bool {
-	err := json.Unmarshal(a.body, v)
-	if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return te.Field != ""
-	}
-	return err == nil
-}
+func (a *answer) ok() bool { return a.StatusCode >= 200 && a.StatusCode <= 299 }
 
 // String describes the answer for an error.
 func (a *answer) String() string {
-	s := strings.TrimSpace(fmt.Sprintf("HTTP %d %s", a.status, http.StatusText(a.status)))
+	s := strings.TrimSpace(fmt.Sprintf("HTTP %d %s", a.StatusCode, http.StatusText(a.StatusCode)))
 	if a.ok() {
-		s += " with " + cmp.Or(incident.ClipLine(a.header.Get("Content-Type"), 60), "no content type")
+		s += " with " + cmp.Or(incident.ClipLine(a.Header.Get("Content-Type"), 60), "no content type")
 	}
 	return s
 }
@@ -189,12 +176,9 @@ func (a *answer) String() string {
 // refused turns a status other than 2xx into a refusal; detail is what the
 // body said, or empty.
 func (a *answer) refused(detail string) *refusal {
-	said := a.String()
-	if detail != "" {
-		said += ": " + detail
-	}
+	said := strings.TrimSuffix(a.String()+": "+detail, ": ")
 	r := refuse(fault.InvalidInput, "%s", said)
-	switch s := a.status; {
+	switch s := a.StatusCode; {
 	case s == http.StatusUnauthorized || s == http.StatusForbidden:
 		r.kind, r.auth = fault.Denied, true
 	case s == http.StatusPaymentRequired:

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -27,9 +28,7 @@ func TestSettingsKnowOurDetails(t *testing.T) {
 		known = append(known, m[1])
 	}
 	for _, message := range messages {
-		for _, f := range describe(message()).details() {
-			ours = append(ours, f.label)
-		}
+		ours = slices.AppendSeq(ours, maps.Keys(describe(message()).details()))
 	}
 	slices.Sort(known)
 	slices.Sort(ours)

@@ -16,13 +16,12 @@ type Kind string
 // Kinds of message.
 const (
 	// KindPage wakes somebody, KindNote is added to an open alert, KindResolve
-	// closes one, KindSlack goes to Slack.
+	// closes one, KindSlack goes to Slack, KindTest shows that a channel works.
 	KindPage    Kind = "page"
 	KindNote    Kind = "note"
 	KindResolve Kind = "resolve"
 	KindSlack   Kind = "slack"
-	// KindTest shows that a channel works.
-	KindTest Kind = "test"
+	KindTest    Kind = "test"
 )
 
 // Message is what somebody is told.
@@ -41,19 +40,8 @@ type Message struct {
 	Thread *incident.Thread
 }
 
-// Capabilities are what a pager can do.
-type Capabilities struct {
-	// Confirms: it tells whether an alert was made, and has not merely accepted it.
-	Confirms bool
-	// Readable: it tells whether an alert is open.
-	Readable bool
-	// Notes: a note can be added to an open alert.
-	Notes bool
-	// Resolvable: an alert can be closed, or that it has ended can be said.
-	Resolvable bool
-	// Deduplicates: a page under an open alert's alias makes no second alert.
-	Deduplicates bool
-}
+// Capabilities are what a pager can do. README.md describes them.
+type Capabilities struct{ Confirms, Readable, Notes, Resolvable, Deduplicates bool }
 
 // Pager wakes somebody.
 type Pager interface {
@@ -62,18 +50,16 @@ type Pager interface {
 	Capabilities() Capabilities
 	// Page makes an alert under the message's alias.
 	Page(ctx context.Context, m Message) (Delivery, error)
-	// Note adds the message to the alert. ErrNoAlert is in its error's chain when
-	// there is none that is open.
+	// Note adds the message to the alert, and Resolve closes the alert with it.
+	// ErrNoAlert is in their error's chain when there is none that is open.
 	Note(ctx context.Context, m Message) error
-	// Resolve closes the alert, with the message as a note. ErrNoAlert is in its
-	// error's chain when there is none that is open.
 	Resolve(ctx context.Context, m Message) error
 	// Open reports whether an alert is open, where the pager is Readable.
 	Open(ctx context.Context, alias string) (bool, error)
-	// Rehearse returns the text that Page would send, with Page's errors of the
-	// settings and the secret. It makes no call to the service.
+	// Rehearse reads the secret at its source and returns the text that Page would
+	// send. It makes no call to the service.
 	Rehearse(ctx context.Context, m Message) (string, error)
-	// Test sends a message that says it is a test, and takes it back where it can.
+	// Test sends a message of KindTest, and takes it back where it can.
 	Test(ctx context.Context, m Message) (Delivery, error)
 }
 
@@ -81,7 +67,7 @@ type Pager interface {
 type Delivery struct {
 	// Confirmed: the service says that it is done, not merely accepted.
 	Confirmed bool
-	// Detail is for people.
+	// Detail is what became of a test, for people.
 	Detail string
 }
 

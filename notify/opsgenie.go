@@ -18,8 +18,7 @@ import (
 )
 
 // Limits of an alert, in characters: the reference of OpsGenie's Alert API,
-// "Create Alert" and "Add Note". What is not here Terraform sees to: what settings
-// add to an alert has room beside ours.
+// "Create Alert" and "Add Note". Terraform bounds what settings add to an alert.
 const (
 	limitMessage     = 130
 	limitAlias       = 512
@@ -129,7 +128,7 @@ func (o *alertAPI) client(do string) *client {
 
 // Rehearse is as Pager says.
 func (o *alertAPI) Rehearse(ctx context.Context, m Message) (string, error) {
-	if _, err := o.client("page").secret(ctx, true); err != nil {
+	if err := o.client("page").readSecret(ctx, true); err != nil {
 		return "", err
 	}
 	page := o.alert(m)
@@ -195,8 +194,8 @@ func (o *alertAPI) Test(ctx context.Context, m Message) (Delivery, error) {
 func (o *alertAPI) Open(ctx context.Context, alias string) (bool, error) {
 	open := false
 	c := o.client("ask whether the alert " + incident.ClipLine(alias, 100) + " is open")
-	err := c.deliver(ctx, func(key string) *refusal {
-		a, r := o.call(ctx, c, http.MethodGet, aliasPath(alias, ""), key, nil)
+	err := c.deliver(ctx, func() *refusal {
+		a, r := o.call(ctx, c, http.MethodGet, aliasPath(alias, ""), nil)
 		switch {
 		case r != nil && r.noAlert:
 			return nil
@@ -220,15 +219,15 @@ func (o *alertAPI) ask(ctx context.Context, do, below string, m Message) (confir
 	}
 	encoded, _ := json.Marshal(body) // of texts: it cannot fail
 	c := o.client(do)
-	err = c.deliver(ctx, func(key string) *refusal {
-		a, r := o.call(ctx, c, http.MethodPost, path, key, encoded)
+	err = c.deliver(ctx, func() *refusal {
+		a, r := o.call(ctx, c, http.MethodPost, path, encoded)
 		switch {
 		case r != nil:
 			return r
 		case a.hasID():
-			confirmed, r = o.follow(ctx, c, key, a.said.RequestID)
+			confirmed, r = o.follow(ctx, c, a.said.RequestID)
 			return r
-		case a.status == http.StatusAccepted && a.isJSON:
+		case a.StatusCode == http.StatusAccepted:
 			return nil // there is nothing to follow it by
 		}
 		return refuse(fault.Unavailable, "the answer, %s, does not say that the request was accepted", a)
@@ -244,8 +243,7 @@ func aliasPath(alias, below string) string {
 // opsgenieAnswer is an answer with the fields of all answers that matter here.
 type opsgenieAnswer struct {
 	*answer
-	isJSON bool
-	said   struct {
+	said struct {
 		Message   string            `json:"message"`
 		Errors    map[string]string `json:"errors"`
 		RequestID string            `json:"requestId"`
@@ -257,18 +255,18 @@ type opsgenieAnswer struct {
 }
 
 // call makes one request of the Alert API, with a path below that of all alerts.
-func (o *alertAPI) call(ctx context.Context, c *client, method, path, key string, body []byte) (*opsgenieAnswer, *refusal) {
-	header := map[string]string{"Authorization": "GenieKey " + key, "Content-Type": "application/json"}
+func (o *alertAPI) call(ctx context.Context, c *client, method, path string, body []byte) (*opsgenieAnswer, *refusal) {
+	header := map[string]string{"Authorization": "GenieKey " + c.key, "Content-Type": "application/json"}
 	got, r := c.send(ctx, method, o.address()+"/v2/alerts"+path, header, body)
 	if r != nil {
 		return nil, r
 	}
 	a := &opsgenieAnswer{answer: got}
-	a.isJSON = got.decode(&a.said)
+	_ = json.Unmarshal(a.body, &a.said) // what it can: an oddity in one field does not hide the others
 	if a.ok() {
 		return a, nil
 	}
-	if a.header.Get("X-Opsgenie-Errortype") == "RequestNotProcessed" || strings.Contains(strings.ToLower(a.said.Message), "not processed") {
+	if a.Header.Get("X-Opsgenie-Errortype") == "RequestNotProcessed" || strings.Contains(strings.ToLower(a.said.Message), "not processed") {
 		return nil, refuse(fault.Unavailable, "the request is not processed yet")
 	}
 	details := []string{a.said.Message}
@@ -278,7 +276,7 @@ func (o *alertAPI) call(ctx context.Context, c *client, method, path, key string
 	r = a.refused(strings.Join(details, "; "))
 	// A 404 without the request id that all of OpsGenie's answers have comes from
 	// something else.
-	r.noAlert = a.status == http.StatusNotFound && a.hasID()
+	r.noAlert = a.StatusCode == http.StatusNotFound && a.hasID()
 	if r.auth {
 		r.err = fmt.Errorf("%w: renew the API key, and let its integration read, create and update alerts", r.err)
 	}
@@ -291,7 +289,7 @@ func (a *opsgenieAnswer) hasID() bool { return requestID().MatchString(a.said.Re
 
 // follow asks what became of an accepted request until that is known. Where it
 // cannot be known the request is not confirmed, and counts as done.
-func (o *alertAPI) follow(ctx context.Context, c *client, key, request string) (confirmed bool, r *refusal) {
+func (o *alertAPI) follow(ctx context.Context, c *client, request string) (confirmed bool, r *refusal) {
 	bound := o.followFor
 	if deadline, ok := ctx.Deadline(); ok {
 		// What is left must do for saying so.
@@ -301,7 +299,7 @@ func (o *alertAPI) follow(ctx context.Context, c *client, key, request string) (
 	defer cancel()
 	last := "it was not asked"
 	for wait := 500 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		a, r := o.call(ctx, c, http.MethodGet, "/requests/"+request, key, nil)
+		a, r := o.call(ctx, c, http.MethodGet, "/requests/"+request, nil)
 		switch {
 		case r == nil && a.said.Data.IsSuccess != nil:
 			return a.outcome()
@@ -367,11 +365,7 @@ func (o *alertAPI) alert(m Message) alert {
 		}
 	}
 	maps.Copy(a.Details, o.Details)
-	for _, i := range r.details() {
-		if i.value != "" {
-			a.Details[i.label] = i.value
-		}
-	}
+	maps.Copy(a.Details, r.details())
 	return a
 }
 

@@ -87,7 +87,7 @@ func describe(m Message) *report {
 	inc := m.Incident
 	dec := cmp.Or(inc.Decision, &incident.Decision{})
 	r := &report{
-		situation: dec.Situation, dec: dec,
+		situation: plain(dec.Situation, 40), dec: dec,
 		deployment: cmp.Or(plain(m.Deployment, 50), "firstline"),
 		instance:   plain(inc.InstanceID, 40), name: plain(inc.Name, 256), region: plain(inc.Region, 24), account: plain(inc.AccountID, 40),
 		shared: m.Alert.Key != "" && m.Alert.Key != inc.InstanceID,
@@ -332,25 +332,26 @@ func (r *report) tags() []string {
 }
 
 // details are for machines, 4,000 characters at most.
-func (r *report) details() []item {
-	all := []item{
-		{label: "instanceId", value: r.instance},
-		{label: "name", value: r.name},
-		{label: "region", value: r.region},
-		{label: "accountId", value: r.account},
-		{label: "deployment", value: r.deployment},
-		{label: "situation", value: r.situation},
-		{label: "severity", value: r.dec.Severity.String()},
-		{label: "verdict", value: string(r.dec.Verdict)},
-		{label: "guard", value: r.dec.Guard},
-		{label: "alarm", value: r.alarm.Name},
-		{label: "alarmArn", value: r.alarm.ARN},
-		{label: "alarmState", value: r.dec.AlarmState},
-		{label: "execution", value: r.execution},
+func (r *report) details() map[string]string {
+	all := map[string]string{
+		"instanceId": r.instance,
+		"name":       r.name,
+		"region":     r.region,
+		"accountId":  r.account,
+		"deployment": r.deployment,
+		"situation":  r.situation,
+		"severity":   r.dec.Severity.String(),
+		"verdict":    string(r.dec.Verdict),
+		"guard":      plain(r.dec.Guard, 30),
+		"alarm":      r.alarm.Name,
+		"alarmArn":   r.alarm.ARN,
+		"alarmState": plain(r.dec.AlarmState, 20),
+		"execution":  r.execution,
 	}
 	for _, l := range r.links {
-		all = append(all, item{label: strings.ToLower(l.label) + "Url", value: l.value})
+		all[strings.ToLower(l.label)+"Url"] = l.value
 	}
+	maps.DeleteFunc(all, func(_, value string) bool { return value == "" })
 	return all
 }
 

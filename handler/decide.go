@@ -19,13 +19,12 @@ import (
 // with the decision itself: asked again about the same look, it returns that
 // decision. An execution that has lost its lease ends as already handled.
 func decide(ctx context.Context, h *Handler, inc *incident.Incident) error {
-	asked := h.ask(inc)
-	return h.decideOn(ctx, inc, func(in *policy.Input) { asked.facts(ctx, in) })
+	return h.decideOn(ctx, inc, nil)
 }
 
-// decideOn decides and stores. facts is called on each state that the decision
-// is tried on, since others may write in between.
-func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts func(*policy.Input)) error {
+// decideOn decides and stores. Without facts it asks for them, once, though it
+// may try to store on several states, since others may write in between.
+func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts *policy.Facts) error {
 	op := "decide on " + inc.InstanceID
 	var dec incident.Decision
 	e, err := h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
@@ -41,7 +40,10 @@ func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts fu
 			return errLost
 		}
 		in := h.input(inc, e.State)
-		facts(&in)
+		if facts == nil {
+			facts = h.facts(ctx, inc, in)
+		}
+		in.Facts = *facts
 		out := policy.Decide(in)
 		dec = out.Decision
 		if m := i.Membership; m != nil && dec.Next == incident.NextResolve && dec.Alert == nil {

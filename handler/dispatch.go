@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda/messages"
@@ -188,12 +189,6 @@ func (h *Handler) log(ctx context.Context, name string, answer any, elapsed time
 	}
 	if inc, ok := answer.(*incident.Incident); ok && inc != nil {
 		attrs = append(attrs, slog.String("instance", inc.InstanceID), slog.String("execution", inc.Execution.Name), slog.Int("look", inc.Look), slog.String("next", inc.Next))
-		if f := inc.Finding(name); f != nil {
-			attrs = append(attrs, slog.String("outcome", string(f.Outcome)), slog.String("reason", f.Reason))
-		}
-		if d := inc.Decision; d != nil && name == "decide" {
-			attrs = append(attrs, slog.String("verdict", string(d.Verdict)), slog.Int("row", d.Row), slog.String("reason", d.Reason))
-		}
 	} else if answer != nil {
 		attrs = append(attrs, slog.Any("answer", answer))
 	}
@@ -202,4 +197,67 @@ func (h *Handler) log(ctx context.Context, name string, answer any, elapsed time
 		attrs = append(attrs, slog.String("error", redact.Error(err)), slog.String("kind", string(fault.KindOf(err))))
 	}
 	h.Log.LogAttrs(ctx, level, "step", attrs...)
+}
+
+// joined makes one error of those of several tries; nil ones are left out. One
+// that may pass speaks for all: the step is to be tried again.
+func joined(op string, errs []error) error {
+	var kind fault.Kind
+	var texts []string
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		if k := fault.KindOf(err); kind == "" || k == fault.Unavailable {
+			kind = k
+		}
+		texts = append(texts, redact.Error(err))
+	}
+	if texts == nil {
+		return nil
+	}
+	return fault.New(kind, op, "%s", strings.Join(texts, "; "))
+}
+
+// keeping is a context that ends some time before the function's time does.
+func keeping(ctx context.Context, kept time.Duration) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-kept))
+}
+
+// share is a context with its part of the time that is left.
+func share(ctx context.Context, parts int) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(parts))
+}
+
+// atOnce is how many calls one step makes at the same time.
+const atOnce = 8
+
+// sideBySide calls do for each item, some at once, and returns their errors, one
+// for each item. A panic ends that call only.
+func sideBySide[T any](ctx context.Context, h *Handler, items []T, do func(T) error) []error {
+	errs := make([]error, len(items))
+	places := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	for n, item := range items {
+		places <- struct{}{}
+		all.Go(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					errs[n] = h.panicked(ctx, "side by side", r)
+				}
+				<-places
+			}()
+			errs[n] = do(item)
+		})
+	}
+	all.Wait()
+	return errs
 }

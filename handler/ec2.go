@@ -21,9 +21,9 @@ import (
 )
 
 // ec2 asks EC2 what it knows of the instance, and for its status checks.
-func (a *asking) ec2(ctx context.Context) (policy.EC2, error) {
-	ids := []string{a.inc.InstanceID}
-	out, err := a.h.EC2().DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids})
+func (h *Handler) ec2(ctx context.Context, inc *incident.Incident) (policy.EC2, error) {
+	ids := []string{inc.InstanceID}
+	out, err := h.EC2().DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids})
 	i, err := oneInstance(out, err)
 	switch {
 	case err != nil:
@@ -33,7 +33,7 @@ func (a *asking) ec2(ctx context.Context) (policy.EC2, error) {
 	}
 	e := stateOf(i, time.Now())
 	if e.Running {
-		status, err := a.h.EC2().DescribeInstanceStatus(ctx, &ec2.DescribeInstanceStatusInput{InstanceIds: ids})
+		status, err := h.EC2().DescribeInstanceStatus(ctx, &ec2.DescribeInstanceStatusInput{InstanceIds: ids})
 		if err != nil {
 			return policy.EC2{}, fmt.Errorf("DescribeInstanceStatus: %w", err)
 		}

@@ -23,62 +23,51 @@ const (
 	maxFact = 200
 )
 
-// asking asks for the facts of one decision, once.
-type asking struct {
-	h     *Handler
-	inc   *incident.Incident
-	asked bool
-	known policy.Facts
-}
-
-func (h *Handler) ask(inc *incident.Incident) *asking { return &asking{h: h, inc: inc} }
-
-// facts puts what the decision needs into its input. A dry incident asks even if
+// facts asks for what a decision needs, side by side. A dry incident asks even if
 // its decision needs nothing: a missing right is found before it is needed.
-func (a *asking) facts(ctx context.Context, in *policy.Input) {
-	if !a.asked && (a.inc.Dry || policy.NeedsFacts(*in)) {
-		a.asked = true
-		a.askAll(ctx, in)
+func (h *Handler) facts(ctx context.Context, inc *incident.Incident, in policy.Input) *policy.Facts {
+	f := &policy.Facts{Alerts: map[string]policy.AlertState{}}
+	if !inc.Dry && !policy.NeedsFacts(in) {
+		return f
 	}
-	in.Facts = a.known
-}
-
-// askAll asks all questions side by side.
-func (a *asking) askAll(ctx context.Context, in *policy.Input) {
-	k := &a.known
-	questions := []func() error{func() error { return ask(ctx, &k.EC2, "EC2", askTime, a.ec2) }}
-	if a.inc.Alarm == nil {
-		questions = append(questions, func() error { return ask(ctx, &k.Alarm, "CloudWatch", askTime, a.alarm) })
+	questions := []func() error{func() error { return ask(ctx, inc, &f.EC2, "EC2", askTime, h.ec2) }}
+	if inc.Alarm == nil {
+		questions = append(questions, func() error { return ask(ctx, inc, &f.Alarm, "CloudWatch", askTime, h.alarm) })
 	}
-	if policy.NeedsOthers(*in) {
+	if policy.NeedsOthers(in) {
 		questions = append(questions,
-			func() error { return ask(ctx, &k.Others, "other instances", othersTime, a.others) },
-			func() error { return ask(ctx, &k.Connected, "our own connectivity", askTime, a.connected) })
+			func() error { return ask(ctx, inc, &f.Others, "other instances", othersTime, h.others) },
+			func() error { return ask(ctx, inc, &f.Connected, "our own connectivity", askTime, h.connected) })
 	}
-	refs := policy.AlertsToAsk(*in)
+	refs := policy.AlertsToAsk(in)
 	states := make([]policy.Fact[policy.AlertState], len(refs))
 	for n, ref := range refs {
 		questions = append(questions, func() error {
-			return ask(ctx, &states[n], "pager "+ref.Pager, askTime, func(ctx context.Context) (policy.AlertState, error) { return a.h.alertState(ctx, ref) })
+			return ask(ctx, inc, &states[n], "pager "+ref.Pager, askTime, func(ctx context.Context, _ *incident.Incident) (policy.AlertState, error) {
+				return h.alertState(ctx, ref)
+			})
 		})
 	}
-	for _, err := range sideBySide(ctx, a.h, questions, func(question func() error) error { return question() }) {
+	for _, err := range sideBySide(ctx, h, questions, func(question func() error) error { return question() }) {
 		if err != nil {
-			a.h.warn(ctx, "cannot ask for a fact", a.inc.InstanceID, err)
+			h.warn(ctx, "cannot ask for a fact", inc.InstanceID, err)
 		}
 	}
-	k.Alerts = map[string]policy.AlertState{}
 	for n, ref := range refs {
-		k.Alerts[ref.ID] = states[n].Value
+		f.Alerts[ref.ID] = states[n].Value
 	}
+	return f
 }
 
 // ask asks for one fact in bounded time.
-func ask[T any](ctx context.Context, fact *policy.Fact[T], what string, bound time.Duration, question func(context.Context) (T, error)) error {
+func ask[T any](
+	ctx context.Context, inc *incident.Incident, fact *policy.Fact[T], what string, bound time.Duration,
+	question func(context.Context, *incident.Incident) (T, error),
+) error {
 	fact.Err = what + ": no answer" // if the question ends in a panic
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	v, err := question(ctx)
+	v, err := question(ctx, inc)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", what, err)
 		*fact = policy.CouldNotAsk[T](incident.ClipLine(redact.Error(err), maxFact))
@@ -88,12 +77,9 @@ func ask[T any](ctx context.Context, fact *policy.Fact[T], what string, bound ti
 	return nil
 }
 
-func (a *asking) alarm(ctx context.Context) (state string, err error) {
-	state, a.inc.Alarm, err = a.h.alarmOf(ctx, a.inc.InstanceID)
-	return state, err
+func (h *Handler) connected(ctx context.Context, _ *incident.Incident) (bool, error) {
+	return h.Connected(ctx), nil
 }
-
-func (a *asking) connected(ctx context.Context) (bool, error) { return a.h.Connected(ctx), nil }
 
 func (h *Handler) alertState(ctx context.Context, ref incident.AlertRef) (policy.AlertState, error) {
 	pagers, err := h.Pagers()
@@ -126,18 +112,18 @@ func pagerNamed(pagers []notify.Pager, name string) notify.Pager {
 
 // others asks two other instances for a byte: those that follow this one in the
 // order of their ids, so that not all ask the same two.
-func (a *asking) others(ctx context.Context) (policy.Others, error) {
-	all, err := a.h.watched(ctx)
+func (h *Handler) others(ctx context.Context, inc *incident.Incident) (policy.Others, error) {
+	all, err := h.watched(ctx)
 	if err != nil {
 		return policy.Others{}, err
 	}
-	delete(all, a.inc.InstanceID)
+	delete(all, inc.InstanceID)
 	ids := slices.Sorted(maps.Keys(all))
-	n, _ := slices.BinarySearch(ids, a.inc.InstanceID)
+	n, _ := slices.BinarySearch(ids, inc.InstanceID)
 	ids = slices.Concat(ids[n:], ids[:n])
 	ids = ids[:min(len(ids), maxOthers)]
-	answers := sideBySide(ctx, a.h, ids, func(id string) error {
-		if !a.h.Answers(ctx, id, all[id]) {
+	answers := sideBySide(ctx, h, ids, func(id string) error {
+		if !h.Answers(ctx, id, all[id]) {
 			return errors.New("no answer")
 		}
 		return nil

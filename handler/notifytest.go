@@ -34,11 +34,11 @@ type tested struct {
 func notifyTest(ctx context.Context, h *Handler, _ request) (any, error) {
 	inc := &incident.Incident{Region: h.Region}
 	m := notify.Message{Kind: notify.KindTest, Incident: inc, Deployment: h.Deployment, Now: time.Now().UTC()}
-	all := []*delivery{}
 	pagers, err := h.Pagers()
 	if err != nil {
-		all = append(all, &delivery{Channel: "pagers", test: func(context.Context, notify.Message) (notify.Delivery, error) { return notify.Delivery{}, err }})
+		return nil, err
 	}
+	all := []*delivery{}
 	for _, p := range pagers {
 		all = append(all, &delivery{Channel: p.Name(), test: p.Test})
 	}

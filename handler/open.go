@@ -22,7 +22,7 @@ func open(ctx context.Context, h *Handler, req request) (any, error) {
 	rebooted(inc, e.State.Instance.Reboots)
 	if inc.Settings == nil {
 		inc.Settings = &incident.Settings{} // every check is off
-		err := h.decideOn(ctx, inc, func(in *policy.Input) { in.Facts.Unwatched = true })
+		err := h.decideOn(ctx, inc, &policy.Facts{Unwatched: true})
 		inc.Settings = nil
 		return inc, err
 	}
@@ -51,7 +51,7 @@ func (h *Handler) begin(ctx context.Context, req request, lasts time.Duration) (
 	}
 	inc.Execution, inc.Look = *req.Execution, 1
 	inc.Settings, err = h.readSettings(ctx, inc.InstanceID)
-	unwatched := errors.Is(err, errUnwatched) && (inc.Trigger == incident.TriggerSchedule || inc.Trigger == incident.TriggerPerson)
+	unwatched := errors.Is(err, errMissing) && (inc.Trigger == incident.TriggerSchedule || inc.Trigger == incident.TriggerPerson)
 	if err != nil && !unwatched {
 		return inc, nil, err
 	}

@@ -107,69 +107,57 @@ func (h *Handler) confirm(ctx context.Context, inc *incident.Incident, dec incid
 	}
 }
 
-// deliver sends a page or a note by the first pager that takes it.
+// deliver sends a page or a note by the first pager that takes it. A note that
+// finds no open alert becomes a page, unless it is only a note.
 func (h *Handler) deliver(ctx context.Context, pagers []notify.Pager, inc *incident.Incident, dec *incident.Decision) (*incident.Paged, error) {
 	first := cmp.Or(pagerNamed(pagers, dec.Alert.Pager), pagers[0]) // the one that has the alert
-	ways := []notify.Pager{first}
-	if _, failed := inc.Caught["page"]; failed && !isOnlyNote(dec) {
-		others := slices.DeleteFunc(slices.Clone(pagers), func(p notify.Pager) bool { return p.Name() == first.Name() })
-		ways = append(others, first)
+	_, failed := inc.Caught["page"]
+	if dec.Note {
+		bounded, cancel := share(ctx, 2)
+		isOnlyNote := dec.Situation == incident.SituationNote || dec.Situation == incident.SituationHealthyAgain
+		sent, err := h.note(bounded, first, inc, *dec, isOnlyNote)
+		cancel()
+		if sent || err != nil && (isOnlyNote || !failed) {
+			return pagedAs(first.Name(), *dec), err
+		}
+		dec.Note = false
 	}
-	return h.sendByOne(ctx, ways, first, inc, dec)
+	if !failed {
+		return h.pageByOne(ctx, []notify.Pager{first}, inc, *dec)
+	}
+	others := slices.DeleteFunc(slices.Clone(pagers), func(p notify.Pager) bool { return p.Name() == first.Name() })
+	return h.pageByOne(ctx, append(others, first), inc, *dec)
 }
 
-// sendByOne tries one pager after the other until one has the message. Each gets
-// its share of the time that is left: one that hangs takes no time from the next.
-func (h *Handler) sendByOne(ctx context.Context, ways []notify.Pager, hasAlert notify.Pager, inc *incident.Incident, dec *incident.Decision) (*incident.Paged, error) {
+// note adds the message to the alert that a pager has. sent is false where a page
+// has to go out in its place: it is not only a note, which wakes nobody.
+func (h *Handler) note(ctx context.Context, p notify.Pager, inc *incident.Incident, dec incident.Decision, isOnlyNote bool) (sent bool, err error) {
+	can := p.Capabilities()
+	if !can.Notes {
+		// A page under the alias of an open alert wakes nobody where the pager
+		// deduplicates. Elsewhere it would, and the alert has woken somebody.
+		return isOnlyNote || !can.Deduplicates, nil
+	}
+	err = p.Note(ctx, h.message(inc, dec, notify.KindNote))
+	if errors.Is(err, notify.ErrNoAlert) {
+		return isOnlyNote, nil
+	}
+	return err == nil, err
+}
+
+// pageByOne tries one pager after the other until one has the page. Each gets its
+// share of the time that is left: one that hangs takes no time from the next.
+func (h *Handler) pageByOne(ctx context.Context, ways []notify.Pager, inc *incident.Incident, dec incident.Decision) (*incident.Paged, error) {
 	var failed []error
 	for n, p := range ways {
 		bounded, cancel := share(ctx, len(ways)-n)
-		paged, err := h.send(bounded, p, p == hasAlert, inc, dec)
+		paged := pagedAs(p.Name(), dec)
+		got, err := p.Page(bounded, h.message(inc, dec, notify.KindPage))
 		cancel()
-		if err == nil {
+		if paged.Confirmed = got.Confirmed; err == nil {
 			return paged, nil
 		}
 		failed = append(failed, fmt.Errorf("%s: %w", p.Name(), err))
 	}
 	return nil, joined("page", failed)
-}
-
-// isOnlyNote reports whether the message is for an open alert alone: somebody
-// has been woken, and nobody is to be on its account.
-func isOnlyNote(dec *incident.Decision) bool {
-	return dec.Note && (dec.Situation == incident.SituationNote || dec.Situation == incident.SituationHealthyAgain)
-}
-
-// send sends the message by one pager. A note that finds no open alert becomes a
-// page, unless it is only a note.
-func (h *Handler) send(ctx context.Context, p notify.Pager, hasAlert bool, inc *incident.Incident, dec *incident.Decision) (*incident.Paged, error) {
-	paged := pagedAs(p.Name(), *dec)
-	if dec.Note && hasAlert {
-		if sent, err := h.note(ctx, p, inc, dec); sent || err != nil {
-			return paged, err
-		}
-	}
-	asPage := *dec
-	asPage.Note = false
-	got, err := p.Page(ctx, h.message(inc, asPage, notify.KindPage))
-	if err == nil {
-		*dec, paged.Confirmed = asPage, got.Confirmed
-	}
-	return paged, err
-}
-
-// note adds the message to the alert. sent is false where a page has to go out
-// in its place.
-func (h *Handler) note(ctx context.Context, p notify.Pager, inc *incident.Incident, dec *incident.Decision) (sent bool, err error) {
-	can := p.Capabilities()
-	if !can.Notes {
-		// A page under the alias of an open alert wakes nobody where the pager
-		// deduplicates. Elsewhere it would, and the alert has woken somebody.
-		return isOnlyNote(dec) || !can.Deduplicates, nil
-	}
-	err = p.Note(ctx, h.message(inc, *dec, notify.KindNote))
-	if errors.Is(err, notify.ErrNoAlert) {
-		return isOnlyNote(dec), nil
-	}
-	return err == nil, err
 }

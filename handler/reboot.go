@@ -2,8 +2,14 @@ package handler
 
 import (
 	"context"
-	"slices"
+	"encoding/base64"
+	"errors"
+	"fmt"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/smithy-go"
 
 	"firstline/internal/fault"
 	"firstline/internal/incident"
@@ -18,6 +24,9 @@ const (
 	rebootTime, reserveTime = 8 * time.Second, 4 * time.Second
 	// tellTime bounds a write that says what has happened already.
 	tellTime = 4 * time.Second
+	// consoleTime bounds reading the console before a reboot, and keepTime writing
+	// it down.
+	consoleTime, keepTime = 6 * time.Second, 2 * time.Second
 )
 
 // reboot asks the guards once more, reserves the reboot in the table, and then
@@ -54,19 +63,22 @@ func rebooted(inc *incident.Incident, all []incident.Reboot) {
 func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.Incident) (e *store.Entry, mine bool, err error) {
 	ctx, cancel := keeping(ctx, rebootTime)
 	defer cancel()
-	asked := h.ask(inc)
+	var facts *policy.Facts
 	mayReboot := func(s policy.State) (policy.State, string) {
 		in := h.input(inc, s)
 		in.Look, in.Findings = inc.Decision.Look, inc.Decision.Findings
-		asked.facts(ctx, &in)
+		if facts == nil {
+			facts = h.facts(ctx, inc, in)
+		}
+		in.Facts = *facts
 		return policy.MayReboot(in, *inc.Decision)
 	}
 	kept := false
-	var tried []incident.Millis
+	var tried incident.Millis
 	e, err = h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		inc.Refusal = ""
 		if r := e.State.Instance.ReservedBy(inc.Execution.ID); r != nil {
-			mine = slices.Contains(tried, r.At) // and the answer was lost
+			mine = r.At == tried // and the answer was lost
 			return nil
 		}
 		if !owns(e.State.Instance.Lease, inc) {
@@ -75,7 +87,7 @@ func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.In
 		s, refusal := mayReboot(e.State)
 		if refusal == "" && !kept {
 			kept = true
-			h.keepEvidence(ctx, inc, asked.known.EC2.Value)
+			h.keepEvidence(ctx, inc, facts.EC2.Value)
 			s, refusal = mayReboot(e.State) // that took its time
 		}
 		if inc.Refusal = refusal; refusal != "" {
@@ -92,7 +104,7 @@ func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.In
 		renew(&e.State.Instance.Lease, r.Reboot.At, inc.WaitSeconds)
 		r.LeaseUntil = e.State.Instance.Lease.Until
 		e.Record = &r
-		mine, tried = true, append(tried, r.Reboot.At)
+		mine, tried = true, r.Reboot.At
 		return nil
 	})
 	return e, mine, err
@@ -118,12 +130,51 @@ func (h *Handler) askForReboot(ctx context.Context, inc *incident.Incident, r *i
 	defer cancel()
 	_, err = h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		e.State = policy.Requested(e.State, inc.Execution.ID, request, reason)
-		record := store.RecordOf(inc)
-		record.Reboot = e.State.Instance.ReservedBy(inc.Execution.ID)
-		e.Record = &record
+		r := store.RecordOf(inc)
+		r.Reboot = e.State.Instance.ReservedBy(inc.Execution.ID)
+		e.Record = &r
 		return nil
 	})
 	if err != nil {
 		h.warn(ctx, "cannot store what became of a reboot's request", inc.InstanceID, err)
 	}
+}
+
+// keepEvidence keeps what a reboot wipes out: the console's output, and the
+// status checks. It is as good as it can be had in the time, and never an error.
+func (h *Handler) keepEvidence(ctx context.Context, inc *incident.Incident, state policy.EC2) {
+	ctx, cancel := keeping(ctx, reserveTime)
+	defer cancel()
+	word := map[bool]string{false: "ok", true: "impaired"}
+	r := store.RecordOf(inc)
+	r.Evidence = &store.Evidence{
+		At:           incident.At(time.Now()),
+		SystemStatus: word[state.System], InstanceStatus: word[state.Instance], EBSStatus: word[state.EBS],
+	}
+	if err := h.readConsole(ctx, inc.InstanceID, r.Evidence); err != nil {
+		h.warn(ctx, "cannot read the console", inc.InstanceID, err)
+	}
+	ctx, cancel = context.WithTimeout(ctx, keepTime)
+	defer cancel()
+	if err := h.Table.UpdateRecord(ctx, r); err != nil {
+		h.warn(ctx, "cannot keep evidence", inc.InstanceID, err)
+	}
+}
+
+// readConsole reads the output of an instance's console, and when EC2 took it.
+// The latest is there on Nitro only; others have what EC2 kept of the last start
+// (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html).
+func (h *Handler) readConsole(ctx context.Context, id string, e *store.Evidence) error {
+	ctx, cancel := context.WithTimeout(ctx, consoleTime)
+	defer cancel()
+	out, err := h.EC2().GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id, Latest: aws.Bool(true)})
+	if _, answered := errors.AsType[smithy.APIError](err); answered && fault.KindOf(fault.AWS("", err)) == fault.InvalidInput {
+		out, err = h.EC2().GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id})
+	}
+	if err != nil {
+		return fmt.Errorf("GetConsoleOutput: %w", err)
+	}
+	text, err := base64.StdEncoding.DecodeString(aws.ToString(out.Output))
+	e.Console, e.ConsoleAt = redact.Console(string(text)), incident.At(aws.ToTime(out.Timestamp))
+	return err
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
-	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
 
@@ -47,8 +46,6 @@ const (
 	// listTime bounds reading the alarms, and the tags of paused instances;
 	// leftoversTime resolving what is left over.
 	listTime, leftoversTime = 6 * time.Second, 10 * time.Second
-	// maxReconcileError bounds what an error names, in bytes.
-	maxReconcileError = 1500
 )
 
 // reconcile starts a look for each instance whose alarm is in ALARM or which is
@@ -62,20 +59,27 @@ func reconcile(ctx context.Context, h *Handler, _ request) (any, error) {
 	}
 	now := time.Now()
 	r := &reconciling{
-		h: h, now: now, alarms: map[string]*incident.Alarm{},
+		h: h, now: now,
 		inc: &incident.Incident{
 			Region: h.Region, AccountID: machine.AccountID, Trigger: incident.TriggerSchedule,
 			Decision: &incident.Decision{At: incident.At(now), Next: incident.NextResolve},
 		},
 	}
-	r.readAlarms(ctx)
+	listing, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	if r.alarms, err = h.inAlarm(listing); err != nil {
+		r.fail("alarms", err)
+	} else {
+		r.answer.InAlarm = len(r.alarms)
+		h.measure(ctx, metricAlarms, int64(len(r.alarms)), "Count", r.inc)
+	}
 	if r.readInstances(ctx) {
 		r.readPauses(ctx)
 		r.startDue(ctx)
 		r.resolveLeftovers(ctx)
 	}
 	if err := joined("", r.failed); err != nil {
-		return &r.answer, fault.New(fault.Unavailable, "reconcile", "%s", incident.Clip(err.Error(), maxReconcileError))
+		return &r.answer, fault.New(fault.Unavailable, "reconcile", "%w", err)
 	}
 	h.count(ctx, metricReconciles, r.inc)
 	return &r.answer, nil
@@ -96,25 +100,6 @@ type reconciling struct {
 
 func (r *reconciling) fail(what string, err error) {
 	r.failed = append(r.failed, fault.New(fault.KindOf(err), what, "%w", err))
-}
-
-// readAlarms finds the alarms in ALARM. One that names no instance was told of
-// when it went there.
-func (r *reconciling) readAlarms(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
-	defer cancel()
-	alarms, err := r.h.describeAlarms(ctx, r.h.AlarmPrefix, cwtypes.StateValueAlarm)
-	if err != nil {
-		r.fail("alarms", err)
-		return
-	}
-	r.answer.InAlarm = len(alarms)
-	r.h.measure(ctx, metricAlarms, int64(len(alarms)), "Count", r.inc)
-	for _, a := range alarms {
-		if id, err := instanceOfAlarm(a); err == nil {
-			r.alarms[id] = alarmFrom(a)
-		}
-	}
 }
 
 // readInstances reads what the table has of all instances. What cannot be read
@@ -156,7 +141,7 @@ func (r *reconciling) pageStore(ctx context.Context, why error) {
 	pagers, err := r.h.Pagers()
 	if err == nil && len(pagers) > 0 {
 		// Every pager, one after another: nothing else retries this page.
-		_, err = r.h.sendByOne(ctx, pagers, nil, inc, &dec)
+		_, err = r.h.pageByOne(ctx, pagers, inc, dec)
 	} else if err == nil {
 		err = tellSlack(ctx, r.h, inc)
 	}

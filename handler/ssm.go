@@ -14,24 +14,33 @@ import (
 	"firstline/internal/incident"
 )
 
-// errUnwatched is in the chain of readSettings' error for an instance without
-// settings.
-var errUnwatched = errors.New("the instance has no settings")
+// errMissing is in the chain of the error for a parameter that does not exist.
+var errMissing = errors.New("the SSM parameter does not exist")
 
-// readSettings reads and checks an instance's settings.
-func (h *Handler) readSettings(ctx context.Context, instanceID string) (*incident.Settings, error) {
-	name := h.SettingsPath + instanceID
-	op := "read settings of " + instanceID
-	out, err := h.SSM().GetParameter(ctx, &ssm.GetParameterInput{Name: &name})
+// parameter reads a parameter, decrypted where it is a secret.
+func parameter(ctx context.Context, client ParameterGetter, op, name, cure string) (*types.Parameter, error) {
+	out, err := client.GetParameter(ctx, &ssm.GetParameterInput{Name: &name, WithDecryption: aws.Bool(true)})
 	if _, missing := errors.AsType[*types.ParameterNotFound](err); missing {
-		return nil, fault.New(fault.InvalidInput, op, "%w: SSM parameter %s does not exist; add the instance to regions.tfvars and apply", errUnwatched, name)
+		return nil, fault.New(fault.InvalidInput, op, "%w; %s", errMissing, cure)
 	}
 	if err != nil {
 		return nil, fault.AWS(op, err)
 	}
-	s, err := incident.ParseSettings([]byte(aws.ToString(out.Parameter.Value)))
+	return out.Parameter, nil
+}
+
+// readSettings reads and checks an instance's settings; errMissing: it is not
+// watched.
+func (h *Handler) readSettings(ctx context.Context, instanceID string) (*incident.Settings, error) {
+	name := h.SettingsPath + instanceID
+	op := "read settings of " + instanceID + " in " + name
+	p, err := parameter(ctx, h.SSM(), op, name, "add the instance to regions.tfvars and apply")
 	if err != nil {
-		return nil, fault.New(fault.InvalidInput, op, "SSM parameter %s: %w", name, err)
+		return nil, err
+	}
+	s, err := incident.ParseSettings([]byte(aws.ToString(p.Value)))
+	if err != nil {
+		return nil, fault.New(fault.InvalidInput, op, "%w", err)
 	}
 	return s, nil
 }
@@ -75,25 +84,22 @@ type Secrets struct {
 
 // Get returns a secret; fresh reads it again. A parameter that is missing, or
 // was never given a value, is InvalidInput.
-func (s *Secrets) Get(ctx context.Context, parameter string, fresh bool) (string, error) {
-	if v, ok := s.cached.Load(parameter); ok && !fresh {
+func (s *Secrets) Get(ctx context.Context, name string, fresh bool) (string, error) {
+	if v, ok := s.cached.Load(name); ok && !fresh {
 		return v.(string), nil
 	}
-	op := "read secret " + parameter
-	out, err := s.SSM().GetParameter(ctx, &ssm.GetParameterInput{Name: &parameter, WithDecryption: aws.Bool(true)})
-	if _, missing := errors.AsType[*types.ParameterNotFound](err); missing {
-		return "", fault.New(fault.InvalidInput, op, "the SSM parameter does not exist; create it as a SecureString")
-	}
+	op := "read secret " + name
+	p, err := parameter(ctx, s.SSM(), op, name, "create it as a SecureString")
 	if err != nil {
-		return "", fault.AWS(op, err)
+		return "", err
 	}
-	if out.Parameter.Type != types.ParameterTypeSecureString {
-		return "", fault.New(fault.InvalidInput, op, "the SSM parameter is a %s; make it a SecureString", out.Parameter.Type)
+	if p.Type != types.ParameterTypeSecureString {
+		return "", fault.New(fault.InvalidInput, op, "the SSM parameter is a %s; make it a SecureString", p.Type)
 	}
-	v := aws.ToString(out.Parameter.Value)
+	v := aws.ToString(p.Value)
 	if v == "" || v == Unset {
 		return "", fault.New(fault.InvalidInput, op, "it was never given a value; see \"Secrets\" in the README")
 	}
-	s.cached.Store(parameter, v)
+	s.cached.Store(name, v)
 	return v, nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -418,7 +419,7 @@ func (f fakeAlarms) DescribeAlarms(_ context.Context, in *cloudwatch.DescribeAla
 	out := &cloudwatch.DescribeAlarmsOutput{}
 	for _, id := range f.w.inAlarm {
 		name := "firstline-cpu-" + id
-		if strings.HasPrefix(name, *in.AlarmNamePrefix) {
+		if slices.Contains(in.AlarmNames, name) || in.AlarmNamePrefix != nil && strings.HasPrefix(name, *in.AlarmNamePrefix) {
 			out.MetricAlarms = append(out.MetricAlarms, cwtypes.MetricAlarm{
 				AlarmName: &name, StateValue: cwtypes.StateValueAlarm, MetricName: aws.String("CPUUtilization"),
 				Dimensions: []cwtypes.Dimension{{Name: aws.String("InstanceId"), Value: aws.String(id)}},

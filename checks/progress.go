@@ -86,19 +86,15 @@ type wire struct {
 // await waits for the first bytes, until ctx ends or for as long as patience. The
 // error is the connection's.
 func (w *wire) await(ctx context.Context, patience time.Duration) error {
-	if err := w.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return err
-	}
 	b := make([]byte, headBytes)
+	_ = w.SetReadDeadline(time.Now().Add(patience)) // reading tells what is wrong with it
 	n, err := w.Conn.Read(b)
+	_ = w.SetReadDeadline(time.Time{})
 	if err != nil && !fault.IsTimeout(err) {
 		return err
 	}
 	w.note(b[:n], nil)
 	w.unread = b[:n]
-	if err := w.SetReadDeadline(time.Time{}); err != nil {
-		return err
-	}
 	return ctx.Err() // it may have ended while the deadline was ours
 }
 

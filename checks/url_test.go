@@ -318,6 +318,31 @@ func TestURLBadPeers(t *testing.T) {
 	})
 }
 
+// What comes before the answer, and what comes with a redirect, is not waited for.
+func TestURLReadsNoMoreThanItNeeds(t *testing.T) {
+	for name, answer := range map[string]string{
+		"informational":           "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+		"redirect":                "HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 1000000\r\n\r\nmoved",
+		"more than the first MiB": "HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + strings.Repeat("x", maxBody),
+	} {
+		t.Run(name, func(t *testing.T) {
+			host, port := listen(t, func(conn net.Conn) {
+				req, err := http.ReadRequest(bufio.NewReader(conn))
+				if err == nil && req.URL.Path == "/ok" {
+					_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
+					return
+				}
+				_, _ = io.WriteString(conn, answer)
+			})
+			f := (&Vantage{DescribeInstances: at(host)}).URL(t.Context(), instance, patient(func(s *incident.URLSettings) { s.Port = port }))
+			wantFinding(t, f, true, 1)
+			if f.ElapsedMs > 10_000 {
+				t.Errorf("took %d ms", f.ElapsedMs)
+			}
+		})
+	}
+}
+
 func TestURLNetwork(t *testing.T) {
 	fails := func(err error) func(context.Context, string, string) (net.Conn, error) {
 		return func(context.Context, string, string) (net.Conn, error) { return nil, err }
@@ -548,11 +573,14 @@ func TestURLTLSBadPeers(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			host, port := listen(t, tc.serve)
-			s := patient(func(s *incident.URLSettings) { s.Scheme, s.Port, s.Attempts = "https", port, 2 })
+			s := patient(func(s *incident.URLSettings) { s.Scheme, s.Port, s.Path, s.Attempts = "https", port, "/?a=geheim", 2 })
 			if tc.slow {
 				s.TimeoutSeconds = 0.2
 			}
 			f := (&Vantage{DescribeInstances: at(host)}).URL(t.Context(), instance, s)
+			if strings.Contains(f.Reason, "geheim") {
+				t.Errorf("reason %q holds the query string", f.Reason)
+			}
 			if tc.words != "" {
 				kind := incident.Attention
 				if tc.name == "sends nonsense" {

@@ -221,6 +221,9 @@ func (t *urlAttempt) via() string {
 // explain classifies the error of an attempt, and words it without what
 // net/http puts around it: whole URLs.
 func (t *urlAttempt) explain(err error) *cause {
+	if around, ok := errors.AsType[*url.Error](err); ok {
+		err = around.Err
+	}
 	c := t.otherProtocol()
 	if c == nil {
 		c = t.classify(err, t.protocolCause)

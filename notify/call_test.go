@@ -77,7 +77,6 @@ type channel struct {
 }
 
 func ofService(s service, secret Secret, base string, client http.RoundTripper) *alertAPI {
-	s.followFor = min(s.followFor, time.Second)
 	return &alertAPI{service: s, alertSettings: alertSettings{Endpoint: base}, key: secret, http: client}
 }
 

@@ -16,20 +16,11 @@ func plain(s string, limit int) string {
 
 func runes(s string) int { return utf8.RuneCountInString(s) }
 
-// join puts lines together as long as they fit the limit, whole ones only, and
-// says when some are missing.
+// join puts lines together, in at most limit characters.
 func join(lines []string, limit int) string {
-	const more = "… (shortened)"
-	if all := strings.Join(lines, "\n"); runes(all) <= limit {
-		return strings.TrimSpace(all)
+	all := []rune(strings.TrimSpace(strings.Join(lines, "\n")))
+	if len(all) <= limit {
+		return string(all)
 	}
-	limit -= runes(more)
-	var b strings.Builder
-	for _, line := range lines {
-		if limit -= runes(line) + 1; limit < 0 {
-			break
-		}
-		b.WriteString(line + "\n")
-	}
-	return strings.TrimSpace(b.String() + more)
+	return string(all[:limit-1]) + "…"
 }

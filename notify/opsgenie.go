@@ -27,6 +27,9 @@ const (
 	limitNote        = 25000
 )
 
+// followFor bounds how long a service is asked what became of a request.
+const followFor = 10 * time.Second
+
 // service is one that speaks OpsGenie's Alert API v2.
 type service struct {
 	// name is the pager's type, and title what people call the service.
@@ -34,15 +37,12 @@ type service struct {
 	// urls are the base URLs that have a short name in the settings.
 	urls map[string]string
 	can  Capabilities
-	// followFor bounds how long it is asked what became of a request.
-	followFor time.Duration
 }
 
 var opsgenie = service{
 	name: "opsgenie", title: "OpsGenie",
-	urls:      map[string]string{"us": "https://api.opsgenie.com", "eu": "https://api.eu.opsgenie.com"},
-	can:       Capabilities{Confirms: true, Readable: true, Notes: true, Resolvable: true, Deduplicates: true},
-	followFor: 10 * time.Second,
+	urls: map[string]string{"us": "https://api.opsgenie.com", "eu": "https://api.eu.opsgenie.com"},
+	can:  Capabilities{Confirms: true, Readable: true, Notes: true, Resolvable: true, Deduplicates: true},
 }
 
 // alertAPI pages through a service that speaks the Alert API.
@@ -290,7 +290,7 @@ func (a *opsgenieAnswer) hasID() bool { return requestID().MatchString(a.said.Re
 // follow asks what became of an accepted request until that is known. Where it
 // cannot be known the request is not confirmed, and counts as done.
 func (o *alertAPI) follow(ctx context.Context, c *client, request string) (confirmed bool, r *refusal) {
-	bound := o.followFor
+	bound := followFor
 	if deadline, ok := ctx.Deadline(); ok {
 		// What is left must do for saying so.
 		bound = min(bound, max(time.Until(deadline)-500*time.Millisecond, 0))
@@ -359,7 +359,8 @@ func (o *alertAPI) alert(m Message) alert {
 	case r.dec.Severity == incident.SeverityUnknown:
 		a.Priority = o.PriorityUnknown
 	}
-	for _, tag := range slices.Concat(r.tags(), o.Tags) {
+	ours := []string{"firstline", r.deployment, r.situation, r.dec.Severity.String(), r.dec.Guard, r.region, r.account, r.instance}
+	for _, tag := range append(ours, o.Tags...) {
 		if tag = incident.ClipLine(tag, limitTag); tag != "" && !slices.Contains(a.Tags, tag) {
 			a.Tags = append(a.Tags, tag)
 		}

@@ -317,7 +317,7 @@ func TestOpsGenieFollowsTheRequest(t *testing.T) {
 				o := serving(opsgenie, "https://pager.example", f)
 				err := sent(t, o, message(t, "worse"))
 				wantError(t, err, fault.Unavailable, tt.want)
-				if took := time.Since(start); took > opsgenie.followFor {
+				if took := time.Since(start); took > followFor {
 					t.Errorf("it took %s", took)
 				}
 				if len(f.alerts) != 1 || f.looks == 0 || f.looks > 10 {
@@ -464,7 +464,7 @@ func TestOpsGenieFollowsTheNote(t *testing.T) {
 				if errors.Is(err, ErrNoAlert) != tt.noAlert {
 					t.Errorf("no alert: %v: %v", !tt.noAlert, err)
 				}
-				if took := time.Since(start); took > opsgenie.followFor {
+				if took := time.Since(start); took > followFor {
 					t.Errorf("it took %s", took)
 				}
 			})
@@ -549,8 +549,8 @@ func TestJSM(t *testing.T) {
 	}{
 		{name: "no such path", status: 404, body: "<html>", note: "does not tell whether it was added"},
 		{name: "not for keys", status: 401, body: `{"code":401}`, note: "does not tell whether it was added"},
-		{name: "server faults", status: 503, body: "", note: "does not tell whether it was added", took: jsm.followFor},
-		{name: "never processed", status: 404, body: `{"message":"Request not processed. Please try again later."}`, note: "does not tell whether it was added", took: jsm.followFor},
+		{name: "server faults", status: 503, body: "", note: "does not tell whether it was added", took: followFor},
+		{name: "never processed", status: 404, body: `{"message":"Request not processed. Please try again later."}`, note: "does not tell whether it was added", took: followFor},
 		{name: "it does tell", status: 200, body: `{"data":{"isSuccess":true,"status":"Created alert","alertId":"a-1"}}`, confirmed: true},
 		{name: "it says no", status: 200, body: `{"data":{"isSuccess":false,"status":"Alert does not exist"}}`, send: "then not carried out", note: "then not carried out", close: "then not carried out"},
 	} {

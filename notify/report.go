@@ -49,8 +49,8 @@ type paragraph []item
 
 // add adds a line of text from wherever, unless there is none.
 func (p *paragraph) add(label, value string) {
-	if value != "" {
-		*p = append(*p, item{label: plain(label, 60), value: plain(value, limitReason)})
+	if value = plain(value, limitReason); value != "" {
+		*p = append(*p, item{label: plain(label, 60), value: value})
 	}
 }
 
@@ -61,7 +61,6 @@ func (p *paragraph) addCommand(label, command string) { *p = append(*p, item{lab
 type report struct {
 	situation string
 	dec       *incident.Decision
-	icon      string
 	// label begins the first line. who are the forms of what it is about, the longest
 	// first; what says what is wrong and what was done, and reason why.
 	label        string
@@ -110,10 +109,9 @@ func describe(m Message) *report {
 	}
 	r.alarm.Name, r.alarm.ARN = plain(r.alarm.Name, 255), plain(r.alarm.ARN, 400)
 	r.who = r.subjects()
-	switch {
-	case m.Kind == KindResolve:
+	if m.Kind == KindResolve {
 		r.resolve(m.Alert)
-	default:
+	} else {
 		r.say(m, inc)
 	}
 	if m.Kind != KindResolve || !r.shared {
@@ -127,7 +125,7 @@ func describe(m Message) *report {
 // say sets the first line, and what to do.
 func (r *report) say(m Message, inc *incident.Incident) {
 	w := situations[r.situation]
-	r.icon, r.what = w.icon, fill(w.what, r.dec)
+	r.what = fill(w.what, r.dec)
 	if w.withReason {
 		r.reason = ": " + plain(r.dec.Reason, limitReason)
 	}
@@ -158,7 +156,7 @@ func (r *report) say(m Message, inc *incident.Incident) {
 
 // resolve makes the message one that closes an alert.
 func (r *report) resolve(a incident.AlertRef) {
-	r.icon, r.label, r.what = "✅", "Resolved: ", plain(a.Ended, limitReason)
+	r.label, r.what = "Resolved: ", plain(a.Ended, limitReason)
 	if r.shared {
 		r.who = []string{keyWords(a.Key) + " in " + r.region}
 	}
@@ -320,15 +318,6 @@ func (r *report) link(instance string) {
 	if page := pages.Alarm(r.alarm.Name); r.alarm.Name != "" && len(page) <= limitURL {
 		r.links = append(r.links, item{label: "Alarm", value: page})
 	}
-}
-
-// tags are an alert's.
-func (r *report) tags() []string {
-	dry := ""
-	if r.label == dryLabel {
-		dry = "dry-run"
-	}
-	return []string{"firstline", r.deployment, r.situation, r.dec.Severity.String(), r.dec.Guard, dry, r.region, r.account, r.instance}
 }
 
 // details are for machines, 4,000 characters at most.

@@ -170,9 +170,9 @@ func (r *report) slackText() string {
 // slackBlocks renders the report as blocks of Slack: what is wrong, what to do,
 // then the evidence.
 func (r *report) slackBlocks() []slack.Block {
-	head := ""
-	for room := limitSlackHeader - runes(r.icon) - 1; head == "" || runes(head) > limitSlackHeader; room -= 5 {
-		head = r.icon + " " + slackEscapes.Replace(r.headline(room))
+	icon, head := situations[r.situation].icon, ""
+	for room := limitSlackHeader - runes(icon) - 1; head == "" || runes(head) > limitSlackHeader; room -= 5 {
+		head = icon + " " + slackEscapes.Replace(r.headline(room))
 	}
 	blocks := []slack.Block{slack.NewHeaderBlock(plainText(head))}
 	for _, p := range r.paragraphs() {

@@ -176,7 +176,8 @@ func (h *Handler) requestReboot(ctx context.Context, id string) (request string,
 			return incident.RequestAccepted, nil
 		}
 		_, answered := errors.AsType[smithy.APIError](err)
-		notSent := fault.Throttled(err) || !answered && isDial(err)
+		op, isNet := errors.AsType[*net.OpError](err)
+		notSent := fault.Throttled(err) || !answered && isNet && op.Op == "dial"
 		err = fault.AWS("reboot "+id, err)
 		switch {
 		case !notSent && (!answered || fault.ServerFault(err)):
@@ -190,10 +191,4 @@ func (h *Handler) requestReboot(ctx context.Context, id string) (request string,
 			return incident.RequestRefused, err
 		}
 	}
-}
-
-// isDial reports whether there was no connection on which to send a request.
-func isDial(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "dial"
 }

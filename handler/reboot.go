@@ -24,9 +24,6 @@ const (
 	rebootTime, reserveTime = 8 * time.Second, 4 * time.Second
 	// tellTime bounds a write that says what has happened already.
 	tellTime = 4 * time.Second
-	// consoleTime bounds reading the console before a reboot, and keepTime writing
-	// it down.
-	consoleTime, keepTime = 6 * time.Second, 2 * time.Second
 )
 
 // reboot asks the guards once more, reserves the reboot in the table, and then
@@ -73,7 +70,7 @@ func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.In
 		in.Facts = *facts
 		return policy.MayReboot(in, *inc.Decision)
 	}
-	kept := false
+	var evidence *store.Evidence
 	var tried incident.Millis
 	e, err = h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		inc.Refusal = ""
@@ -85,9 +82,8 @@ func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.In
 			return fault.New(fault.Internal, op, "%w", errLost)
 		}
 		s, refusal := mayReboot(e.State)
-		if refusal == "" && !kept {
-			kept = true
-			h.keepEvidence(ctx, inc, facts.EC2.Value)
+		if refusal == "" && evidence == nil {
+			evidence = h.evidence(ctx, inc, facts.EC2.Value)
 			s, refusal = mayReboot(e.State) // that took its time
 		}
 		if inc.Refusal = refusal; refusal != "" {
@@ -98,7 +94,7 @@ func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.In
 		}
 		e.State = s
 		r := store.RecordOf(inc)
-		r.Reboot = s.Instance.ReservedBy(inc.Execution.ID)
+		r.Reboot, r.Evidence = s.Instance.ReservedBy(inc.Execution.ID), evidence
 		// The version stays: the looks after the reboot must be able to decide even
 		// if this step's answer is lost.
 		renew(&e.State.Instance.Lease, r.Reboot.At, inc.WaitSeconds)
@@ -140,32 +136,27 @@ func (h *Handler) askForReboot(ctx context.Context, inc *incident.Incident, r *i
 	}
 }
 
-// keepEvidence keeps what a reboot wipes out: the console's output, and the
-// status checks. It is as good as it can be had in the time, and never an error.
-func (h *Handler) keepEvidence(ctx context.Context, inc *incident.Incident, state policy.EC2) {
-	ctx, cancel := keeping(ctx, reserveTime)
-	defer cancel()
+// evidence is what a reboot wipes out: the console's output, and the status checks.
+// It is as good as it can be had in the time.
+func (h *Handler) evidence(ctx context.Context, inc *incident.Incident, state policy.EC2) *store.Evidence {
 	word := map[bool]string{false: "ok", true: "impaired"}
-	r := store.RecordOf(inc)
-	r.Evidence = &store.Evidence{
+	e := &store.Evidence{
 		At:           incident.At(time.Now()),
 		SystemStatus: word[state.System], InstanceStatus: word[state.Instance], EBSStatus: word[state.EBS],
 	}
-	if err := h.readConsole(ctx, inc.InstanceID, r.Evidence); err != nil {
+	if err := h.readConsole(ctx, inc.InstanceID, e); err != nil {
 		h.warn(ctx, "cannot read the console", inc.InstanceID, err)
 	}
-	ctx, cancel = context.WithTimeout(ctx, keepTime)
-	defer cancel()
-	if err := h.Table.UpdateRecord(ctx, r); err != nil {
-		h.warn(ctx, "cannot keep evidence", inc.InstanceID, err)
-	}
+	return e
 }
 
 // readConsole reads the output of an instance's console, and when EC2 took it.
 // The latest is there on Nitro only; others have what EC2 kept of the last start
 // (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html).
 func (h *Handler) readConsole(ctx context.Context, id string, e *store.Evidence) error {
-	ctx, cancel := context.WithTimeout(ctx, consoleTime)
+	ctx, cancel := keeping(ctx, reserveTime)
+	defer cancel()
+	ctx, cancel = context.WithTimeout(ctx, askTime)
 	defer cancel()
 	out, err := h.EC2().GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: &id, Latest: aws.Bool(true)})
 	if _, answered := errors.AsType[smithy.APIError](err); answered && fault.KindOf(fault.AWS("", err)) == fault.InvalidInput {

@@ -42,11 +42,8 @@ type look struct {
 	skipped bool
 }
 
-const (
-	// listTime bounds reading the alarms, and the tags of paused instances;
-	// leftoversTime resolving what is left over.
-	listTime, leftoversTime = 6 * time.Second, 10 * time.Second
-)
+// leftoversTime bounds resolving what is left over.
+const leftoversTime = 10 * time.Second
 
 // reconcile starts a look for each instance whose alarm is in ALARM or which is
 // not at rest, unless an execution looks after it. A lost event, or an execution
@@ -65,7 +62,7 @@ func reconcile(ctx context.Context, h *Handler, _ request) (any, error) {
 			Decision: &incident.Decision{At: incident.At(now), Next: incident.NextResolve},
 		},
 	}
-	listing, cancel := context.WithTimeout(ctx, listTime)
+	listing, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	if r.alarms, err = h.inAlarm(listing); err != nil {
 		r.fail("alarms", err)
@@ -156,7 +153,7 @@ func (r *reconciling) pageStore(ctx context.Context, why error) {
 // readPauses stores the pauses that tags say, so that a look knows of them while
 // EC2 does not answer. A tag that cannot be read is for the look to tell.
 func (r *reconciling) readPauses(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
+	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	tagged, err := r.h.pausedByTag(ctx, r.now)
 	if err != nil {

@@ -2,7 +2,6 @@ package handler
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"firstline/internal/incident"
@@ -22,7 +21,6 @@ func tellSlack(ctx context.Context, h *Handler, inc *incident.Incident) error {
 		inc.Told = true // nothing has to be said, or a pager has it
 		return nil
 	case h.Slack == nil:
-		h.Log.LogAttrs(ctx, slog.LevelInfo, "there is no Slack to tell", slog.String("instance", inc.InstanceID), slog.String("situation", dec.Situation), slog.String("reason", dec.Reason))
 		inc.Told = !needed
 		return nil
 	case inc.Dry:

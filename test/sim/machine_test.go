@@ -172,10 +172,8 @@ func (w *world) observe(check string, m *machine, since time.Time) look {
 	if check == incident.CheckRoute53 {
 		return look{w.observeRoute53(f, m, since), 300 * time.Millisecond}
 	}
-	f.Endpoint = m.id + ":80"
 	server, path := m.web, m.webPath
 	if check == incident.CheckSSH {
-		f.Endpoint = m.id + ":22"
 		server, path = m.ssh, m.sshPath
 	}
 	if w.path != well {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -249,7 +250,7 @@ func forSpan(words []string) time.Duration {
 //	pause a|region for 3m | resume
 //	close a|breaker|CAUSE     a person closes the open alert with this key or member
 //	die a                     the execution that works on a dies
-//	fault STEP killed-after [CALL]
+//	fault STEP killed-after [CALL] [times=3]      in the next invocations of a step
 func (s *scene) command(words []string) error {
 	w, rest := s.w, words[1:]
 	switch words[0] {
@@ -263,10 +264,15 @@ func (s *scene) command(words []string) error {
 		return s.close(rest[0])
 	case "fault":
 		f := plannedFault{step: rest[0], kind: faultKind(rest[1])}
-		if len(rest) > 2 {
-			f.call = rest[2]
+		times := 1
+		for _, word := range rest[2:] {
+			if n, ok := strings.CutPrefix(word, "times="); !ok {
+				f.call = word
+			} else if _, err := fmt.Sscan(n, &times); err != nil {
+				return err
+			}
 		}
-		w.planned = append(w.planned, f)
+		w.planned = append(w.planned, slices.Repeat([]plannedFault{f}, times)...)
 		return nil
 	}
 	if rest[0] == "region" {

@@ -32,7 +32,6 @@ const followFor = 10 * time.Second
 
 // service is one that speaks OpsGenie's Alert API v2.
 type service struct {
-	// name is the pager's type, and title what people call the service.
 	name, title string
 	// urls are the base URLs that have a short name in the settings.
 	urls map[string]string
@@ -49,7 +48,6 @@ var opsgenie = service{
 type alertAPI struct {
 	service
 	alertSettings
-	// key returns the API key of an integration.
 	key  Secret
 	http http.RoundTripper
 }
@@ -82,7 +80,6 @@ type responder struct {
 	Username string `json:"username,omitempty"`
 }
 
-// pager makes the service's pager of its settings.
 func (s service) pager(config json.RawMessage, deps Deps) (Pager, error) {
 	o := &alertAPI{service: s, http: deps.HTTP}
 	o.key = func(ctx context.Context, fresh bool) (string, error) { return deps.Secret(ctx, o.KeyParameter, fresh) }
@@ -109,7 +106,7 @@ type note struct {
 	Source string `json:"source,omitempty"`
 }
 
-// Name is the pager's type.
+// Name is its type.
 func (o *alertAPI) Name() string { return o.name }
 
 // Capabilities are the service's.
@@ -170,8 +167,8 @@ func (o *alertAPI) close(ctx context.Context, m Message) (confirmed bool, err er
 // cannot be closed.
 const settle = 3 * time.Second
 
-// Test makes an alert at P5, under an alias of its own, and closes it. An error after
-// it was made names its alias: somebody has to close it.
+// Test makes an alert at P5 and closes it. An error after it was made names its
+// alias: somebody has to close it.
 func (o *alertAPI) Test(ctx context.Context, m Message) (Delivery, error) {
 	made, err := o.Page(ctx, m)
 	if err != nil {
@@ -240,7 +237,7 @@ func aliasPath(alias, below string) string {
 	return "/" + url.PathEscape(alias) + below + "?identifierType=alias"
 }
 
-// opsgenieAnswer is an answer with the fields of all answers that matter here.
+// opsgenieAnswer is an answer with the fields that matter here.
 type opsgenieAnswer struct {
 	*answer
 	said struct {

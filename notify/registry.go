@@ -14,18 +14,15 @@ import (
 
 // Deps are what pagers need beside their settings.
 type Deps struct {
-	// Secret reads a secret by the name of its parameter; with fresh at its
-	// source, past every cache. See Secret.
+	// Secret reads a secret by the name of its parameter; see the type Secret.
 	Secret func(ctx context.Context, parameter string, fresh bool) (string, error)
-	// SNS returns a client of SNS for a region.
+	// SNS returns a client for a region.
 	SNS func(region string) SNSPublisher
-	// HTTP makes the calls; nil means a transport of its own for each message.
+	// HTTP makes the calls; nil: see newClient.
 	HTTP http.RoundTripper
 }
 
 // registry has every type of pager. An entry decodes the pager's settings strictly.
-// Whether they are right, the pager itself says when it is used, so that the others
-// work.
 var registry = map[string]func(config json.RawMessage, deps Deps) (Pager, error){
 	"opsgenie": opsgenie.pager,
 	"jsm":      jsm.pager,

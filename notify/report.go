@@ -6,10 +6,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"firstline/internal/console"
 	"firstline/internal/incident"
 	"firstline/internal/lazy"
+	"firstline/internal/redact"
 )
 
 // Limits of single texts from outside, in characters, and of lists; all are ours.
@@ -47,7 +49,7 @@ func (i item) String() string {
 // paragraph is a part of a message.
 type paragraph []item
 
-// add adds a line of text from wherever, unless there is none.
+// add adds a line of text from wherever, unless it is empty.
 func (p *paragraph) add(label, value string) {
 	if value = plain(value, limitReason); value != "" {
 		*p = append(*p, item{label: plain(label, 60), value: value})
@@ -126,7 +128,7 @@ func describe(m Message) *report {
 func (r *report) say(m Message, inc *incident.Incident) {
 	w := situations[r.situation]
 	r.what = fill(w.what, r.dec)
-	if w.withReason {
+	if w.withReason && r.dec.Reason != "" {
 		r.reason = ": " + plain(r.dec.Reason, limitReason)
 	}
 	next := w.next
@@ -278,20 +280,20 @@ func (r *report) show(m Message, inc *incident.Incident, named []string) {
 
 // alarmLine is an alarm with its value, or its reason without one, and its state now.
 func alarmLine(a incident.Alarm, state string) string {
-	parts := []string{a.Name}
+	s := a.Name
 	if a.Value != nil {
-		parts = append(parts, fmt.Sprintf("%s %.6g", a.Metric, *a.Value))
+		s += fmt.Sprintf(", %s %.6g", a.Metric, *a.Value)
 	}
 	if a.At > 0 {
-		parts = append(parts, "fired at "+clock(a.At))
+		s += ", fired at " + clock(a.At)
 	}
 	if state != "" {
-		parts = append(parts, "now "+state)
+		s += ", now " + state
 	}
 	if a.Value == nil {
-		parts = append(parts, a.Reason)
+		s += ", " + a.Reason
 	}
-	return strings.Trim(strings.Join(parts, ", "), ", ")
+	return strings.Trim(s, ", ")
 }
 
 // members names an alert's instances, but not too many.
@@ -366,3 +368,20 @@ func (r *report) lines() []string {
 
 // text is the report with its first line.
 func (r *report) text() []string { return append([]string{r.headline(limitHead)}, r.lines()...) }
+
+// plain makes text from outside fit to print: one line, without secrets, in at
+// most limit characters.
+func plain(s string, limit int) string {
+	return incident.ClipLine(redact.Text(incident.ClipLine(s, 4*limit)), limit)
+}
+
+func runes(s string) int { return utf8.RuneCountInString(s) }
+
+// join puts lines together, in at most limit characters.
+func join(lines []string, limit int) string {
+	all := []rune(strings.TrimSpace(strings.Join(lines, "\n")))
+	if len(all) <= limit {
+		return string(all)
+	}
+	return string(all[:limit-1]) + "…"
+}

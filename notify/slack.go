@@ -31,14 +31,13 @@ type Slack struct {
 	ChannelID string
 	// APIURL is the API's base URL; empty means Slack's own.
 	APIURL string
-	// HTTP makes the calls; nil means a transport of its own for each message.
+	// HTTP makes the calls; nil: see newClient.
 	HTTP http.RoundTripper
 }
 
 func (s *Slack) client() *client { return newClient("tell Slack", "the Slack token", s.Token, s.HTTP) }
 
-// Rehearse returns the text that Post would post, with Post's errors of the
-// token. It makes no call.
+// Rehearse is as Pager says.
 func (s *Slack) Rehearse(ctx context.Context, m Message) (string, error) {
 	if err := s.client().readSecret(ctx, true); err != nil {
 		return "", err
@@ -47,13 +46,10 @@ func (s *Slack) Rehearse(ctx context.Context, m Message) (string, error) {
 }
 
 // Post posts the message once, as a reply in its thread if it has one, and returns
-// the thread it is in. A reply that is more than a note shows in the channel too.
+// the thread it is in, whose TS is empty if Slack did not say what the post is called.
 // What Slack refuses for good is tried again without blocks if they are the reason,
-// and else without the thread, which may be gone: a message must get through.
-// InvalidInput and Denied errors name what would cure them; Unavailable ones are
-// worth a retry, of which Slack may make a second post if it was an answer that got
-// lost. The thread's TS is empty if Slack took the post and did not say what it is
-// called.
+// and else without the thread, which may be gone: a message must get through. A
+// retry after an Unavailable error may make a second post, if an answer got lost.
 func (s *Slack) Post(ctx context.Context, m Message) (incident.Thread, error) {
 	c, form := s.client(), s.form(m)
 	address := strings.TrimRight(cmp.Or(s.APIURL, slack.APIURL), "/") + "/chat.postMessage"
@@ -86,7 +82,8 @@ func (s *Slack) Post(ctx context.Context, m Message) (incident.Thread, error) {
 	return posted, err
 }
 
-// form is what is posted: the arguments of chat.postMessage.
+// form is what is posted: the arguments of chat.postMessage. A reply that is more than
+// a note shows in the channel too.
 func (s *Slack) form(m Message) url.Values {
 	r := describe(m)
 	blocks, _ := json.Marshal(r.slackBlocks()) // of texts: it cannot fail

@@ -48,10 +48,9 @@ func makeSNS(config json.RawMessage, deps Deps) (Pager, error) {
 // Name is its type.
 func (s *snsTopic) Name() string { return "sns" }
 
-// Capabilities are few: a topic passes on what it gets.
+// Capabilities are few.
 func (s *snsTopic) Capabilities() Capabilities { return Capabilities{Resolvable: true} }
 
-// compose makes what is published of a message.
 func (s *snsTopic) compose(m Message) *sns.PublishInput {
 	r := describe(m)
 	return &sns.PublishInput{
@@ -73,14 +72,13 @@ func subject(text string) string {
 	return cmp.Or(text[:min(len(text), limitSubject)], "firstline")
 }
 
-// Rehearse returns the text that Page would publish.
+// Rehearse is as Pager says; there is no secret.
 func (s *snsTopic) Rehearse(_ context.Context, m Message) (string, error) {
 	in := s.compose(m)
 	return *in.Subject + "\n" + *in.Message, nil
 }
 
-// Page publishes the message. What SNS has accepted it delivers by itself, and does
-// not tell to whom.
+// Page publishes the message.
 func (s *snsTopic) Page(ctx context.Context, m Message) (Delivery, error) {
 	const op = "page through SNS"
 	topic, err := arn.Parse(s.TopicARN)
@@ -89,9 +87,9 @@ func (s *snsTopic) Page(ctx context.Context, m Message) (Delivery, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	out, err := s.client(topic.Region).Publish(ctx, s.compose(m))
+	_, err = s.client(topic.Region).Publish(ctx, s.compose(m))
 	if err == nil {
-		return Delivery{Detail: "published as " + aws.ToString(out.MessageId) + " to " + s.TopicARN + "; SNS does not tell which subscribers got it"}, nil
+		return Delivery{Detail: "published to " + s.TopicARN + "; SNS does not tell which subscribers got it"}, nil
 	}
 	kind := fault.KindOf(fault.AWS(op, err))
 	switch kind {

@@ -156,7 +156,7 @@ func TestSNSTest(t *testing.T) {
 	t.Parallel()
 	f := &fakeSNS{}
 	d, err := topic(t, f).Test(t.Context(), message(t, "test"))
-	if err != nil || d.Confirmed || d.Detail != "published as 94f20ce6-13c5-43a0-9a9e-ca52d816e90b to "+testTopic+"; SNS does not tell which subscribers got it" {
+	if err != nil || d.Confirmed || d.Detail != "published to "+testTopic+"; SNS does not tell which subscribers got it" {
 		t.Errorf("%+v, %v", d, err)
 	}
 	if !strings.HasPrefix(*f.published[0].Subject, testLabel) {

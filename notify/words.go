@@ -3,7 +3,6 @@ package notify
 import (
 	"cmp"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"firstline/internal/incident"
@@ -64,15 +63,15 @@ var situations = map[string]wording{
 	},
 	incident.SituationNote: {icon: "🟠", what: "is still not healthy: {saw}", next: "Nothing new: this note shows what firstline sees while you work on it."},
 	incident.SituationRecovered: {
-		icon: "🟢", what: "recovered: firstline rebooted it{rebooted}",
+		icon: "🟢", what: "recovered: firstline rebooted it",
 		next: "Find out by day what made the reboot necessary, in the logs and metrics from before it.",
 	},
 	incident.SituationRebootedOften: {
 		icon: "🟠", what: "recovered, but firstline rebooted it {times} in 7 days",
 		next: "Find the cause: reboots only put it off. You are paged about this once a day at most.",
 	},
-	incident.SituationHealthyAgain: {icon: "🟢", what: "is healthy again{since}", next: "Nothing to do, unless it fails again. Once it has been healthy for long enough, firstline closes the alert."},
-	incident.SituationWell:         {icon: "✅", what: "is well: healthy{since}", next: "Nothing to do: firstline may reboot it again when it fails."},
+	incident.SituationHealthyAgain: {icon: "🟢", what: "is healthy again", next: "Nothing to do, unless it fails again. Once it has been healthy for long enough, firstline closes the alert."},
+	incident.SituationWell:         {icon: "✅", what: "is well", next: "Nothing to do: firstline may reboot it again when it fails."},
 	incident.SituationGone:         {icon: "⚪", what: "is gone: it was terminated, or EC2 does not know it", next: "Remove it from regions.tfvars if it does not come back."},
 	incident.SituationStopped:      {icon: "⚪", what: "was stopped by a person", next: "Nothing to do: firstline looks at it again when it runs."},
 	incident.SituationUnwatched:    {icon: "⚪", what: "is no longer watched", next: "Nothing to do."},
@@ -113,23 +112,15 @@ var guards = map[string]guardWords{
 // fill puts what is known into the words of a situation.
 func fill(what string, dec *incident.Decision) string {
 	saw := saw(dec)
-	state, since, rebooted := "is not healthy: "+saw, "", ""
+	state := "is not healthy: " + saw
 	switch {
 	case dec.Severity >= incident.SeverityDown:
 		state = "is down: " + saw
 	case dec.Verdict == incident.VerdictFailed:
 		state = "may be down: " + saw
 	}
-	if dec.Since > 0 {
-		since = " since " + clock(dec.Since)
-	}
-	n := len(dec.Reboots)
-	if n > 0 {
-		rebooted = " at " + clock(dec.Reboots[n-1].At)
-	}
 	return strings.NewReplacer(
-		"{saw}", saw, "{guard}", guards[dec.Guard].why, "{state}", state,
-		"{rebooted}", rebooted, "{since}", since, "{times}", strconv.Itoa(n)+" times",
+		"{saw}", saw, "{guard}", guards[dec.Guard].why, "{state}", state, "{times}", fmt.Sprintf("%d times", len(dec.Reboots)),
 	).Replace(what)
 }
 

@@ -60,10 +60,8 @@ type question struct {
 	check string
 	// what names the target in a reason, "GET http://203.0.113.7/"; empty while
 	// it is not known.
-	what string
-	// endpoint is "host:port".
-	endpoint string
-	start    time.Time
+	what  string
+	start time.Time
 }
 
 // maxReason bounds a reason, in runes: the incident carries every finding, and
@@ -80,7 +78,6 @@ func (q question) finding(a answer) incident.Finding {
 		Outcome:   incident.Passed,
 		Reason:    a.saw,
 		Answered:  a.answered,
-		Endpoint:  q.endpoint,
 		Attempts:  a.attempts,
 		ElapsedMs: time.Since(q.start).Milliseconds(),
 		At:        incident.At(time.Now()),

@@ -34,8 +34,7 @@ func (v *Vantage) SSH(ctx context.Context, instanceID string, s incident.SSHSett
 		}
 		s.Host = addr
 	}
-	q.endpoint = net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
-	q.what = "ssh " + q.endpoint
+	q.what = "ssh " + net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
 	a := newSeries(s.Attempts, s.TimeoutSeconds, s.IntervalSeconds).run(ctx, func(ctx context.Context, p *progress) (string, *cause) {
 		return v.exchangeKeys(ctx, p, s)
 	})

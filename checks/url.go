@@ -32,7 +32,7 @@ func (v *Vantage) URL(ctx context.Context, instanceID string, s incident.URLSett
 	if c != nil {
 		return q.finding(answer{cause: c})
 	}
-	q.what, q.endpoint = s.Method+" "+shown(r.target), net.JoinHostPort(r.target.Hostname(), portOf(r.target))
+	q.what = s.Method + " " + shown(r.target)
 	a := newSeries(s.Attempts, s.TimeoutSeconds, s.IntervalSeconds).run(ctx, r.try)
 	if !s.Private {
 		a = v.Egress.confirm(ctx, s.AddressFamily, a)

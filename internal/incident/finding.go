@@ -92,9 +92,6 @@ type Finding struct {
 	// Elsewhere: the answer came from an address that is not the instance's, so
 	// it proves and disproves nothing about the instance.
 	Elsewhere bool `json:"elsewhere,omitempty"`
-	// Endpoint is "host:port" as asked, so that two checks can be seen to ask
-	// the same one. For Route 53 it is empty.
-	Endpoint string `json:"endpoint,omitempty"`
 	// Attempts is how often the target was asked.
 	Attempts int `json:"attempts,omitempty"`
 	// ElapsedMs is how long the check took in milliseconds, pauses included.

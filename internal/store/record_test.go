@@ -58,7 +58,7 @@ func TestARecordThroughItsLife(t *testing.T) {
 		d := incident.Decision{
 			Look: n + 1, At: incident.At(start.Add(time.Duration(n) * time.Minute)), Verdict: incident.VerdictFailed, Row: 10, Next: incident.NextWait, WaitSeconds: 60,
 			Reason: "URL failed", Confirming: "reboot", Unasked: []string{"EC2: no answer"},
-			Findings: []incident.Finding{{Look: n + 1, Check: incident.CheckURL, Outcome: incident.Failed, Reason: "no answer", Attempts: 3, ElapsedMs: 9000, Endpoint: "192.0.2.1:443"}},
+			Findings: []incident.Finding{{Look: n + 1, Check: incident.CheckURL, Outcome: incident.Failed, Reason: "no answer", Attempts: 3, ElapsedMs: 9000}},
 		}
 		r.LeaseUntil = incident.At(start.Add(time.Duration(n+20) * time.Minute))
 		r.Looks = []incident.Decision{store.LookOf(d)}

@@ -58,8 +58,9 @@ type alertSettings struct {
 	// Endpoint is one of the service's short names, or a base URL.
 	Endpoint     string `json:"endpoint"`
 	KeyParameter string `json:"key_parameter"`
-	// Responders are who is woken. None leaves it to the integration.
-	Responders []responder `json:"responders"`
+	// Responders are who is woken, in the service's form. None leaves it to the
+	// integration.
+	Responders []map[string]string `json:"responders"`
 	// Priority is P1 to P5, PriorityUnknown that of an alert of the severity "unknown".
 	Priority        string `json:"priority"`
 	PriorityUnknown string `json:"priority_unknown"`
@@ -71,15 +72,6 @@ type alertSettings struct {
 	Source string `json:"source"`
 }
 
-// responder is who is woken: a "team", "user", "escalation" or "schedule" by exactly
-// one of the others. Only a user has a username.
-type responder struct {
-	Type     string `json:"type"`
-	ID       string `json:"id,omitempty"`
-	Name     string `json:"name,omitempty"`
-	Username string `json:"username,omitempty"`
-}
-
 func (s service) pager(config json.RawMessage, deps Deps) (Pager, error) {
 	o := &alertAPI{service: s, http: deps.HTTP}
 	o.key = func(ctx context.Context, fresh bool) (string, error) { return deps.Secret(ctx, o.KeyParameter, fresh) }
@@ -88,15 +80,15 @@ func (s service) pager(config json.RawMessage, deps Deps) (Pager, error) {
 
 // alert is the body of "Create Alert".
 type alert struct {
-	Message     string            `json:"message"`
-	Alias       string            `json:"alias,omitempty"`
-	Description string            `json:"description,omitempty"`
-	Responders  []responder       `json:"responders,omitempty"`
-	Tags        []string          `json:"tags,omitempty"`
-	Details     map[string]string `json:"details,omitempty"`
-	Entity      string            `json:"entity,omitempty"`
-	Source      string            `json:"source,omitempty"`
-	Priority    string            `json:"priority,omitempty"`
+	Message     string              `json:"message"`
+	Alias       string              `json:"alias,omitempty"`
+	Description string              `json:"description,omitempty"`
+	Responders  []map[string]string `json:"responders,omitempty"`
+	Tags        []string            `json:"tags,omitempty"`
+	Details     map[string]string   `json:"details,omitempty"`
+	Entity      string              `json:"entity,omitempty"`
+	Source      string              `json:"source,omitempty"`
+	Priority    string              `json:"priority,omitempty"`
 }
 
 // note is the body of "Add Note" and "Close Alert".

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -55,13 +56,13 @@ func alertFaults(a alert) []string {
 	check(a.Priority != "" && !regexp.MustCompile(`^P[1-5]$`).MatchString(a.Priority), "priority %q", a.Priority)
 	for _, r := range a.Responders {
 		named := 0
-		for _, by := range []string{r.ID, r.Name, r.Username} {
+		for _, by := range []string{r["id"], r["name"], r["username"]} {
 			if by != "" {
 				named++
 			}
 		}
-		known := slices.Contains([]string{"team", "user", "escalation", "schedule"}, r.Type)
-		check(!known || named != 1 || r.Username != "" && r.Type != "user", "responder %+v", r)
+		known := slices.Contains([]string{"team", "user", "escalation", "schedule"}, r["type"])
+		check(!known || named != 1 || r["username"] != "" && r["type"] != "user", "responder %+v", r)
 	}
 	return faults
 }
@@ -231,7 +232,7 @@ func TestOpsGenieSendsEveryMessage(t *testing.T) {
 			t.Parallel()
 			f := &fakeOpsGenie{key: testKey, pending: 2}
 			o := serving(opsgenie, "https://pager.example", f)
-			o.Responders, o.Priority, o.PriorityUnknown = []responder{{Type: "team", ID: "8f2a-team"}}, "P2", "P2"
+			o.Responders, o.Priority, o.PriorityUnknown = []map[string]string{{"type": "team", "id": "8f2a-team"}}, "P2", "P2"
 			m := message(t, name)
 			if m.Kind == KindSlack && m.Alert.Alias == "" {
 				t.Skip("it is never paged")
@@ -249,7 +250,7 @@ func TestOpsGenieSendsEveryMessage(t *testing.T) {
 			if m.Kind == KindTest {
 				priority = "P5"
 			}
-			if a := f.alerts[0]; !slices.Equal(a.Responders, o.Responders) || a.Priority != priority {
+			if a := f.alerts[0]; !slices.EqualFunc(a.Responders, o.Responders, maps.Equal) || a.Priority != priority {
 				t.Errorf("responders %v, priority %s", a.Responders, a.Priority)
 			}
 			if a := f.alerts[0]; m.Kind != KindTest && name != "hostile" && a.Alias != m.Alert.Alias {
@@ -607,7 +608,7 @@ func TestOpsGenieSettings(t *testing.T) {
 	t.Parallel()
 	m := message(t, "worse")
 	o := &alertAPI{service: opsgenie, alertSettings: alertSettings{
-		Responders: []responder{{Type: "user", Username: "anna@example.com"}, {Type: "schedule", Name: "nights"}, {Type: "escalation", ID: "e-1"}},
+		Responders: []map[string]string{{"type": "user", "username": "anna@example.com"}, {"type": "schedule", "name": "nights"}, {"type": "escalation", "id": "e-1"}},
 		Tags:       []string{"web", "firstline", " two\nlines ", ""},
 		Details:    map[string]string{"runbook": "https://wiki.example/web", "instanceId": "another"},
 		Entity:     "shop", Source: "eu",
@@ -617,7 +618,7 @@ func TestOpsGenieSettings(t *testing.T) {
 	if want := append(slices.Clone(ours.Tags), "web", "two lines"); !slices.Equal(a.Tags, want) {
 		t.Errorf("tags %q, want %q", a.Tags, want)
 	}
-	if a.Entity != "shop" || a.Source != "eu" || o.note(m).Source != "eu" || !slices.Equal(a.Responders, o.Responders) {
+	if a.Entity != "shop" || a.Source != "eu" || o.note(m).Source != "eu" || !slices.EqualFunc(a.Responders, o.Responders, maps.Equal) {
 		t.Errorf("%+v", a)
 	}
 	for name, value := range ours.Details {

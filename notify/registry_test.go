@@ -42,7 +42,7 @@ func TestNew(t *testing.T) {
 		t.Fatalf("%q", names)
 	}
 	og := pagers[1].(*alertAPI)
-	want := []responder{{Type: "team", ID: "t"}, {Type: "user", Username: "jo@example.com"}, {Type: "schedule", Name: "nights"}}
+	want := []map[string]string{{"type": "team", "id": "t"}, {"type": "user", "username": "jo@example.com"}, {"type": "schedule", "name": "nights"}}
 	if diff := cmp.Diff(want, og.Responders); diff != "" {
 		t.Errorf("responders (-want +got):\n%s", diff)
 	}

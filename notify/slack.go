@@ -135,11 +135,9 @@ func slackAnswer(a *answer) (posted incident.Thread, r *refusal) {
 	switch code {
 	case "ratelimited", "rate_limited", "internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org":
 		r = refuse(fault.Unavailable, "%s", code)
-	case "invalid_auth", "not_authed", "token_expired", "token_revoked", "account_inactive":
-		r = refuse(fault.Denied, "%s: install the app again and store its bot token", code)
-		r.auth = true
-	case "missing_scope", "no_permission", "not_allowed_token_type":
+	case "invalid_auth", "not_authed", "token_expired", "token_revoked", "account_inactive", "missing_scope", "no_permission", "not_allowed_token_type":
 		r = refuse(fault.Denied, "%s: give the app the scope chat:write, install it again and store its bot token (xoxb-…)", code)
+		r.auth = true
 	case "channel_not_found", "not_in_channel", "is_archived":
 		r = refuse(fault.InvalidInput, "%s: invite the app to the channel, and check slack.channel_id: the id, not the name, of a channel that is not archived", code)
 	case "access_denied", "team_access_not_granted", "ekm_access_denied", "org_login_required", "channel_is_limited_access", "message_limit_exceeded",

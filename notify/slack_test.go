@@ -233,12 +233,12 @@ func TestSlackErrors(t *testing.T) {
 		want  string
 		calls int
 	}{
-		{`{"ok":false,"error":"invalid_auth"}`, fault.Denied, "install the app again", 2},
-		{`{"ok":false,"error":"not_authed"}`, fault.Denied, "install the app again", 2},
-		{`{"ok":false,"error":"token_revoked"}`, fault.Denied, "install the app again", 2},
-		{`{"ok":false,"error":"token_expired"}`, fault.Denied, "install the app again", 2},
-		{`{"ok":false,"error":"account_inactive"}`, fault.Denied, "install the app again", 2},
-		{`{"ok":false,"error":"missing_scope","needed":"chat:write"}`, fault.Denied, "chat:write", 1},
+		{`{"ok":false,"error":"invalid_auth"}`, fault.Denied, "install it again and store its bot token", 2},
+		{`{"ok":false,"error":"not_authed"}`, fault.Denied, "install it again and store its bot token", 2},
+		{`{"ok":false,"error":"token_revoked"}`, fault.Denied, "install it again and store its bot token", 2},
+		{`{"ok":false,"error":"token_expired"}`, fault.Denied, "install it again and store its bot token", 2},
+		{`{"ok":false,"error":"account_inactive"}`, fault.Denied, "install it again and store its bot token", 2},
+		{`{"ok":false,"error":"missing_scope","needed":"chat:write"}`, fault.Denied, "chat:write", 2},
 		{`{"ok":false,"error":"not_in_channel"}`, fault.InvalidInput, "invite the app to the channel", 1},
 		{`{"ok":false,"error":"channel_not_found"}`, fault.InvalidInput, "invite the app to the channel", 1},
 		{`{"ok":false,"error":"restricted_action_read_only_channel"}`, fault.Denied, "a setting of the channel", 1},

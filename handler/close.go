@@ -13,20 +13,19 @@ import (
 // record. It changes nothing in the incident: how the execution ends is the
 // state machine's to choose.
 func closeIncident(ctx context.Context, h *Handler, inc *incident.Incident) error {
-	known := h.known(inc)
-	if inc.HeldBy != nil || known.InstanceID == "" || known.Execution.ID == "" {
-		return nil // it never had a lease
+	if inc.HeldBy != nil || inc.InstanceID == "" || inc.Execution.ID == "" {
+		return nil // it has no lease, or one that is over since the execution has ended
 	}
-	_, err := h.Table.Update(ctx, known.InstanceID, func(e *store.Entry) error {
+	_, err := h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		i := &e.State.Instance
-		if i.Lease.Execution != known.Execution.ID {
+		if i.Lease.Execution != inc.Execution.ID {
 			return nil // it was given back before, or lost
 		}
 		if inc.Decision != nil && owns(i.Lease, inc) && !inc.Dry {
 			e.State = toldState(e.State, inc)
 		}
 		giveBack(&e.State.Instance.Lease)
-		r := store.RecordOf(known)
+		r := store.RecordOf(inc)
 		if r.EndedAt, r.End = incident.At(time.Now()), "nobody_told"; inc.Told {
 			r.End = "told"
 		}
@@ -50,16 +49,4 @@ func toldState(s policy.State, inc *incident.Incident) policy.State {
 		s = policy.Closed(s, dec)
 	}
 	return s
-}
-
-// known is the incident with what its event says of it: open may have failed
-// after it took the lease.
-func (h *Handler) known(inc *incident.Incident) *incident.Incident {
-	opened, err := incident.ParseEvent(inc.Event)
-	if inc.InstanceID != "" || err != nil || opened.Region != h.Region {
-		return inc // it is known already, or open took no lease
-	}
-	k := new(*inc)
-	k.InstanceID, k.Region, k.AccountID, k.Trigger, k.Alarm = opened.InstanceID, opened.Region, opened.AccountID, opened.Trigger, opened.Alarm
-	return k
 }

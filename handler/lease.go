@@ -33,8 +33,9 @@ var errLost = errors.New("another execution has taken the lease")
 
 // takeLease takes the instance's lease for the incident's execution. One that
 // another execution holds is taken over if that one has ended; else the incident
-// ends as already handled.
-func (h *Handler) takeLease(ctx context.Context, inc *incident.Incident, lasts time.Duration) (e *store.Entry, err error) {
+// ends as already handled. The incident's record begins with the lease; verify has
+// none, and so short a lease that it delays nothing should it die.
+func (h *Handler) takeLease(ctx context.Context, inc *incident.Incident, verifies bool) (e *store.Entry, err error) {
 	ended := ""
 	for range maxTakes {
 		e, err = h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
@@ -48,7 +49,13 @@ func (h *Handler) takeLease(ctx context.Context, inc *incident.Incident, lasts t
 			}
 			i.Lease = policy.Lease{
 				Execution: inc.Execution.ID, Name: inc.Execution.Name, StartedAt: incident.At(inc.Execution.StartedAt),
-				Until: now.Add(lasts), Version: i.Lease.Version + 1,
+				Until: now.Add(verifyLease), Version: i.Lease.Version + 1,
+			}
+			if !verifies {
+				inc.Name = i.Name
+				r := store.RecordOf(inc)
+				r.Settings, r.LeaseUntil = inc.Settings, now.Add(leaseMargin)
+				i.Lease.Until, e.Record = r.LeaseUntil, &r
 			}
 			// Taking the lease ends the rest. A dry look leaves it as it is, and what is
 			// not known to need a look does not need one.

@@ -24,7 +24,6 @@ const (
 	metricSlackMessages  = "SlackMessages"
 	metricPagerFallbacks = "PagerFallbacks"
 	metricResolves       = "Resolves"
-	metricTestMessages   = "TestMessages"
 	metricCheckLatency   = "CheckLatency" // in milliseconds, also by Check
 	metricReconciles     = "Reconciles"
 	metricAlarms         = "AlarmsInAlarm"

@@ -3,7 +3,6 @@ package handler
 import (
 	"context"
 	"errors"
-	"time"
 
 	"firstline/internal/fault"
 	"firstline/internal/incident"
@@ -11,24 +10,18 @@ import (
 	"firstline/internal/store"
 )
 
-// open makes an incident of an event, and begins its record. An instance that is
-// no longer watched is decided on at once.
+// open makes an incident of an event. An instance that is no longer watched is
+// decided on at once.
 func open(ctx context.Context, h *Handler, req request) (any, error) {
-	inc, e, err := h.begin(ctx, req, leaseMargin)
+	inc, e, err := h.begin(ctx, req, false)
 	if err != nil || inc.Next != "" {
 		return inc, err
 	}
-	inc.Name = e.State.Instance.Name
 	rebooted(inc, e.State.Instance.Reboots)
 	if inc.Settings == nil {
 		inc.Settings = &incident.Settings{} // every check is off
 		err := h.decideOn(ctx, inc, &policy.Facts{Unwatched: true})
 		inc.Settings = nil
-		return inc, err
-	}
-	r := store.RecordOf(inc)
-	r.Settings, r.LeaseUntil = inc.Settings, e.State.Instance.Lease.Until
-	if err := h.Table.UpdateRecord(ctx, r); err != nil {
 		return inc, err
 	}
 	h.count(ctx, metricIncidents, inc)
@@ -38,8 +31,8 @@ func open(ctx context.Context, h *Handler, req request) (any, error) {
 
 // begin makes an incident of an event and an execution, reads the instance's
 // settings (nil: it is no longer watched, and the schedule or a person asks) and
-// takes its lease, for as long as it lasts.
-func (h *Handler) begin(ctx context.Context, req request, lasts time.Duration) (*incident.Incident, *store.Entry, error) {
+// takes its lease.
+func (h *Handler) begin(ctx context.Context, req request, verifies bool) (*incident.Incident, *store.Entry, error) {
 	inc, err := incident.ParseEvent(req.Event)
 	switch {
 	case err != nil:
@@ -55,6 +48,6 @@ func (h *Handler) begin(ctx context.Context, req request, lasts time.Duration) (
 	if err != nil && !unwatched {
 		return inc, nil, err
 	}
-	e, err := h.takeLease(ctx, inc, lasts)
+	e, err := h.takeLease(ctx, inc, verifies)
 	return inc, e, err
 }

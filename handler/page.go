@@ -66,7 +66,7 @@ func page(ctx context.Context, h *Handler, inc *incident.Incident) error {
 // rehearsePage does of a page what makes no call, with every pager: one that
 // takes a page only when others have failed would show what it lacks too late.
 func (h *Handler) rehearsePage(ctx context.Context, pagers []notify.Pager, inc *incident.Incident, dec incident.Decision) error {
-	text := dryLabel + "there is no pager"
+	text := "Dry run: there is no pager"
 	var failed []error
 	for n, p := range pagers {
 		would, err := p.Rehearse(ctx, h.message(inc, dec, notify.KindPage))

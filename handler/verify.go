@@ -19,8 +19,6 @@ const (
 	// verifyLease is how long verify has an instance's lease at most. Terraform lets
 	// the function run for a minute at most.
 	verifyLease = 2 * time.Minute
-	// dryLabel begins what a dry incident would have done.
-	dryLabel = "Dry run: "
 	// wouldSucceed is the code of the error with which EC2 answers a dry run that
 	// it would have carried out
 	// (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RebootInstances.html).
@@ -37,7 +35,7 @@ func verify(ctx context.Context, h *Handler, req request) (any, error) {
 	if incident.SourceOf(req.Event) != incident.SourceCanary {
 		return nil, fault.New(fault.InvalidInput, "read event", "event.source: verify takes %s only", incident.SourceCanary)
 	}
-	inc, _, err := h.begin(ctx, req, verifyLease)
+	inc, _, err := h.begin(ctx, req, true)
 	if err != nil || inc.Next != "" {
 		return inc, err
 	}
@@ -84,7 +82,7 @@ func (h *Handler) verifyChecks(ctx context.Context, inc *incident.Incident) {
 // suppress records what a dry incident leaves undone, and ends it.
 func (h *Handler) suppress(ctx context.Context, inc *incident.Incident, dec incident.Decision) {
 	inc.Next, inc.WaitSeconds, inc.Decision, inc.Suppressed = incident.NextDone, 0, &dec, nil
-	inc.Suppress(dec.Next, dryLabel+dec.Next+": "+dec.Reason, time.Now())
+	inc.Suppress(dec.Next, "Dry run: "+dec.Next+": "+dec.Reason, time.Now())
 	h.suppressReboot(ctx, inc)
 }
 
@@ -98,7 +96,7 @@ func (h *Handler) suppressReboot(ctx context.Context, inc *incident.Incident) {
 	api, ok := errors.AsType[smithy.APIError](err)
 	switch {
 	case ok && api.ErrorCode() == wouldSucceed:
-		inc.Suppress(incident.NextReboot, dryLabel+"EC2 allows a reboot of "+inc.InstanceID, time.Now())
+		inc.Suppress(incident.NextReboot, "Dry run: EC2 allows a reboot of "+inc.InstanceID, time.Now())
 		return
 	case err == nil:
 		err = fault.New(fault.Internal, "dry run", "EC2 accepted it as if it were none, and may be rebooting the instance: it answers one with the code %s", wouldSucceed)

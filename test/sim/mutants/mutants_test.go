@@ -50,7 +50,7 @@ var others = []mutant{
 	{"guard route53 alone", "internal/policy/guard.go", "if !d.l.ownFailed() {", "if false {"},
 	{"guard URL blind", "internal/policy/guard.go", "!isURLBlind && (", "(isURLBlind || true) && ("},
 	{"breaker not latched", "internal/policy/alerts.go", `if id := d.r.openAlert(KeyBreaker); id != "" {`, `if id := ""; id != "" {`},
-	{"breaker ignores another's silence", "internal/policy/alerts.go", "id != d.i.ID && at > since && d.within(at, silentMemory)", "false"},
+	{"breaker ignores another's silence", "internal/policy/alerts.go", "id != d.i.ID && at > since && d.within(at, silentMemory)", `id == "" && at > since`},
 	{"breaker counts a booting instance's silence", "internal/policy/facts.go", "(r == nil || !d.within(r.At, boots))", "(r == nil || boots > 0)"},
 	{"breaker ignores reboots that cured nothing", "internal/policy/alerts.go", "n >= cures && ", "false && n >= cures && "},
 	{"breaker ignores that nobody answers", "internal/policy/alerts.go", "o.Asked && o.Value.Any && !o.Value.Answered", "false && o.Asked"},

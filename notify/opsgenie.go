@@ -58,18 +58,21 @@ type alertSettings struct {
 	// Endpoint is one of the service's short names, or a base URL.
 	Endpoint     string `json:"endpoint"`
 	KeyParameter string `json:"key_parameter"`
-	// Responders are who is woken, in the service's form. None leaves it to the
-	// integration.
-	Responders []map[string]string `json:"responders"`
-	// Priority is P1 to P5, PriorityUnknown that of an alert of the severity "unknown".
-	Priority        string `json:"priority"`
+	// PriorityUnknown is the priority of an alert of the severity "unknown".
 	PriorityUnknown string `json:"priority_unknown"`
-	// Tags and Details are added to ours.
-	Tags    []string          `json:"tags"`
-	Details map[string]string `json:"details"`
-	// Entity and Source take the place of ours, unless they are empty.
-	Entity string `json:"entity"`
-	Source string `json:"source"`
+	chosen
+}
+
+// chosen is what settings say of an alert, as the service takes it. Tags and Details
+// are added to ours, Entity and Source take the place of ours. Without Responders the
+// integration says who is woken.
+type chosen struct {
+	Responders []map[string]string `json:"responders,omitempty"`
+	Tags       []string            `json:"tags,omitempty"`
+	Details    map[string]string   `json:"details,omitempty"`
+	Entity     string              `json:"entity,omitempty"`
+	Source     string              `json:"source,omitempty"`
+	Priority   string              `json:"priority,omitempty"`
 }
 
 func (s service) pager(config json.RawMessage, deps Deps) (Pager, error) {
@@ -80,15 +83,10 @@ func (s service) pager(config json.RawMessage, deps Deps) (Pager, error) {
 
 // alert is the body of "Create Alert".
 type alert struct {
-	Message     string              `json:"message"`
-	Alias       string              `json:"alias,omitempty"`
-	Description string              `json:"description,omitempty"`
-	Responders  []map[string]string `json:"responders,omitempty"`
-	Tags        []string            `json:"tags,omitempty"`
-	Details     map[string]string   `json:"details,omitempty"`
-	Entity      string              `json:"entity,omitempty"`
-	Source      string              `json:"source,omitempty"`
-	Priority    string              `json:"priority,omitempty"`
+	Message     string `json:"message"`
+	Alias       string `json:"alias,omitempty"`
+	Description string `json:"description,omitempty"`
+	chosen
 }
 
 // note is the body of "Add Note" and "Close Alert".
@@ -332,28 +330,22 @@ func (o *alertAPI) alert(m Message) alert {
 	if r.shared {
 		about = r.region
 	}
-	a := alert{
-		Message:     r.headline(limitMessage),
-		Alias:       alias(m),
-		Description: join(r.lines(), limitDescription),
-		Responders:  o.Responders,
-		Details:     map[string]string{},
-		Entity:      cmp.Or(o.Entity, about),
-		Source:      cmp.Or(o.Source, r.deployment),
-		Priority:    o.Priority,
-	}
+	a := alert{r.headline(limitMessage), alias(m), join(r.lines(), limitDescription), o.chosen}
+	a.Entity, a.Source = cmp.Or(o.Entity, about), cmp.Or(o.Source, r.deployment)
 	switch {
 	case r.situation == incident.SituationTest:
 		a.Priority = "P5"
 	case r.dec.Severity == incident.SeverityUnknown:
 		a.Priority = o.PriorityUnknown
 	}
+	a.Tags = nil
 	ours := []string{"firstline", r.deployment, r.situation, r.dec.Severity.String(), r.dec.Guard, r.region, r.account, r.instance}
 	for _, tag := range append(ours, o.Tags...) {
 		if tag = incident.ClipLine(tag, limitTag); tag != "" && !slices.Contains(a.Tags, tag) {
 			a.Tags = append(a.Tags, tag)
 		}
 	}
+	a.Details = map[string]string{}
 	maps.Copy(a.Details, o.Details)
 	maps.Copy(a.Details, r.details())
 	return a

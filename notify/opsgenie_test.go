@@ -607,12 +607,12 @@ func TestJSM(t *testing.T) {
 func TestOpsGenieSettings(t *testing.T) {
 	t.Parallel()
 	m := message(t, "worse")
-	o := &alertAPI{service: opsgenie, alertSettings: alertSettings{
+	o := &alertAPI{service: opsgenie, alertSettings: alertSettings{chosen: chosen{
 		Responders: []map[string]string{{"type": "user", "username": "anna@example.com"}, {"type": "schedule", "name": "nights"}, {"type": "escalation", "id": "e-1"}},
 		Tags:       []string{"web", "firstline", " two\nlines ", ""},
 		Details:    map[string]string{"runbook": "https://wiki.example/web", "instanceId": "another"},
 		Entity:     "shop", Source: "eu",
-	}}
+	}}}
 	a := o.alert(m)
 	ours := pagerOf().alert(m)
 	if want := append(slices.Clone(ours.Tags), "web", "two lines"); !slices.Equal(a.Tags, want) {

@@ -84,7 +84,7 @@ func TestNewOfWrongSettings(t *testing.T) {
 		`["opsgenie"]`:                         `[0].type: "" is not a pager`,
 		`[null]`:                               `[0].type: ""`,
 		`[{"type":"opsgenie","priorty":"P1"}]`: `[0]: unknown field "priorty"`,
-		`[{"type":"opsgenie","priority":1}]`:   "[0]: priority: got a JSON number",
+		`[{"type":"opsgenie","priority":1}]`:   "[0]: chosen.priority: got a JSON number",
 		`[{"type":"sns","endpoint":"eu"}]`:     `[0]: unknown field "endpoint"`,
 		`[{"type":"opsgenie"}] []`:             "data after the JSON value",
 		`[{"type":"opsgenie","responders":["x"]}`: "not JSON",

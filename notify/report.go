@@ -232,11 +232,7 @@ func (r *report) show(m Message, inc *incident.Incident, named []string) {
 	dec, facts := r.dec, &r.facts
 	r.why.add("Why", dec.Reason)
 	if dec.Since > 0 {
-		state := "not healthy"
-		if dec.Verdict == incident.VerdictHealthy {
-			state = "healthy"
-		}
-		r.why.add("Since", fmt.Sprintf("%s, %s for %s", clock(dec.Since), state, incident.Span(incident.At(m.Now).Sub(dec.Since))))
+		r.why.add("Since", clock(dec.Since)+", for "+incident.Span(incident.At(m.Now).Sub(dec.Since)))
 	}
 	if len(m.Alert.Members) > 1 {
 		r.why.add("Instances in this alert", members(m.Alert.Members))

@@ -26,7 +26,9 @@ var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 
 // pagerOf is OpsGenie without a service.
 func pagerOf() *alertAPI {
-	return &alertAPI{service: opsgenie, alertSettings: alertSettings{Responders: []map[string]string{{"type": "team", "id": "8f2a-team"}}, Priority: "P2", PriorityUnknown: "P3"}}
+	return &alertAPI{service: opsgenie, alertSettings: alertSettings{
+		chosen: chosen{Responders: []map[string]string{{"type": "team", "id": "8f2a-team"}}, Priority: "P2"}, PriorityUnknown: "P3",
+	}}
 }
 
 // whole are the messages whose goldens show all that the channels are sent.

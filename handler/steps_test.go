@@ -603,7 +603,7 @@ func TestRefusedPayloads(t *testing.T) {
 		return `{"step":"open","execution":{"id":"x","name":"x","startedAt":"2026-11-22T10:00:00Z"},"event":{"source":"firstline.schedule","detail-type":"firstline look","account":"123456789012","region":"eu-west-1","time":"2026-11-22T10:00:00Z","detail":` + detail + `}}`
 	}
 	tests := map[string]struct{ payload, want string }{
-		"no JSON":                {`{`, "not JSON"},
+		"no JSON":                {`{`, "decode JSON"},
 		"unknown step":           {`{"step":"sweep"}`, `step: "sweep" is unknown`},
 		"unknown field":          {`{"step":"url","incdent":{}}`, `unknown field "incdent"`},
 		"no incident":            {`{"step":"url"}`, "incident: missing"},

@@ -76,18 +76,18 @@ func TestNew(t *testing.T) {
 func TestNewOfWrongSettings(t *testing.T) {
 	t.Parallel()
 	for config, want := range map[string]string{
-		``:                                     "not JSON",
-		`eu`:                                   "not JSON",
+		``:                                     "decode JSON",
+		`eu`:                                   "decode JSON",
 		`{}`:                                   "cannot unmarshal object",
 		`[{}]`:                                 `[0].type: "" is not a pager; use jsm, opsgenie, sns`,
 		`[{"type":"pagerduty"}]`:               `[0].type: "pagerduty" is not a pager`,
 		`["opsgenie"]`:                         `[0].type: "" is not a pager`,
 		`[null]`:                               `[0].type: ""`,
-		`[{"type":"opsgenie","priorty":"P1"}]`: `[0]: unknown field "priorty"`,
-		`[{"type":"opsgenie","priority":1}]`:   "[0]: chosen.priority: got a JSON number",
-		`[{"type":"sns","endpoint":"eu"}]`:     `[0]: unknown field "endpoint"`,
+		`[{"type":"opsgenie","priorty":"P1"}]`: `[0]: decode JSON: json: unknown field "priorty"`,
+		`[{"type":"opsgenie","priority":1}]`:   "[0]: decode JSON: json: cannot unmarshal number into Go struct field",
+		`[{"type":"sns","endpoint":"eu"}]`:     `[0]: decode JSON: json: unknown field "endpoint"`,
 		`[{"type":"opsgenie"}] []`:             "data after the JSON value",
-		`[{"type":"opsgenie","responders":["x"]}`: "not JSON",
+		`[{"type":"opsgenie","responders":["x"]}`: "decode JSON",
 	} {
 		pagers, err := New([]byte(config), Deps{})
 		if pagers != nil || fault.KindOf(err) != fault.InvalidInput || !strings.Contains(err.Error(), "read FIRSTLINE_PAGERS: ") || !strings.Contains(err.Error(), want) {

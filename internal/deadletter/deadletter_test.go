@@ -150,8 +150,8 @@ func TestRead(t *testing.T) {
 		{"an alarm's event", event, Message{Alarm: "firstline-cpu-i-0a1b2c3d", InstanceID: "i-0a1b2c3d", At: sent.Add(-time.Hour)}},
 		{"an alarm that names no instance", strings.Replace(event, "InstanceId", "Host", 1), Message{Malformed: "event.detail.configuration.metrics: "}},
 		{"an alarm that went to OK", strings.Replace(event, "ALARM", "OK", 1), Message{Malformed: "event.detail.state.value: "}},
-		{"not JSON", `<event/>`, Message{Malformed: "event: not JSON: "}},
-		{"empty", ``, Message{Malformed: "event: not JSON: "}},
+		{"not JSON", `<event/>`, Message{Malformed: "event: "}},
+		{"empty", ``, Message{Malformed: "event: "}},
 		{"no object", `"event"`, Message{Malformed: "event: "}},
 		{"dry", strings.Replace(event, "aws.cloudwatch", "firstline.canary", 1), Message{Malformed: "event.source: it is no alarm's event"}},
 	} {

@@ -1,8 +1,8 @@
 package incident
 
 import (
+	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,37 +51,36 @@ type LookDetail struct {
 	Alarm      *Alarm `json:"alarm,omitempty"`
 }
 
-// event is what is read of any event. AWS adds fields at will.
-type event struct {
-	DetailType string          `json:"detail-type"`
-	Account    string          `json:"account"`
-	Region     string          `json:"region"`
-	Time       string          `json:"time"`
-	Resources  []string        `json:"resources"`
-	Detail     json.RawMessage `json:"detail"`
-}
-
-// alarmDetail is what is read of an alarm's change of state
+// event is what is read of any event: a look of ours, or an alarm's change of
+// state. AWS adds fields at will
 // (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html).
-type alarmDetail struct {
-	AlarmName string `json:"alarmName"`
-	State     struct {
-		Value  string `json:"value"`
-		Reason string `json:"reason"`
-		// ReasonData is JSON in a text, as a rule.
-		ReasonData json.RawMessage `json:"reasonData"`
-		Timestamp  string          `json:"timestamp"`
-	} `json:"state"`
-	Configuration struct {
-		Metrics []struct {
-			MetricStat struct {
-				Metric struct {
-					Name       string            `json:"name"`
-					Dimensions map[string]string `json:"dimensions"`
-				} `json:"metric"`
-			} `json:"metricStat"`
-		} `json:"metrics"`
-	} `json:"configuration"`
+type event struct {
+	DetailType string   `json:"detail-type"`
+	Account    string   `json:"account"`
+	Region     string   `json:"region"`
+	Time       string   `json:"time"`
+	Resources  []string `json:"resources"`
+	Detail     struct {
+		LookDetail
+		AlarmName string `json:"alarmName"`
+		State     struct {
+			Value  string `json:"value"`
+			Reason string `json:"reason"`
+			// ReasonData is JSON in a text, as a rule.
+			ReasonData json.RawMessage `json:"reasonData"`
+			Timestamp  string          `json:"timestamp"`
+		} `json:"state"`
+		Configuration struct {
+			Metrics []struct {
+				MetricStat struct {
+					Metric struct {
+						Name       string            `json:"name"`
+						Dimensions map[string]string `json:"dimensions"`
+					} `json:"metric"`
+				} `json:"metricStat"`
+			} `json:"metrics"`
+		} `json:"configuration"`
+	} `json:"detail"`
 }
 
 // ParseEvent makes an incident of the event that started an execution. Its
@@ -89,34 +88,59 @@ type alarmDetail struct {
 func ParseEvent(raw json.RawMessage) (*Incident, error) {
 	var e event
 	if err := json.Unmarshal(raw, &e); err != nil {
-		return nil, fmt.Errorf("event: %w", explain(err))
+		return nil, fmt.Errorf("event: %w", err)
 	}
 	source := SourceOf(raw)
 	trigger, ok := triggers[[2]string{source, e.DetailType}]
-	if !ok {
+	switch {
+	case !ok:
 		return nil, fmt.Errorf("event.source, event.detail-type: %q with %q starts nothing; want %q with %q, or %q, %q or %q with %q",
 			source, e.DetailType, SourceAlarm, DetailTypeAlarm, SourceSchedule, SourcePerson, SourceCanary, DetailTypeLook)
-	}
-	if !ValidAccountID(e.Account) {
+	case !ValidAccountID(e.Account):
 		return nil, fmt.Errorf("event.account: %q is not an account id of 12 digits", e.Account)
-	}
-	if !ValidRegion(e.Region) {
+	case !ValidRegion(e.Region):
 		return nil, fmt.Errorf("event.region: %q is not a region such as eu-west-1", e.Region)
-	}
-	sent, err := time.Parse(time.RFC3339, e.Time)
-	if err != nil {
-		return nil, fmt.Errorf("event.time: %q is not a time such as 2026-11-22T10:04:40Z", e.Time)
 	}
 	inc := &Incident{Region: e.Region, AccountID: e.Account, Trigger: trigger, Dry: source == SourceCanary}
 	if e.DetailType == DetailTypeLook {
-		err = inc.fromLook(e)
-	} else {
-		err = inc.fromAlarm(e, sent)
+		inc.InstanceID, inc.Alarm = e.Detail.InstanceID, e.Detail.Alarm
+		if !ValidInstanceID(inc.InstanceID) {
+			return nil, fmt.Errorf("event.detail.instance_id: %q is not an instance id such as i-0c1cbf2e7abdedf75", inc.InstanceID)
+		}
+		return inc, nil
 	}
-	if err != nil {
-		return nil, err
+	if e.Detail.State.Value != "ALARM" {
+		return nil, fmt.Errorf("event.detail.state.value: alarm %q went to %q; only ALARM starts an incident", e.Detail.AlarmName, e.Detail.State.Value)
+	}
+	var ids []string
+	var err error
+	inc.Alarm, ids = e.alarm()
+	if inc.InstanceID, err = instanceOfAlarm(inc.Alarm.Name, ids); err != nil {
+		return nil, fmt.Errorf("event.detail.configuration.metrics: %w", err)
 	}
 	return inc, nil
+}
+
+// alarm is the alarm in an event of CloudWatch, and what its metrics name as
+// instances.
+func (e *event) alarm() (a *Alarm, instances []string) {
+	s := e.Detail.State
+	at, err := time.Parse(alarmTime, s.Timestamp)
+	if err != nil {
+		at, _ = time.Parse(time.RFC3339, e.Time) // good enough for people
+	}
+	a = &Alarm{Name: e.Detail.AlarmName, Reason: ClipLine(s.Reason, MaxAlarmReason), At: At(at), Value: NewestDatapoint(s.ReasonData)}
+	if len(e.Resources) > 0 {
+		a.ARN = e.Resources[0]
+	}
+	for _, m := range e.Detail.Configuration.Metrics {
+		metric := m.MetricStat.Metric
+		if id, ok := metric.Dimensions[DimensionInstance]; ok {
+			a.Metric = cmp.Or(a.Metric, metric.Name)
+			instances = append(instances, id)
+		}
+	}
+	return a, instances
 }
 
 // Glance is what can be read of an event that could not be made an incident, and the
@@ -124,80 +148,21 @@ func ParseEvent(raw json.RawMessage) (*Incident, error) {
 // encoding/json skips.
 func Glance(raw json.RawMessage) (i Incident, instances []string) {
 	var e event
-	var d alarmDetail
 	_ = json.Unmarshal(raw, &e)
-	_ = json.Unmarshal(e.Detail, &d)
-	i.Alarm = &Alarm{Name: d.AlarmName, Reason: d.State.Reason}
-	if len(e.Resources) > 0 {
-		i.Alarm.ARN = e.Resources[0]
-	}
+	alarm, named := e.alarm()
+	i.Alarm = &Alarm{Name: alarm.Name, Reason: alarm.Reason, ARN: alarm.ARN}
 	if ValidRegion(e.Region) {
 		i.Region = e.Region
 	}
 	if ValidAccountID(e.Account) {
 		i.AccountID = e.Account
 	}
-	for _, m := range d.Configuration.Metrics {
-		if id := m.MetricStat.Metric.Dimensions[DimensionInstance]; ValidInstanceID(id) && !slices.Contains(instances, id) {
+	for _, id := range named {
+		if ValidInstanceID(id) && !slices.Contains(instances, id) {
 			instances = append(instances, id)
 		}
 	}
 	return i, instances
-}
-
-func (i *Incident) fromLook(e event) error {
-	var d LookDetail
-	if len(e.Detail) == 0 {
-		return errors.New("event.detail: missing; want an object with instance_id")
-	}
-	if err := json.Unmarshal(e.Detail, &d); err != nil {
-		return fmt.Errorf("event.detail: %w", explain(err))
-	}
-	if !ValidInstanceID(d.InstanceID) {
-		return fmt.Errorf("event.detail.instance_id: %q is not an instance id such as i-0c1cbf2e7abdedf75", d.InstanceID)
-	}
-	i.InstanceID, i.Alarm = d.InstanceID, d.Alarm
-	return nil
-}
-
-func (i *Incident) fromAlarm(e event, sent time.Time) error {
-	var d alarmDetail
-	if len(e.Detail) == 0 {
-		return errors.New("event.detail: missing; want what CloudWatch sends")
-	}
-	if err := json.Unmarshal(e.Detail, &d); err != nil {
-		return fmt.Errorf("event.detail: %w", explain(err))
-	}
-	if d.State.Value != "ALARM" {
-		return fmt.Errorf("event.detail.state.value: alarm %q went to %q; only ALARM starts an incident", d.AlarmName, d.State.Value)
-	}
-	var ids []string
-	metric := ""
-	for _, m := range d.Configuration.Metrics {
-		if id, ok := m.MetricStat.Metric.Dimensions[DimensionInstance]; ok {
-			ids = append(ids, id)
-			if metric == "" {
-				metric = m.MetricStat.Metric.Name
-			}
-		}
-	}
-	id, err := InstanceOfAlarm(d.AlarmName, ids)
-	if err != nil {
-		return fmt.Errorf("event.detail.configuration.metrics: %w", err)
-	}
-	at, err := time.Parse(alarmTime, d.State.Timestamp)
-	if err != nil {
-		at = sent // good enough for people
-	}
-	i.InstanceID = id
-	i.Alarm = &Alarm{
-		Name: d.AlarmName, Metric: metric, Reason: ClipLine(d.State.Reason, MaxAlarmReason), At: At(at),
-		Value: NewestDatapoint(d.State.ReasonData),
-	}
-	if len(e.Resources) > 0 {
-		i.Alarm.ARN = e.Resources[0]
-	}
-	return nil
 }
 
 const (
@@ -210,10 +175,10 @@ const (
 	MaxAlarmReason = 500
 )
 
-// InstanceOfAlarm finds the one instance that an alarm's metrics name in their
+// instanceOfAlarm finds the one instance that an alarm's metrics name in their
 // dimensions. A metric math expression has no dimensions; the metrics behind it
 // do.
-func InstanceOfAlarm(alarm string, ids []string) (string, error) {
+func instanceOfAlarm(alarm string, ids []string) (string, error) {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	switch {
 	case len(ids) == 0:
@@ -227,34 +192,14 @@ func InstanceOfAlarm(alarm string, ids []string) (string, error) {
 }
 
 // NewestDatapoint is the newest of the datapoints that made an alarm fire; nil
-// where its reason's data do not tell. Those with times come in any order, the
-// others end with the newest
-// (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html).
+// where its reason's data do not tell.
 func NewestDatapoint(reasonData json.RawMessage) *float64 {
 	var text string
-	if json.Unmarshal(reasonData, &text) != nil {
-		return nil
-	}
 	var data struct {
-		Evaluated []struct {
-			Timestamp string   `json:"timestamp"`
-			Value     *float64 `json:"value"`
-		} `json:"evaluatedDatapoints"`
-		Recent []*float64 `json:"recentDatapoints"`
+		Recent []*float64 `json:"recentDatapoints"` // the newest last
 	}
-	if json.Unmarshal([]byte(text), &data) != nil {
+	if json.Unmarshal(reasonData, &text) != nil || json.Unmarshal([]byte(text), &data) != nil || len(data.Recent) == 0 {
 		return nil
 	}
-	var value *float64
-	var at time.Time
-	for _, d := range data.Evaluated {
-		t, err := time.Parse(alarmTime, d.Timestamp)
-		if err == nil && d.Value != nil && (value == nil || t.After(at)) {
-			value, at = d.Value, t
-		}
-	}
-	if n := len(data.Recent); value == nil && n > 0 {
-		value = data.Recent[n-1]
-	}
-	return value
+	return data.Recent[len(data.Recent)-1]
 }

@@ -63,32 +63,18 @@ func ValidRegion(name string) bool { return region().MatchString(name) }
 // ValidAccountID reports whether id has the form of an AWS account id.
 func ValidAccountID(id string) bool { return accountID().MatchString(id) }
 
-// Validate returns all that a step could not work with. The errors are plain:
-// the caller gives them a kind.
+// Validate returns what a step could not work with. The error is plain: the
+// caller gives it a kind.
 func (i *Incident) Validate() error {
-	var errs []error
-	wrong := func(field, got, want string) {
-		errs = append(errs, fmt.Errorf("incident.%s: %q is not %s", field, got, want))
+	switch {
+	case !ValidInstanceID(i.InstanceID):
+		return fmt.Errorf("incident.instance_id: %q is not an instance id such as i-0c1cbf2e7abdedf75", i.InstanceID)
+	case i.Execution.ID == "":
+		return errors.New("incident.execution.id: missing; the step open sets it")
+	case i.Look < 1 || i.Look > MaxLooks:
+		return fmt.Errorf("incident.look: %d is out of range; looks are 1 to %d", i.Look, MaxLooks)
+	case i.Settings == nil:
+		return errors.New("incident.settings: missing; the step open reads them")
 	}
-	if !ValidInstanceID(i.InstanceID) {
-		wrong("instance_id", i.InstanceID, "an instance id such as i-0c1cbf2e7abdedf75")
-	}
-	if !ValidRegion(i.Region) {
-		wrong("region", i.Region, "a region such as eu-west-1")
-	}
-	if !ValidAccountID(i.AccountID) {
-		wrong("account_id", i.AccountID, "an account id of 12 digits")
-	}
-	if i.Execution.ID == "" {
-		errs = append(errs, errors.New("incident.execution.id: missing; the step open sets it"))
-	}
-	if i.Look < 1 || i.Look > MaxLooks {
-		errs = append(errs, fmt.Errorf("incident.look: %d is out of range; looks are 1 to %d", i.Look, MaxLooks))
-	}
-	if i.Settings == nil {
-		errs = append(errs, errors.New("incident.settings: missing; the step open reads them"))
-	} else if err := i.Settings.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("incident.settings: %w", err))
-	}
-	return errors.Join(errs...)
+	return nil
 }

@@ -123,9 +123,9 @@ type Paged struct {
 
 // Thread is a thread in a channel of Slack.
 type Thread struct {
-	Channel string `json:"channel" dynamodbav:"channel"`
+	Channel string `json:"channel"`
 	// TS is the timestamp of its first message, which is its name.
-	TS string `json:"ts" dynamodbav:"ts"`
+	TS string `json:"ts"`
 }
 
 // Suppressed is an action that a dry incident left undone.
@@ -274,21 +274,21 @@ type AlertRef struct {
 
 // Reboot is one reboot of an instance.
 type Reboot struct {
-	At Millis `json:"at" dynamodbav:"at"`
+	At Millis `json:"at"`
 	// Execution is the id of the execution that made it, Look the look that led
 	// to it.
-	Execution string `json:"execution,omitempty" dynamodbav:"execution,omitempty"`
-	Look      int    `json:"look,omitempty" dynamodbav:"look,omitempty"`
+	Execution string `json:"execution,omitempty"`
+	Look      int    `json:"look,omitempty"`
 	// Reason is the finding that led to it.
-	Reason string `json:"reason,omitempty" dynamodbav:"reason,omitempty"`
+	Reason string `json:"reason,omitempty"`
 	// Request is what became of the request: one of the Request constants.
-	Request string `json:"request,omitempty" dynamodbav:"request,omitempty"`
+	Request string `json:"request,omitempty"`
 	// Outcome is one of the RebootOutcome constants; empty while it is open.
-	Outcome string `json:"outcome,omitempty" dynamodbav:"outcome,omitempty"`
+	Outcome string `json:"outcome,omitempty"`
 	// Told: its outcome has been told.
-	Told bool `json:"told,omitempty" dynamodbav:"told,omitempty"`
+	Told bool `json:"told,omitempty"`
 	// Failed are the checks that had failed.
-	Failed []string `json:"failed,omitempty" dynamodbav:"failed,omitempty"`
+	Failed []string `json:"failed,omitempty"`
 }
 
 // What became of the request to EC2.

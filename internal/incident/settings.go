@@ -4,11 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
-	"slices"
-	"strings"
 )
 
 // Settings are one instance's settings, as Terraform writes them to SSM.
@@ -64,11 +60,7 @@ type Breaker struct {
 
 // Bounds of the settings.
 const (
-	MaxWindowSeconds    = 3600
 	MinIntervalSeconds  = 10
-	MaxCooldownSeconds  = 86_400
-	MaxPerDay           = 24
-	MaxConfirmSeconds   = 600
 	MaxReconcileMinutes = 10
 	// MaxLooks ends an execution. A history holds 25,000 events
 	// (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)
@@ -125,53 +117,12 @@ func (s *Settings) Fingerprint(check string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// Validate returns what nothing could work with: a value out of range or an
-// unknown word, with its field and what would be right. All other rules are in
-// Terraform's modules/settings, which has refused what breaks them; what was
-// changed by hand since then is a finding of the check. The errors are plain: the
-// caller gives them a kind.
-func (s *Settings) Validate() error {
-	errs := []error{
-		oneOf("url.scheme", s.URL.Scheme, SchemeHTTP, SchemeHTTPS),
-		oneOf("url.address_family", s.URL.AddressFamily, FamilyIPv4, FamilyIPv6),
-		// What acts on the target (PUT, PATCH, DELETE) is never sent.
-		oneOf("url.method", s.URL.Method, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions),
-		within("url.port", s.URL.Port, 0, 65_535),
-		within("url.timeout_seconds", s.URL.TimeoutSeconds, 0.1, 30),
-		within("url.attempts", s.URL.Attempts, 1, 10),
-		within("url.interval_seconds", s.URL.IntervalSeconds, 0, 30),
-		within("route53.quorum_percent", s.Route53.QuorumPercent, 0, 99),
-		within("route53.attempts", s.Route53.Attempts, 1, 10),
-		within("route53.interval_seconds", s.Route53.IntervalSeconds, 0, 30),
-		oneOf("ssh.address_family", s.SSH.AddressFamily, FamilyIPv4, FamilyIPv6),
-		within("ssh.port", s.SSH.Port, 1, 65_535),
-		within("ssh.timeout_seconds", s.SSH.TimeoutSeconds, 0.1, 30),
-		within("ssh.attempts", s.SSH.Attempts, 1, 10),
-		within("ssh.interval_seconds", s.SSH.IntervalSeconds, 0, 30),
-		within("confirm_seconds", s.ConfirmSeconds, 0, MaxConfirmSeconds),
-		within("boot.window_seconds", s.Boot.WindowSeconds, 1, MaxWindowSeconds),
-		within("boot.first_look_seconds", s.Boot.FirstLookSeconds, 1, s.Boot.WindowSeconds),
-		within("boot.interval_seconds", s.Boot.IntervalSeconds, MinIntervalSeconds, MaxWindowSeconds),
-		within("reboot.cooldown_seconds", s.Reboot.CooldownSeconds, s.Boot.WindowSeconds, MaxCooldownSeconds),
-		within("reboot.per_day", s.Reboot.PerDay, 0, MaxPerDay),
-		oneOf("reboot.on", s.Reboot.On, OnAnyCheck, OnUnreachable),
+// ParseSettings decodes settings as Terraform writes them, over the defaults. It
+// refuses unknown fields; Terraform has checked the values.
+func ParseSettings(data []byte) (*Settings, error) {
+	s := new(DefaultSettings())
+	if err := DecodeStrict(data, s); err != nil {
+		return nil, fmt.Errorf("settings: %w", err)
 	}
-	if !s.URL.Enabled && !s.SSH.Enabled && s.Route53.HealthCheckID == "" {
-		errs = append(errs, errors.New("url.enabled, ssh.enabled, route53.health_check_id: every check is off, so nothing could ever fail; turn at least one on"))
-	}
-	return errors.Join(errs...)
-}
-
-func within[N int | float64](field string, got, lowest, highest N) error {
-	if got < lowest || got > highest {
-		return fmt.Errorf("%s: %v is out of range; use %v to %v", field, got, lowest, highest)
-	}
-	return nil
-}
-
-func oneOf(field, got string, want ...string) error {
-	if !slices.Contains(want, got) {
-		return fmt.Errorf("%s: %q is unknown; use one of %s", field, got, strings.Join(want, ", "))
-	}
-	return nil
+	return s, nil
 }

@@ -1,5 +1,5 @@
 # Every setting: what it is, its built-in value, its bounds. This module is where
-# settings are checked. The function refuses only what nothing could work with
+# settings are checked. The function decodes them strictly, and checks no bounds again
 # (internal/incident/settings.go).
 #
 # kind     what a value must be                         bounds

@@ -66,9 +66,11 @@ func TestARebootThatCures(t *testing.T) {
 		if !s.Instance.AtRest || !s.Instance.Reboots[0].Told || s.Instance.Reboots[0].Request != incident.RequestAccepted {
 			t.Errorf("stored: %+v", s.Instance)
 		}
-		table := &store.Table{Name: "firstline", Client: func(context.Context) (store.API, error) { return w.db, nil }}
 		var evidence []*store.Evidence
-		for record := range table.Records(w.t.Context(), time.Time{}) {
+		for record, err := range w.h.Table.Records(w.t.Context(), time.Time{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
 			if record.Evidence != nil {
 				evidence = append(evidence, record.Evidence)
 			}

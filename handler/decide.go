@@ -43,7 +43,7 @@ func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts *p
 		if facts == nil {
 			facts = h.facts(ctx, inc, in)
 		}
-		in.Facts = *facts
+		in.Facts, in.Settings = *facts, inc.Settings
 		out := policy.Decide(in)
 		dec = out.Decision
 		if m := i.Membership; m != nil && dec.Next == incident.NextResolve && dec.Alert == nil {

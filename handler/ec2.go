@@ -79,6 +79,9 @@ func stateOf(i *types.Instance, now time.Time) policy.EC2 {
 	case "terminated", "shutting-down":
 		e.Terminated = true
 	}
+	if i.LaunchTime != nil {
+		e.LaunchedAt = incident.At(*i.LaunchTime)
+	}
 	e.ByPerson = i.StateReason != nil && aws.ToString(i.StateReason.Code) == byPerson
 	for _, t := range i.Tags {
 		switch aws.ToString(t.Key) {

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,14 +24,19 @@ const (
 	maxFact = 200
 )
 
-// facts asks for what a decision needs, side by side. A dry incident asks even if
-// its decision needs nothing: a missing right is found before it is needed.
+// facts asks for what a decision needs, side by side, and gives the incident the
+// settings of now. A dry incident asks even if its decision needs nothing: a
+// missing right is found before it is needed.
 func (h *Handler) facts(ctx context.Context, inc *incident.Incident, in policy.Input) *policy.Facts {
 	f := &policy.Facts{Alerts: map[string]policy.AlertState{}}
 	if !inc.Dry && !policy.NeedsFacts(in) {
 		return f
 	}
-	questions := []func() error{func() error { return ask(ctx, inc, &f.EC2, "EC2", askTime, h.ec2) }}
+	var settings policy.Fact[*incident.Settings]
+	questions := []func() error{
+		func() error { return ask(ctx, inc, &f.EC2, "EC2", askTime, h.ec2) },
+		func() error { return ask(ctx, inc, &settings, "settings", askTime, h.settingsNow) },
+	}
 	if inc.Alarm == nil {
 		questions = append(questions, func() error { return ask(ctx, inc, &f.Alarm, "CloudWatch", askTime, h.alarm) })
 	}
@@ -56,7 +62,20 @@ func (h *Handler) facts(ctx context.Context, inc *incident.Incident, in policy.I
 	for n, ref := range refs {
 		f.Alerts[ref.ID] = states[n].Value
 	}
+	if settings.Asked {
+		f.Unwatched = settings.Value == nil
+		inc.Settings = cmp.Or(settings.Value, inc.Settings)
+	}
 	return f
+}
+
+// settingsNow returns the instance's settings; nil: it is no longer watched.
+func (h *Handler) settingsNow(ctx context.Context, inc *incident.Incident) (*incident.Settings, error) {
+	s, err := h.readSettings(ctx, inc.InstanceID)
+	if errors.Is(err, errMissing) {
+		return nil, nil
+	}
+	return s, err
 }
 
 // ask asks for one fact in bounded time.

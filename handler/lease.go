@@ -44,12 +44,12 @@ func (h *Handler) takeLease(ctx context.Context, inc *incident.Incident, verifie
 			if d := i.Decided; d != nil && d.Execution == inc.Execution.ID {
 				return nil // it has gone on already: this answer is asked for again
 			}
-			if i.Lease.Held(inc.Execution.ID, now) && i.Lease.Execution != ended {
+			if i.Lease.Held(inc.Execution.ID, inc.Dry || verifies, now) && i.Lease.Execution != ended {
 				return errLost
 			}
 			i.Lease = policy.Lease{
 				Execution: inc.Execution.ID, Name: inc.Execution.Name, StartedAt: incident.At(inc.Execution.StartedAt),
-				Until: now.Add(verifyLease), Version: i.Lease.Version + 1,
+				Until: now.Add(verifyLease), Version: i.Lease.Version + 1, Dry: inc.Dry || verifies,
 			}
 			if !verifies {
 				inc.Name = i.Name

@@ -67,7 +67,7 @@ func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.In
 		if facts == nil {
 			facts = h.facts(ctx, inc, in)
 		}
-		in.Facts = *facts
+		in.Facts, in.Settings = *facts, inc.Settings
 		return policy.MayReboot(in, *inc.Decision)
 	}
 	var evidence *store.Evidence
@@ -84,7 +84,8 @@ func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.In
 		s, refusal := mayReboot(e.State)
 		if refusal == "" && evidence == nil {
 			evidence = h.evidence(ctx, inc, facts.EC2.Value)
-			s, refusal = mayReboot(e.State) // that took its time
+			facts = nil // that took its time
+			s, refusal = mayReboot(e.State)
 		}
 		if inc.Refusal = refusal; refusal != "" {
 			return nil

@@ -205,7 +205,7 @@ func (r *reconciling) startDue(ctx context.Context) {
 // that is delivered twice starts one.
 func (r *reconciling) start(ctx context.Context, l *look) error {
 	l.Execution = l.lease.Name
-	if l.skipped = l.lease.Held("", incident.At(r.now)) && !r.h.ended(ctx, l.Instance, l.lease); l.skipped {
+	if l.skipped = l.lease.Held("", false, incident.At(r.now)) && !r.h.ended(ctx, l.Instance, l.lease); l.skipped {
 		return nil
 	}
 	l.Execution = "reconcile-" + l.Instance + "-" + r.now.UTC().Format("20060102T1504")

@@ -435,7 +435,7 @@ func TestResumeClosesTheBreaker(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for _, id := range two[0].InstanceIDs {
-		if s := p.stored(id); s.Instance.Membership != nil || s.Instance.AtRest || s.Region.BreakerOpen() || s.Region.BreakerClosedAt != incident.At(noon) {
+		if s := p.stored(id); s.Instance.Membership != nil || s.Instance.AtRest || s.Region.BreakerOpen() || s.Region.BreakerResetAt != incident.At(noon) {
 			t.Errorf("%s: %+v", id, s)
 		}
 	}

@@ -134,8 +134,8 @@ func leave(i *Instance, r *Region, now incident.Millis, why, replacedBy string) 
 	delete(a.Members, i.ID)
 	if len(a.Members) == 0 {
 		a.EndedAt, a.Ended, a.ReplacedBy = now, why, replacedBy
-		if a.Key == KeyBreaker && a.ClosedAt == 0 {
-			r.BreakerClosedAt = now
+		if a.Key == KeyBreaker && i.HealthyRun > 0 {
+			r.BreakerResetAt = now // else nothing says that what opened it is over
 		}
 	}
 	r.Alerts[id] = a
@@ -147,7 +147,7 @@ func (d *decider) breaker() string {
 	if id := d.r.openAlert(KeyBreaker); id != "" {
 		return cmp.Or(d.r.Alerts[id].Why, "its alert is open")
 	}
-	since := d.r.BreakerClosedAt
+	since := d.r.BreakerResetAt
 	inFlight, lastHour := 0, 0
 	var concluded []RegionReboot
 	for _, r := range d.r.Reboots {
@@ -160,7 +160,7 @@ func (d *decider) breaker() string {
 				inFlight++
 			}
 		}
-		if d.within(r.At, curesMemory) && (r.Outcome == incident.OutcomeCured || r.Outcome == incident.OutcomeNotCured) {
+		if d.within(r.At, curesMemory) && r.Outcome != "" {
 			concluded = append(concluded, r)
 		}
 	}

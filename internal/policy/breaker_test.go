@@ -15,9 +15,9 @@ func silent(d time.Duration) option {
 	return region(func(r *policy.Region) { r.Silent = map[string]incident.Millis{other: ago(d)} })
 }
 
-// closedBreaker: the breaker last closed some time ago.
-func closedBreaker(d time.Duration) option {
-	return region(func(r *policy.Region) { r.BreakerClosedAt = ago(d) })
+// resetBreaker: the breaker was last reset some time ago.
+func resetBreaker(d time.Duration) option {
+	return region(func(r *policy.Region) { r.BreakerResetAt = ago(d) })
 }
 
 // perHour adds reboots of other instances that are all told, one a minute, the
@@ -64,23 +64,23 @@ func TestBreakerOpens(t *testing.T) {
 		{"the last but one cured it", is(down, notCured(5*hour), cured(4*hour), notCured(2*hour)), reboots},
 		{"the third last cured it", is(down, cured(5*hour), notCured(4*hour), notCured(2*hour)), held1},
 		{"one cured nothing", is(down, notCured(2*hour)), reboots},
-		{"one that was overridden does not count", is(down, notCured(5*hour), overridden(2*hour)), reboots},
+		{"a person stopped the last one: it cured nothing", is(down, notCured(5*hour), overridden(2*hour)), held1},
 	})
 }
 
-func TestBreakerCountsSinceItLastClosed(t *testing.T) {
+func TestBreakerCountsSinceItWasReset(t *testing.T) {
 	flights := func(s *scene) {
 		otherRebooted(other, 5*min, "")(s)
 		otherRebooted("i-third", 4*min, "")(s)
 	}
 	decisions(t, []decisionCase{
-		{"in flight, closed before", is(down, flights, closedBreaker(5*min+sec)), held1},
-		{"in flight, closed since", is(down, flights, closedBreaker(5*min-sec)), reboots},
-		{"per hour, closed before", is(down, perHour(6, 30*min), closedBreaker(31*min)), held1},
-		{"per hour, closed since", is(down, perHour(6, 30*min), closedBreaker(29*min)), reboots},
-		{"silent, closed before", is(down, silent(5*min), closedBreaker(6*min)), held1},
-		{"silent, closed since", is(down, silent(5*min), closedBreaker(5*min)), reboots},
-		{"cured nothing, closed since", is(down, otherRebooted(other, 3*hour, incident.OutcomeNotCured), otherRebooted(other, 2*hour, incident.OutcomeNotCured), closedBreaker(150*min)), reboots},
+		{"in flight, reset before", is(down, flights, resetBreaker(5*min+sec)), held1},
+		{"in flight, reset since", is(down, flights, resetBreaker(5*min-sec)), reboots},
+		{"per hour, reset before", is(down, perHour(6, 30*min), resetBreaker(31*min)), held1},
+		{"per hour, reset since", is(down, perHour(6, 30*min), resetBreaker(29*min)), reboots},
+		{"silent, reset before", is(down, silent(5*min), resetBreaker(6*min)), held1},
+		{"silent, reset since", is(down, silent(5*min), resetBreaker(5*min)), reboots},
+		{"cured nothing, reset since", is(down, otherRebooted(other, 3*hour, incident.OutcomeNotCured), otherRebooted(other, 2*hour, incident.OutcomeNotCured), resetBreaker(150*min)), reboots},
 	})
 }
 
@@ -116,22 +116,22 @@ func TestBreakerHoldsBack(t *testing.T) {
 func TestBreakerCloses(t *testing.T) {
 	breaker := options(member("breaker", sevDown, 3*hour))
 	for _, tt := range []struct {
-		name string
-		is   option
-		want bool
+		name              string
+		is                option
+		isClosed, isReset bool
 	}{
-		{"the last member is well", options(breaker, healthyFor(30*min, 6)), true},
-		{"the last member is gone", options(breaker, down, terminated), true},
-		{"the last member was stopped", options(breaker, down, stopped, byPerson), true},
-		{"the last member is no longer watched", options(breaker, unwatched), true},
-		{"a person closes the alert", options(breaker, down, change(func(in *policy.Input) { in.Facts.Alerts["a/breaker"] = policy.AlertClosed })), true},
-		{"a member is well, another is not", options(member("breaker", sevDown, 3*hour, other), healthyFor(30*min, 6)), false},
-		{"still down", options(breaker, down), false},
-		{"healthy, not well", options(breaker, healthyFor(29*min, 6)), false},
+		{"the last member is well", options(breaker, healthyFor(30*min, 6)), true, true},
+		{"the last member is gone", options(breaker, down, terminated), true, false},
+		{"the last member was stopped", options(breaker, down, stopped, byPerson), true, false},
+		{"the last member is no longer watched", options(breaker, unwatched), true, false},
+		{"a person closes the alert", options(breaker, down, change(func(in *policy.Input) { in.Facts.Alerts["a/breaker"] = policy.AlertClosed })), true, false},
+		{"a member is well, another is not", options(member("breaker", sevDown, 3*hour, other), healthyFor(30*min, 6)), false, false},
+		{"still down", options(breaker, down), false, false},
+		{"healthy, not well", options(breaker, healthyFor(29*min, 6)), false, false},
 	} {
 		r := policy.Decide(input(tt.is)).State.Region
-		if isClosed := r.BreakerClosedAt == now; isClosed != tt.want || r.BreakerOpen() == tt.want {
-			t.Errorf("%s: closed at %v, open %v", tt.name, r.BreakerClosedAt, r.BreakerOpen())
+		if isReset := r.BreakerResetAt == now; isReset != tt.isReset || r.BreakerOpen() == tt.isClosed {
+			t.Errorf("%s: reset at %v, open %v", tt.name, r.BreakerResetAt, r.BreakerOpen())
 		}
 	}
 }
@@ -141,9 +141,9 @@ func TestBreakerCloses(t *testing.T) {
 func TestBreakerClosedByAPerson(t *testing.T) {
 	decisions(t, []decisionCase{
 		{"still handed over", is(down, member("breaker", sevDown, 5*hour, other), closed("breaker", 4*hour-sec)), "8 handed_over"},
-		{"its quiet ends, another is silent too", is(down, member("breaker", sevDown, 5*hour, other), closed("breaker", 4*hour), closedBreaker(4*hour), silent(min)), "7 page held_back down @breaker"},
-		{"its quiet ends, the breaker has opened again", is(down, member("breaker", sevDown, 5*hour, other), closed("breaker", 4*hour), closedBreaker(4*hour), alert("a/new", "breaker", min, "i-third")), "7 page held_back down note @breaker"},
-		{"its quiet ends, it is alone", is(down, member("breaker", sevDown, 5*hour), closed("breaker", 4*hour), closedBreaker(4*hour)), "7 page still_down down @i-self"},
+		{"its quiet ends, another is silent too", is(down, member("breaker", sevDown, 5*hour, other), closed("breaker", 4*hour), resetBreaker(4*hour), silent(min)), "7 page held_back down @breaker"},
+		{"its quiet ends, the breaker has opened again", is(down, member("breaker", sevDown, 5*hour, other), closed("breaker", 4*hour), resetBreaker(4*hour), alert("a/new", "breaker", min, "i-third")), "7 page held_back down note @breaker"},
+		{"its quiet ends, it is alone", is(down, member("breaker", sevDown, 5*hour), closed("breaker", 4*hour), resetBreaker(4*hour)), "7 page still_down down @i-self"},
 	})
 }
 
@@ -176,8 +176,8 @@ func TestSilentIsRecorded(t *testing.T) {
 func TestResume(t *testing.T) {
 	in := input(down, member("breaker", sevDown, hour, other), instance(func(i *policy.Instance) { i.AtRest = true }))
 	s, isMember := policy.Resume(in.State, now)
-	if !isMember || s.Instance.Membership != nil || s.Instance.AtRest || s.Region.BreakerClosedAt != now {
-		t.Errorf("member %v, membership %v, at rest %v, closed at %v", isMember, s.Instance.Membership, s.Instance.AtRest, s.Region.BreakerClosedAt)
+	if !isMember || s.Instance.Membership != nil || s.Instance.AtRest || s.Region.BreakerResetAt != now {
+		t.Errorf("member %v, membership %v, at rest %v, closed at %v", isMember, s.Instance.Membership, s.Instance.AtRest, s.Region.BreakerResetAt)
 	}
 	if s.Instance.LastResolvedAt != 0 {
 		t.Error("a resumed instance counts as resolved, so no reboot would be allowed")

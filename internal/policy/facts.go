@@ -50,6 +50,8 @@ type EC2 struct {
 	// Terminated, Stopped and Running sort the state; ByPerson: a person stopped it.
 	Terminated, Stopped, Running bool
 	ByPerson                     bool
+	// LaunchedAt is when it was last started; 0 if EC2 does not say.
+	LaunchedAt incident.Millis
 	// Initializing: its status checks have no result yet. Unclear: EC2 gives no
 	// status for it.
 	Initializing, Unclear bool
@@ -154,9 +156,6 @@ func (d *decider) seeFacts() {
 		if a, ok := d.r.Alerts[id]; ok && state == AlertClosed && a.ClosedAt == 0 {
 			a.ClosedAt = d.now
 			d.r.Alerts[id] = a
-			if a.Key == KeyBreaker {
-				d.r.BreakerClosedAt = d.now
-			}
 		}
 	}
 }
@@ -243,12 +242,13 @@ func (d *decider) skipsWhatFailed() bool {
 
 func (d *decider) seeUnhealthy() {
 	i, e := d.i, &d.i.Execution
+	seen := d.l.seenAt(d.now)
 	since := func(at *incident.Millis, holds bool) {
 		switch {
 		case !holds:
 			*at = 0
 		case *at == 0:
-			*at = d.now
+			*at = seen
 		}
 	}
 	i.HealthyRun, i.HealthySince = 0, 0
@@ -266,7 +266,7 @@ func (d *decider) seeUnhealthy() {
 			e.FailedSince = map[string]incident.Millis{}
 		}
 		if e.FailedSince[check] == 0 {
-			e.FailedSince[check] = d.now
+			e.FailedSince[check] = seen
 		}
 	}
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"firstline/internal/incident"
@@ -15,6 +16,7 @@ const (
 	GuardAlarm        = "alarm"        // no alarm of the instance is on
 	GuardOnce         = "once"         // this incident has rebooted it
 	GuardCooldown     = "cooldown"     // the last reboot, or the end of its alert, is too recent
+	GuardNotCured     = "not_cured"    // the last reboot did not cure the same failure
 	GuardBudget       = "budget"       // too many reboots in 24 hours
 	GuardNever        = "never"        // the settings forbid reboots
 	GuardRoute53Alone = "route53"      // Route 53 alone says so
@@ -54,6 +56,8 @@ func (d *decider) guardEC2() (guard, reason string) {
 		return GuardStatus, e.Scheduled
 	case e.Initializing:
 		return GuardInitializing, "the instance has just been started: EC2's status checks are still initializing"
+	case d.within(e.LaunchedAt, time.Duration(d.s.Boot.WindowSeconds)*time.Second):
+		return GuardInitializing, "the instance was started at " + clock(e.LaunchedAt) + " and may still be booting"
 	case e.Unclear:
 		return GuardEC2, "EC2 gives no status of the instance, though it calls it running"
 	}
@@ -73,7 +77,9 @@ func (d *decider) guardHistory() (guard, reason string) {
 	case d.i.reboots(d.now.Add(-cooldown)) > 0:
 		return GuardCooldown, "it was rebooted within the cooldown of " + incident.Span(cooldown)
 	case d.within(d.i.LastResolvedAt, quarantine):
-		return GuardCooldown, "its last alert ended less than two hours ago: what ails it comes back"
+		return GuardCooldown, "its last alert ended less than four hours ago: what ails it comes back, or somebody works on it"
+	case d.notCured():
+		return GuardNotCured, "the reboot of " + d.i.lastReboot().At.Time().Format("2 January 15:04 UTC") + " did not cure the same failure"
 	}
 	return "", ""
 }
@@ -136,7 +142,10 @@ func (d *decider) guardVantage() (guard, reason string) {
 func MayReboot(in Input, dec incident.Decision) (s State, refusal string) {
 	d := newDecider(in)
 	d.l = lookOf(dec.Findings, in.Settings)
-	if age := d.now.Sub(dec.At); age > freshLook {
+	if d.f.Unwatched {
+		return s, "the instance is no longer watched"
+	}
+	if age := d.now.Sub(min(dec.At, d.l.seenAt(dec.At))); age > freshLook {
 		return s, fmt.Sprintf("the look is %d seconds old", int(age.Seconds()))
 	}
 	d.forget()
@@ -161,6 +170,13 @@ func MayReboot(in Input, dec incident.Decision) (s State, refusal string) {
 	d.i.AtRest = false
 	d.r.Reboots = append(d.r.Reboots, RegionReboot{Instance: d.i.ID, Execution: in.Execution, At: d.now})
 	return State{*d.i, *d.r}, ""
+}
+
+// notCured reports whether the last reboot did not cure what fails now.
+func (d *decider) notCured() bool {
+	r := d.i.lastReboot()
+	return r != nil && r.Outcome == incident.OutcomeNotCured && r.Request != incident.RequestReserved &&
+		slices.ContainsFunc(d.l.failed(), func(check string) bool { return slices.Contains(r.Failed, check) })
 }
 
 // ReservedBy returns the reboot that an execution has reserved, or nil.

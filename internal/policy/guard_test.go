@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,8 @@ func TestGuardEC2(t *testing.T) {
 		{"instance status impaired", state(func(e *policy.EC2) { e.Instance = true }), reboots},
 		{"a scheduled event", state(func(e *policy.EC2) { e.Scheduled = "AWS retires the instance on 6 January" }), refuses("status")},
 		{"initializing, 9:59 after the incident began", is(down, initializing, started(10*min-sec)), "10 wait 60s"},
+		{"started 9:59 ago", is(down, ec2(func(e *policy.EC2) { e.LaunchedAt = ago(10*min - sec) })), "10 wait 60s"},
+		{"started 10:00 ago", is(down, ec2(func(e *policy.EC2) { e.LaunchedAt = ago(10 * min) })), reboots},
 		{"initializing, 10:00 after the incident began", is(down, initializing, started(10*min)), refuses("initializing")},
 	})
 }
@@ -55,7 +58,10 @@ func TestGuardHistory(t *testing.T) {
 		{"the alarm cannot be asked", is(down, noAlarm, change(func(in *policy.Input) { in.Facts.Alarm = policy.CouldNotAsk[string]("CloudWatch: throttled") })), refuses("alarm")},
 		{"an alarm of an earlier execution", is(down, noAlarm, instance(func(i *policy.Instance) { i.Execution = policy.Execution{ID: "e-before", Alarm: true} }), setting(func(s *incident.Settings) { s.ConfirmSeconds = 0 })), refuses("alarm")},
 		{"this incident has rebooted it", is(down, rebooted(7*hour, incident.OutcomeNotCured), instance(func(i *policy.Instance) { i.Execution.Rebooted = true })), refuses("once")},
-		{"another incident has rebooted it", is(down, rebooted(7*hour, incident.OutcomeNotCured)), reboots},
+		{"another incident has rebooted it, which cured it", is(down, rebooted(7*hour, incident.OutcomeCured)), reboots},
+		{"the last reboot did not cure the same check", is(down, rebooted(7*hour, incident.OutcomeNotCured)), refuses("not_cured")},
+		{"the last reboot did not cure another check", is(down, rebooted(7*hour, incident.OutcomeNotCured), lastReboot(func(r *incident.Reboot) { r.Failed = []string{"none"} })), reboots},
+		{"nobody knows whether there was a last reboot", is(down, rebooted(7*hour, incident.OutcomeNotCured), lastReboot(func(r *incident.Reboot) { r.Request = incident.RequestReserved })), reboots},
 		{"EC2 refused this incident's reboot", is(down, rebooted(min, ""), instance(func(i *policy.Instance) {
 			i.Reboots[0].Request, i.Execution.Rebooted = incident.RequestRefused, true
 		})), refuses("once")},
@@ -64,8 +70,8 @@ func TestGuardHistory(t *testing.T) {
 		{"cooldown of an hour, rebooted 59:59 ago", is(down, cooldown(3600), rebooted(hour-sec, incident.OutcomeCured)), refuses("cooldown")},
 		{"cooldown of an hour, rebooted an hour ago", is(down, cooldown(3600), rebooted(hour, incident.OutcomeCured)), reboots},
 		{"a reboot that EC2 refused is none", is(down, rebooted(hour, ""), instance(func(i *policy.Instance) { i.Reboots[0].Request = incident.RequestRefused })), reboots},
-		{"its alert was resolved 1:59:59 ago", is(down, resolved(2*hour-sec)), refuses("cooldown")},
-		{"its alert was resolved 2 h ago", is(down, resolved(2*hour)), reboots},
+		{"its alert was resolved 3:59:59 ago", is(down, resolved(4*hour-sec)), refuses("cooldown")},
+		{"its alert was resolved 4 h ago", is(down, resolved(4*hour)), reboots},
 	})
 }
 
@@ -193,6 +199,7 @@ func TestMayReboot(t *testing.T) {
 		{"another instance fell silent", sec, region(func(r *policy.Region) { r.Silent = map[string]incident.Millis{other: ago(min)} }), "fell silent"},
 		{"a person has stopped it", sec, options(stopped, byPerson), "stopped"},
 		{"EC2 cannot be asked", sec, ec2Blind, "could not be asked"},
+		{"it is no longer watched", sec, unwatched, "no longer watched"},
 		{"somebody else has rebooted it", sec, rebooted(min, ""), "cooldown"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -204,6 +211,29 @@ func TestMayReboot(t *testing.T) {
 				t.Errorf("a refusal changes the state: %+v", s.Instance)
 			}
 		})
+	}
+}
+
+// A decision may come long after the checks that it is made on: it is their age
+// that counts.
+func TestLateDecision(t *testing.T) {
+	seen := func(at incident.Millis) option {
+		return change(func(in *policy.Input) {
+			in.Findings = slices.Clone(in.Findings)
+			for n := range in.Findings {
+				in.Findings[n].At = at
+			}
+		})
+	}
+	decisions(t, []decisionCase{
+		{"held for two minutes", is(down, held(2*min), seen(now)), reboots},
+		{"held for two minutes, as seen a minute ago", is(down, held(2*min), seen(ago(min))), "10 wait 60s confirming:reboot"},
+	})
+	for age, want := range map[time.Duration]string{90 * sec: "", 91 * sec: "the look is 91 seconds old"} {
+		in := input(down, seen(ago(age)))
+		if _, refusal := policy.MayReboot(in, incident.Decision{At: now, Findings: in.Findings}); refusal != want {
+			t.Errorf("seen %v ago: refusal %q, want %q", age, refusal, want)
+		}
 	}
 }
 

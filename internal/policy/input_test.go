@@ -248,6 +248,11 @@ func rebooted(d time.Duration, outcome string) option {
 	}), otherRebooted(self, d, outcome))
 }
 
+// lastReboot changes the newest reboot of the instance.
+func lastReboot(f func(*incident.Reboot)) option {
+	return instance(func(i *policy.Instance) { f(&i.Reboots[len(i.Reboots)-1]) })
+}
+
 // otherRebooted adds a reboot to the region's.
 func otherRebooted(id string, d time.Duration, outcome string) option {
 	return region(func(r *policy.Region) {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 
 	"firstline/internal/incident"
@@ -170,6 +171,14 @@ func (l *Look) failed() (checks []string) {
 		}
 	}
 	return checks
+}
+
+// seenAt is when the newest finding was made; unknown where no finding says.
+func (l *Look) seenAt(unknown incident.Millis) (at incident.Millis) {
+	for _, f := range l.Findings {
+		at = max(at, f.At)
+	}
+	return cmp.Or(at, unknown)
 }
 
 func (l *Look) is(check string, o incident.Outcome) bool { return l.of(check).Outcome == o }

@@ -39,8 +39,8 @@ const (
 	// blindSlack how long Slack alone hears of it while a check passes.
 	blindPatience = 2 * time.Minute
 	blindSlack    = 20 * time.Minute
-	// quarantine follows upon an alert of its own that was resolved.
-	quarantine = 2 * time.Hour
+	// quarantine follows upon the end of its alert.
+	quarantine = 4 * time.Hour
 	// often is the number of reboots in 7 days from which on somebody is paged.
 	often = 3
 	// unsteady is the number of recoveries in 2 hours that make an instance
@@ -268,6 +268,7 @@ func (d *decider) overridden() bool {
 		incident.SituationStopped:   "a person has stopped the instance",
 	}[situation]
 	if d.i.Membership != nil {
+		d.i.LastResolvedAt = d.now // whoever has it in hand may start it again
 		d.leave(words, "")
 		d.out.Slack, d.out.SlackKey = true, situation
 		return d.set(incident.NextResolve, situation, words)
@@ -536,7 +537,7 @@ func (d *decider) confirm() {
 	need := time.Duration(d.s.ConfirmSeconds) * time.Second
 	held := time.Duration(-1)
 	if since := d.heldSince(); since > 0 {
-		held = d.now.Sub(since)
+		held = d.l.seenAt(d.now).Sub(since) // the decision may come long after the checks
 	}
 	if held >= need {
 		return

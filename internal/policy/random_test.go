@@ -50,7 +50,7 @@ func randomInput(seed uint64) policy.Input {
 	add(.3, func() option { return otherRebooted("i-third", span(), outcome()) })
 	add(.1, func() option { return options(healthy, healthyFor(span(), 1+r.IntN(3)), rebooted(span(), "")) })
 	add(.2, func() option { return silent(span()) })
-	add(.2, func() option { return closedBreaker(span()) })
+	add(.2, func() option { return resetBreaker(span()) })
 	add(.1, func() option { return paused(span() - min) })
 	add(.1, func() option { return terminated })
 	add(.1, func() option { return unknownID })

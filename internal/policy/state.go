@@ -51,7 +51,7 @@ type Instance struct {
 
 	// Membership is there while it is handed over.
 	Membership *Membership `dynamodbav:"membership,omitempty"`
-	// LastResolvedAt is when it last left an alert since it was well.
+	// LastResolvedAt is when it last left an alert, but for another one.
 	LastResolvedAt incident.Millis `dynamodbav:"last_resolved_at,omitempty"`
 	// OftenPagedAt is when its many reboots were last paged.
 	OftenPagedAt incident.Millis `dynamodbav:"often_paged_at,omitempty"`
@@ -81,11 +81,14 @@ type Lease struct {
 	// holder and version, so that two invocations of one execution cannot both
 	// write. The incident carries it as LeaseVersion.
 	Version int64 `dynamodbav:"version,omitempty"`
+	// Dry: a dry look holds it.
+	Dry bool `dynamodbav:"dry,omitempty"`
 }
 
-// Held reports whether somebody else than the execution holds the lease.
-func (l Lease) Held(by string, now incident.Millis) bool {
-	return l.Execution != "" && l.Execution != by && now < l.Until
+// Held reports whether somebody else than the execution holds the lease. A dry
+// look gives way to a real one.
+func (l Lease) Held(by string, dry bool, now incident.Millis) bool {
+	return l.Execution != "" && l.Execution != by && now < l.Until && (dry || !l.Dry)
 }
 
 // Execution is what the looks of one execution saw.
@@ -141,9 +144,9 @@ type Decided struct {
 type Region struct {
 	// Alerts are those that have members or are to be resolved, by id.
 	Alerts map[string]Alert `dynamodbav:"alerts,omitempty"`
-	// BreakerClosedAt is when the breaker last closed: only what happened since
-	// then opens it again.
-	BreakerClosedAt incident.Millis `dynamodbav:"breaker_closed_at,omitempty"`
+	// BreakerResetAt is when the breaker's last member was well, or firstline
+	// resume closed it: only what happened since then opens it again.
+	BreakerResetAt incident.Millis `dynamodbav:"breaker_reset_at,omitempty"`
 	// Reboots are those of the last 24 hours, the newest last.
 	Reboots []RegionReboot `dynamodbav:"reboots,omitempty"`
 	// Silent is when instances last fell silent, of the last 10 minutes.

@@ -90,7 +90,7 @@ func Resume(s State, now incident.Millis) (State, bool) {
 	}
 	leave(&s.Instance, &s.Region, now, "a person closed the breaker", "")
 	s.Instance.AtRest = false
-	s.Region.BreakerClosedAt = now
+	s.Region.BreakerResetAt = now
 	return s, true
 }
 

@@ -197,7 +197,7 @@ func TestReservedBy(t *testing.T) {
 
 func TestLeaseHeld(t *testing.T) {
 	l := policy.Lease{Execution: "e-1", Until: now.Add(min)}
-	if !l.Held("e-2", now) || l.Held("e-1", now) || l.Held("e-2", now.Add(min)) || new(policy.Lease).Held("e-2", 0) {
+	if !l.Held("e-2", false, now) || l.Held("e-1", false, now) || l.Held("e-2", false, now.Add(min)) || new(policy.Lease).Held("e-2", false, 0) {
 		t.Error("a lease is held by another execution until it ends")
 	}
 }

@@ -174,7 +174,7 @@ func TestItemsHaveTheirKeysSchemaAndVersion(t *testing.T) {
 	update := func() {
 		must[*store.Entry](t)(table.Update(t.Context(), one, func(e *store.Entry) error {
 			e.State.Instance.HealthyRun++
-			e.State.Region.BreakerClosedAt++
+			e.State.Region.BreakerResetAt++
 			return nil
 		}))
 	}
@@ -212,7 +212,7 @@ func TestNothingChangedIsNoCall(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{"TransactWriteItems": 1}, calls); diff != "" {
 		t.Error("one item changed, saved twice:", diff)
 	}
-	e.State.Instance.HealthyRun, e.State.Region.BreakerClosedAt = 2, 5
+	e.State.Instance.HealthyRun, e.State.Region.BreakerResetAt = 2, 5
 	if err := table.Save(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func TestAChangeBySomebodyElseIsSeen(t *testing.T) {
 	execution := incident.Execution{ID: "arn:x:run", Name: "run", StartedAt: start}
 	tests := map[string]func(e *store.Entry){
 		"instance": func(e *store.Entry) { e.State.Instance.HealthyRun = 9 },
-		"both":     func(e *store.Entry) { e.State.Instance.HealthyRun, e.State.Region.BreakerClosedAt = 9, 9 },
+		"both":     func(e *store.Entry) { e.State.Instance.HealthyRun, e.State.Region.BreakerResetAt = 9, 9 },
 		"with a record": func(e *store.Entry) {
 			e.State.Instance.HealthyRun = 9
 			e.Record = firstLook(execution)
@@ -320,7 +320,7 @@ func TestNoUpdateIsLost(t *testing.T) {
 						t.Error(err)
 					}
 					err = table.UpdateRegion(t.Context(), func(r *policy.Region) error {
-						r.BreakerClosedAt++
+						r.BreakerResetAt++
 						return nil
 					})
 					if err != nil {
@@ -334,8 +334,8 @@ func TestNoUpdateIsLost(t *testing.T) {
 		if len(l.Instances) != 2 || l.Instances[0].HealthyRun != workers*each/2 || l.Instances[1].HealthyRun != workers*each/2 {
 			t.Errorf("instances: %+v", l.Instances)
 		}
-		if len(l.Region.Reboots) != workers*each || l.Region.BreakerClosedAt != workers*each {
-			t.Errorf("region: %d reboots, %d pauses, want %d each", len(l.Region.Reboots), l.Region.BreakerClosedAt, workers*each)
+		if len(l.Region.Reboots) != workers*each || l.Region.BreakerResetAt != workers*each {
+			t.Errorf("region: %d reboots, %d pauses, want %d each", len(l.Region.Reboots), l.Region.BreakerResetAt, workers*each)
 		}
 	})
 }
@@ -392,7 +392,7 @@ func TestUpdateTriesAgain(t *testing.T) {
 				e, err := table.Update(t.Context(), one, func(e *store.Entry) error {
 					e.State.Instance.HealthyRun++
 					if tt.op == "TransactWriteItems" {
-						e.State.Region.BreakerClosedAt++
+						e.State.Region.BreakerResetAt++
 					}
 					return nil
 				})
@@ -456,7 +456,7 @@ func TestFunctionsOfUpdateCanEndIt(t *testing.T) {
 			t.Errorf("Update: got %v, %v, want %v", e, err, tt.want)
 		}
 		err = table.UpdateRegion(t.Context(), func(r *policy.Region) error {
-			r.BreakerClosedAt++
+			r.BreakerResetAt++
 			return tt.give
 		})
 		if !errors.Is(err, tt.want) {
@@ -497,7 +497,7 @@ func TestKindsOfErrors(t *testing.T) {
 			table, db := newTable()
 			db.Before = failing("TransactWriteItems", 1, tt.err)
 			_, err := table.Update(t.Context(), one, func(e *store.Entry) error {
-				e.State.Instance.HealthyRun, e.State.Region.BreakerClosedAt = 1, 1
+				e.State.Instance.HealthyRun, e.State.Region.BreakerResetAt = 1, 1
 				return nil
 			})
 			if fault.KindOf(err) != tt.want || !strings.Contains(err.Error(), one) || !strings.Contains(err.Error(), tableName) {
@@ -577,7 +577,7 @@ func TestInstancesAreListedPageByPage(t *testing.T) {
 		id := fmt.Sprintf("i-%017x", n)
 		want = append(want, id)
 		must[*store.Entry](t)(table.Update(t.Context(), id, func(e *store.Entry) error {
-			e.State.Instance.Name, e.State.Region.BreakerClosedAt = "name of "+id, 7
+			e.State.Instance.Name, e.State.Region.BreakerResetAt = "name of "+id, 7
 			return nil
 		}))
 	}
@@ -589,7 +589,7 @@ func TestInstancesAreListedPageByPage(t *testing.T) {
 			t.Error(i)
 		}
 	}
-	if diff := cmp.Diff(want, got); diff != "" || len(l.Unreadable) > 0 || l.RegionErr != nil || l.Region.BreakerClosedAt != 7 {
+	if diff := cmp.Diff(want, got); diff != "" || len(l.Unreadable) > 0 || l.RegionErr != nil || l.Region.BreakerResetAt != 7 {
 		t.Errorf("%s %+v", diff, l)
 	}
 }

@@ -53,7 +53,7 @@ func TestUnreadableItemsAreNeverOverwritten(t *testing.T) {
 		}},
 		"Update": {"instance region", func(t *testing.T, table *store.Table) error {
 			_, err := table.Update(t.Context(), one, func(e *store.Entry) error {
-				e.State.Instance.HealthyRun, e.State.Region.BreakerClosedAt = 9, 9
+				e.State.Instance.HealthyRun, e.State.Region.BreakerResetAt = 9, 9
 				return nil
 			})
 			return err
@@ -68,7 +68,7 @@ func TestUnreadableItemsAreNeverOverwritten(t *testing.T) {
 		}},
 		"UpdateRegion": {"region", func(t *testing.T, table *store.Table) error {
 			return table.UpdateRegion(t.Context(), func(r *policy.Region) error {
-				r.BreakerClosedAt = 9
+				r.BreakerResetAt = 9
 				return nil
 			})
 		}},
@@ -123,13 +123,13 @@ func TestItemsThatTurnUnreadableAreNotOverwritten(t *testing.T) {
 		table, db := newTable()
 		if existed {
 			must[*store.Entry](t)(table.Update(t.Context(), one, func(e *store.Entry) error {
-				e.State.Instance.HealthyRun, e.State.Region.BreakerClosedAt = 1, 1
+				e.State.Instance.HealthyRun, e.State.Region.BreakerResetAt = 1, 1
 				return nil
 			}))
 		}
 		for _, bad := range []dynamo.Item{newer("instance", one), newer("region", "region")} {
 			e := must[*store.Entry](t)(table.Load(t.Context(), one))
-			e.State.Instance.HealthyRun, e.State.Region.BreakerClosedAt = 9, 9
+			e.State.Instance.HealthyRun, e.State.Region.BreakerResetAt = 9, 9
 			pk := bad["pk"].(*types.AttributeValueMemberS).Value
 			was := db.Get(pk, keyText(bad))
 			db.Put(bad)

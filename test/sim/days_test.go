@@ -232,6 +232,9 @@ func (w *world) planRegion() {
 			}
 		}
 	})
+	for range 3 {
+		some(.5, func() { w.out("lambda", w.between(30*time.Second, 8*time.Minute)) })
+	}
 	some(.1, func() { w.out("route53", w.between(10*time.Minute, 4*time.Hour)) })
 	some(.1, func() { w.out("ec2", w.between(10*time.Minute, 2*time.Hour)) })
 	some(.05, func() { w.out("table", w.between(5*time.Minute, time.Hour)) })

@@ -123,6 +123,16 @@ func (w *world) start(name string, input json.RawMessage) (*execution, bool) {
 	return e, true
 }
 
+// canary starts a dry execution, as firstline's canaries do.
+func (w *world) canary(m *machine) error {
+	input, err := json.Marshal(incident.Look{
+		Source: incident.SourceCanary, DetailType: incident.DetailTypeLook, Account: account, Region: region,
+		Time: time.Now().UTC(), Detail: incident.LookDetail{InstanceID: m.id},
+	})
+	w.start(fmt.Sprintf("canary-%s-%d", m.name, time.Now().Unix()), input)
+	return err
+}
+
 // run runs an execution to its end.
 func (w *world) run(e *execution) {
 	machine, err := definition()
@@ -172,6 +182,10 @@ func (w *world) invoke(e *execution, payload json.RawMessage) (json.RawMessage, 
 		}
 	}
 	w.count["invocations"]++
+	if w.isOut("lambda") && e != nil {
+		w.mu.Unlock()
+		return nil, &asl.Error{Name: "Lambda.TooManyRequestsException", Cause: "Rate Exceeded."}
+	}
 	begin := w.until(time.Now().Add(20 * time.Millisecond))
 	w.mu.Unlock()
 	time.Sleep(begin)

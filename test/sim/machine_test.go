@@ -58,8 +58,9 @@ type machine struct {
 	webHistory       []webState
 	changed          time.Time // when its servers last changed, or the way to them
 
-	reboots []time.Time
-	seen    seen
+	launchedAt time.Time // when it was last started; zero: long ago
+	reboots    []time.Time
+	seen       seen
 }
 
 type webState struct {

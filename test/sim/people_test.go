@@ -54,6 +54,23 @@ func (w *world) work(m *machine, a *alert) {
 		m.pauseFrom, m.pause = time.Now(), time.Now().Add(w.between(10*time.Minute, 4*time.Hour))
 		w.logf("%s is paused until %s", m.name, m.pause.Format("15:04"))
 	}
+	if w.p(.3) {
+		w.after(w.between(time.Minute, span/2), func() {
+			if !m.isRunning() {
+				return
+			}
+			w.logf("the person stops %s", m.name)
+			m.power = stopped
+			w.after(w.between(2*time.Minute, 5*time.Minute), func() {
+				if m.power != stopped {
+					return
+				}
+				w.logf("the person starts %s", m.name)
+				m.power, m.initUntil, m.launchedAt, m.impaired = running, time.Now().Add(200*time.Second), time.Now(), ""
+				w.boot(m, w.between(40*time.Second, w.bootMax), m.curable)
+			})
+		})
+	}
 	if w.p(.4) {
 		w.after(w.between(time.Minute, span), func() {
 			if m.isRunning() {
@@ -165,6 +182,7 @@ func (w *world) ailOutside(m *machine) {
 		w.logf("%s is stopped", m.name)
 		w.after(w.between(time.Minute, 10*time.Minute), func() { m.alarmUntil = time.Time{} })
 		w.after(w.between(30*time.Minute, 10*time.Hour), func() {
+			m.launchedAt = time.Now()
 			m.power, m.initUntil = running, time.Now().Add(200*time.Second)
 			w.boot(m, w.between(40*time.Second, w.bootMax), true)
 		})

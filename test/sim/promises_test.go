@@ -29,6 +29,24 @@ type seen struct {
 	untold           time.Time
 	problems, closes int
 	wakes            int
+	// notHelped is the newest reboot, if the machine was down when its boot window
+	// closed. stoppedAt is since when the machine has been stopped.
+	notHelped, stoppedAt time.Time
+}
+
+// inFlight counts the reboots made more than a minute ago whose outcome the table
+// does not know, and that may open the breaker.
+func (w *world) inFlight() (n int) {
+	l, err := w.table.Instances(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	for _, r := range l.Region.Reboots {
+		if age := time.Since(r.At.Time()); r.Outcome == "" && age > time.Minute && age < time.Hour && r.At > l.Region.BreakerResetAt {
+			n++
+		}
+	}
+	return n
 }
 
 // limits of the promise "never silent".
@@ -55,7 +73,13 @@ func (w *world) watch() {
 func (w *world) watchMachine(m *machine) {
 	now, s := time.Now(), &m.seen
 	if !w.isDown(m, now) || m.unwatched {
-		if !m.isRunning() || now.Sub(s.downLast) > 5*time.Minute {
+		if m.isRunning() {
+			s.stoppedAt = time.Time{}
+		} else if s.stoppedAt.IsZero() {
+			s.stoppedAt = now
+		}
+		// Whoever stops a machine may be at work on it for a while.
+		if m.isRunning() && now.Sub(s.downLast) > 5*time.Minute || !m.isRunning() && now.Sub(s.stoppedAt) > 2*time.Hour {
 			s.okAt = now
 		}
 		s.firedSince = time.Time{}
@@ -231,10 +255,28 @@ func (w *world) checkReboot(m *machine, i *invocation) {
 	if !s.paged.IsZero() && s.okAt.Before(s.paged) && !s.downSince.After(s.paged) {
 		w.violate("harm", "%s was rebooted after a page, never well between", m.name)
 	}
+	if m.unwatched {
+		w.violate("harm", "%s was rebooted though it is no longer watched", m.name)
+	}
+	if m.settings.Reboot.DryRun {
+		w.violate("harm", "%s was rebooted though reboot.dry_run is set", m.name)
+	}
+	if !s.notHelped.IsZero() && s.okAt.Before(s.notHelped) {
+		w.violate("loop", "%s was rebooted though the reboot before did not help", m.name)
+	}
+	if n := w.inFlight(); n >= w.breaker.InFlight {
+		w.violate("loop", "%s is reboot %d in flight", m.name, n+1)
+	}
 	w.rebootIsAllowed(m, i)
 	m.reboots = append(m.reboots, now)
 	w.rebootsAt = append(w.rebootsAt, now)
 	s.reboot, s.untold = now, now
+	w.after(time.Duration(m.settings.Boot.WindowSeconds)*time.Second, func() {
+		s.notHelped = time.Time{}
+		if m.isRunning() && (m.web.down() || m.ssh.down()) {
+			s.notHelped = now
+		}
+	})
 }
 
 // rebootIsHarmless checks that the machine is down.

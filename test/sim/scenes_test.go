@@ -22,7 +22,6 @@ import (
 //	no-baseline a url                 that check has never passed
 //	reboot-on a unreachable           its setting reboot.on
 //	per-day a 0                       its setting reboot.per_day
-//	dry-run a                         its setting reboot.dry_run
 //	pager blind                       the pager cannot tell whether an alert is open
 //	[at 0:10 [every 40s]] COMMAND     with "every", machine after machine, or "5 times"
 //	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, open, irreducible, guard NAME
@@ -112,12 +111,6 @@ func (s *scene) line(words []string) (err error) {
 			return err
 		}
 		m.settings.Reboot.On = words[2]
-	case "dry-run":
-		m, err := s.machine(words[1])
-		if err != nil {
-			return err
-		}
-		m.settings.Reboot.DryRun = true
 	case "per-day":
 		m, err := s.machine(words[1])
 		if err != nil {
@@ -196,11 +189,11 @@ func clockTime(text string) (time.Duration, error) {
 	var d time.Duration
 	for n, unit := range []time.Duration{time.Hour, time.Minute, time.Second} {
 		if n < len(parts) {
-			v, err := strconv.Atoi(parts[n])
+			v, err := strconv.ParseFloat(parts[n], 64)
 			if err != nil {
 				return 0, err
 			}
-			d += time.Duration(v) * unit
+			d += time.Duration(v * float64(unit))
 		}
 	}
 	return d, nil
@@ -245,8 +238,10 @@ func forSpan(words []string) time.Duration {
 //	path a|region web=refused ssh=dropped      as we alone see it
 //	repair a | boot a for 90s [curable] | flap a p=0.3 for 8h
 //	alarm a for 8h | alarm-off a
-//	power a stopped|running|terminated | unwatch a
-//	out ec2|reboots|route53|opsgenie|slack|table|egress for 3h
+//	power a stopped|running|terminated | unwatch a | canary a
+//	dry-run a                 its setting reboot.dry_run is set
+//	work a for 1h             a person works on it
+//	out lambda|ec2|reboots|route53|opsgenie|slack|table|egress for 3h
 //	pause a|region for 3m | resume
 //	close a|breaker|CAUSE     a person closes the open alert with this key or member
 //	die a                     the execution that works on a dies
@@ -326,11 +321,21 @@ func (s *scene) onMachine(verb string, m *machine, rest []string) error {
 		m.alarmUntil = time.Time{}
 	case "power":
 		m.power = power(rest[0])
+		if m.power == running {
+			m.launchedAt = time.Now()
+		}
 		w.logf("%s: %s", m.name, m.power)
 	case "unwatch":
 		m.unwatched = true
 	case "pause":
 		m.pauseFrom, m.pause = time.Now(), time.Now().Add(forSpan(rest))
+	case "canary":
+		return w.canary(m)
+	case "dry-run":
+		m.settings.Reboot.DryRun, m.parameter = true, ""
+	case "work":
+		m.workFrom, m.work = time.Now(), time.Now().Add(forSpan(rest))
+		w.logf("a person works on %s", m.name)
 	case "die":
 		for _, e := range w.executions {
 			if e.instance == m.id && e.outcome == nil {

@@ -46,7 +46,7 @@ func call[T any](ctx context.Context, w *world, service, name string, effect fun
 type services struct{ w *world }
 
 func (s services) parameter(m *machine) ssmtypes.Parameter {
-	if m.parameter == "" { // settings do not change within a day
+	if m.parameter == "" { // they seldom change
 		raw, err := json.Marshal(m.settings)
 		if err != nil {
 			panic(err)
@@ -82,6 +82,9 @@ func (s services) instance(m *machine) ec2types.Instance {
 	i := ec2types.Instance{
 		InstanceId: &m.id, State: &ec2types.InstanceState{Name: ec2types.InstanceStateName(m.power)},
 		Tags: []ec2types.Tag{{Key: aws.String("Name"), Value: &m.name}},
+	}
+	if !m.launchedAt.IsZero() {
+		i.LaunchTime = &m.launchedAt
 	}
 	if m.isRunning() {
 		i.PublicIpAddress = aws.String("203.0.113.7")

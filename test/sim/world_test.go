@@ -79,7 +79,7 @@ func newWorld(seed uint64) *world {
 	w := &world{
 		seed: seed, random: rand.New(rand.NewPCG(seed, 11)), begun: time.Now(), path: well, //nolint:gosec // a seed that reproduces the day
 		restingAsked: -1, outages: map[string]time.Time{}, executions: map[string]*execution{}, count: map[string]int{},
-		breaker: incident.Breaker{InFlight: 2, PerHour: 6}, bootMax: 90 * time.Second,
+		breaker: incident.Breaker{InFlight: 2, PerHour: 6}, bootMax: 118 * time.Second,
 	}
 	w.pagers = []*pager{{w: w, name: "opsgenie", readable: true}}
 	w.db = dynamo.New("firstline")

@@ -89,7 +89,8 @@ var deniedCodes = map[string]bool{
 }
 
 // busyCodes are the error codes with which DynamoDB says that another call is at
-// the same item, and that the same one is under way already
+// the same item, that the same one is under way already, and that a transaction
+// was not carried out
 // (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html).
 var busyCodes = map[string]bool{
 	"TransactionCanceledException":   true,
@@ -104,23 +105,17 @@ func AWS(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Kind: awsKind(err), Op: op, Err: err}
-}
-
-func awsKind(err error) Kind {
-	api, ok := errors.AsType[smithy.APIError](err)
-	if !ok {
-		// No answer: the request did not get through, or the answer got lost.
-		return Unavailable
+	// Without an answer the request did not get through, or the answer got lost.
+	kind := Unavailable
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		switch code := api.ErrorCode(); {
+		case deniedCodes[code]:
+			kind = Denied
+		case !Throttled(err) && !ServerFault(err) && !busyCodes[code]:
+			kind = InvalidInput
+		}
 	}
-	switch code := api.ErrorCode(); {
-	case deniedCodes[code]:
-		return Denied
-	case Throttled(err), ServerFault(err), busyCodes[code]:
-		return Unavailable
-	default:
-		return InvalidInput
-	}
+	return &Error{Kind: kind, Op: op, Err: err}
 }
 
 // Throttled reports whether AWS refused a call for its rate. Such a call was

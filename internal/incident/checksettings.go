@@ -88,13 +88,6 @@ func DefaultURLSettings() URLSettings {
 	}
 }
 
-// DefaultRoute53Settings returns the settings of an instance that overrides
-// none: without a health check id the check is skipped. The quorum is Route
-// 53's own.
-func DefaultRoute53Settings() Route53Settings {
-	return Route53Settings{QuorumPercent: 18, Attempts: 3, IntervalSeconds: 2}
-}
-
 // DefaultSSHSettings returns the settings of an instance that overrides none.
 func DefaultSSHSettings() SSHSettings {
 	return SSHSettings{

@@ -87,7 +87,7 @@ func TestInstanceOfAlarm(t *testing.T) {
 func TestNewestDatapoint(t *testing.T) {
 	for data, want := range map[string]*float64{
 		`"{\"recentDatapoints\":[1,2]}"`: new(2.0),
-		`"{\"recentDatapoints\":[]}"`: nil, `"{}"`: nil, `"odd"`: nil, `{}`: nil, ``: nil,
+		`"{\"recentDatapoints\":[]}"`:    nil, `"{}"`: nil, `"odd"`: nil, `{}`: nil, ``: nil,
 	} {
 		if diff := cmp.Diff(want, NewestDatapoint(json.RawMessage(data))); diff != "" {
 			t.Errorf("%s: %s", data, diff)

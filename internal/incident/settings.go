@@ -74,7 +74,7 @@ const (
 func DefaultSettings() Settings {
 	return Settings{
 		URL:            DefaultURLSettings(),
-		Route53:        DefaultRoute53Settings(),
+		Route53:        Route53Settings{QuorumPercent: 18, Attempts: 3, IntervalSeconds: 2},
 		SSH:            DefaultSSHSettings(),
 		Boot:           Boot{FirstLookSeconds: 60, IntervalSeconds: 20, WindowSeconds: 600},
 		Reboot:         RebootSettings{CooldownSeconds: 6 * 3600, PerDay: 2, On: OnAnyCheck},

@@ -101,10 +101,8 @@ func LookOf(d incident.Decision) incident.Decision {
 		Reason: incident.Clip(d.Reason, maxReason), Confirming: d.Confirming, Situation: d.Situation, Guard: d.Guard,
 	}
 	for _, f := range d.Findings {
-		l.Findings = append(l.Findings, incident.Finding{
-			Look: f.Look, Check: f.Check, Outcome: f.Outcome, Kind: f.Kind, Reason: incident.Clip(f.Reason, maxFindingReason),
-			Attempts: f.Attempts, ElapsedMs: f.ElapsedMs, At: f.At,
-		})
+		f.Reason = incident.Clip(f.Reason, maxFindingReason)
+		l.Findings = append(l.Findings, f)
 	}
 	return l
 }

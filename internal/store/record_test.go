@@ -117,7 +117,7 @@ func TestTheLongestRecordFits(t *testing.T) {
 	for n := range incident.MaxLooks {
 		d := incident.Decision{Look: n + 1, At: incident.At(start), Verdict: "unknown", Kind: "contradicted", Reason: long, Situation: "down_after_reboot", Guard: "a guard of many words"}
 		for _, check := range incident.Checks {
-			d.Findings = append(d.Findings, incident.Finding{Look: n + 1, Check: check, Outcome: "unknown", Kind: "contradicted", Reason: long, Attempts: 10, ElapsedMs: 50000, At: incident.At(start)})
+			d.Findings = append(d.Findings, incident.Finding{Look: n + 1, Check: check, Outcome: "unknown", Kind: "contradicted", Reason: long, Connection: incident.ClosedEarly, Elsewhere: true, Attempts: 10, ElapsedMs: 50000, At: incident.At(start)})
 		}
 		r.Looks = []incident.Decision{store.LookOf(d)}
 		write(t, table, r)

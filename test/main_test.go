@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 
+	"firstline/internal/artifact"
 	"firstline/internal/stage"
 	"firstline/internal/toolchain"
 )
@@ -38,6 +40,15 @@ func runTests(m *testing.M) (code int, err error) {
 
 // programs is the folder for what the tests build, for as long as they run.
 var programs string
+
+// hostPackage builds the function's zip for this machine once and returns its path.
+var hostPackage = sync.OnceValues(func() (string, error) {
+	dir, err := toolchain.Root()
+	if err != nil {
+		return "", err
+	}
+	return artifact.Build(context.Background(), dir, programs, artifact.HostArchitecture(runtime.GOARCH))
+})
 
 // firstline builds the operator's command once and returns its path.
 var firstline = sync.OnceValues(func() (string, error) {

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,7 +14,9 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/go-cmp/cmp"
 
+	"firstline/internal/artifact"
 	"firstline/internal/localaws"
+	"firstline/internal/stage"
 	"firstline/internal/tfstate"
 )
 
@@ -23,12 +26,35 @@ const (
 	stateKey    = "firstline.tfstate"
 )
 
-// TestRolloutBackend keeps the state in S3, as the example file has it, and has
-// two operators deploy at once, each from a checkout of their own.
-func TestRolloutBackend(t *testing.T) {
+// exampleRegions are those of regions.example.tfvars.
+var exampleRegions = []string{first, other}
+
+// newExample makes a checkout with what the project brings along, for what an
+// operator needs to begin: the example's var file and backend, and the zip that
+// `make build` makes. Of regions.tf it has the example's regions, since each
+// costs a process; TestTerraformIsValid has all of them.
+func newExample(t *testing.T, w *stage.World, zip string) *operator {
+	t.Helper()
+	dir := terraformCopy(t, exampleRegions...)
+	if err := stage.PinProvider(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "backend.tf.example"), filepath.Join(dir, "backend.tf")); err != nil {
+		t.Fatal(err)
+	}
+	build := filepath.Join(filepath.Dir(dir), "build")
+	if err := errors.Join(os.Mkdir(build, 0o750), os.Link(zip, filepath.Join(build, filepath.Base(zip)))); err != nil {
+		t.Fatal(err)
+	}
+	return &operator{World: w, dir: dir, varFile: filepath.Join(dir, "regions.example.tfvars")}
+}
+
+// TestExampleDeploysAsItIs deploys the example as it is, with the state in S3,
+// and has two operators deploy at once, each from a checkout of their own.
+func TestExampleDeploysAsItIs(t *testing.T) {
 	t.Parallel()
 	w := world(t)
-	i, err := w.AddInstance(t.Context(), first)
+	zip, err := artifact.Build(t.Context(), root(t), t.TempDir(), "arm64")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,15 +73,7 @@ func TestRolloutBackend(t *testing.T) {
 		}
 		return named(out.Contents, func(o s3types.Object) *string { return o.Key })
 	}
-	variables := w.Variables(nil, i)
-	var operators [2]*operator
-	for n := range operators {
-		operators[n] = newOperator(t, w, variables)
-		dir := operators[n].dir
-		if err := os.Rename(filepath.Join(dir, "backend.tf.example"), filepath.Join(dir, "backend.tf")); err != nil {
-			t.Fatal(err)
-		}
-	}
+	operators := [2]*operator{newExample(t, w, zip), newExample(t, w, zip)}
 	// Once as words, once as a file.
 	file := filepath.Join(t.TempDir(), "backend.hcl")
 	if err := os.WriteFile(file, []byte("bucket = \""+stateBucket+"\"\nkey = \""+stateKey+"\"\nregion = \""+first+"\"\nuse_lockfile = true\n"), 0o600); err != nil {
@@ -73,12 +91,13 @@ func TestRolloutBackend(t *testing.T) {
 	release := make(chan struct{})
 	held := w.AWS.AddFault(localaws.Fault{Region: first, Service: "sqs", Action: "CreateQueue", Until: release})
 	defer held.Remove()
-	one := start(0, "deploy", "--yes")
+	// The example's instances do not exist.
+	one := start(0, "deploy", "--yes", "--verify=false")
 	one.until("the queue is created", func() bool { return held.Hits() > 0 })
 	if !slices.Contains(objects(), stateKey+".tflock") {
 		t.Errorf("there is no lock: %v", objects())
 	}
-	two := start(1, "deploy", "--yes").wait()
+	two := start(1, "deploy", "--yes", "--verify=false").wait()
 	if two.code != 1 {
 		t.Errorf("the second: exit code %d, want 1", two.code)
 	}
@@ -88,17 +107,20 @@ func TestRolloutBackend(t *testing.T) {
 		}
 	}
 	close(release)
-	if diff := cmp.Diff(map[string]string{first: "done"}, one.result(0).results()); diff != "" {
+	if diff := cmp.Diff(map[string]string{first: "done", other: "done"}, one.result(0).results()); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{stateKey}, objects()); diff != "" {
 		t.Errorf("what is in the bucket (-want +got):\n%s", diff)
 	}
 	// The second sees what the first has done.
-	if diff := cmp.Diff(map[string]string{first: "unchanged"}, start(1, "plan").result(0).results()); diff != "" {
+	if diff := cmp.Diff(map[string]string{first: "unchanged", other: "unchanged"}, start(1, "plan").result(0).results()); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]string{first: "done"}, start(1, "destroy", "--yes").result(0).results()); diff != "" {
+	if out := start(1, "output").wait(); out.code != 0 || !strings.Contains(out.stdout, first) || !strings.Contains(out.stdout, other) {
+		t.Errorf("output: exit code %d: %s", out.code, out.stdout)
+	}
+	if diff := cmp.Diff(map[string]string{first: "done", other: "done"}, start(1, "destroy", "--yes").result(0).results()); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
 	}
 	for _, o := range operators {
@@ -126,5 +148,5 @@ func TestRolloutBackend(t *testing.T) {
 	if _, err := client.DeleteBucket(t.Context(), &s3.DeleteBucketInput{Bucket: aws.String(stateBucket)}); err != nil {
 		t.Error(err)
 	}
-	auditEmpty(t, w, first)
+	auditEmpty(t, w, exampleRegions...)
 }

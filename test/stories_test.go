@@ -347,7 +347,11 @@ func TestStories(t *testing.T) {
 // world starts a local AWS of the test's own.
 func world(t *testing.T) *stage.World {
 	t.Helper()
-	w, err := stage.New(t.Context(), stage.Options{Root: root(t), Log: testLog{t}, Pace: pace})
+	zip, err := hostPackage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := stage.New(t.Context(), stage.Options{Root: root(t), Log: testLog{t}, Pace: pace, Package: zip})
 	if err != nil {
 		t.Fatal(err)
 	}

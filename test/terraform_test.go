@@ -34,7 +34,7 @@ func terraformTool(t *testing.T) (program string, env []string) {
 // beside the source. It has a few regions: each costs Terraform a process.
 func terraformCopy(t *testing.T, names ...string) string {
 	t.Helper()
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "terraform")
 	if err := stage.CopyTerraform(dir, filepath.Join(root(t), "terraform")); err != nil {
 		t.Fatal(err)
 	}
@@ -67,28 +67,44 @@ func runs(t *testing.T, dir string) func(t *testing.T, args ...string) string {
 	}
 }
 
-// TestTerraformIsValid validates the root, and so every module, without their tests.
+// TestTerraformIsValid validates the root, and so every module, without their tests,
+// with all regions that it comes with. With -short it has one of them.
 func TestTerraformIsValid(t *testing.T) {
-	run := runs(t, terraformCopy(t, "eu-west-1"))
+	t.Parallel()
+	committed, err := os.ReadFile(filepath.Join(root(t), "terraform", "regions.tf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regions.Read(committed)
+	if testing.Short() {
+		names = names[:1]
+	}
+	run := runs(t, terraformCopy(t, names...))
 	run(t, "init", "-backend=false", "-no-color", "-input=false")
 	run(t, "validate", "-no-color", "-no-tests")
 }
 
 // TestTerraform runs `terraform test` in the root and in every module.
 func TestTerraform(t *testing.T) {
+	t.Parallel()
 	// Those that the root's tests ask about.
 	dir := terraformCopy(t, "eu-west-1", "eu-west-2", "us-west-2")
 	modules, err := filepath.Glob(filepath.Join(dir, "modules", "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	in := map[string]func(t *testing.T, args ...string) string{}
 	for _, module := range append(modules, dir) {
+		// It writes into the folder, and the root's run reads all of them.
+		in[module] = runs(t, module)
+	}
+	for module, run := range in {
 		name := filepath.Base(module)
 		if module == dir {
 			name = "root"
 		}
 		t.Run(name, func(t *testing.T) {
-			run := runs(t, module)
+			t.Parallel()
 			run(t, "init", "-backend=false", "-no-color", "-input=false")
 			out := run(t, "test", "-no-color")
 			m := regexp.MustCompile(`Success! ([0-9]+) passed, 0 failed`).FindStringSubmatch(out)

@@ -325,21 +325,6 @@ func TestCloseLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestDirIsKeptWithoutRubbish(t *testing.T) {
-	dir := t.TempDir()
-	a, err := Start(t.Context(), Options{Dir: dir, Moto: bench.moto})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := a.Close(); err != nil {
-		t.Fatal(err)
-	}
-	entries, _ := os.ReadDir(dir)
-	if len(entries) != 1 || entries[0].Name() != "moto.log" {
-		t.Errorf("left behind: %v, want moto.log only", entries)
-	}
-}
-
 // child is a program that starts a local AWS and a function, says their
 // process ids and waits to be killed.
 func child(dir string) {
@@ -420,15 +405,21 @@ func TestStartRefuses(t *testing.T) {
 
 // Between the choice of moto's port and its taking it, another program may
 // take it: another port is tried, and that program is not taken for moto.
+// TestStartMeetsATakenPort starts where the first port is taken, in a folder that is
+// kept, without rubbish.
 func TestStartMeetsATakenPort(t *testing.T) {
-	first := filepath.Join(t.TempDir(), "first")
+	first, dir := filepath.Join(t.TempDir(), "first"), t.TempDir()
 	path := program(t, `if mkdir `+first+` 2>/dev/null; then echo "Address already in use" >&2; exit 1; fi; exec `+bench.moto+` "$@"`)
-	a, err := Start(t.Context(), Options{Moto: path})
+	a, err := Start(t.Context(), Options{Dir: dir, Moto: path})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Close(); err != nil {
 		t.Error(err)
+	}
+	entries, _ := os.ReadDir(dir)
+	if len(entries) != 1 || entries[0].Name() != "moto.log" {
+		t.Errorf("left behind: %v, want moto.log only", entries)
 	}
 }
 

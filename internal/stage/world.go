@@ -60,6 +60,8 @@ type Options struct {
 	Log io.Writer
 	// Pace is as in localaws.Options.
 	Pace float64
+	// Package is the function's zip for this machine; "" has New build it.
+	Package string
 }
 
 // New starts a World. It has neither instances nor anything deployed. Once
@@ -97,8 +99,10 @@ func New(ctx context.Context, o Options) (_ *World, err error) {
 	if err = os.Mkdir(w.temp(), 0o700); err != nil {
 		return nil, err
 	}
-	if w.Package, err = artifact.Build(ctx, o.Root, w.dir, arch); err != nil {
-		return nil, err
+	if w.Package = o.Package; w.Package == "" {
+		if w.Package, err = artifact.Build(ctx, o.Root, w.dir, arch); err != nil {
+			return nil, err
+		}
 	}
 	if w.Slack, err = NewSlack(ctx, SlackToken); err != nil {
 		return nil, err

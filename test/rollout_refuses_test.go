@@ -52,6 +52,16 @@ func (tr *trial) noTerraform(programs map[string]string) {
 	maps.Copy(tr.env, map[string]string{"PATH": path, "HTTPS_PROXY": "http://127.0.0.1:1", "NO_PROXY": "", "no_proxy": "", "https_proxy": ""})
 }
 
+// plansSecrets stands in for a Terraform whose plan creates the secrets of a region.
+const plansSecrets = `case $1 in
+version) echo '{"terraform_version": "1.11.4", "platform": "linux_amd64"}' ;;
+plan) for secret in slack-token opsgenie-api-key; do
+	echo '{"type":"planned_change","change":{"resource":{"addr":"module.` + first + `[0].module.function.aws_ssm_parameter.secret[\"'$secret'\"]"},"action":"create"}}'
+done ;;
+init) ;;
+*) echo "$@: what for?" >&2; exit 1 ;;
+esac`
+
 // stateOf is a state with one resource.
 func stateOf(module, kind, name, arn string) string {
 	raw, err := json.Marshal(map[string]any{
@@ -133,7 +143,15 @@ func TestRolloutRefuses(t *testing.T) {
 			f := tr.AWS.AddFault(localaws.Fault{Service: "sts", Status: 403, Code: "ExpiredToken", Message: "The security token included in the request is expired"})
 			tr.t.Cleanup(f.Remove)
 		}, []string{"credentials", "expired"}},
-		{"nobody to answer", func(tr *trial) { tr.args = []string{"deploy"} }, []string{"--yes"}},
+		{"nobody to answer", func(tr *trial) {
+			tr.operator = newOperator(tr.t, tr.World, tr.variables)
+			tr.noTerraform(map[string]string{"terraform": plansSecrets})
+			// init makes it.
+			if err := os.Mkdir(filepath.Join(tr.dir, ".terraform"), 0o750); err != nil {
+				tr.t.Fatal(err)
+			}
+			tr.args = []string{"deploy"}
+		}, []string{"--yes"}},
 		{"nobody to answer a destroy of nothing", func(tr *trial) { tr.args = []string{"destroy", "--region", third} }, []string{third}},
 		{"a canary that is not in the file", func(tr *trial) { tr.args = append(tr.args, "--canary", second) }, []string{"--canary", second, first}},
 		{"a canary instance without a canary", func(tr *trial) { tr.args = append(tr.args, "--canary-instance", "i-0c1cbf2e7abdedf75") }, []string{"--canary-instance", "--canary"}},

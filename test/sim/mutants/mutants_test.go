@@ -51,7 +51,7 @@ var others = []mutant{
 	{"guard ec2 not asked", "internal/policy/guard.go", `return GuardEC2, "EC2 could not be asked about the instance: " + f.Err`, `return "", ""`},
 	{"guard route53 alone", "internal/policy/guard.go", "if !d.l.ownFailed() {", "if false {"},
 	{"guard URL blind", "internal/policy/guard.go", "!isURLBlind && (", "(isURLBlind || true) && ("},
-	{"a late decision counts as a late look", "internal/policy/policy.go", "held = d.l.seenAt(d.now).Sub(since)", "held = d.now.Sub(since)"},
+	{"a late decision counts as a late look", "internal/policy/look.go", "return cmp.Or(at, unknown)", "return unknown"},
 	{"the end of a stopped instance's alert is forgotten", "internal/policy/policy.go", "d.i.LastResolvedAt = d.now // whoever", "// whoever"},
 	{"breaker is reset by whoever leaves", "internal/policy/alerts.go", "a.Key == KeyBreaker && i.HealthyRun > 0", "a.Key == KeyBreaker"},
 	{"a dry look does not give way", "internal/policy/state.go", " && (dry || !l.Dry)", ""},
@@ -100,7 +100,7 @@ var others = []mutant{
 	{"a resolved alert stays", "internal/policy/told.go", "delete(r.Alerts, ref.ID)", ""},
 	{"the table's page in a healthy look", "internal/policy/told.go", "if l.Verdict == incident.VerdictHealthy {\n\t\tdec.Next", "if false {\n\t\tdec.Next"},
 	{"the lease is never held", "internal/policy/state.go", `return l.Execution != "" && l.Execution != by && now < l.Until && (dry || !l.Dry)`, "return false"},
-	{"a write without its version", "internal/store/change.go", `c.when("#version = :was", item{":was": number(version)})`, `c.when("attribute_exists(#pk)", nil)`},
+	{"a write without its version", "internal/store/change.go", `c.condition = c.name("version") + " = " + c.value("was", number(s.version))`, `c.condition = "attribute_exists(" + c.name("pk") + ")"`},
 }
 
 // all are all mutants, with each pair of neighbouring rows swapped.

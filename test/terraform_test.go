@@ -42,7 +42,7 @@ func terraformCopy(t *testing.T, names ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "regions.tf"), text, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "regions.tf"), text, 0o600); err != nil { //nolint:gosec // below a folder of our own
 		t.Fatal(err)
 	}
 	return dir

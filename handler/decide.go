@@ -100,7 +100,7 @@ func record(e *store.Entry, inc *incident.Incident, dec incident.Decision) {
 // input is what the policy decides on, but for the facts.
 func (h *Handler) input(inc *incident.Incident, s policy.State) policy.Input {
 	in := policy.Input{
-		Now: incident.At(time.Now()), Settings: inc.Settings, Breaker: h.Breaker, AliasPrefix: h.aliasPrefix(),
+		Now: incident.At(time.Now()), Settings: inc.Settings, Breaker: h.Breaker, AliasPrefix: h.aliasPrefix(), NoSlack: h.Slack == nil,
 		Execution: inc.Execution.ID, StartedAt: incident.At(inc.Execution.StartedAt), Alarm: inc.Alarm != nil,
 		Look: inc.Look, Caught: map[string]string{}, State: s,
 	}

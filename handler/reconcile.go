@@ -73,8 +73,8 @@ func reconcile(ctx context.Context, h *Handler, _ request) (any, error) {
 	if r.readInstances(ctx) {
 		r.readPauses(ctx)
 		r.startDue(ctx)
-		r.resolveLeftovers(ctx)
 	}
+	r.resolveLeftovers(ctx)
 	if err := joined("", r.failed); err != nil {
 		return &r.answer, fault.New(fault.Unavailable, "reconcile", "%w", err)
 	}

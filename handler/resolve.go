@@ -61,17 +61,17 @@ func (h *Handler) resolveAll(ctx context.Context, inc *incident.Incident, refs [
 }
 
 // resolveOne closes an alert at its pager. One that no pager is known to have
-// may be at any of them, if an answer was lost. One that another pager than the
-// first has taken may be at the first, too.
+// may be at any of them, if an answer was lost, and so may one that a pager has.
 func (h *Handler) resolveOne(ctx context.Context, pagers []notify.Pager, inc *incident.Incident, ref incident.AlertRef) error {
 	var errs []error
-	for n, p := range pagers {
-		if n > 0 && ref.Pager != "" && ref.Pager != p.Name() {
-			continue
+	for _, p := range pagers {
+		isOther := ref.Pager != "" && ref.Pager != p.Name()
+		if isOther && !p.Capabilities().Deduplicates {
+			continue // to close what it does not have would be a message of its own
 		}
 		err := h.resolveAt(ctx, p, inc, ref)
-		if ref.Pager != "" && ref.Pager != p.Name() && err != nil {
-			h.warn(ctx, "cannot tell whether the first pager has an alert too", inc.InstanceID, err)
+		if isOther && err != nil {
+			h.warn(ctx, "cannot tell whether another pager has the alert too", inc.InstanceID, err)
 			err = nil
 		}
 		errs = append(errs, err)

@@ -11,15 +11,22 @@ import (
 
 // pageLook pages about the look, or has the breaker hold the instance back.
 func (d *decider) pageLook(situation, reason string) bool {
-	d.out.Severity = d.l.severity(d.s)
-	isHeld := false
-	if m := d.i.Membership; m != nil {
-		a := d.r.Alerts[m.Alert]
-		isHeld = a.Key == KeyBreaker && a.ClosedAt == 0
-	}
-	if d.out.Severity >= incident.SeverityDown && !isHeld {
-		if why := d.breaker(); why != "" {
-			return d.hold(why)
+	d.out.Severity = d.severity()
+	if d.out.Severity >= incident.SeverityDown {
+		why, isHeld := d.breaker(), false
+		if m := d.i.Membership; m != nil {
+			a := d.r.Alerts[m.Alert]
+			if isHeld = a.Key == KeyBreaker; isHeld {
+				// As others are: one page for all of them.
+				why = cmp.Or(why, a.Why, "it was held back before")
+			}
+		}
+		if why != "" {
+			d.hold(why)
+			if isHeld {
+				d.out.Situation, d.out.Reason, d.i.Membership.Situation = situation, reason, situation
+			}
+			return true
 		}
 	}
 	key := d.i.ID
@@ -60,8 +67,8 @@ func (d *decider) page(key, situation, reason string) {
 		id = d.newAlert(key)
 	case a.LastWakeAt == 0:
 		// No pager has confirmed its page: it is sent once more, under its alias.
-	case key != d.i.ID && old != id && d.within(a.LastWakeAt, joinWithin):
-		d.out.Note = true
+	case key != d.i.ID && d.within(a.LastWakeAt, joinWithin) && (old != id || d.i.FailedSince > 0 && a.LastWakeAt > d.i.FailedSince):
+		d.out.Note = true // for one that was in it already, if another's page told of the same
 	default:
 		d.wake(id)
 	}
@@ -110,7 +117,7 @@ func (d *decider) wake(id string) {
 	a.Old = append(a.Old, OldAlias{a.Alias, a.Pager})
 	a.Wake++
 	a.Alias, a.Pager = d.alias(a.Key, a.OpenedAt, a.Wake), ""
-	a.LastWakeAt, a.ClosedAt, a.NoteAt = 0, 0, 0
+	a.LastWakeAt, a.ClosedAt, a.NoteAt, a.WakingAt = 0, 0, 0, d.now
 	d.r.Alerts[id] = a
 	d.out.Alert = d.r.Ref(id)
 }

@@ -228,13 +228,14 @@ func (d *decider) seeHealthy() {
 }
 
 // skipsWhatFailed reports whether the look skipped a check that had failed in the
-// instance's alert, or before the reboot whose outcome is open.
+// instance's alert, or before the reboot whose outcome is open, for a day at most:
+// that check may never be made again.
 func (d *decider) skipsWhatFailed() bool {
 	var failed []string
-	if m := d.i.Membership; m != nil {
+	if m := d.i.Membership; m != nil && d.within(m.JoinedAt, daily) {
 		failed = append(failed, m.Failed...)
 	}
-	if r := d.i.openReboot(); r != nil {
+	if r := d.i.openReboot(); r != nil && d.within(r.At, daily) {
 		failed = append(failed, r.Failed...)
 	}
 	return slices.ContainsFunc(failed, func(check string) bool { return d.s.Enabled(check) && d.l.is(check, incident.Skipped) })
@@ -250,6 +251,9 @@ func (d *decider) seeUnhealthy() {
 		case *at == 0:
 			*at = seen
 		}
+	}
+	if i.settled() && d.lasted(i.HealthySince, well) {
+		i.SlackKey = "" // something new
 	}
 	i.HealthyRun, i.HealthySince = 0, 0
 	isFailed := d.l.Verdict == incident.VerdictFailed
@@ -277,7 +281,7 @@ func (d *decider) isWell() bool {
 	if d.i.HealthyRun < 2 {
 		return false
 	}
-	if m := d.i.Membership; m != nil && d.r.Alerts[m.Alert].ClosedAt > 0 {
+	if m := d.i.Membership; m != nil && d.r.Alerts[m.Alert].ClosedAt > 0 && !m.Unsteady {
 		return true // a person says that it is mended, and two looks agree
 	}
 	if m := d.i.Membership; m != nil && m.Unsteady || d.within(d.i.LastResolvedAt, wellMemory) {

@@ -30,6 +30,10 @@ const (
 	// it is open, and repeatNoted if instances have joined it by a note since.
 	repeatUnread = 24 * time.Hour
 	repeatNoted  = time.Hour
+	repeatDown   = 15 * time.Minute // and one of them is down
+	// waking is how long others leave a page of their alert to the instance that
+	// makes it.
+	waking = 5 * time.Minute
 	// joinWithin is how recently an alert must have woken somebody for a new
 	// member to be a note; hourly bounds notes and Slack.
 	joinWithin = time.Hour
@@ -69,6 +73,8 @@ type Input struct {
 	// AliasPrefix begins every alert's alias: the deployment's and the region's
 	// name.
 	AliasPrefix string
+	// NoSlack: there is no Slack, so what Slack alone would hear of is paged.
+	NoSlack bool
 	// Execution is the execution's id, StartedAt its begin, Alarm whether an
 	// alarm was in ALARM when it began.
 	Execution string
@@ -372,6 +378,9 @@ func (d *decider) handedOverHealthy() bool {
 		d.out.Slack = true
 		return d.set(incident.NextPage, incident.SituationHealthyAgain, "healthy again since "+clock(d.i.HealthySince)+", not long enough to end the alert")
 	}
+	if d.r.Alerts[m.Alert].ClosedAt > 0 && d.i.HealthyRun == 1 && !m.Unsteady {
+		return d.wait(lookAgain, "healthy, and a person has closed the alert: one more healthy look is needed")
+	}
 	return d.done("healthy, not long enough to end the alert")
 }
 
@@ -382,33 +391,39 @@ func (d *decider) handedOverPage() bool {
 		return false
 	}
 	a, isKnown := d.r.Alerts[m.Alert]
-	sev := d.l.severity(d.s)
-	worse, again := time.Duration(0), downAgain
+	sev := d.severity()
+	worse, again, noted := time.Duration(0), downAgain, repeatNoted
+	if m.Severity >= incident.SeverityDown {
+		noted = repeatDown
+	}
 	if m.Unsteady {
 		worse, again = downAgain, downLong
 	}
 	failedFor := func(span time.Duration) bool {
 		return d.l.Verdict == incident.VerdictFailed && d.lasted(d.i.FailedSince, span)
 	}
+	illFor := func(span time.Duration) bool {
+		return d.l.Verdict != incident.VerdictHealthy && d.l.Kind != incident.Busy && d.l.Kind != incident.Blind && d.lasted(d.i.UnhealthySince, span)
+	}
 	switch {
 	case !isKnown:
 		return d.pageLook(incident.SituationNotConfirmed, "the table has lost its alert: "+d.l.firstReason())
-	case !m.Confirmed, a.LastWakeAt == 0:
+	case !m.Confirmed, a.LastWakeAt == 0 && !d.within(a.WakingAt, waking):
 		return d.repeat()
-	case sev > m.Severity && failedFor(worse):
+	case sev > m.Severity && (failedFor(worse) || d.halted()):
 		return d.pageLook(incident.SituationWorse, "worse than what was paged: "+d.l.firstReason())
-	case (m.LongWell || m.AgainAt > 0) && failedFor(again):
-		return d.pageLook(incident.SituationDiedAgain, "it was healthy since the page, and has failed in every look for "+incident.Span(again))
+	case (m.LongWell || m.AgainAt > 0) && (failedFor(again) || illFor(again)):
+		return d.pageLook(incident.SituationDiedAgain, "it was healthy since the page, and has not been for "+incident.Span(again)+": "+d.l.firstReason())
 	case a.ClosedAt > 0:
 		quiet := quietClosed
-		if m.Kind == incident.Attention {
+		if m.Kind == incident.Attention && d.l.Kind == incident.Attention {
 			quiet = quietAttention
 		}
 		if d.now.Sub(a.ClosedAt) >= quiet {
 			return d.pageLook(incident.SituationStillDown, "a person closed the alert "+incident.Span(d.now.Sub(a.ClosedAt))+" ago, and it is still not healthy")
 		}
 		return false
-	case d.f.alertUnreadable(m.Alert) && (d.lasted(a.LastWakeAt, repeatUnread) || a.JoinedByNoteAt > a.LastWakeAt && d.lasted(a.LastWakeAt, repeatNoted)):
+	case d.f.alertUnreadable(m.Alert) && (d.lasted(a.LastWakeAt, repeatUnread) || a.JoinedByNoteAt > a.LastWakeAt && d.lasted(a.LastWakeAt, noted)):
 		d.out.Severity = m.Severity
 		d.wake(m.Alert)
 		m.Confirmed = false
@@ -435,6 +450,20 @@ func (d *decider) repeat() bool {
 	}
 	d.out.Severity, d.out.Slack, d.out.Alert = m.Severity, true, d.r.Ref(m.Alert)
 	return d.set(incident.NextPage, incident.SituationNotConfirmed, "no pager has confirmed the page before this one")
+}
+
+// halted reports whether the instance has stopped without a person stopping it.
+func (d *decider) halted() bool {
+	e := d.f.EC2
+	return e.Asked && e.Value.Stopped && !e.Value.ByPerson
+}
+
+// severity is that of a page about this look, unless a reboot came before it.
+func (d *decider) severity() incident.Severity {
+	if d.halted() {
+		return incident.SeverityDown
+	}
+	return d.l.severity(d.s)
 }
 
 // handedOver is row 8.
@@ -476,7 +505,7 @@ func (d *decider) failed() bool {
 	if d.l.Verdict != incident.VerdictFailed {
 		return false
 	}
-	if d.l.severity(d.s) >= incident.SeverityDown {
+	if d.severity() >= incident.SeverityDown {
 		if why := d.breaker(); why != "" {
 			return d.hold(why)
 		}
@@ -496,7 +525,7 @@ func (d *decider) failed() bool {
 
 // slackAlone is row 11.
 func (d *decider) slackAlone() bool {
-	if d.l.Verdict != incident.VerdictUnknown || !d.l.anyPassed() {
+	if d.l.Verdict != incident.VerdictUnknown || !d.l.anyPassed() || d.in.NoSlack {
 		return false
 	}
 	situation := incident.SituationBusy

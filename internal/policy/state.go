@@ -169,6 +169,8 @@ type Alert struct {
 	OpenedAt incident.Millis            `dynamodbav:"opened_at"`
 	// LastWakeAt is when a pager last took a page of it; 0 before.
 	LastWakeAt incident.Millis `dynamodbav:"last_wake_at,omitempty"`
+	// WakingAt is when an instance began to page it under its present alias.
+	WakingAt incident.Millis `dynamodbav:"waking_at,omitempty"`
 	// NoteAt is when it last got its hourly note.
 	NoteAt incident.Millis `dynamodbav:"note_at,omitempty"`
 	// JoinedByNoteAt is when an instance last joined it by a note.

@@ -77,6 +77,9 @@ func (w *world) newFunction() *handler.Handler {
 			return all, nil
 		},
 	}
+	if w.noSlack {
+		h.Slack = nil
+	}
 	for _, check := range incident.Checks {
 		h.Checks[check] = w.check(check)
 	}

@@ -28,6 +28,7 @@ const (
 	running    power = "running"
 	stopped    power = "stopped" // by a person
 	terminated power = "terminated"
+	halted     power = "halted" // it stopped by itself, or its host failed
 )
 
 // checkersLag is how old Route 53's view of a machine is.
@@ -46,6 +47,7 @@ type machine struct {
 	curable          bool // by a reboot
 	power            power
 	unwatched        bool
+	blinded          map[string]bool // checks that our client cannot make
 	bootUntil        time.Time
 	initUntil        time.Time // EC2 says "initializing"
 	impaired         string    // EC2's "system", "ebs" or "instance" status check
@@ -105,6 +107,9 @@ func (w *world) flaps(m *machine, t time.Time) bool {
 
 // isDown reports whether an enabled check would fail for everybody.
 func (w *world) isDown(m *machine, t time.Time) bool {
+	if m.power == halted {
+		return true
+	}
 	if !m.isRunning() {
 		return false
 	}
@@ -170,8 +175,14 @@ func (w *world) observe(check string, m *machine, since time.Time) look {
 		f.Outcome, f.Reason = incident.Skipped, "it is off"
 		return look{f, 0}
 	}
+	if check == incident.CheckRoute53 && m.blinded[check] {
+		return look{unknown(f, incident.Blind, "denied"), time.Second}
+	}
 	if check == incident.CheckRoute53 {
 		return look{w.observeRoute53(f, m, since), 300 * time.Millisecond}
+	}
+	if m.blinded[check] {
+		return look{unknown(f, incident.Blind, "our client refuses what the server offers"), time.Second}
 	}
 	server, path := m.web, m.webPath
 	if check == incident.CheckSSH {
@@ -271,4 +282,11 @@ func (w *world) answers(m *machine) bool {
 		}
 	}
 	return false
+}
+
+func (m *machine) state() power {
+	if m.power == halted {
+		return stopped
+	}
+	return m.power
 }

@@ -20,6 +20,7 @@ type pager struct {
 }
 
 type alert struct {
+	pager      *pager
 	key, alias string
 	opened     time.Time
 	open       bool
@@ -36,6 +37,7 @@ type told struct {
 	situation string
 	severity  incident.Severity
 	page      bool
+	again     bool // it was said to be healthy again, and nobody was woken since
 }
 
 // wake is a page that woke somebody.
@@ -48,6 +50,9 @@ type wake struct {
 func (p *pager) Name() string { return p.name }
 
 func (p *pager) Capabilities() notify.Capabilities {
+	if p.name == "sns" {
+		return notify.Capabilities{Resolvable: true}
+	}
 	return notify.Capabilities{Confirms: p.readable, Readable: p.readable, Notes: p.readable, Resolvable: true, Deduplicates: true}
 }
 
@@ -70,6 +75,9 @@ func (p *pager) ask(ctx context.Context, what, alias string, effect func() error
 	if err != nil && fault.KindOf(err) == fault.Internal {
 		return fault.New(fault.Unavailable, what, "%w", err)
 	}
+	if err == nil && p.w.lockedOut("late:"+p.name) {
+		return fault.New(fault.Unavailable, what, "no answer in time")
+	}
 	return err
 }
 
@@ -82,8 +90,8 @@ func (w *world) lockedOut(service string) bool {
 func (p *pager) Page(ctx context.Context, m notify.Message) (notify.Delivery, error) {
 	err := p.ask(ctx, "page", m.Alert.Alias, func() error {
 		a := p.find(m.Alert.Alias)
-		if a == nil {
-			a = &alert{key: m.Alert.Key, alias: m.Alert.Alias, opened: time.Now(), open: true, members: map[string]told{}}
+		if a == nil || p.name == "sns" {
+			a = &alert{pager: p, key: m.Alert.Key, alias: m.Alert.Alias, opened: time.Now(), open: true, members: map[string]told{}}
 			p.alerts = append(p.alerts, a)
 			p.w.hear(a, m, true)
 			p.w.woken(p, a, m)
@@ -96,6 +104,9 @@ func (p *pager) Page(ctx context.Context, m notify.Message) (notify.Delivery, er
 }
 
 func (p *pager) Note(ctx context.Context, m notify.Message) error {
+	if p.name == "sns" {
+		return fault.New(fault.InvalidInput, "note", "%w", notify.ErrNoAlert)
+	}
 	return p.ask(ctx, "note", m.Alert.Alias, func() error {
 		a := p.find(m.Alert.Alias)
 		if a == nil {
@@ -113,7 +124,11 @@ func (p *pager) Resolve(ctx context.Context, m notify.Message) error {
 		if a == nil {
 			return fault.New(fault.InvalidInput, "resolve", "%w", notify.ErrNoAlert)
 		}
-		a.open = false
+		for _, o := range p.alerts {
+			if o.alias == a.alias {
+				o.open = false
+			}
+		}
 		p.w.logf("%s: %s is resolved: %s", p.name, a.alias, m.Alert.Ended)
 		return nil
 	})
@@ -158,6 +173,7 @@ func (w *world) hear(a *alert, m notify.Message, isPage bool) {
 	if id == "" {
 		return
 	}
+	t.again = t.situation == incident.SituationHealthyAgain || a.members[id].again && !isPage
 	if was, ok := a.members[id]; ok && t.severity < was.severity && !isPage {
 		t.severity = was.severity
 	}

@@ -179,8 +179,13 @@ func (w *world) ailOutside(m *machine) {
 		w.after(w.between(time.Minute, 10*time.Minute), func() { m.alarmUntil = time.Time{} })
 	case 5:
 		m.power = stopped
-		w.logf("%s is stopped", m.name)
-		w.after(w.between(time.Minute, 10*time.Minute), func() { m.alarmUntil = time.Time{} })
+		if w.p(.3) {
+			m.power = halted
+		}
+		w.logf("%s is %s", m.name, m.power)
+		if m.power == stopped {
+			w.after(w.between(time.Minute, 10*time.Minute), func() { m.alarmUntil = time.Time{} })
+		}
 		w.after(w.between(30*time.Minute, 10*time.Hour), func() {
 			m.launchedAt = time.Now()
 			m.power, m.initUntil = running, time.Now().Add(200*time.Second)

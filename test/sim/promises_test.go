@@ -94,8 +94,7 @@ func (w *world) watchMachine(m *machine) {
 	s.downLast = now
 	isFiring := now.Before(m.alarmUntil)
 	isHidden := m.sshPath != well && !m.web.down() // see severity
-	cannotTell := isHidden || now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() ||
-		w.isOut("ec2") || w.isOut("egress") || w.isOut("table") || w.isOut("cloudwatch")
+	cannotTell := isHidden || now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() || w.isOut("ec2") || w.isOut("table")
 	if cannotTell || !isFiring {
 		s.firedSince = time.Time{}
 	}
@@ -130,7 +129,7 @@ func (w *world) isTold(m *machine) bool {
 		for _, a := range p.alerts {
 			t, isMember := a.members[m.id]
 			switch {
-			case !isMember, t.situation == incident.SituationHealthyAgain:
+			case !isMember, t.again:
 			case t.severity < incident.SeverityDown && w.severity(m) >= incident.SeverityDown:
 			case a.open, !a.closedBy.IsZero() && now.Sub(a.closedBy) < quietOf(a.key)+w.wokenWithin():
 				return true
@@ -154,6 +153,9 @@ func quietOf(key string) time.Duration {
 // baseline it may be the settings that are wrong, and what ails an SSH server
 // behind a way that is closed to us, nobody can see.
 func (w *world) severity(m *machine) incident.Severity {
+	if m.power == halted {
+		return incident.SeverityDown
+	}
 	e, err := w.table.Load(context.Background(), m.id)
 	if err != nil {
 		panic(err)
@@ -223,10 +225,13 @@ func (w *world) isOver(a *alert) bool {
 	}
 	for id := range a.members {
 		m := w.machine(id)
+		if m != nil && m.power == halted {
+			return false
+		}
 		if m == nil || m.unwatched || !m.isRunning() || isOfTheHour(a) {
 			continue
 		}
-		if time.Since(m.seen.downLast) < 2*time.Minute || time.Since(m.changed) < 2*time.Minute || m.web != well || m.ssh != well || m.webPath != well || m.sshPath != well {
+		if time.Since(m.seen.downLast) < 2*time.Minute || time.Since(m.changed) < 2*time.Minute || len(m.blinded) > 0 || m.web != well || m.ssh != well || m.webPath != well || m.sshPath != well {
 			return false
 		}
 	}
@@ -392,7 +397,14 @@ func (w *world) checkNoise(a *alert, m notify.Message) {
 			recent++
 		}
 		isCause := strings.Contains(a.key, "/") || a.key == policy.KeyBreaker
-		if isCause && other.alert != a && other.key == a.key && now.Sub(other.at) < time.Hour-time.Minute && other.alert.open && !other.at.Before(w.breakerClosed) {
+		// Where a pager cannot tell that its alert is open, who has joined it is told by
+		// another page if machines are down.
+		anHour := time.Hour - time.Minute
+		if !a.pager.readable && a.key == policy.KeyBreaker {
+			anHour = 15 * time.Minute
+		}
+		isAgain := other.alert != a && other.key == a.key && other.alert.pager == a.pager && now.Sub(other.at) < anHour
+		if isCause && isAgain && other.alert.open && !other.at.Before(w.breakerClosed) {
 			w.violate("noise", "the cause %s was paged twice within an hour", a.key)
 		}
 	}

@@ -22,7 +22,8 @@ import (
 //	no-baseline a url                 that check has never passed
 //	reboot-on a unreachable           its setting reboot.on
 //	per-day a 0                       its setting reboot.per_day
-//	pager blind                       the pager cannot tell whether an alert is open
+//	pager blind|sns|second            it cannot tell whether an alert is open; it is SNS; there is another
+//	no-slack                          there is no Slack
 //	[at 0:10 [every 40s]] COMMAND     with "every", machine after machine, or "5 times"
 //	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, open, irreducible, guard NAME
 //	expect page N before|after 0:20   the Nth page's time; "says X" its situation
@@ -120,7 +121,16 @@ func (s *scene) line(words []string) (err error) {
 			return err
 		}
 	case "pager":
-		s.w.pagers[0].name, s.w.pagers[0].readable = "pagerduty", false
+		switch words[1] {
+		case "sns":
+			s.w.pagers[0].name, s.w.pagers[0].readable = "sns", false
+		case "second":
+			s.w.pagers = append(s.w.pagers, &pager{w: s.w, name: words[1], readable: true})
+		default:
+			s.w.pagers[0].name, s.w.pagers[0].readable = "pagerduty", false
+		}
+	case "no-slack":
+		s.w.noSlack = true
 	case "expect":
 		s.expect = append(s.expect, words[1:])
 	default:
@@ -238,12 +248,14 @@ func forSpan(words []string) time.Duration {
 //	path a|region web=refused ssh=dropped      as we alone see it
 //	repair a | boot a for 90s [curable] | flap a p=0.3 for 8h
 //	alarm a for 8h | alarm-off a
-//	power a stopped|running|terminated | unwatch a | canary a
+//	power a stopped|halted|running|terminated | unwatch a | canary a
 //	dry-run a                 its setting reboot.dry_run is set
 //	work a for 1h             a person works on it
 //	out lambda|ec2|reboots|route53|opsgenie|slack|table|egress for 3h
 //	pause a|region for 3m | resume
 //	close a|breaker|CAUSE     a person closes the open alert with this key or member
+//	close-any a               ... if there is one
+//	blind a CHECK             the check cannot tell any more
 //	die a                     the execution that works on a dies
 //	fault STEP killed-after [CALL] [times=3]      in the next invocations of a step
 func (s *scene) command(words []string) error {
@@ -257,6 +269,9 @@ func (s *scene) command(words []string) error {
 		return nil
 	case "close":
 		return s.close(rest[0])
+	case "close-any":
+		_ = s.close(rest[0]) // there may be none
+		return nil
 	case "fault":
 		f := plannedFault{step: rest[0], kind: faultKind(rest[1])}
 		times := 1
@@ -327,6 +342,8 @@ func (s *scene) onMachine(verb string, m *machine, rest []string) error {
 		w.logf("%s: %s", m.name, m.power)
 	case "unwatch":
 		m.unwatched = true
+	case "blind":
+		m.blinded = map[string]bool{rest[0]: true}
 	case "pause":
 		m.pauseFrom, m.pause = time.Now(), time.Now().Add(forSpan(rest))
 	case "canary":

@@ -80,7 +80,7 @@ func (s services) GetParametersByPath(ctx context.Context, _ *ssm.GetParametersB
 
 func (s services) instance(m *machine) ec2types.Instance {
 	i := ec2types.Instance{
-		InstanceId: &m.id, State: &ec2types.InstanceState{Name: ec2types.InstanceStateName(m.power)},
+		InstanceId: &m.id, State: &ec2types.InstanceState{Name: ec2types.InstanceStateName(m.state())},
 		Tags: []ec2types.Tag{{Key: aws.String("Name"), Value: &m.name}},
 	}
 	if !m.launchedAt.IsZero() {
@@ -90,6 +90,9 @@ func (s services) instance(m *machine) ec2types.Instance {
 		i.PublicIpAddress = aws.String("203.0.113.7")
 	} else {
 		i.StateReason = &ec2types.StateReason{Code: aws.String("Client.UserInitiatedShutdown")}
+		if m.power == halted {
+			i.StateReason.Code = aws.String("Client.InstanceInitiatedShutdown")
+		}
 	}
 	if time.Now().Before(m.pause) {
 		i.Tags = append(i.Tags, ec2types.Tag{Key: aws.String(incident.PauseTag), Value: aws.String(m.pause.UTC().Format(time.RFC3339))})

@@ -49,8 +49,9 @@ type world struct {
 	breaker            incident.Breaker
 	bootMax            time.Duration
 
-	pagers []*pager
-	people bool
+	pagers  []*pager
+	people  bool
+	noSlack bool
 
 	db         *dynamo.DB
 	table      *store.Table

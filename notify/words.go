@@ -101,6 +101,7 @@ var guards = map[string]guardWords{
 	policy.GuardAlarm:        {"none of its alarms is on", rebootIt + " firstline reboots only while an alarm of the instance is in ALARM."},
 	policy.GuardOnce:         {"this incident asked EC2 for a reboot before", readConsole + " See below what came of the reboot before you reboot it once more."},
 	policy.GuardCooldown:     {"it was rebooted or paged recently", "It failed again soon after that: look for the cause before you reboot it."},
+	policy.GuardNotCured:     {"the last reboot did not cure the same failure", "Look for the cause: another reboot is not likely to help."},
 	policy.GuardBudget:       {"its reboots per day are used up", "It fails in spite of its reboots: look for the cause before you reboot it again."},
 	policy.GuardNever:        {"the settings allow no reboots", rebootIt},
 	policy.GuardRoute53Alone: {"only Route 53 reports a failure", "Compare the checks below: firstline reaches the instance and Route 53's checkers do not. Look at the way between them, and at the Route 53 health check's own settings."},

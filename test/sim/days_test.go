@@ -276,7 +276,7 @@ func (w *world) calm() {
 	for _, m := range w.machines {
 		m.webPath, m.sshPath, m.impaired, m.scheduled = well, well, "", false
 		m.flapUntil, m.pause, m.work = time.Time{}, time.Time{}, time.Time{}
-		if m.power == stopped {
+		if m.power == stopped || m.power == halted {
 			m.power = running
 		}
 		if end := time.Now().Add(time.Hour); m.alarmUntil.After(end) {

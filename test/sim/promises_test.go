@@ -30,8 +30,10 @@ type seen struct {
 	problems, closes int
 	wakes            int
 	// notHelped is the newest reboot, if the machine was down when its boot window
-	// closed. stoppedAt is since when the machine has been stopped.
+	// closed. stoppedAt is when the machine was last stopped: whoever did that may be
+	// at work on it for a while.
 	notHelped, stoppedAt time.Time
+	isStopped            bool
 }
 
 // inFlight counts the reboots made more than a minute ago whose outcome the table
@@ -73,13 +75,11 @@ func (w *world) watch() {
 func (w *world) watchMachine(m *machine) {
 	now, s := time.Now(), &m.seen
 	if !w.isDown(m, now) || m.unwatched {
-		if m.isRunning() {
-			s.stoppedAt = time.Time{}
-		} else if s.stoppedAt.IsZero() {
+		if !m.isRunning() && !s.isStopped {
 			s.stoppedAt = now
 		}
-		// Whoever stops a machine may be at work on it for a while.
-		if m.isRunning() && now.Sub(s.downLast) > 5*time.Minute || !m.isRunning() && now.Sub(s.stoppedAt) > 2*time.Hour {
+		s.isStopped = !m.isRunning()
+		if m.isRunning() && now.Sub(s.downLast) > 5*time.Minute {
 			s.okAt = now
 		}
 		s.firedSince = time.Time{}
@@ -94,7 +94,8 @@ func (w *world) watchMachine(m *machine) {
 	s.downLast = now
 	isFiring := now.Before(m.alarmUntil)
 	isHidden := m.sshPath != well && !m.web.down() // see severity
-	cannotTell := isHidden || now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() || w.isOut("ec2") || w.isOut("table")
+	cannotTell := isHidden || now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() ||
+		slices.ContainsFunc([]string{"ec2", "egress", "table"}, w.isOut)
 	if cannotTell || !isFiring {
 		s.firedSince = time.Time{}
 	}
@@ -257,7 +258,8 @@ func (w *world) checkReboot(m *machine, i *invocation) {
 	if now.Before(m.pause) && now.Sub(m.pauseFrom) > race {
 		w.violate("harm", "%s was rebooted while it was paused", m.name)
 	}
-	if !s.paged.IsZero() && s.okAt.Before(s.paged) && !s.downSince.After(s.paged) {
+	isLongStopped := s.stoppedAt.After(s.paged) && now.Sub(s.stoppedAt) > 4*time.Hour
+	if !s.paged.IsZero() && s.okAt.Before(s.paged) && !s.downSince.After(s.paged) && !isLongStopped {
 		w.violate("harm", "%s was rebooted after a page, never well between", m.name)
 	}
 	if m.unwatched {

@@ -21,7 +21,7 @@ const (
 	wellMemory = 6 * time.Hour
 	// saidAgain is how long it must be healthy before its alert is told so.
 	saidAgain = 10 * time.Minute
-	// downAgain is how long it must fail in every look to have died again.
+	// downAgain is how long it must be ill in every look to have died again.
 	downAgain = 20 * time.Minute
 	// quietClosed and quietAttention follow upon a person's closing the alert.
 	quietClosed    = 4 * time.Hour
@@ -391,7 +391,6 @@ func (d *decider) handedOverPage() bool {
 		return false
 	}
 	a, isKnown := d.r.Alerts[m.Alert]
-	sev := d.severity()
 	worse, again, noted := time.Duration(0), downAgain, repeatNoted
 	if m.Severity >= incident.SeverityDown {
 		noted = repeatDown
@@ -399,20 +398,16 @@ func (d *decider) handedOverPage() bool {
 	if m.Unsteady {
 		worse, again = downAgain, downLong
 	}
-	failedFor := func(span time.Duration) bool {
-		return d.l.Verdict == incident.VerdictFailed && d.lasted(d.i.FailedSince, span)
-	}
-	illFor := func(span time.Duration) bool {
-		return d.l.Verdict != incident.VerdictHealthy && d.l.Kind != incident.Busy && d.l.Kind != incident.Blind && d.lasted(d.i.UnhealthySince, span)
-	}
+	isDown := d.l.Verdict == incident.VerdictFailed && d.lasted(d.i.FailedSince, worse) || d.halted()
+	isIll := d.l.Kind != incident.Busy && d.l.Kind != incident.Blind && d.lasted(d.i.UnhealthySince, again)
 	switch {
 	case !isKnown:
 		return d.pageLook(incident.SituationNotConfirmed, "the table has lost its alert: "+d.l.firstReason())
 	case !m.Confirmed, a.LastWakeAt == 0 && !d.within(a.WakingAt, waking):
 		return d.repeat()
-	case sev > m.Severity && (failedFor(worse) || d.halted()):
+	case d.severity() > m.Severity && isDown:
 		return d.pageLook(incident.SituationWorse, "worse than what was paged: "+d.l.firstReason())
-	case (m.LongWell || m.AgainAt > 0) && (failedFor(again) || illFor(again)):
+	case (m.LongWell || m.AgainAt > 0) && isIll:
 		return d.pageLook(incident.SituationDiedAgain, "it was healthy since the page, and has not been for "+incident.Span(again)+": "+d.l.firstReason())
 	case a.ClosedAt > 0:
 		quiet := quietClosed

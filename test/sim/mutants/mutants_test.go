@@ -41,8 +41,8 @@ var guards = []struct{ name, file, condition string }{
 	{"guard something answers", "guard.go", "case !failedRoute53 && !ownAnswered && !others && !connected:"},
 	{"breaker in flight", "alerts.go", "case b.InFlight > 0 && inFlight >= b.InFlight:"},
 	{"breaker per hour", "alerts.go", "case b.PerHour > 0 && lastHour >= b.PerHour:"},
-	{"page when worse", "policy.go", "case sev > m.Severity && (failedFor(worse) || d.halted()):"},
-	{"page when it died again", "policy.go", "case (m.LongWell || m.AgainAt > 0) && (failedFor(again) || illFor(again)):"},
+	{"page when worse", "policy.go", "case d.severity() > m.Severity && isDown:"},
+	{"page when it died again", "policy.go", "case (m.LongWell || m.AgainAt > 0) && isIll:"},
 	{"well ends the hand-over", "policy.go", "case d.isWell():\n\t\td.i.LastResolvedAt = d.now\n\t\td.leave(\"the instance is well\", \"\")\n\t\td.out.Slack, d.out.SlackKey = true, incident.SituationWell\n\t\treturn d.set(incident.NextResolve, incident.SituationWell, \"well: "},
 }
 
@@ -69,7 +69,7 @@ var others = []mutant{
 	{"a page under a new alias counts as taken", "internal/policy/policy.go", "case !m.Confirmed, a.LastWakeAt == 0 && !d.within(a.WakingAt, waking):", "case !m.Confirmed:"},
 	{"each member repeats the page", "internal/policy/policy.go", "a.LastWakeAt == 0 && !d.within(a.WakingAt, waking)", "a.LastWakeAt == 0"},
 	{"a stop counts as unknown", "internal/policy/policy.go", "return e.Asked && e.Value.Stopped && !e.Value.ByPerson", "return false && e.Asked"},
-	{"ill again counts as failed again", "internal/policy/policy.go", "failedFor(again) || illFor(again)", "failedFor(again)"},
+	{"ill again counts as failed again", "internal/policy/policy.go", "d.lasted(d.i.UnhealthySince, again)", "d.lasted(d.i.FailedSince, again)"},
 	{"quiet of a day whatever it is now", "internal/policy/policy.go", "m.Kind == incident.Attention && d.l.Kind == incident.Attention", "m.Kind == incident.Attention"},
 	{"Slack is missing", "internal/policy/policy.go", " || d.in.NoSlack", ""},
 	{"closed is seen in one healthy look", "internal/policy/policy.go", "ClosedAt > 0 && d.i.HealthyRun == 1", "ClosedAt > 0 && d.i.HealthyRun == 9"},
@@ -79,7 +79,7 @@ var others = []mutant{
 	{"unsteady and closed is well", "internal/policy/facts.go", "ClosedAt > 0 && !m.Unsteady {", "ClosedAt > 0 {"},
 	{"what failed is asked for ever", "internal/policy/facts.go", "m != nil && d.within(m.JoinedAt, daily)", "m != nil"},
 	{"confirm off", "internal/policy/policy.go", "if !d.needsConfirming {", "if true {"},
-	{"healthy again is forgotten", "internal/policy/policy.go", "(m.LongWell || m.AgainAt > 0) && (failedFor(again)", "m.LongWell && (failedFor(again)"},
+	{"healthy again is forgotten", "internal/policy/policy.go", "(m.LongWell || m.AgainAt > 0) && isIll", "m.LongWell && isIll"},
 	{"unsteady is not seen", "internal/policy/facts.go", "m.Unsteady = m.Unsteady || len(i.Recoveries) >= unsteady", ""},
 	{"quiet off", "internal/policy/policy.go", "if d.now.Sub(a.ClosedAt) >= quiet {", "if d.now.Sub(a.ClosedAt) >= 0 {"},
 	{"quiet for ever", "internal/policy/policy.go", "if d.now.Sub(a.ClosedAt) >= quiet {", "if false {"},

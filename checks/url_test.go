@@ -318,6 +318,22 @@ func TestURLBadPeers(t *testing.T) {
 	})
 }
 
+// A redirect from https to http must not make the first server's TLS look like an
+// answer to the second request.
+func TestURLRedirectsFromHTTPS(t *testing.T) {
+	dead := "http://127.0.0.1:" + strconv.Itoa(nobody(t)) + "/"
+	server := serveTLS(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, map[string]string{"/dead": dead, "/app": "app://open"}[r.URL.Path], http.StatusFound)
+	})
+	ask := func(path string) incident.Finding {
+		return (&Vantage{DescribeInstances: at("127.0.0.1")}).URL(t.Context(), instance, patient(func(s *incident.URLSettings) {
+			s.Scheme, s.Port, s.Path, s.VerifyCertificate = "https", portNumber(t, server.URL), path, false
+		}))
+	}
+	wantFinding(t, ask("/dead"), false, 1, "redirected to "+dead+": connection refused")
+	wantUnknown(t, ask("/app"), incident.Attention, "redirected to app://open: redirect: want one to http or https")
+}
+
 // What comes before the answer, and what comes with a redirect, is not waited for.
 func TestURLReadsNoMoreThanItNeeds(t *testing.T) {
 	for name, answer := range map[string]string{

@@ -66,7 +66,7 @@ func (t *urlAttempt) RoundTrip(req *http.Request) (*http.Response, error) {
 	limited := &io.LimitedReader{R: conn, N: maxHeader}
 	reader := bufio.NewReader(limited)
 	resp, err := http.ReadResponse(reader, req)
-	for err == nil && resp.StatusCode < http.StatusOK && resp.StatusCode != http.StatusSwitchingProtocols {
+	for err == nil && resp.StatusCode/100 == 1 && resp.StatusCode != http.StatusSwitchingProtocols {
 		resp, err = http.ReadResponse(reader, req) // the one before was informational
 	}
 	switch {
@@ -169,7 +169,7 @@ func (t *urlAttempt) redirect(req *http.Request, via []*http.Request) error {
 	if !t.settings.FollowRedirects {
 		return http.ErrUseLastResponse
 	}
-	t.redirectedTo, t.addresses = req.URL, nil
+	t.at, t.redirectedTo, t.addresses = phaseConnect, req.URL, nil
 	switch {
 	case !isWeb(req.URL):
 		return wrong("redirect: want one to http or https; name the final address in url.address")
@@ -239,7 +239,8 @@ func (t *urlAttempt) explain(err error) *cause {
 // otherProtocol is the cause where the answer to a request without TLS began like
 // another protocol's, whatever became of the connection then; else nil.
 func (t *urlAttempt) otherProtocol() *cause {
-	if t.conn == nil || cmp.Or(t.redirectedTo, t.target).Scheme == incident.SchemeHTTPS {
+	// While connecting, conn is still that of the request before the redirect.
+	if t.conn == nil || t.at == phaseConnect || cmp.Or(t.redirectedTo, t.target).Scheme == incident.SchemeHTTPS {
 		return nil
 	}
 	head, _ := t.conn.seen()

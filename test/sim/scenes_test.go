@@ -1,12 +1,14 @@
 package sim
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,9 +43,15 @@ func TestScenes(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scenes: %v", err)
 	}
+	failfast := flag.Lookup("test.failfast").Value.String() == "true"
+	var failed atomic.Bool
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			t.Parallel()
+			if failfast && failed.Load() {
+				t.Skip("another scene has failed") // Go stops only what has not begun to wait
+			}
+			t.Cleanup(func() { failed.CompareAndSwap(false, t.Failed()) })
 			raw, err := os.ReadFile(file) //nolint:gosec // a scene of ours
 			if err != nil {
 				t.Fatal(err)

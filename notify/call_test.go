@@ -178,6 +178,9 @@ func TestRetriesAndKinds(t *testing.T) {
 		{name: "bad gateway page", steps: []step{{status: 502, html: true, body: "<html>"}}, kind: fault.Unavailable, want: "HTTP 502 Bad Gateway", calls: 1},
 		{name: "unknown status", steps: []step{{status: 599}}, kind: fault.Unavailable, want: "HTTP 599", calls: 1},
 		{name: "web page", steps: []step{{status: 200, html: true, body: "<html>login</html>"}}, kind: fault.Unavailable, want: "text/html", calls: 1},
+		// So a web application firewall challenges a client: the request went no further.
+		{name: "accepted web page", steps: []step{{status: 202, html: true, body: "<html>"}}, kind: fault.Unavailable, want: "the answer, HTTP 202 Accepted with text/html", calls: 1},
+		{name: "accepted, empty", steps: []step{{status: 202}}, kind: fault.Unavailable, want: "the answer, HTTP 202 Accepted", calls: 1},
 		{name: "not JSON", steps: []step{{status: 200, body: "fine"}}, kind: fault.Unavailable, want: "the answer", calls: 1},
 		{name: "empty", steps: []step{{status: 200}}, kind: fault.Unavailable, want: "the answer", calls: 1},
 		{name: "JSON of something else", steps: []step{{status: 200, body: `{"hello":"world"}`}}, kind: fault.Unavailable, want: "the answer", calls: 1},

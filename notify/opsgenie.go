@@ -214,7 +214,7 @@ func (o *alertAPI) ask(ctx context.Context, do, below string, m Message) (confir
 		case a.hasID():
 			confirmed, r = o.follow(ctx, c, a.said.RequestID)
 			return r
-		case a.StatusCode == http.StatusAccepted:
+		case a.StatusCode == http.StatusAccepted && json.Valid(a.body):
 			return nil // there is nothing to follow it by
 		}
 		return refuse(fault.Unavailable, "the answer, %s, does not say that the request was accepted", a)

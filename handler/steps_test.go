@@ -490,6 +490,26 @@ func TestOpenThatCannotBeginItsRecordTakesNoLease(t *testing.T) {
 	})
 }
 
+// Open took the lease, and nobody knows: somebody is paged, and as the execution has
+// ended its lease keeps no other one away.
+func TestOpenThatLosesItsAnswerForGood(t *testing.T) {
+	in(t, func(w *world) {
+		w.learned().attention()
+		event := w.event(incident.SourceSchedule, one, true)
+		w.losing("TransactWriteItems", 1)
+		if r := w.run("a", event); r.end != "Told" || len(w.pager.woken) != 1 || w.stored(one).Instance.Lease.Name != "a" {
+			t.Fatalf("%s, woken %v, %+v", r.end, w.pager.woken, w.stored(one).Instance.Lease)
+		}
+		w.inAlarm = []string{one}
+		if r, err := w.reconcile(); err != nil || len(r.Started) != 1 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if next := w.must(w.open(execution("b"), event)); next.Next != incident.NextLook {
+			t.Errorf("got %+v", next)
+		}
+	})
+}
+
 func TestTheTableIsDead(t *testing.T) {
 	for name, tt := range map[string]struct {
 		look  func(*world)

@@ -350,11 +350,8 @@ func (p *pauser) closeBreaker(ctx context.Context, table *store.Table) (released
 			return released, err
 		}
 		for _, id := range members {
-			_, err = table.Update(ctx, id, func(e *store.Entry) (err error) {
-				is := false
-				if e.State, is = policy.Resume(e.State, incident.At(p.now())); !is {
-					return nil
-				}
+			_, err = table.Update(ctx, id, func(e *store.Entry) error {
+				e.State, _ = policy.Resume(e.State, incident.At(p.now()))
 				return nil
 			})
 			if err != nil {

@@ -69,6 +69,18 @@ func TestAnswers(t *testing.T) {
 	})
 }
 
+// Who asks may have little time left: what there is must do.
+func TestAnswersWithLittleTime(t *testing.T) {
+	host, port := listen(t, func(conn net.Conn) { _, _ = conn.Write([]byte("x")) })
+	ctx, cancel := context.WithTimeout(t.Context(), answersAllowance-time.Second)
+	defer cancel()
+	s := incident.DefaultSettings()
+	s.SSH.Port = port
+	if !(&Vantage{DescribeInstances: at(host)}).Answers(ctx, instance, &s) {
+		t.Error("does not answer")
+	}
+}
+
 // No deadline of ours is ever the target's failure.
 func TestOwnDeadline(t *testing.T) {
 	host, port := listen(t, func(net.Conn) {})

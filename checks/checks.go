@@ -33,7 +33,8 @@ type Vantage struct {
 	roots  *x509.CertPool
 }
 
-// answersAllowance bounds each half of Answers: the address and the attempt.
+// answersAllowance bounds each half of Answers: the address and the attempt. Where
+// ctx leaves less, each gets half of it.
 const answersAllowance = 4 * time.Second
 
 // Answers reports whether a byte comes from an instance, whatever it says, to
@@ -43,14 +44,16 @@ const answersAllowance = 4 * time.Second
 func (v *Vantage) Answers(ctx context.Context, instanceID string, settings *incident.Settings) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*answersAllowance)
 	defer cancel()
+	deadline, _ := ctx.Deadline()
+	half := time.Until(deadline).Seconds() / 2
 	once := *v
 	once.Egress = nil
 	if s := settings.SSH; s.Enabled {
-		s.Attempts, s.TimeoutSeconds = 1, answersAllowance.Seconds()
+		s.Attempts, s.TimeoutSeconds = 1, half
 		return once.SSH(ctx, instanceID, s).Answered
 	}
 	s := settings.URL
-	s.Attempts, s.TimeoutSeconds = 1, answersAllowance.Seconds()
+	s.Attempts, s.TimeoutSeconds = 1, half
 	s.SecretHeaders, s.FollowRedirects = nil, false // a 401 is an answer
 	return once.URL(ctx, instanceID, s).Answered
 }

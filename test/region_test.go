@@ -7,12 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
-	"firstline/handler"
-	"firstline/internal/incident"
 	"firstline/internal/stage"
 )
 
@@ -31,7 +28,6 @@ func regionStories() []regionStory {
 		{"a paused region", plain, other, 1, nil, playPausedRegion},
 		{"an execution is stopped after its reboot", plain, other, 1, nil, playStopped},
 		{"the breaker", plain, other, 3, nil, playBreaker},
-		{"a canary finds a pager without its key", chain, home, 1, map[string]any{"confirm_seconds": 0, "reboot": noReboots["reboot"]}, playWithoutKey},
 		{"a test of all channels", chain, home, 1, nil, playNotifyTest},
 		{"the operator's commands", plain, home, 1, noReboots, playCommands},
 	}
@@ -190,37 +186,4 @@ func playBreaker(t *testing.T, dir string, all []*scene) {
 	if e := silent.follow(t, arn); e.last() != "Handed over" {
 		t.Errorf("a look at the silent instance ended in %q", e.last())
 	}
-}
-
-// withoutSecret leaves a secret as it is where it was never given, until it is put
-// back.
-func withoutSecret(t *testing.T, w *stage.World, region, name string) (putBack func()) {
-	t.Helper()
-	client := ssm.NewFromConfig(w.AWS.Config(region))
-	out, err := client.GetParameter(t.Context(), &ssm.GetParameterInput{Name: &name, WithDecryption: aws.Bool(true)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	put := func(value *string) {
-		t.Helper()
-		_, err := client.PutParameter(context.WithoutCancel(t.Context()), &ssm.PutParameterInput{Name: &name, Value: value, Type: ssmtypes.ParameterTypeSecureString, Overwrite: aws.Bool(true)})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	put(aws.String(handler.Unset))
-	return func() { put(out.Parameter.Value) }
-}
-
-// playWithoutKey has the second pager lose its key, which is asked only when the
-// first one fails: a dry incident shows it.
-func playWithoutKey(t *testing.T, _ string, all []*scene) {
-	s := all[0]
-	defer withoutSecret(t, s.World, s.i.Region, "/"+chain+"/secrets/jsm-api-key")()
-	_ = s.i.SetHTTP(stage.Refuse)
-	e := s.follow(t, s.send(t, incident.SourceCanary))
-	if cause := e.incident(t).Caught["page"].Cause; !strings.Contains(cause, "/"+chain+"/secrets/jsm-api-key") {
-		t.Errorf("nothing names the key: %s", e.state)
-	}
-	s.ended(t, e, "Told another way", tally{})
 }

@@ -97,7 +97,6 @@ func instanceStories() []story {
 				t.Error("there is no open alert")
 			}
 			_ = s.i.SetSSH(stage.Healthy)
-			s.ended(t, s.ring(t), "Handed over", tally{reboots: 1, slack: 1, pages: 1})
 			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 2, pages: 1}, "is well")
 		}},
 		{

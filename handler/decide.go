@@ -22,10 +22,10 @@ func decide(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	return h.decideOn(ctx, inc, nil)
 }
 
-// decideOn decides and stores. Without facts it asks for them, once, though it
-// may try to store on several states, since others may write in between.
+// decideOn decides and stores. Without facts it asks for them.
 func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts *policy.Facts) error {
 	op := "decide on " + inc.InstanceID
+	asked := asked{facts: facts}
 	var dec incident.Decision
 	e, err := h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		i := &e.State.Instance
@@ -40,10 +40,7 @@ func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts *p
 			return errLost
 		}
 		in := h.input(inc, e.State)
-		if facts == nil {
-			facts = h.facts(ctx, inc, in)
-		}
-		in.Facts, in.Settings = *facts, inc.Settings
+		h.known(ctx, inc, &in, &asked)
 		out := policy.Decide(in)
 		dec = out.Decision
 		if m := i.Membership; m != nil && dec.Next == incident.NextResolve && dec.Alert == nil {

@@ -69,6 +69,25 @@ func (h *Handler) facts(ctx context.Context, inc *incident.Incident, in policy.I
 	return f
 }
 
+// asked are facts, and the region as it was when they were asked for.
+type asked struct {
+	facts  *policy.Facts
+	region policy.Region
+}
+
+// known gives the input the facts, which are asked for once though others may have
+// written since. An alert that was paged again meanwhile has another alias: of that
+// one nothing is known.
+func (h *Handler) known(ctx context.Context, inc *incident.Incident, in *policy.Input, a *asked) {
+	if a.facts == nil {
+		a.facts, a.region = h.facts(ctx, inc, *in), in.State.Region
+	}
+	maps.DeleteFunc(a.facts.Alerts, func(id string, _ policy.AlertState) bool {
+		return a.region.Alerts[id].Alias != in.State.Region.Alerts[id].Alias
+	})
+	in.Facts, in.Settings = *a.facts, inc.Settings
+}
+
 // settingsNow returns the instance's settings; nil: it is no longer watched.
 func (h *Handler) settingsNow(ctx context.Context, inc *incident.Incident) (*incident.Settings, error) {
 	s, err := h.readSettings(ctx, inc.InstanceID)

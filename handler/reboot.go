@@ -60,14 +60,11 @@ func rebooted(inc *incident.Incident, all []incident.Reboot) {
 func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.Incident) (e *store.Entry, mine bool, err error) {
 	ctx, cancel := keeping(ctx, rebootTime)
 	defer cancel()
-	var facts *policy.Facts
+	var asked asked
 	mayReboot := func(s policy.State) (policy.State, string) {
 		in := h.input(inc, s)
 		in.Look, in.Findings = inc.Decision.Look, inc.Decision.Findings
-		if facts == nil {
-			facts = h.facts(ctx, inc, in)
-		}
-		in.Facts, in.Settings = *facts, inc.Settings
+		h.known(ctx, inc, &in, &asked)
 		return policy.MayReboot(in, *inc.Decision)
 	}
 	var evidence *store.Evidence
@@ -83,8 +80,8 @@ func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.In
 		}
 		s, refusal := mayReboot(e.State)
 		if refusal == "" && evidence == nil {
-			evidence = h.evidence(ctx, inc, facts.EC2.Value)
-			facts = nil // that took its time
+			evidence = h.evidence(ctx, inc, asked.facts.EC2.Value)
+			asked.facts = nil // that took its time
 			s, refusal = mayReboot(e.State)
 		}
 		if inc.Refusal = refusal; refusal != "" {

@@ -159,6 +159,38 @@ func TestDecideWhoseWriteLosesItsAnswer(t *testing.T) {
 	}
 }
 
+// What the pager says of an alert is about the alias that it was asked for: another
+// execution may page the alert again before the decision is stored.
+func TestAnAlertThatIsPagedAgainMeanwhileIsNotClosed(t *testing.T) {
+	in(t, func(w *world) {
+		w.learned().attention()
+		w.run("a", w.event(incident.SourceSchedule, one, true))
+		clear(w.pager.open) // a person has closed it
+		inc := w.must(w.open(execution("b"), w.event(incident.SourceSchedule, one, true)))
+		for _, c := range incident.Checks {
+			inc = w.must(w.step(c, inc))
+		}
+		w.db.Before = func(_ context.Context, c dynamo.Call) error {
+			if c.Op == "TransactWriteItems" {
+				w.alive()
+				w.change(two, func(s *policy.State) {
+					for id, a := range s.Region.Alerts {
+						a.Alias = "again"
+						s.Region.Alerts[id] = a
+					}
+				})
+			}
+			return nil
+		}
+		w.must(w.step("decide", inc))
+		for _, a := range w.stored(one).Region.Alerts {
+			if a.Alias != "again" || a.ClosedAt > 0 {
+				t.Errorf("got %+v", a)
+			}
+		}
+	})
+}
+
 func TestALostLeaseEndsAsAlreadyHandled(t *testing.T) {
 	in(t, func(w *world) {
 		w.learned().down()

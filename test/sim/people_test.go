@@ -61,6 +61,7 @@ func (w *world) work(m *machine, a *alert) {
 			}
 			w.logf("the person stops %s", m.name)
 			m.power = stopped
+			m.seen.closes++ // that ends its alert, too
 			w.after(w.between(2*time.Minute, 5*time.Minute), func() {
 				if m.power != stopped {
 					return

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -102,6 +105,33 @@ func TestLogLevel(t *testing.T) {
 		if got := [2]bool{log.Enabled(t.Context(), slog.LevelInfo), log.Enabled(t.Context(), slog.LevelWarn)}; got != want {
 			t.Errorf("%q: %v", value, got)
 		}
+	}
+}
+
+// Lambda takes a line without these keys for one of INFO, and drops it where the log
+// begins at WARN: the metrics with it, and an alarm watches one of them
+// (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html).
+func TestLinesOfTheLogHaveWhatLambdaReads(t *testing.T) {
+	out, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = out
+	log := newHandler(env(nil)).Log
+	os.Stdout = stdout
+	log.Warn("m")
+	raw, err := os.ReadFile(out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var line struct {
+		Timestamp time.Time
+		Level     string
+		Message   string
+	}
+	if err := json.Unmarshal(raw, &line); err != nil || line.Timestamp.IsZero() || line.Level != "WARN" || line.Message != "m" {
+		t.Errorf("%s, %v", raw, err)
 	}
 }
 

@@ -51,7 +51,7 @@ var others = []mutant{
 	{"guard ec2 not asked", "internal/policy/guard.go", `return GuardEC2, "EC2 could not be asked about the instance: " + f.Err`, `return "", ""`},
 	{"guard route53 alone", "internal/policy/guard.go", "if !d.l.ownFailed() {", "if false {"},
 	{"guard URL blind", "internal/policy/guard.go", "!isURLBlind && (", "(isURLBlind || true) && ("},
-	{"a late decision counts as a late look", "internal/policy/look.go", "return cmp.Or(at, unknown)", "return unknown"},
+	{"a late decision counts as a late look", "internal/policy/look.go", "at = max(at, f.At)", "at = max(at, unknown, f.At)"},
 	{"the end of a stopped instance's alert is forgotten", "internal/policy/policy.go", "d.i.LastResolvedAt = d.now // whoever", "// whoever"},
 	{"breaker is reset by whoever leaves", "internal/policy/alerts.go", "a.Key == KeyBreaker && i.HealthyRun > 0", "a.Key == KeyBreaker"},
 	{"a dry look does not give way", "internal/policy/state.go", " && (dry || !l.Dry)", ""},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"firstline/internal/fault"
@@ -25,7 +26,7 @@ func decide(ctx context.Context, h *Handler, inc *incident.Incident) error {
 // decideOn decides and stores. Without facts it asks for them.
 func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts *policy.Facts) error {
 	op := "decide on " + inc.InstanceID
-	asked := asked{facts: facts}
+	asked, looked := asked{facts: facts}, inc.Settings
 	var dec incident.Decision
 	e, err := h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		i := &e.State.Instance
@@ -41,6 +42,10 @@ func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts *p
 		}
 		in := h.input(inc, e.State)
 		h.known(ctx, inc, &in, &asked)
+		for _, check := range changed(looked, inc.Settings) { // what was seen says nothing of what is asked now
+			in.Findings = slices.DeleteFunc(in.Findings, func(f incident.Finding) bool { return f.Check == check })
+			in.Caught[check] = "its settings have changed meanwhile"
+		}
 		out := policy.Decide(in)
 		dec = out.Decision
 		if m := i.Membership; m != nil && dec.Next == incident.NextResolve && dec.Alert == nil {
@@ -67,6 +72,16 @@ func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts *p
 		h.apply(ctx, inc, dec, &e.State.Instance)
 	}
 	return err
+}
+
+// changed are the checks whose settings differ.
+func changed(before, now *incident.Settings) (checks []string) {
+	for _, check := range incident.Checks {
+		if before != now && before.Fingerprint(check) != now.Fingerprint(check) {
+			checks = append(checks, check)
+		}
+	}
+	return checks
 }
 
 // record stores the look in the incident's record, and renews the lease or gives

@@ -44,8 +44,16 @@ func page(ctx context.Context, h *Handler, inc *incident.Incident) error {
 		h.Log.LogAttrs(ctx, slog.LevelError, "nobody is configured to be paged", slog.String("instance", inc.InstanceID), slog.String("situation", dec.Situation), slog.String("reason", dec.Reason))
 		inc.Paged = pagedAs(pagedByLog, dec)
 	default:
+		isHours := dec.Alert.ID == "" && !pagers[0].Capabilities().Deduplicates
+		if isHours && h.isTakenForTheHour(ctx, inc, dec.Alert.Alias, false) {
+			inc.Told = true
+			return nil
+		}
 		if inc.Paged, err = h.deliver(ctx, pagers, inc, &dec); err != nil {
 			return err
+		}
+		if isHours {
+			h.isTakenForTheHour(ctx, inc, dec.Alert.Alias, true)
 		}
 		if inc.Paged.Pager == pagers[0].Name() {
 			delete(inc.Caught, "page") // it has failed before, and did not now
@@ -61,6 +69,24 @@ func page(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	inc.Told = true
 	h.confirm(ctx, inc, dec)
 	return nil
+}
+
+// isTakenForTheHour reserves the page of an alert that is the hour's, or says that it
+// was told. Where the table does not answer, each execution pages.
+func (h *Handler) isTakenForTheHour(ctx context.Context, inc *incident.Incident, alias string, told bool) (taken bool) {
+	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
+	err := h.Table.UpdateRegion(ctx, func(r *policy.Region) error {
+		now := incident.At(time.Now())
+		if taken = !told && r.Hour.Taken(alias, inc.Execution.ID, now); !taken {
+			r.Hour = policy.Hour{Alias: alias, Execution: inc.Execution.ID, At: now, Told: told}
+		}
+		return nil
+	})
+	if err != nil {
+		h.warn(ctx, "cannot store who pages", inc.InstanceID, err)
+	}
+	return taken && err == nil
 }
 
 // rehearsePage does of a page what makes no call, with every pager: one that

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -61,10 +62,14 @@ func (h *Handler) reserveReboot(ctx context.Context, op string, inc *incident.In
 	ctx, cancel := keeping(ctx, rebootTime)
 	defer cancel()
 	var asked asked
+	looked := inc.Settings
 	mayReboot := func(s policy.State) (policy.State, string) {
 		in := h.input(inc, s)
 		in.Look, in.Findings = inc.Decision.Look, inc.Decision.Findings
 		h.known(ctx, inc, &in, &asked)
+		if checks := changed(looked, inc.Settings); len(checks) > 0 && !in.Facts.Unwatched {
+			return s, "the settings have changed since the look: " + strings.Join(checks, ", ")
+		}
 		return policy.MayReboot(in, *inc.Decision)
 	}
 	var evidence *store.Evidence

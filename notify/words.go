@@ -207,6 +207,8 @@ func keyWords(key string) string {
 	switch key {
 	case policy.KeyBreaker:
 		return "the breaker"
+	case policy.KeyHeld:
+		return "what the breaker held back"
 	case policy.KeyStore:
 		return "the table"
 	case policy.KeyNoIncident:

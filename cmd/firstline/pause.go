@@ -339,7 +339,7 @@ func (p *pauser) closeBreaker(ctx context.Context, table *store.Table) (released
 		err = table.UpdateRegion(ctx, func(r *policy.Region) error {
 			members = nil
 			for _, a := range r.Alerts {
-				if a.Key == policy.KeyBreaker {
+				if a.Key == policy.KeyBreaker || a.Key == policy.KeyHeld {
 					members = slices.AppendSeq(members, maps.Keys(a.Members))
 				}
 			}

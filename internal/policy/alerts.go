@@ -12,14 +12,18 @@ import (
 // pageLook pages about the look, or has the breaker hold the instance back.
 func (d *decider) pageLook(situation, reason string) bool {
 	d.out.Severity = d.severity()
-	if d.out.Severity >= incident.SeverityDown {
-		why, isHeld := d.breaker(), false
+	key := d.i.ID
+	if d.out.Severity < incident.SeverityDown {
+		key = d.l.cause()
+	} else {
+		isHeld := false
 		if m := d.i.Membership; m != nil {
-			a := d.r.Alerts[m.Alert]
-			if isHeld = a.Key == KeyBreaker; isHeld {
-				// As others are: one page for all of them.
-				why = cmp.Or(why, a.Why, "it was held back before")
-			}
+			was := d.r.Alerts[m.Alert].Key
+			isHeld = was == KeyBreaker || was == KeyHeld
+		}
+		why := ""
+		if situation != incident.SituationStillDown || d.r.BreakerOpen() { // what was told before opens no breaker
+			why = d.breaker()
 		}
 		if why != "" {
 			d.hold(why)
@@ -28,10 +32,9 @@ func (d *decider) pageLook(situation, reason string) bool {
 			}
 			return true
 		}
-	}
-	key := d.i.ID
-	if d.out.Severity < incident.SeverityDown {
-		key = d.l.cause()
+		if isHeld { // one page for all whom the breaker held back before a person closed it
+			key = KeyHeld
+		}
 	}
 	d.page(key, situation, reason)
 	return true
@@ -65,10 +68,12 @@ func (d *decider) page(key, situation, reason string) {
 	switch a, ok := d.r.Alerts[id]; {
 	case !ok:
 		id = d.newAlert(key)
+	case a.LastWakeAt == 0 && old != id && d.within(a.WakingAt, waking):
+		d.out.Note = true // another one's page is on its way
 	case a.LastWakeAt == 0:
 		// No pager has confirmed its page: it is sent once more, under its alias.
-	case key != d.i.ID && d.within(a.LastWakeAt, joinWithin) && (old != id || d.i.FailedSince > 0 && a.LastWakeAt > d.i.FailedSince):
-		d.out.Note = true // for one that was in it already, if another's page told of the same
+	case key != d.i.ID && d.within(a.LastWakeAt, joinWithin) && (old != id || a.LastWakeAt > cmp.Or(m.AgainAt, d.i.FailedSince, d.i.UnhealthySince)):
+		d.out.Note = true // for one that was in it already, if another's page came since it was said to be healthy
 	default:
 		d.wake(id)
 	}
@@ -83,7 +88,7 @@ func (d *decider) page(key, situation, reason string) {
 	d.r.Alerts[id] = a
 	d.i.Membership = &Membership{
 		Alert: id, Severity: d.out.Severity, Kind: d.l.Kind, Failed: d.l.failed(),
-		JoinedAt: d.now, ByNote: d.out.Note, Situation: situation, Unsteady: len(d.i.Recoveries) >= unsteady || m != nil && m.Unsteady,
+		JoinedAt: d.now, ByNote: d.out.Note, Situation: situation, Unsteady: len(d.i.Recoveries) >= unsteady || m != nil && (m.Unsteady || m.Situation == incident.SituationDiedAgain && situation == m.Situation),
 	}
 	d.needsConfirming = true
 	d.out.Alert, d.out.Slack = d.r.Ref(id), true
@@ -96,7 +101,7 @@ func (d *decider) newAlert(key string) string {
 	if d.r.Alerts == nil {
 		d.r.Alerts = map[string]Alert{}
 	}
-	d.r.Alerts[id] = Alert{Key: key, Alias: d.alias(key, d.now, 1), Wake: 1, OpenedAt: d.now}
+	d.r.Alerts[id] = Alert{Key: key, Alias: d.alias(key, d.now, 1), Wake: 1, OpenedAt: d.now, WakingAt: d.now}
 	return id
 }
 
@@ -141,7 +146,7 @@ func leave(i *Instance, r *Region, now incident.Millis, why, replacedBy string) 
 	delete(a.Members, i.ID)
 	if len(a.Members) == 0 {
 		a.EndedAt, a.Ended, a.ReplacedBy = now, why, replacedBy
-		if a.Key == KeyBreaker && i.HealthyRun > 0 {
+		if a.Key == KeyBreaker && i.HealthySince > 0 && now.Sub(i.HealthySince) >= well {
 			r.BreakerResetAt = now // else nothing says that what opened it is over
 		}
 	}

@@ -141,9 +141,9 @@ func TestBreakerCloses(t *testing.T) {
 func TestBreakerClosedByAPerson(t *testing.T) {
 	decisions(t, []decisionCase{
 		{"still handed over", is(down, member("breaker", sevDown, 5*hour, other), closed("breaker", 4*hour-sec)), "8 handed_over"},
-		{"its quiet ends, another is silent too", is(down, member("breaker", sevDown, 5*hour, other), closed("breaker", 4*hour), resetBreaker(4*hour), silent(min)), "7 page still_down down @breaker"},
+		{"its quiet ends, another is silent too", is(down, member("breaker", sevDown, 5*hour, other), closed("breaker", 4*hour), resetBreaker(4*hour), silent(min)), "7 page still_down down @held"},
 		{"its quiet ends, the breaker has opened again", is(down, member("breaker", sevDown, 5*hour, other), closed("breaker", 4*hour), resetBreaker(4*hour), alert("a/new", "breaker", min, "i-third")), "7 page still_down down note @breaker"},
-		{"its quiet ends, it is alone", is(down, member("breaker", sevDown, 5*hour), closed("breaker", 4*hour), resetBreaker(4*hour)), "7 page still_down down @breaker"},
+		{"its quiet ends, it is alone", is(down, member("breaker", sevDown, 5*hour), closed("breaker", 4*hour), resetBreaker(4*hour)), "7 page still_down down @held"},
 	})
 }
 

@@ -176,7 +176,7 @@ func (d *decider) seeLook() {
 	i.Learn(d.in.Findings, d.s)
 	// One that we have just rebooted is silent while it boots.
 	r, boots := i.openReboot(), time.Duration(d.s.ConfirmSeconds)*time.Second
-	if d.l.silent() && e.Looks > 1 && (r == nil || !d.within(r.At, boots)) {
+	if (d.l.silent() || d.halted()) && e.Looks > 1 && (r == nil || !d.within(r.At, boots)) {
 		if d.r.Silent == nil {
 			d.r.Silent = map[string]incident.Millis{}
 		}
@@ -235,7 +235,7 @@ func (d *decider) skipsWhatFailed() bool {
 	if m := d.i.Membership; m != nil && d.within(m.JoinedAt, daily) {
 		failed = append(failed, m.Failed...)
 	}
-	if r := d.i.openReboot(); r != nil && d.within(r.At, daily) {
+	if r := d.i.openReboot(); r != nil && d.within(r.At, time.Duration(d.s.Boot.WindowSeconds)*time.Second) {
 		failed = append(failed, r.Failed...)
 	}
 	return slices.ContainsFunc(failed, func(check string) bool { return d.s.Enabled(check) && d.l.is(check, incident.Skipped) })

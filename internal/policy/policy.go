@@ -273,8 +273,10 @@ func (d *decider) overridden() bool {
 		incident.SituationGone:      "the instance is gone",
 		incident.SituationStopped:   "a person has stopped the instance",
 	}[situation]
-	if d.i.Membership != nil {
+	if situation == incident.SituationStopped || d.i.Membership != nil {
 		d.i.LastResolvedAt = d.now // whoever has it in hand may start it again
+	}
+	if d.i.Membership != nil {
 		d.leave(words, "")
 		d.out.Slack, d.out.SlackKey = true, situation
 		return d.set(incident.NextResolve, situation, words)
@@ -411,7 +413,7 @@ func (d *decider) handedOverPage() bool {
 		return d.pageLook(incident.SituationDiedAgain, "it was healthy since the page, and has not been for "+incident.Span(again)+": "+d.l.firstReason())
 	case a.ClosedAt > 0:
 		quiet := quietClosed
-		if m.Kind == incident.Attention && d.l.Kind == incident.Attention {
+		if m.Kind == incident.Attention && m.Severity < incident.SeverityDown && (d.l.Kind == incident.Attention || d.l.Kind == incident.Busy) {
 			quiet = quietAttention
 		}
 		if d.now.Sub(a.ClosedAt) >= quiet {

@@ -153,6 +153,22 @@ type Region struct {
 	Silent map[string]incident.Millis `dynamodbav:"silent,omitempty"`
 	// Pause holds for all instances.
 	Pause *Pause `dynamodbav:"pause,omitempty"`
+	// Hour is the last page of an alert that is the hour's, for pagers that do not
+	// deduplicate.
+	Hour Hour `dynamodbav:"hour,omitempty"`
+}
+
+// Hour is who pages, or has paged, under an alias that is the hour's.
+type Hour struct {
+	Alias     string          `dynamodbav:"alias,omitempty"`
+	Execution string          `dynamodbav:"execution,omitempty"`
+	At        incident.Millis `dynamodbav:"at,omitempty"`
+	Told      bool            `dynamodbav:"told,omitempty"`
+}
+
+// Taken reports whether another execution pages under the alias, or has.
+func (h Hour) Taken(alias, by string, now incident.Millis) bool {
+	return h.Alias == alias && (h.Told || h.Execution != by && now.Sub(h.At) < waking)
 }
 
 // Alert is an alert at a pager. It keeps its id while it is paged again: each
@@ -200,6 +216,10 @@ type OldAlias struct {
 
 // KeyBreaker is the key of the breaker's alert.
 const KeyBreaker = "breaker"
+
+// KeyHeld is the key of the alert about those that are still down after a person
+// closed the breaker's. It stops no reboots.
+const KeyHeld = "held"
 
 // RegionReboot is one reboot as the region knows it.
 type RegionReboot struct {

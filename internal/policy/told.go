@@ -21,9 +21,11 @@ func Paged(s State, dec incident.Decision, p incident.Paged, thread *incident.Th
 	isJoining := m != nil && m.Alert == dec.Alert.ID && !m.Confirmed
 	switch {
 	case !dec.Note:
-		a.Pager, a.LastWakeAt = p.Pager, p.At
+		if a.Pager, a.LastWakeAt = p.Pager, p.At; a.JoinedByNoteAt > dec.At {
+			a.JoinedByNoteAt = p.At + 1 // its page was on its way
+		}
 	case isJoining:
-		a.JoinedByNoteAt = p.At
+		a.JoinedByNoteAt = max(p.At, a.LastWakeAt+1)
 	}
 	if isJoining {
 		m.Confirmed = true
@@ -85,7 +87,10 @@ func Resolved(r Region, ref incident.AlertRef) Region {
 func Resume(s State, now incident.Millis) (State, bool) {
 	s = s.clone()
 	m := s.Instance.Membership
-	if m == nil || s.Region.Alerts[m.Alert].Key != KeyBreaker {
+	if m == nil {
+		return s, false
+	}
+	if key := s.Region.Alerts[m.Alert].Key; key != KeyBreaker && key != KeyHeld {
 		return s, false
 	}
 	leave(&s.Instance, &s.Region, now, "a person closed the breaker", "")

@@ -144,7 +144,7 @@ func (w *world) isAtRest() bool {
 		return false
 	}
 	for _, m := range w.machines {
-		if !m.seen.untold.IsZero() {
+		if !m.seen.untold.IsZero() && !w.noSlack {
 			return false
 		}
 	}
@@ -166,9 +166,13 @@ func (w *world) plan() {
 	if w.p(.2) {
 		w.pagers[0].name, w.pagers[0].readable = "pagerduty", false
 	}
+	if w.p(.15) {
+		w.pagers[0].name, w.pagers[0].readable = "sns", false
+	}
 	if w.p(.3) {
 		w.pagers = append(w.pagers, &pager{w: w, name: "second", readable: true})
 	}
+	w.noSlack = w.p(.15)
 	for n := range pick(w, sizes...) {
 		m := w.add(fmt.Sprintf("m%d", n+1), w.checksOf()...)
 		if w.p(.1) { // a first deployment
@@ -198,10 +202,57 @@ func (w *world) planMachine(m *machine) {
 			w.logf("%s is paused until %s", m.name, m.pause.Format("15:04"))
 		})
 	}
+	w.planSettings(m, sometime)
 	if w.p(.03) {
 		sometime(func() {
 			m.unwatched, m.alarmUntil = true, time.Time{}
 			w.logf("%s is no longer watched", m.name)
+		})
+	}
+}
+
+// planSettings draws what becomes of a machine's settings, and of our client.
+func (w *world) planSettings(m *machine, sometime func(func())) {
+	changed := func(what string) {
+		m.parameter, m.changed = "", time.Now()
+		w.logf("%s: its settings change: %s", m.name, what)
+	}
+	if w.p(.1) { // a check is switched off or on, and back
+		check := pick(w, incident.Checks...)
+		toggle := func() {
+			if on := !m.settings.Enabled(check); on || m.enabled() > 1 {
+				m.enable(check, on)
+				changed(fmt.Sprintf("%s %t", check, on))
+			}
+		}
+		sometime(toggle)
+		if w.p(.5) {
+			sometime(toggle)
+		}
+	}
+	if w.p(.15) {
+		span := w.between(10*time.Minute, 3*time.Hour)
+		spoil := func() {
+			m.settings.URL.BodyPattern = wrongBody
+			changed("a wrong body")
+			w.after(span, func() {
+				m.settings.URL.BodyPattern = ""
+				changed("the right body")
+			})
+		}
+		w.after(w.between(0, day-4*time.Hour), spoil)
+	}
+	if w.p(.05) {
+		sometime(func() {
+			m.settings.Reboot.DryRun = true
+			changed("dry_run")
+		})
+	}
+	if w.p(.05) {
+		check := pick(w, incident.Checks...)
+		sometime(func() {
+			m.blinded = map[string]bool{check: true}
+			w.logf("%s: %s is blind from here on", m.name, check)
 		})
 	}
 }
@@ -239,6 +290,8 @@ func (w *world) planRegion() {
 	some(.1, func() { w.out("ec2", w.between(10*time.Minute, 2*time.Hour)) })
 	some(.05, func() { w.out("table", w.between(5*time.Minute, time.Hour)) })
 	some(.1, func() { w.out(w.pagers[0].name, w.between(5*time.Minute, 90*time.Minute)) })
+	some(.1, func() { w.out("late:"+w.pagers[0].name, w.between(time.Minute, 30*time.Minute)) })
+	some(.08, func() { w.out("ssm", w.between(10*time.Minute, 2*time.Hour)) })
 	some(.05, func() { w.out("slack", w.between(5*time.Minute, 90*time.Minute)) })
 	some(.05, func() { w.pauseRegion(w.between(10*time.Minute, 3*time.Hour)) })
 	some(.15, w.disaster)
@@ -275,6 +328,7 @@ func (w *world) calm() {
 	clear(w.outages)
 	for _, m := range w.machines {
 		m.webPath, m.sshPath, m.impaired, m.scheduled = well, well, "", false
+		m.blinded, m.settings.URL.BodyPattern, m.parameter = nil, "", ""
 		m.flapUntil, m.pause, m.work = time.Time{}, time.Time{}, time.Time{}
 		if m.power == stopped || m.power == halted {
 			m.power = running

@@ -90,7 +90,7 @@ func (w *world) newFunction() *handler.Handler {
 func (w *world) check(check string) handler.Check {
 	return func(ctx context.Context, inc *incident.Incident) incident.Finding {
 		l, err := call(ctx, w, "", "check:"+check, func() (look, error) {
-			return w.observe(check, w.machine(inc.InstanceID), inc.RebootedAt.Time()), nil
+			return w.observe(check, w.machine(inc.InstanceID), inc.Settings, inc.RebootedAt.Time()), nil
 		})
 		if err != nil {
 			f := unknown(incident.Finding{Check: check}, incident.Blind, err.Error())

@@ -167,11 +167,14 @@ type look struct {
 	takes   time.Duration
 }
 
-// observe turns the truth into what a check sees.
-func (w *world) observe(check string, m *machine, since time.Time) look {
+// wrongBody is a setting of the URL check which a healthy server does not meet.
+const wrongBody = "wrong"
+
+// observe turns the truth into what a check with these settings sees.
+func (w *world) observe(check string, m *machine, s *incident.Settings, since time.Time) look {
 	now := time.Now()
 	f := incident.Finding{Check: check, Attempts: 3}
-	if !m.settings.Enabled(check) {
+	if !s.Enabled(check) {
 		f.Outcome, f.Reason = incident.Skipped, "it is off"
 		return look{f, 0}
 	}
@@ -208,6 +211,9 @@ func (w *world) observe(check string, m *machine, since time.Time) look {
 		if w.chance(.7, m.id, 991) {
 			server = silent
 		}
+	}
+	if check == incident.CheckURL && server == well && s.URL.BodyPattern == wrongBody {
+		server = broken
 	}
 	l := saw(f, server)
 	if l.finding.NoByte() && w.isOut("egress") {
@@ -277,7 +283,7 @@ func (w *world) observeRoute53(f incident.Finding, m *machine, since time.Time) 
 // answers reports whether the machine sends us a byte.
 func (w *world) answers(m *machine) bool {
 	for _, check := range []string{incident.CheckURL, incident.CheckSSH} {
-		if f := w.observe(check, m, time.Time{}).finding; f.Answered {
+		if f := w.observe(check, m, &m.settings, time.Time{}).finding; f.Answered {
 			return true
 		}
 	}

@@ -47,7 +47,7 @@ func (w *world) respondMachine(m *machine, a *alert) {
 
 // work is a person who works on a machine for a while.
 func (w *world) work(m *machine, a *alert) {
-	span := w.between(10*time.Minute, 90*time.Minute)
+	span := pick(w, w.between(10*time.Minute, 90*time.Minute), w.between(10*time.Minute, 90*time.Minute), w.between(time.Hour, 3*time.Hour))
 	m.workFrom, m.work = time.Now(), time.Now().Add(span)
 	w.logf("a person works on %s for %s", m.name, span)
 	if w.p(.2) {

@@ -94,8 +94,8 @@ func (w *world) watchMachine(m *machine) {
 	s.downLast = now
 	isFiring := now.Before(m.alarmUntil)
 	isHidden := m.sshPath != well && !m.web.down() // see severity
-	cannotTell := isHidden || now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() ||
-		slices.ContainsFunc([]string{"ec2", "egress", "table"}, w.isOut)
+	cannotTell := isHidden || now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() || len(m.blinded) > 0 ||
+		slices.ContainsFunc([]string{"ec2", "egress", "ssm", "table"}, w.isOut)
 	if cannotTell || !isFiring {
 		s.firedSince = time.Time{}
 	}
@@ -103,6 +103,9 @@ func (w *world) watchMachine(m *machine) {
 		s.firedSince = now
 	}
 	limit := w.wokenWithin()
+	if !w.pagers[0].readable { // who joins by a note, which it does not take, is told by the next page
+		limit += 20 * time.Minute
+	}
 	if s.isSilent || s.firedSince.IsZero() || now.Sub(s.firedSince) <= limit || now.Sub(s.runSince) <= limit || w.isTold(m) {
 		return
 	}
@@ -112,7 +115,7 @@ func (w *world) watchMachine(m *machine) {
 
 func (w *world) noPager() bool {
 	for _, p := range w.pagers {
-		if !w.isOut(p.name) {
+		if !w.isOut(p.name) && !w.isOut("late:"+p.name) {
 			return false
 		}
 	}
@@ -162,9 +165,9 @@ func (w *world) severity(m *machine) incident.Severity {
 		panic(err)
 	}
 	s, passed := &m.settings, e.State.Instance.Baseline
-	own := s.Enabled(incident.CheckURL) && m.web.down() && passed[incident.CheckURL] != "" ||
-		s.Enabled(incident.CheckSSH) && m.ssh.down() && passed[incident.CheckSSH] != "" && m.sshPath == well && w.path == well
-	if own || !s.Enabled(incident.CheckURL) && !s.Enabled(incident.CheckSSH) && passed[incident.CheckRoute53] != "" {
+	own := s.Enabled(incident.CheckURL) && m.web.down() && passed[incident.CheckURL] == s.Fingerprint(incident.CheckURL) ||
+		s.Enabled(incident.CheckSSH) && m.ssh.down() && passed[incident.CheckSSH] == s.Fingerprint(incident.CheckSSH) && m.sshPath == well && w.path == well
+	if own || !s.Enabled(incident.CheckURL) && !s.Enabled(incident.CheckSSH) && passed[incident.CheckRoute53] == s.Fingerprint(incident.CheckRoute53) {
 		return incident.SeverityDown
 	}
 	return incident.SeverityUnknown
@@ -177,7 +180,7 @@ const endsWithin = time.Hour
 // or gone, for long enough.
 func (w *world) watchAlerts() {
 	for _, a := range w.openAlerts() {
-		if !w.isOver(a) {
+		if !w.isOver(a) || w.isMessage(a) {
 			a.emptied = time.Time{}
 			continue
 		}
@@ -190,6 +193,10 @@ func (w *world) watchAlerts() {
 		}
 	}
 }
+
+// isMessage reports whether an alert is one of SNS that another pager has as well:
+// to close it there would be one more message.
+func (w *world) isMessage(a *alert) bool { return a.pager.name == "sns" && len(w.pagers) > 1 }
 
 // isOfTheHour reports whether an alert is one that the table does not know: its
 // alias is the hour's, and reconcile closes it after the next.
@@ -232,11 +239,11 @@ func (w *world) isOver(a *alert) bool {
 		if m == nil || m.unwatched || !m.isRunning() || isOfTheHour(a) {
 			continue
 		}
-		if time.Since(m.seen.downLast) < 2*time.Minute || time.Since(m.changed) < 2*time.Minute || len(m.blinded) > 0 || m.web != well || m.ssh != well || m.webPath != well || m.sshPath != well {
+		if time.Since(m.seen.downLast) < 2*time.Minute || time.Since(m.changed) < 2*time.Minute || len(m.blinded) > 0 || m.settings.URL.BodyPattern != "" || m.web != well || m.ssh != well || m.webPath != well || m.sshPath != well {
 			return false
 		}
 	}
-	if slices.ContainsFunc([]string{"ec2", "route53", "egress", "table"}, w.isOut) {
+	if slices.ContainsFunc([]string{"ec2", "route53", "egress", "table", "ssm"}, w.isOut) {
 		return false
 	}
 	return w.path == well && w.dies == 0 && w.faulty == 0 && !w.noPager()
@@ -406,6 +413,9 @@ func (w *world) checkNoise(a *alert, m notify.Message) {
 			anHour = 15 * time.Minute
 		}
 		isAgain := other.alert != a && other.key == a.key && other.alert.pager == a.pager && now.Sub(other.at) < anHour
+		if a.alias == other.alert.alias && a.pager.name == "sns" && (w.faulty > 0 || w.isOut("late:sns")) {
+			continue // it was asked twice, and cannot tell
+		}
 		if isCause && isAgain && other.alert.open && !other.at.Before(w.breakerClosed) {
 			w.violate("noise", "the cause %s was paged twice within an hour", a.key)
 		}
@@ -445,10 +455,13 @@ func (w *world) checkEnd(e *execution) {
 // checkRest checks what must be over when all has been well for hours.
 func (w *world) checkRest() {
 	for _, a := range w.openAlerts() {
+		if w.isMessage(a) {
+			continue
+		}
 		w.violate("ends", "the alert %s is still open, after hours without a fault", a.alias)
 	}
 	for _, m := range w.machines {
-		if !m.seen.untold.IsZero() {
+		if !m.seen.untold.IsZero() && !w.noSlack {
 			w.violate("told", "nobody heard what became of the reboot of %s at %s", m.name, m.seen.untold.Format("15:04"))
 		}
 	}

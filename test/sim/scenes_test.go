@@ -88,7 +88,7 @@ func playScene(t *testing.T, script string) {
 	for _, v := range s.w.violations {
 		t.Errorf("%s: %s", v.kind, v.detail)
 	}
-	if t.Failed() {
+	if t.Failed() || *loud {
 		t.Log("\n" + strings.Join(s.w.log, "\n"))
 	}
 	s.w.mu.Unlock()
@@ -258,6 +258,8 @@ func forSpan(words []string) time.Duration {
 //	repair a | boot a for 90s [curable] | flap a p=0.3 for 8h
 //	alarm a for 8h | alarm-off a
 //	power a stopped|halted|running|terminated | unwatch a | canary a
+//	check-on a CHECK | check-off a CHECK          its settings switch a check
+//	wrong-body a | right-body a                   its URL check wants what the server does not send
 //	dry-run a                 its setting reboot.dry_run is set
 //	work a for 1h             a person works on it
 //	out lambda|ec2|reboots|route53|opsgenie|slack|table|egress for 3h
@@ -359,6 +361,12 @@ func (s *scene) onMachine(verb string, m *machine, rest []string) error {
 		return w.canary(m)
 	case "dry-run":
 		m.settings.Reboot.DryRun, m.parameter = true, ""
+	case "check-on", "check-off":
+		m.enable(rest[0], verb == "check-on")
+		w.logf("%s: %s %s", m.name, verb, rest[0])
+	case "wrong-body", "right-body":
+		m.settings.URL.BodyPattern, m.parameter = map[bool]string{true: wrongBody}[verb == "wrong-body"], ""
+		w.logf("%s: %s", m.name, verb)
 	case "work":
 		m.workFrom, m.work = time.Now(), time.Now().Add(forSpan(rest))
 		w.logf("a person works on %s", m.name)

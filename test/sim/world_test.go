@@ -99,18 +99,33 @@ func (w *world) add(name string, checks ...string) *machine {
 	}
 	m.settings.URL.Enabled, m.settings.SSH.Enabled = false, false
 	for _, check := range checks {
-		switch check {
-		case incident.CheckURL:
-			m.settings.URL.Enabled = true
-		case incident.CheckSSH:
-			m.settings.SSH.Enabled = true
-		case incident.CheckRoute53:
-			m.settings.Route53.HealthCheckID = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b"
-		}
+		m.enable(check, true)
 	}
 	w.machines = append(w.machines, m)
 	w.baseline(m, incident.Checks...)
 	return m
+}
+
+// enable switches a check in the settings.
+func (m *machine) enable(check string, on bool) {
+	m.parameter = ""
+	switch check {
+	case incident.CheckURL:
+		m.settings.URL.Enabled = on
+	case incident.CheckSSH:
+		m.settings.SSH.Enabled = on
+	case incident.CheckRoute53:
+		m.settings.Route53.HealthCheckID = map[bool]string{true: "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b"}[on]
+	}
+}
+
+func (m *machine) enabled() (n int) {
+	for _, check := range incident.Checks {
+		if m.settings.Enabled(check) {
+			n++
+		}
+	}
+	return n
 }
 
 // baseline writes that checks have passed; with none, that none has.

@@ -42,6 +42,10 @@ func (h *Handler) resolveAll(ctx context.Context, inc *incident.Incident, refs [
 	errs := sideBySide(ctx, h, refs, func(ref incident.AlertRef) error { return h.resolveOne(ctx, pagers, inc, ref) })
 	var closed []incident.AlertRef
 	for n, ref := range refs {
+		if errors.Is(errs[n], errOther) {
+			errs[n] = nil // its own pager has closed it; the table keeps it until the others have answered
+			continue
+		}
 		if errs[n] == nil && ref.ID != "" {
 			closed = append(closed, ref)
 			resolved = append(resolved, ref.Alias)
@@ -60,10 +64,17 @@ func (h *Handler) resolveAll(ctx context.Context, inc *incident.Incident, refs [
 	return resolved, joined("", errs)
 }
 
+// otherPatience is for how long after an alert was opened it is kept for a pager
+// that may have it too and does not answer.
+const otherPatience = 24 * time.Hour
+
+var errOther = errors.New("another pager, which may have the alert too, does not answer")
+
 // resolveOne closes an alert at its pager. One that no pager is known to have
 // may be at any of them, if an answer was lost, and so may one that a pager has.
 func (h *Handler) resolveOne(ctx context.Context, pagers []notify.Pager, inc *incident.Incident, ref incident.AlertRef) error {
 	var errs []error
+	later := false
 	for _, p := range pagers {
 		isOther := ref.Pager != "" && ref.Pager != p.Name()
 		if isOther && !p.Capabilities().Deduplicates {
@@ -72,11 +83,15 @@ func (h *Handler) resolveOne(ctx context.Context, pagers []notify.Pager, inc *in
 		err := h.resolveAt(ctx, p, inc, ref)
 		if isOther && err != nil {
 			h.warn(ctx, "cannot tell whether another pager has the alert too", inc.InstanceID, err)
+			later = later || fault.KindOf(err) == fault.Unavailable && time.Since(ref.OpenedAt.Time()) < otherPatience
 			err = nil
 		}
 		errs = append(errs, err)
 	}
-	return joined("resolve "+ref.Alias, errs)
+	if err := joined("resolve "+ref.Alias, errs); err != nil || !later {
+		return err
+	}
+	return errOther
 }
 
 func (h *Handler) resolveAt(ctx context.Context, p notify.Pager, inc *incident.Incident, ref incident.AlertRef) error {

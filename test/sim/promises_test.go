@@ -447,7 +447,8 @@ func (w *world) checkEnd(e *execution) {
 	}
 	// What is for Slack alone, nobody is told while Slack is out; the next look says
 	// it again.
-	if out.End() == "Nobody was told" && w.faulty == 0 && !w.noPager() && !w.isOut("slack") {
+	isLate := slices.ContainsFunc(w.pagers, func(p *pager) bool { return w.isOut("late:" + p.name) })
+	if out.End() == "Nobody was told" && w.faulty == 0 && !w.noPager() && !w.isOut("slack") && !isLate {
 		w.violate("end", "%s: nobody was told, though a pager works", e.name)
 	}
 }

@@ -123,7 +123,8 @@ var others = []mutant{
 	{"a write without its version", "internal/store/change.go", `c.condition = c.name("version") + " = " + c.value("was", number(s.version))`, `c.condition = "attribute_exists(" + c.name("pk") + ")"`},
 }
 
-// all are all mutants, with each pair of neighbouring rows swapped.
+// all are all mutants, with each pair of neighbouring rows swapped whose order
+// matters.
 func all(t *testing.T) (mutants []mutant) {
 	for _, g := range guards {
 		mutants = append(mutants, mutant{
@@ -137,6 +138,11 @@ func all(t *testing.T) (mutants []mutant) {
 	list, _, _ = strings.Cut(list, "}")
 	rows := regexp.MustCompile(`\t\(\*decider\)\.\w+,\n`).FindAllString(list, -1)
 	for n := range len(rows) - 1 {
+		if n+1 >= 8 && n+1 <= 10 {
+			// No look is handed over and ill, healthy, failed or unknown at once: rows 8 to
+			// 11 are the same in any order.
+			continue
+		}
 		mutants = append(mutants, mutant{fmt.Sprintf("rows %d and %d swapped", n+1, n+2), file, rows[n] + rows[n+1], rows[n+1] + rows[n]})
 	}
 	return mutants

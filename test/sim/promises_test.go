@@ -453,6 +453,15 @@ func (w *world) checkEnd(e *execution) {
 	}
 }
 
+// keptAlerts are the alerts that the table has.
+func (w *world) keptAlerts() map[string]policy.Alert {
+	l, err := w.table.Instances(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	return l.Region.Alerts
+}
+
 // checkRest checks what must be over when all has been well for hours.
 func (w *world) checkRest() {
 	for _, a := range w.openAlerts() {
@@ -460,6 +469,9 @@ func (w *world) checkRest() {
 			continue
 		}
 		w.violate("ends", "the alert %s is still open, after hours without a fault", a.alias)
+	}
+	for id := range w.keptAlerts() {
+		w.violate("ends", "the table still has the alert %s, after hours without a fault", id)
 	}
 	for _, m := range w.machines {
 		if !m.seen.untold.IsZero() && !w.noSlack {

@@ -27,7 +27,7 @@ import (
 //	pager blind|sns|second            it cannot tell whether an alert is open; it is SNS; there is another
 //	no-slack                          there is no Slack
 //	[at 0:10 [every 40s]] COMMAND     with "every", machine after machine, or "5 times"
-//	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, open, irreducible, guard NAME
+//	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, open, kept, irreducible, guard NAME
 //	expect page N before|after 0:20   the Nth page's time; "says X" its situation
 //
 // The commands are those of command.
@@ -426,6 +426,8 @@ func (s *scene) check(words []string) error {
 		}
 	case "open":
 		got = len(s.w.openAlerts())
+	case "kept": // alerts in the table
+		got = len(s.w.keptAlerts())
 	case "guard":
 		got, rest = s.w.count["guard "+rest[0]], rest[1:]
 	case "ended": // "ended Told >= 1"

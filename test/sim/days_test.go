@@ -140,7 +140,7 @@ const (
 func (w *world) isAtRest() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.openAlerts()) > 0 {
+	if len(w.openAlerts()) > 0 || len(w.keptAlerts()) > 0 {
 		return false
 	}
 	for _, m := range w.machines {

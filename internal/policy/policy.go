@@ -247,6 +247,14 @@ func (d *decider) slack(situation, key, reason string, counted bool) bool {
 	return d.set(incident.NextSlack, situation, reason)
 }
 
+// resolve takes the instance out of its alert, for the reason why, and tells Slack.
+func (d *decider) resolve(situation, why, reason string) bool {
+	d.i.LastResolvedAt = d.now
+	d.leave(why, "")
+	d.out.Slack, d.out.SlackKey = true, situation
+	return d.set(incident.NextResolve, situation, reason)
+}
+
 // overridden is row 1.
 func (d *decider) overridden() bool {
 	situation := ""
@@ -273,13 +281,11 @@ func (d *decider) overridden() bool {
 		incident.SituationGone:      "the instance is gone",
 		incident.SituationStopped:   "a person has stopped the instance",
 	}[situation]
-	if situation == incident.SituationStopped || d.i.Membership != nil {
-		d.i.LastResolvedAt = d.now // whoever has it in hand may start it again
-	}
 	if d.i.Membership != nil {
-		d.leave(words, "")
-		d.out.Slack, d.out.SlackKey = true, situation
-		return d.set(incident.NextResolve, situation, words)
+		return d.resolve(situation, words, words)
+	}
+	if situation == incident.SituationStopped {
+		d.i.LastResolvedAt = d.now // whoever has it in hand may start it again
 	}
 	return d.slack(situation, situation, words, false)
 }
@@ -293,10 +299,7 @@ func (d *decider) paused() bool {
 	d.out.PausedUntil, d.out.PausedBy, d.out.PauseScope = p.Until, p.By, scope
 	switch {
 	case d.i.Membership != nil && d.isWell():
-		d.i.LastResolvedAt = d.now
-		d.leave("the instance is well", "")
-		d.out.Slack, d.out.SlackKey = true, incident.SituationWell
-		return d.set(incident.NextResolve, incident.SituationWell, "paused, and well again")
+		return d.resolve(incident.SituationWell, "the instance is well", "paused, and well again")
 	case d.l.Verdict == incident.VerdictHealthy:
 		return d.done("paused, and healthy")
 	}
@@ -370,10 +373,7 @@ func (d *decider) handedOverHealthy() bool {
 	case m == nil || d.l.Verdict != incident.VerdictHealthy:
 		return false
 	case d.isWell():
-		d.i.LastResolvedAt = d.now
-		d.leave("the instance is well", "")
-		d.out.Slack, d.out.SlackKey = true, incident.SituationWell
-		return d.set(incident.NextResolve, incident.SituationWell, "well: healthy since "+clock(d.i.HealthySince))
+		return d.resolve(incident.SituationWell, "the instance is well", "well: healthy since "+clock(d.i.HealthySince))
 	case m.AgainAt == 0 && !m.Unsteady && m.Confirmed && d.r.Alerts[m.Alert].LastWakeAt > 0 && d.lasted(d.i.HealthySince, saidAgain):
 		m.AgainAt = d.now
 		d.out.Alert, d.out.Note = d.r.Ref(m.Alert), true

@@ -44,7 +44,7 @@ var guards = []struct{ name, file, condition string }{
 	{"breaker per hour", "alerts.go", "case b.PerHour > 0 && lastHour >= b.PerHour:"},
 	{"page when worse", "policy.go", "case d.severity() > m.Severity && isDown:"},
 	{"page when it died again", "policy.go", "case (m.LongWell || m.AgainAt > 0) && isIll:"},
-	{"well ends the hand-over", "policy.go", "case d.isWell():\n\t\td.i.LastResolvedAt = d.now\n\t\td.leave(\"the instance is well\", \"\")\n\t\td.out.Slack, d.out.SlackKey = true, incident.SituationWell\n\t\treturn d.set(incident.NextResolve, incident.SituationWell, \"well: "},
+	{"well ends the hand-over", "policy.go", "case d.isWell():\n\t\treturn d.resolve(incident.SituationWell, \"the instance is well\", \"well: "},
 }
 
 // others change something else.
@@ -53,7 +53,7 @@ var others = []mutant{
 	{"guard route53 alone", "internal/policy/guard.go", "if !d.l.ownFailed() {", "if false {"},
 	{"guard URL blind", "internal/policy/guard.go", "!isURLBlind && (", "(isURLBlind || true) && ("},
 	{"a late decision counts as a late look", "internal/policy/look.go", "at = max(at, f.At)", "at = max(at, unknown, f.At)"},
-	{"the end of a stopped instance's alert is forgotten", "internal/policy/policy.go", "d.i.LastResolvedAt = d.now // whoever", "// whoever"},
+	{"the end of an alert is forgotten", "internal/policy/policy.go", "\td.i.LastResolvedAt = d.now\n\td.leave(why", "\td.leave(why"},
 	{"breaker is reset by whoever leaves", "internal/policy/alerts.go", "a.Key == KeyBreaker && i.HealthySince > 0 && now.Sub(i.HealthySince) >= well", "a.Key == KeyBreaker"},
 	{"a dry look does not give way", "internal/policy/state.go", " && (dry || !l.Dry)", ""},
 	{"settings are read once", "handler/facts.go", "if settings.Asked {", "if false {"},
@@ -83,7 +83,7 @@ var others = []mutant{
 	{"a reboot with other settings", "handler/reboot.go", "checks := changed(looked, inc.Settings)", "checks := changed(looked, looked)"},
 	{"another pager's alert is forgotten", "handler/resolve.go", "later = later ||", "later = false &&"},
 	{"each execution pages on SNS", "handler/page.go", "taken = !told && r.Hour.Taken(", "taken = false && r.Hour.Taken("},
-	{"a stop without an alert is forgotten", "internal/policy/policy.go", "if situation == incident.SituationStopped || d.i.Membership != nil {", "if d.i.Membership != nil {"},
+	{"a stop without an alert is forgotten", "internal/policy/policy.go", "if situation == incident.SituationStopped {", "if false {"},
 	{"a stop is no silence", "internal/policy/facts.go", "(d.l.silent() || d.halted())", "d.l.silent()"},
 	{"breaker is reset in two looks", "internal/policy/alerts.go", "i.HealthySince > 0 && now.Sub(i.HealthySince) >= well", "i.HealthySince > 0"},
 	{"joiners page while a page is on its way", "internal/policy/alerts.go", "case a.LastWakeAt == 0 && old != id && d.within(a.WakingAt, waking):", "case false:"},

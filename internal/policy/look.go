@@ -25,17 +25,16 @@ type Look struct {
 //
 // The rules, in this order:
 //
-//	a failed check has never passed with these settings, and no failed check beside it has   attention
 //	a failure at an address that is not the instance's                                      attention
+//	SSH got no connection, or one closed without a byte, and the URL check got an answer,
+//	or there is no URL check and Route 53 passes                                             contradicted
+//	a failed check has never passed with these settings, and no failed check beside it has   attention
 //	URL failed before any byte came, Route 53's checkers reach the endpoint                  URL, and each failure without a byte, contradicted
 //	Route 53 failed, our URL check passes                                                    contradicted
 //	Route 53 failed, our URL check got an answer that is busy or attention                   Route 53 gets that kind
-//	SSH got no connection, or one closed without a byte, and the URL check got an answer,
-//	or there is no URL check and Route 53 passes                                             contradicted
 //	URL passes and others are blind; or URL is blind and Route 53 passes                     the blind ones are skipped
 func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(check string) bool, why map[string]string) Look {
 	l := Look{Findings: complete(findings, s, why)}
-	l.withoutBaseline(passedBefore)
 	url, route53, ssh := l.of(incident.CheckURL), l.of(incident.CheckRoute53), l.of(incident.CheckSSH)
 	for _, f := range []*incident.Finding{url, ssh} {
 		if f.Outcome == incident.Failed && f.Elsewhere {
@@ -43,6 +42,15 @@ func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(
 		}
 	}
 	urlAnswered := url.Answered && !url.Elsewhere
+	if ssh.NoByte() && ssh.Connection != incident.Silent {
+		switch {
+		case urlAnswered:
+			become(ssh, incident.Contradicted, "the URL check got an answer: the port may be closed to us alone")
+		case url.Outcome == incident.Skipped && route53.Outcome == incident.Passed:
+			become(ssh, incident.Contradicted, "Route 53's checkers reach the instance: the port may be closed to us alone")
+		}
+	}
+	l.withoutBaseline(passedBefore)
 	// Checkers that name a status have reached it, whatever they think of it.
 	reached := route53.Outcome == incident.Passed || route53.Outcome == incident.Unknown && route53.Answered
 	if url.NoByte() && reached {
@@ -58,14 +66,6 @@ func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(
 			become(route53, incident.Contradicted, "the URL check passes")
 		case urlAnswered && url.Outcome == incident.Unknown && (url.Kind == incident.Busy || url.Kind == incident.Attention):
 			become(route53, url.Kind, "the URL check got an answer that explains it")
-		}
-	}
-	if ssh.NoByte() && ssh.Connection != incident.Silent {
-		switch {
-		case urlAnswered:
-			become(ssh, incident.Contradicted, "the URL check got an answer: the port may be closed to us alone")
-		case url.Outcome == incident.Skipped && route53.Outcome == incident.Passed:
-			become(ssh, incident.Contradicted, "Route 53's checkers reach the instance: the port may be closed to us alone")
 		}
 	}
 	l.skipCovered(url, route53)

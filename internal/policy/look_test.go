@@ -44,6 +44,8 @@ func TestWeigh(t *testing.T) {
 		{"no baseline: every failure", noReply, off, noReply, []string{"url", "ssh"}, "attention skipped attention: attention"},
 		{"no baseline: a failure beside it has one", noReply, off, noReply, []string{"url"}, "failed skipped failed: failed"},
 		{"no baseline: that of a check that passes does not vouch", badAnswer, passed, passed, []string{"url"}, "attention passed passed: attention"},
+		{"no baseline: an answer, beside SSH without a connection", badAnswer, off, noReply, []string{"url"}, "attention skipped contradicted: attention"},
+		{"no baseline: no answer, beside an SSH that failed elsewhere", noReply, off, elsewhere(noReply), []string{"url"}, "attention skipped attention: attention"},
 		{"no baseline: it comes before the contradictions", noReply, passed, passed, []string{"url"}, "attention passed passed: attention"},
 
 		{"our vantage: URL without a byte, Route 53 passes", noReply, passed, passed, nil, "contradicted passed passed: contradicted"},

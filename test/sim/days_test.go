@@ -162,6 +162,7 @@ func (w *world) plan() {
 	}
 	w.dies = pick(w, 0, 0, .001, .01)
 	w.lost = pick(w, 0, .05, .3)
+	w.tableTakes = pick(w, 0, 0, 100*time.Millisecond, 3*time.Second)
 	w.terse = w.p(.3)
 	if w.p(.2) {
 		w.pagers[0].name, w.pagers[0].readable = "pagerduty", false

@@ -166,7 +166,7 @@ func (w *world) invoke(e *execution, payload json.RawMessage) (json.RawMessage, 
 	}
 	instance, _ := textOf(payload, "incident", "instance_id")
 	w.mu.Lock()
-	i := &invocation{step: step, instance: instance, execution: e, calls: map[string]int{}, after: map[string]func() error{}}
+	i := &invocation{step: step, instance: instance, execution: e, calls: map[string]int{}, waits: map[string]int{}, after: map[string]func() error{}}
 	if e != nil {
 		e.invocations++
 		i.id = fmt.Sprintf("%s/%d/%s", e.name, e.invocations, step)

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -25,6 +26,8 @@ type invocation struct {
 	dead     bool
 	kill     context.CancelFunc
 	calls    map[string]int
+	// waits counts the calls to the table that took their time.
+	waits map[string]int
 	// after is what happens to a call of the table once it has had its effect.
 	after map[string]func() error
 }
@@ -151,6 +154,7 @@ func (w *world) tableClient(context.Context) (store.API, error) { return w.db, n
 
 func (w *world) beforeTable(ctx context.Context, c dynamo.Call) error {
 	call := "table:" + c.Op + " " + strings.Join(c.Keys, " ")
+	w.wait(ctx, call)
 	after, err := w.enter(ctx, "table", call)
 	if err != nil {
 		return err
@@ -161,6 +165,22 @@ func (w *world) beforeTable(ctx context.Context, c dynamo.Call) error {
 		w.mu.Unlock()
 	}
 	return nil
+}
+
+// wait lets a call of the function to the table take its time, so that writers
+// meet.
+func (w *world) wait(ctx context.Context, call string) {
+	i := invocationOf(ctx)
+	if i == nil || w.tableTakes == 0 {
+		return
+	}
+	w.mu.Lock()
+	i.waits[call]++
+	about := fmt.Sprintf("%s %s %d takes", i.id, call, i.waits[call])
+	span := time.Duration(w.draw(about) * float64(w.tableTakes))
+	wake := untilPhase(time.Now().Add(span), w.phaseOf(about))
+	w.mu.Unlock()
+	time.Sleep(wake)
 }
 
 func (w *world) afterTable(ctx context.Context, c dynamo.Call) error {

@@ -122,7 +122,7 @@ func (w *world) isDown(m *machine, t time.Time) bool {
 func (w *world) boot(m *machine, span time.Duration, cures bool) {
 	m.bootUntil = time.Now().Add(span)
 	m.mark()
-	w.after(span, func() {
+	w.after(span+time.Millisecond, func() { // an instant's nanoseconds may come before it
 		if cures && m.isRunning() {
 			m.flapUntil, m.impaired = time.Time{}, ""
 			w.set(m, well, well)

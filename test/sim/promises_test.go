@@ -402,6 +402,9 @@ func (w *world) checkNoise(a *alert, m notify.Message) {
 	}
 	now, recent := time.Now(), 0
 	for _, other := range w.wakes {
+		if a.alias == other.alert.alias && a.pager.name == "sns" && (w.faulty > 0 || w.tableTakes > time.Second || w.isOut("late:sns")) {
+			continue // it was asked twice, and cannot tell
+		}
 		if now.Sub(other.at) < 10*time.Minute {
 			recent++
 		}
@@ -413,10 +416,7 @@ func (w *world) checkNoise(a *alert, m notify.Message) {
 			anHour = 15 * time.Minute
 		}
 		isAgain := other.alert != a && other.key == a.key && other.alert.pager == a.pager && now.Sub(other.at) < anHour
-		if a.alias == other.alert.alias && a.pager.name == "sns" && (w.faulty > 0 || w.isOut("late:sns")) {
-			continue // it was asked twice, and cannot tell
-		}
-		if isCause && isAgain && other.alert.open && !other.at.Before(w.breakerClosed) {
+		if isCause && isAgain && other.alert.open && !other.at.Before(w.breakerClosed) && !w.hasEnded(other.alert) {
 			w.violate("noise", "the cause %s was paged twice within an hour", a.key)
 		}
 	}
@@ -451,6 +451,17 @@ func (w *world) checkEnd(e *execution) {
 	if out.End() == "Nobody was told" && w.faulty == 0 && !w.noPager() && !w.isOut("slack") && !isLate {
 		w.violate("end", "%s: nobody was told, though a pager works", e.name)
 	}
+}
+
+// hasEnded reports whether the last member has left an alert that is still open at
+// the pager.
+func (w *world) hasEnded(a *alert) bool {
+	for _, kept := range w.keptAlerts() {
+		if kept.Alias == a.alias {
+			return kept.EndedAt > 0
+		}
+	}
+	return false
 }
 
 // keptAlerts are the alerts that the table has.

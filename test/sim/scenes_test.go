@@ -26,6 +26,7 @@ import (
 //	per-day a 0                       its setting reboot.per_day
 //	pager blind|sns|second            it cannot tell whether an alert is open; it is SNS; there is another
 //	no-slack                          there is no Slack
+//	table-takes 3s                    a call of the function to the table takes up to this long
 //	[at 0:10 [every 40s]] COMMAND     with "every", machine after machine, or "5 times"
 //	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, open, kept, irreducible, guard NAME
 //	expect page N before|after 0:20   the Nth page's time; "says X" its situation
@@ -140,6 +141,8 @@ func (s *scene) line(words []string) (err error) {
 		}
 	case "no-slack":
 		s.w.noSlack = true
+	case "table-takes":
+		s.w.tableTakes, err = time.ParseDuration(words[1])
 	case "expect":
 		s.expect = append(s.expect, words[1:])
 	default:

@@ -53,7 +53,9 @@ type world struct {
 	people  bool
 	noSlack bool
 
-	db         *dynamo.DB
+	db *dynamo.DB
+	// tableTakes bounds what a call of the function to the table takes.
+	tableTakes time.Duration
 	table      *store.Table
 	executions map[string]*execution
 	// resting: nothing was due in the table after this many writes.

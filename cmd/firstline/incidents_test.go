@@ -81,7 +81,11 @@ func record(id, instance string, ago, took time.Duration, end string, l incident
 func (p *played) keep(all ...store.Record) *played {
 	p.t.Helper()
 	for _, r := range all {
-		if err := p.table().UpdateRecord(p.t.Context(), r); err != nil {
+		_, err := p.table().Update(p.t.Context(), "", func(e *store.Entry) error {
+			e.Record = &r
+			return nil
+		})
+		if err != nil {
 			p.t.Fatal(err)
 		}
 	}

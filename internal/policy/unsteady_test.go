@@ -114,8 +114,8 @@ func (n *night) play() {
 
 var nights = flag.Uint64("policy.nights", 100, "how many nights of each kind an unsteady machine is watched for")
 
-// A machine whose looks fail at random for 8 hours pages at most twice in 99.9 %
-// of the nights.
+// A machine whose looks fail at random for 8 hours pages at most twice in 99.7 %
+// of the nights of each kind.
 func TestUnsteadyNights(t *testing.T) {
 	for _, kind := range []struct {
 		name   string
@@ -153,7 +153,7 @@ func TestUnsteadyNights(t *testing.T) {
 					}
 				}
 				t.Log(counts)
-				if tooMany > *nights/1000 {
+				if tooMany > 3**nights/1000 {
 					t.Errorf("%d of %d nights with more than 2 pages", tooMany, *nights)
 				}
 			})

@@ -16,8 +16,10 @@ type Entry struct {
 	State policy.State
 	// Exists: the instance had an item when it was loaded or last saved.
 	Exists bool
-	// Record is what Save also writes of the incident, in the same transaction, as
-	// UpdateRecord does; nil: nothing. Save takes it away once it is written.
+	// Record is what Save also writes of the incident, in the same transaction: what
+	// is not zero in it, with its looks appended to those that are stored. Evidence
+	// stays as it was first written, and a record that does not exist begins with
+	// it. nil: nothing. Save takes it away once it is written.
 	Record *Record
 
 	id               string // "": the region alone

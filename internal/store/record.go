@@ -153,18 +153,6 @@ func tail(s string) string {
 	return s
 }
 
-// UpdateRecord writes what is not zero in a record, and appends its looks to
-// those that are stored. Evidence stays as it was first written. A record that
-// does not exist begins with it.
-func (t *Table) UpdateRecord(ctx context.Context, r Record) error {
-	op := "write record of " + r.ID
-	c, err := t.recordChange(op, r)
-	if err != nil {
-		return err
-	}
-	return t.settle(ctx, op, func() error { return t.write(ctx, op, c) })
-}
-
 // Records yields the records of incidents that began since a time, the newest
 // first. One that cannot be read yields an error of kind Internal, and does not
 // end them; any other error does.

@@ -28,7 +28,11 @@ func recordOf(name string, minutes int, instance string) store.Record {
 func write(t *testing.T, table *store.Table, records ...store.Record) {
 	t.Helper()
 	for _, r := range records {
-		if err := table.UpdateRecord(t.Context(), r); err != nil {
+		_, err := table.Update(t.Context(), "", func(e *store.Entry) error {
+			e.Record = &r
+			return nil
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

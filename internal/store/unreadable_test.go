@@ -72,11 +72,12 @@ func TestUnreadableItemsAreNeverOverwritten(t *testing.T) {
 				return nil
 			})
 		}},
-		"UpdateRecord": {"incident", func(t *testing.T, table *store.Table) error {
-			return table.UpdateRecord(t.Context(), *firstLook(execution))
-		}},
-		"UpdateRecord without a look": {"incident", func(t *testing.T, table *store.Table) error {
-			return table.UpdateRecord(t.Context(), record)
+		"Update with a record without a look": {"region incident", func(t *testing.T, table *store.Table) error {
+			_, err := table.Update(t.Context(), "", func(e *store.Entry) error {
+				e.Record = &record
+				return nil
+			})
+			return err
 		}},
 		"Records": {"incident", func(t *testing.T, table *store.Table) error {
 			_, err := all(t, table, time.Time{})

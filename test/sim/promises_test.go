@@ -397,14 +397,11 @@ func (w *world) heardOutcome(m notify.Message) {
 
 // checkNoise checks a page at the instant at which it wakes somebody.
 func (w *world) checkNoise(a *alert, m notify.Message) {
-	if w.quiet {
+	if w.quiet || w.isRepeat(a) {
 		return
 	}
 	now, recent := time.Now(), 0
 	for _, other := range w.wakes {
-		if a.alias == other.alert.alias && a.pager.name == "sns" && (w.faulty > 0 || w.tableTakes > time.Second || w.isOut("late:sns")) {
-			continue // it was asked twice, and cannot tell
-		}
 		if now.Sub(other.at) < 10*time.Minute {
 			recent++
 		}
@@ -451,6 +448,13 @@ func (w *world) checkEnd(e *execution) {
 	if out.End() == "Nobody was told" && w.faulty == 0 && !w.noPager() && !w.isOut("slack") && !isLate {
 		w.violate("end", "%s: nobody was told, though a pager works", e.name)
 	}
+}
+
+// isRepeat reports whether a page is one that SNS was asked for twice, where faults
+// or a slow table let nobody know of the first.
+func (w *world) isRepeat(a *alert) bool {
+	return a.pager.name == "sns" && (w.faulty > 0 || w.tableTakes > time.Second || w.isOut("late:sns")) &&
+		slices.ContainsFunc(w.wakes, func(other wake) bool { return other.alert.alias == a.alias })
 }
 
 // hasEnded reports whether the last member has left an alert that is still open at

@@ -106,7 +106,6 @@ var others = []mutant{
 	{"never at rest", "internal/policy/policy.go", "d.i.AtRest = d.out.Next == incident.NextDone && d.restful()", "d.i.AtRest = false"},
 	{"always at rest", "internal/policy/policy.go", "d.i.AtRest = d.out.Next == incident.NextDone && d.restful()", "d.i.AtRest = true"},
 	{"MayReboot ignores a pause", "internal/policy/guard.go", "if p, scope := d.pause(); p != nil {", "if p, scope := d.pause(); false && p != nil {"},
-	{"MayReboot ignores a hand-over", "internal/policy/guard.go", "if d.i.Membership != nil {\n\t\treturn s, \"a person has been paged\"", "if false {\n\t\treturn s, \"a person has been paged\""},
 	{"MayReboot reserves nothing in the region", "internal/policy/guard.go", "d.r.Reboots = append(d.r.Reboots, RegionReboot{Instance: d.i.ID, Execution: in.Execution, At: d.now})", ""},
 	{"baseline ignored", "internal/policy/look.go", "\tl.withoutBaseline(passedBefore)\n", ""},
 	{"URL not contradicted by Route 53", "internal/policy/look.go", "if url.NoByte() && reached {", "if false && reached {"},

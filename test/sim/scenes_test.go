@@ -24,11 +24,12 @@ import (
 //	no-baseline a url                 that check has never passed
 //	reboot-on a unreachable           its setting reboot.on
 //	per-day a 0                       its setting reboot.per_day
+//	confirm a 0                       its setting confirm_seconds
 //	pager blind|sns|second            it cannot tell whether an alert is open; it is SNS; there is another
 //	no-slack                          there is no Slack
 //	table-takes 3s                    a call of the function to the table takes up to this long
 //	[at 0:10 [every 40s]] COMMAND     with "every", machine after machine, or "5 times"
-//	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, open, kept, irreducible, guard NAME
+//	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, looks, open, kept, irreducible, guard NAME
 //	expect page N before|after 0:20   the Nth page's time; "says X" its situation
 //
 // The commands are those of command.
@@ -122,12 +123,13 @@ func (s *scene) line(words []string) (err error) {
 			return err
 		}
 		m.settings.Reboot.On = words[2]
-	case "per-day":
+	case "per-day", "confirm":
 		m, err := s.machine(words[1])
 		if err != nil {
 			return err
 		}
-		if m.settings.Reboot.PerDay, err = strconv.Atoi(words[2]); err != nil {
+		number := map[string]*int{"per-day": &m.settings.Reboot.PerDay, "confirm": &m.settings.ConfirmSeconds}[words[0]]
+		if *number, err = strconv.Atoi(words[2]); err != nil {
 			return err
 		}
 	case "pager":
@@ -419,7 +421,7 @@ func (s *scene) check(words []string) error {
 		}
 	case "pages":
 		got = len(s.w.wakes)
-	case "slack", "notes":
+	case "slack", "notes", "looks":
 		got = s.w.count[words[0]]
 	case "irreducible": // reboots of healthy machines that cannot be told from dead ones
 		for name, n := range s.w.count {

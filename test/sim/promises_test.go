@@ -307,7 +307,7 @@ func (w *world) rebootIsHarmless(m *machine) {
 		w.count["reboots of a machine that is down"]++
 		return
 	}
-	isAlone := !m.settings.Enabled(incident.CheckRoute53) || w.isOut("route53")
+	isAlone := !m.settings.Enabled(incident.CheckRoute53) || w.isOut("route53") || m.blinded[incident.CheckRoute53]
 	switch path := w.pathTo(m); {
 	case isAlone && path == silent:
 		w.count["irreducible: a middle box accepts for a host that is cut off from us"]++
@@ -450,10 +450,11 @@ func (w *world) checkEnd(e *execution) {
 	}
 }
 
-// isRepeat reports whether a page is one that SNS was asked for twice, where faults
-// or a slow table let nobody know of the first.
+// isRepeat reports whether a page is one that SNS was asked for twice, where faults,
+// a slow table or an answer that came too late let nobody know of the first.
 func (w *world) isRepeat(a *alert) bool {
-	return a.pager.name == "sns" && (w.faulty > 0 || w.tableTakes > time.Second || w.isOut("late:sns")) &&
+	wasLate := time.Since(w.outages["late:sns"]) < 10*time.Minute
+	return a.pager.name == "sns" && (w.faulty > 0 || w.tableTakes > time.Second || wasLate) &&
 		slices.ContainsFunc(w.wakes, func(other wake) bool { return other.alert.alias == a.alias })
 }
 

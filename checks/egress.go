@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // Egress proves that our own connectivity works: it connects over network,
-// "tcp4" or "tcp6", to something that is up whenever anything is.
+// "tcp4", "tcp6", or "tcp" for either, to something that is up whenever anything is.
 //
 // A check asks it when no attempt on a public target got as far as a
 // connection. A function in a VPC without a NAT gateway sees every healthy
@@ -56,14 +57,22 @@ func tryEgress(ctx context.Context, ignored func(netip.Addr) bool, network, addr
 }
 
 // confirm returns the answer, or a blind one where it may be our own
-// connectivity that kept every attempt from a connection.
-func (e Egress) confirm(ctx context.Context, addressFamily string, a answer) answer {
+// connectivity that kept every attempt from a connection: over the address
+// families that were tried.
+func (e Egress) confirm(ctx context.Context, a answer) answer {
 	if e == nil || !a.unreached() {
 		return a
 	}
-	if err := e(ctx, "tcp"+version(addressFamily)); err != nil {
+	network, over := "tcp", "IPv4 and IPv6"
+	switch {
+	case !slices.ContainsFunc(a.remotes, netip.Addr.Is6):
+		network, over = "tcp4", "IPv4"
+	case !slices.ContainsFunc(a.remotes, netip.Addr.Is4):
+		network, over = "tcp6", "IPv6"
+	}
+	if err := e(ctx, network); err != nil {
 		c := blind("%s, and our own connectivity over %s seems broken too (a function in a VPC has none without a NAT gateway): %s",
-			a.cause.text, addressFamily, clip(err.Error()))
+			a.cause.text, over, clip(err.Error()))
 		c.connection = a.cause.connection
 		a.cause = c
 	}

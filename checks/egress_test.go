@@ -54,7 +54,14 @@ func TestDialEgress(t *testing.T) {
 
 func TestEgressConfirm(t *testing.T) {
 	broken := errors.New("no way out")
-	timeouts := answer{attempts: 3, cause: failed(incident.NoConnection, "timed out")}
+	unreached := func(remotes ...string) answer {
+		a := answer{attempts: 3, cause: failed(incident.NoConnection, "timed out")}
+		for _, r := range remotes {
+			a.remotes = append(a.remotes, netip.MustParseAddr(r))
+		}
+		return a
+	}
+	timeouts := unreached("203.0.113.7")
 	answered := timeouts
 	answered.answered = true
 	for _, tc := range []struct {
@@ -62,40 +69,39 @@ func TestEgressConfirm(t *testing.T) {
 		answer answer
 		none   bool
 		err    error
-		asked  bool
-		blind  bool
+		asked  string
+		blind  string
 	}{
-		{"all timed out, connectivity works", timeouts, false, nil, true, false},
-		{"all timed out, connectivity broken", timeouts, false, broken, true, true},
-		{"one answered", answered, false, broken, false, false},
-		{"some connected", answer{attempts: 3, cause: failed(incident.Silent, "timed out")}, false, broken, false, false},
-		{"passed", answer{attempts: 1}, false, broken, false, false},
-		{"none given", timeouts, true, nil, false, false},
+		{"all timed out, connectivity works", timeouts, false, nil, "tcp4", ""},
+		{"all timed out, connectivity broken", timeouts, false, broken, "tcp4", "IPv4"},
+		{"all timed out over IPv6", unreached("2001:db8::7"), false, broken, "tcp6", "IPv6"},
+		{"all timed out over both", unreached("203.0.113.7", "2001:db8::7"), false, broken, "tcp", "IPv4 and IPv6"},
+		{"one answered", answered, false, broken, "", ""},
+		{"some connected", answer{attempts: 3, cause: failed(incident.Silent, "timed out")}, false, broken, "", ""},
+		{"passed", answer{attempts: 1}, false, broken, "", ""},
+		{"none given", timeouts, true, nil, "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			asked := false
+			asked := ""
 			egress := Egress(func(_ context.Context, network string) error {
-				asked = true
-				if network != "tcp6" {
-					t.Errorf("asked over %s", network)
-				}
+				asked = network
 				return tc.err
 			})
 			if tc.none {
 				egress = nil
 			}
-			a := egress.confirm(t.Context(), "ipv6", tc.answer)
+			a := egress.confirm(t.Context(), tc.answer)
 			if asked != tc.asked {
-				t.Errorf("asked %t, want %t", asked, tc.asked)
+				t.Errorf("asked over %q, want %q", asked, tc.asked)
 			}
-			if !tc.blind {
+			if tc.blind == "" {
 				if a.cause != tc.answer.cause {
 					t.Errorf("got %+v", a.cause)
 				}
 				return
 			}
 			f := question{}.finding(a)
-			wantUnknown(t, f, incident.Blind, "timed out, and our own connectivity over ipv6 seems broken too", "no way out")
+			wantUnknown(t, f, incident.Blind, "timed out, and our own connectivity over "+tc.blind+" seems broken too", "no way out")
 			if f.Connection != incident.NoConnection {
 				t.Errorf("connection %q", f.Connection)
 			}

@@ -39,7 +39,7 @@ func (v *Vantage) SSH(ctx context.Context, instanceID string, s incident.SSHSett
 		return v.exchangeKeys(ctx, p, s)
 	})
 	if !s.Private {
-		a = v.Egress.confirm(ctx, s.AddressFamily, a)
+		a = v.Egress.confirm(ctx, a)
 	}
 	f := q.finding(a)
 	// The pinned key proves who answered, whatever its address.

@@ -339,7 +339,7 @@ func TestSSHErrors(t *testing.T) {
 		{"denied", Vantage{DescribeInstances: refuses("UnauthorizedOperation")}, nil, incident.Blind, ""},
 		{"no IPv6", Vantage{DescribeInstances: at("203.0.113.7")}, func(s *incident.SSHSettings) { s.AddressFamily = "ipv6" }, incident.Attention, "no IPv6 address"},
 		{"no such name", Vantage{lookup: noSuchName}, func(s *incident.SSHSettings) { s.Host = "a.example" }, incident.Attention, "does not resolve"},
-		{"way out broken", Vantage{DescribeInstances: at("203.0.113.7"), dial: silent, Egress: broken}, nil, incident.Blind, "our own connectivity over ipv4"},
+		{"way out broken", Vantage{DescribeInstances: at("203.0.113.7"), dial: silent, Egress: broken}, nil, incident.Blind, "our own connectivity over IPv4"},
 		{"private name, no VPC", Vantage{lookup: func(context.Context, string, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("10.0.0.7")}, nil
 		}}, func(s *incident.SSHSettings) { s.Host = "a.example" }, incident.Attention, "10.0.0.7 is a private address"},

@@ -35,7 +35,7 @@ func (v *Vantage) URL(ctx context.Context, instanceID string, s incident.URLSett
 	q.what = s.Method + " " + shown(r.target)
 	a := newSeries(s.Attempts, s.TimeoutSeconds, s.IntervalSeconds).run(ctx, r.try)
 	if !s.Private {
-		a = v.Egress.confirm(ctx, s.AddressFamily, a)
+		a = v.Egress.confirm(ctx, a)
 	}
 	f := q.finding(a)
 	if s.Address != "" {

@@ -379,7 +379,7 @@ func TestURLNetwork(t *testing.T) {
 	}{
 		{"silent", Vantage{dial: silent}, nil, "GET http://203.0.113.7/: timed out after 3s while connecting", "", ""},
 		{"silent, way out works", Vantage{dial: silent, Egress: works}, nil, "timed out after 3s while connecting", "", ""},
-		{"silent, way out broken", Vantage{dial: silent, Egress: broken}, nil, "", incident.Blind, "our own connectivity over ipv4 seems broken"},
+		{"silent, way out broken", Vantage{dial: silent, Egress: broken}, nil, "", incident.Blind, "our own connectivity over IPv4 seems broken"},
 		{"silent, over TLS", Vantage{dial: silent, Egress: broken}, func(s *incident.URLSettings) { s.Scheme = "https" }, "", incident.Blind, "our own connectivity"},
 		{"silent, private", Vantage{dial: silent, Egress: broken, DescribeInstances: private}, func(s *incident.URLSettings) { s.Private = true }, "timed out after 3s while connecting", "", ""},
 		{"silent, at a private address", Vantage{VPC: true, dial: silent, Egress: broken, DescribeInstances: at("10.0.0.7")}, nil, "timed out after 3s while connecting", "", ""},

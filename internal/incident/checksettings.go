@@ -9,14 +9,18 @@ type URLSettings struct {
 	// Address is the whole URL to ask; empty: build it from the instance's
 	// address, Scheme, Port and Path.
 	Address string `json:"address,omitempty"`
-	Scheme  string `json:"scheme"`
+	// LoadBalancer: Address names a load balancer or a CDN in front of this
+	// instance alone, so an answer from there counts as the instance's.
+	LoadBalancer bool   `json:"load_balancer,omitempty"`
+	Scheme       string `json:"scheme"`
 	// Port 0 is the scheme's own.
 	Port int    `json:"port,omitempty"`
 	Path string `json:"path"`
 	// Private asks the instance's private address instead of its public one.
 	Private bool `json:"private,omitempty"`
-	// AddressFamily is "ipv4" or "ipv6".
-	AddressFamily string            `json:"address_family"`
+	// AddressFamily is "ipv4" or "ipv6". Empty: every address of a name; of the
+	// instance itself the IPv4 one, or the IPv6 one where it has no other.
+	AddressFamily string            `json:"address_family,omitempty"`
 	Method        string            `json:"method"`
 	Headers       map[string]string `json:"headers,omitempty"`
 	// SecretHeaders maps a header's name to the SSM parameter that holds its value.
@@ -51,10 +55,11 @@ type Route53Settings struct {
 type SSHSettings struct {
 	Enabled bool `json:"enabled"`
 	// Host empty: the instance's own address.
-	Host          string `json:"host,omitempty"`
-	Port          int    `json:"port"`
-	Private       bool   `json:"private,omitempty"`
-	AddressFamily string `json:"address_family"`
+	Host    string `json:"host,omitempty"`
+	Port    int    `json:"port"`
+	Private bool   `json:"private,omitempty"`
+	// AddressFamily is as in URLSettings.
+	AddressFamily string `json:"address_family,omitempty"`
 	// TimeoutSeconds bounds one attempt: connection and key exchange together.
 	TimeoutSeconds  float64 `json:"timeout_seconds"`
 	Attempts        int     `json:"attempts"`
@@ -77,7 +82,6 @@ func DefaultURLSettings() URLSettings {
 		Enabled:           true,
 		Scheme:            SchemeHTTP,
 		Path:              "/",
-		AddressFamily:     FamilyIPv4,
 		Method:            http.MethodGet,
 		TimeoutSeconds:    3,
 		Attempts:          3,
@@ -93,7 +97,6 @@ func DefaultSSHSettings() SSHSettings {
 	return SSHSettings{
 		Enabled:         true,
 		Port:            22,
-		AddressFamily:   FamilyIPv4,
 		TimeoutSeconds:  5,
 		Attempts:        3,
 		IntervalSeconds: 2,

@@ -207,6 +207,7 @@ locals {
       url = {
         enabled            = tobool(s.url.enabled)
         address            = local.asked[key].address
+        load_balancer      = tobool(s.url.load_balancer) && local.asked[key].address != ""
         scheme             = tostring(s.url.scheme)
         port               = local.asked[key].address == "" ? tonumber(s.url.port) : 0
         path               = tostring(s.url.path)

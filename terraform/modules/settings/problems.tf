@@ -106,12 +106,16 @@ locals {
       local.own[key].address && local.own[key].url_private ? "url.private: has no meaning with url.address, which says whom to ask; leave out one of the two" : "",
       local.own[key].host && local.own[key].ssh_private ? "ssh.private: has no meaning with ssh.host, which says whom to ask; leave out one of the two" : "",
 
+      local.asked[key].address == "" && try(tobool(local.checked["${key}: "].url.load_balancer.value), false) ? "url.load_balancer: has a meaning with url.address only; name the load balancer there, or leave it out" : "",
+
       s.url.enabled && s.url.private && !local.vpcs[local.instances[key].region].any ? "url.private = true: the private address is reached from a VPC only; give the region a vpc, or leave private out" : "",
       s.ssh.enabled && s.ssh.private && !local.vpcs[local.instances[key].region].any ? "ssh.private = true: the private address is reached from a VPC only; give the region a vpc, or leave private out" : "",
       s.url.enabled && can(regex("^https?://${local.private_ipv4}([:/?]|$)", s.url.address)) && !local.vpcs[local.instances[key].region].any ? "url.address: names a private address, which is reached from a VPC only; give the region a vpc, or name a public address" : "",
       s.ssh.enabled && can(regex("^${local.private_ipv4}$", s.ssh.host)) && !local.vpcs[local.instances[key].region].any ? "ssh.host = \"${s.ssh.host}\": a private address is reached from a VPC only; give the region a vpc, or name a public address" : "",
       s.url.enabled && s.url.address_family == "ipv6" && !local.vpcs[local.instances[key].region].ipv6 ? "url.address_family = \"ipv6\": a function has IPv6 in dual-stack subnets only; give the region a vpc with ipv6 = true, or use \"ipv4\"" : "",
       s.ssh.enabled && s.ssh.address_family == "ipv6" && !local.vpcs[local.instances[key].region].ipv6 ? "ssh.address_family = \"ipv6\": a function has IPv6 in dual-stack subnets only; give the region a vpc with ipv6 = true, or use \"ipv4\"" : "",
+      s.url.enabled && s.url.address_family == "" && can(regex("^https?://\\[", s.url.address)) && !local.vpcs[local.instances[key].region].ipv6 ? "url.address: names an IPv6 address, and a function has IPv6 in dual-stack subnets only; give the region a vpc with ipv6 = true, or name an IPv4 address" : "",
+      s.ssh.enabled && s.ssh.address_family == "" && can(regex(":", s.ssh.host)) && !local.vpcs[local.instances[key].region].ipv6 ? "ssh.host = \"${s.ssh.host}\": a function has IPv6 in dual-stack subnets only; give the region a vpc with ipv6 = true, or name an IPv4 address" : "",
       s.url.address_family == "ipv4" && can(regex("^https?://\\[", s.url.address)) || s.url.address_family == "ipv6" && can(regex("^https?://${local.ipv4}([:/?]|$)", s.url.address)) ? "url.address_family = \"${s.url.address_family}\": does not fit the address in url.address" : "",
       s.ssh.address_family == "ipv4" && can(regex(":", s.ssh.host)) || s.ssh.address_family == "ipv6" && can(regex("^${local.ipv4}$", s.ssh.host)) ? "ssh.address_family = \"${s.ssh.address_family}\": does not fit the address in ssh.host" : "",
 

@@ -48,11 +48,12 @@ locals {
     url = {
       enabled            = { kind = "bool", default = true }
       address            = { kind = "string", default = "", pattern = "^(https?://(${local.host}|\\[${local.ipv6}\\])(:${local.port})?([/?]([^%\\s#]|%[0-9A-Fa-f]{2})*)?)?$", want = "an http:// or https:// address such as \"https://app.example.com/healthz\", without user name and password (put the value of the Authorization header into an SSM parameter and name that in url.secret_headers)" }
+      load_balancer      = { kind = "bool", default = false } # url.address names one, in front of this instance alone
       scheme             = { kind = "enum", default = "http", values = ["http", "https"] }
       port               = { kind = "integer", default = 0, min = 0, max = 65535 } # 0: the scheme's own
       path               = { kind = "string", default = "/", pattern = "^/(([^%/\\s#]|%[0-9A-Fa-f]{2})([^%\\s#]|%[0-9A-Fa-f]{2})*)?$", want = "a path such as \"/healthz\"" }
       private            = { kind = "bool", default = false }
-      address_family     = { kind = "enum", default = "ipv4", values = ["ipv4", "ipv6"] }
+      address_family     = { kind = "enum", default = "", values = ["ipv4", "ipv6"] } # "": both, of a name
       method             = { kind = "enum", default = "GET", values = ["GET", "HEAD", "POST", "OPTIONS"] }
       headers            = { kind = "headers", default = {} }
       secret_headers     = { kind = "secrets", default = {} }
@@ -76,7 +77,7 @@ locals {
       host                 = { kind = "string", default = "", pattern = "^(${local.host}|${local.ipv6})?$", want = "a host name or an IP address, without scheme, user, brackets and port (the port is ssh.port)" }
       port                 = { kind = "integer", default = 22, min = 1, max = 65535 }
       private              = { kind = "bool", default = false }
-      address_family       = { kind = "enum", default = "ipv4", values = ["ipv4", "ipv6"] }
+      address_family       = { kind = "enum", default = "", values = ["ipv4", "ipv6"] } # as for url
       timeout_seconds      = { kind = "number", default = 5, min = 0.1, max = 30 }
       attempts             = { kind = "integer", default = 3, min = 1, max = 10 }
       interval_seconds     = { kind = "number", default = 2, min = 0, max = 30 }

@@ -198,7 +198,7 @@ run "unknown_fields" {
       "sns.topic is not known; use topic_arn",
       "defaults: boot.window is not known; use first_look_seconds, interval_seconds, window_seconds",
       "defaults: reboot.cool_down_seconds is not known; use cooldown_seconds, dry_run, on, per_day",
-      "eu-west-1/i-0c1cbf2e7abdedf75: url.adress is not known; use address, address_family, attempts, body_pattern, enabled, follow_redirects, headers, interval_seconds, method, path, port, private, scheme, secret_headers, server_name, status, timeout_seconds, verify_certificate",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.adress is not known; use address, address_family, attempts, body_pattern, enabled, follow_redirects, headers, interval_seconds, load_balancer, method, path, port, private, scheme, secret_headers, server_name, status, timeout_seconds, verify_certificate",
     ])
     error_message = join("\n", output.problems)
   }
@@ -540,12 +540,42 @@ run "private_or_ipv6_without_vpc" {
 run "address_of_the_other_family" {
   command = plan
   variables {
-    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { address = "http://[2001:db8::1]:8080/" }, ssh = { host = "2001:db8::1" } } } } }
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { address = "http://[2001:db8::1]:8080/", address_family = "ipv4" }, ssh = { host = "2001:db8::1", address_family = "ipv4" } } } } }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
       "eu-west-1/i-0c1cbf2e7abdedf75: url.address_family = \"ipv4\": does not fit the address in url.address",
       "eu-west-1/i-0c1cbf2e7abdedf75: ssh.address_family = \"ipv4\": does not fit the address in ssh.host",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "ipv6_address_without_dual_stack" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { address = "http://[2001:db8::1]:8080/" }, ssh = { host = "2001:db8::1" } } } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.address: names an IPv6 address, and a function has IPv6 in dual-stack subnets only; give the region a vpc with ipv6 = true, or name an IPv4 address",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh.host = \"2001:db8::1\": a function has IPv6 in dual-stack subnets only; give the region a vpc with ipv6 = true, or name an IPv4 address",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "load_balancer_without_an_address" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { load_balancer = true } }, "i-0a1b2c3d" = {} } } }
+    defaults = { url = { load_balancer = true } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.load_balancer: has a meaning with url.address only; name the load balancer there, or leave it out",
     ])
     error_message = join("\n", output.problems)
   }

@@ -19,13 +19,13 @@ run "an_instance_of_which_nothing_is_said" {
   assert {
     condition = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json) == {
       url = {
-        enabled = true, address = "", scheme = "http", port = 0, path = "/", private = false, address_family = "ipv4"
+        enabled = true, address = "", load_balancer = false, scheme = "http", port = 0, path = "/", private = false, address_family = ""
         method  = "GET", headers = {}, secret_headers = {}, timeout_seconds = 3, attempts = 3, interval_seconds = 2
         status  = ["200-299"], body_pattern = "", follow_redirects = true, server_name = "", verify_certificate = true
       }
       route53 = { health_check_id = "", quorum_percent = 18, attempts = 3, interval_seconds = 2 }
       ssh = {
-        enabled         = true, host = "", port = 22, private = false, address_family = "ipv4"
+        enabled         = true, host = "", port = 22, private = false, address_family = ""
         timeout_seconds = 5, attempts = 3, interval_seconds = 2, host_key_fingerprint = ""
       }
       boot            = { first_look_seconds = 60, interval_seconds = 20, window_seconds = 600 }
@@ -88,7 +88,7 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
             confirm_seconds = 0
             alarm           = { statistic = "Average", threshold = 99.5, period_seconds = 60, evaluation_periods = 5, comparison = "GreaterThanThreshold", treat_missing_data = "breaching", namespace = "CWAgent", metric = "cpu_usage_active" }
           }
-          "i-0a1b2c3d" = { url = { address = "https://app.example.com/healthz" }, ssh = null }
+          "i-0a1b2c3d" = { url = { address = "https://app.example.com/healthz", load_balancer = true }, ssh = null }
         }
       }
       "us-gov-west-1" = { instances = { "i-0123456789abcdef0" = { url = { enabled = false }, ssh = { host = "bastion.example.com" } } } }
@@ -108,7 +108,7 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
   assert {
     condition = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json) == {
       url = {
-        enabled         = true, address = "", scheme = "https", port = 8443, path = "/healthz?deep=1", private = true, address_family = "ipv6", method = "POST"
+        enabled         = true, address = "", load_balancer = false, scheme = "https", port = 8443, path = "/healthz?deep=1", private = true, address_family = "ipv6", method = "POST"
         headers         = { "X-Probe" = "firstline", Host = "app.example.com" }
         secret_headers  = { Authorization = "/app/healthz/authorization", "X-Api-Key" = "/app/healthz/key" }
         timeout_seconds = 1.5, attempts = 2, interval_seconds = 0.3, status = ["200", "300-399"], body_pattern = "^ok\\b", follow_redirects = false
@@ -116,7 +116,7 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
       }
       route53 = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", quorum_percent = 50, attempts = 2, interval_seconds = 10 }
       ssh = {
-        enabled              = true, host = "", port = 2222, private = false, address_family = "ipv4", timeout_seconds = 5, attempts = 3, interval_seconds = 2
+        enabled              = true, host = "", port = 2222, private = false, address_family = "", timeout_seconds = 5, attempts = 3, interval_seconds = 2
         host_key_fingerprint = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8"
       }
       boot            = { first_look_seconds = 30, interval_seconds = 10, window_seconds = 900 }
@@ -131,7 +131,7 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
   }
   # The address says whom to ask: the defaults' port yields to it.
   assert {
-    condition     = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).url.port == 0 && jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).confirm_seconds == 180
+    condition     = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).url.port == 0 && jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).confirm_seconds == 180 && jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).url.load_balancer
     error_message = output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json
   }
   assert {

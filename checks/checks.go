@@ -27,6 +27,11 @@ type Vantage struct {
 	// address.
 	VPC bool
 
+	// own are the instance's addresses, of the check that runs, and unasked says why
+	// EC2 did not tell them.
+	own     []netip.Addr
+	unasked *cause
+
 	// The system's where they are nil.
 	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)

@@ -33,6 +33,35 @@ func (describe DescribeInstances) find(ctx context.Context, instanceID string, a
 	return &out.Reservations[0].Instances[0], nil
 }
 
+// knowing returns a vantage that knows the instance's addresses and asks EC2 no
+// more. named: the settings name whom to ask, so that the check can do without.
+// They are known before the target is asked, whose time EC2 must not take.
+func (v *Vantage) knowing(ctx context.Context, instanceID string, named bool) *Vantage {
+	allowance := lookupAllowance
+	if named {
+		allowance = elsewhereAllowance
+	}
+	w := *v
+	w.DescribeInstances = v.DescribeInstances.once()
+	instance, c := w.DescribeInstances.find(ctx, instanceID, allowance)
+	if w.unasked = c; c == nil {
+		w.own = allAddresses(instance)
+	}
+	return &w
+}
+
+// once remembers the first answer. It is for one instance.
+func (describe DescribeInstances) once() DescribeInstances {
+	var out *ec2.DescribeInstancesOutput
+	var err error
+	return func(ctx context.Context, in *ec2.DescribeInstancesInput, optFns ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
+		if out == nil && err == nil {
+			out, err = describe(ctx, in, optFns...)
+		}
+		return out, err
+	}
+}
+
 // address returns the address of a running instance. Whatever keeps it from
 // that is never the instance's failure.
 func (describe DescribeInstances) address(ctx context.Context, instanceID, addressFamily string, private bool) (string, *cause) {
@@ -46,14 +75,18 @@ func (describe DescribeInstances) address(ctx context.Context, instanceID, addre
 	}
 	addrs := parsed(instance.PublicIpAddress)
 	missing := "no public IPv4 address; give it one, name the host in the settings, or set private (the function then needs the instance's VPC)"
-	switch {
-	case addressFamily == incident.FamilyIPv6:
-		// The same inside and outside of the VPC.
-		addrs = slices.DeleteFunc(allAddresses(instance), netip.Addr.Is4)
-		missing = `no IPv6 address; assign one, or set address_family to "ipv4"`
-	case private:
+	if private {
 		addrs = parsed(instance.PrivateIpAddress)
 		missing = "no private IPv4 address"
+	}
+	// IPv6 ones are the same inside and outside of the VPC.
+	six := slices.DeleteFunc(allAddresses(instance), netip.Addr.Is4)
+	switch {
+	case addressFamily == incident.FamilyIPv6:
+		addrs = six
+		missing = "no IPv6 address; assign one, or leave address_family out"
+	case addressFamily == "" && len(addrs) == 0:
+		addrs = six
 	}
 	if len(addrs) == 0 {
 		return "", wrong("%s: the instance has %s", what, missing)

@@ -27,6 +27,7 @@ func (v *Vantage) SSH(ctx context.Context, instanceID string, s incident.SSHSett
 	}
 	q := question{check: incident.CheckSSH, start: time.Now()}
 	named := s.Host != ""
+	v = v.knowing(ctx, instanceID, named)
 	if !named {
 		addr, c := v.DescribeInstances.address(ctx, instanceID, s.AddressFamily, s.Private)
 		if c != nil {

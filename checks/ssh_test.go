@@ -351,6 +351,9 @@ func TestSSHErrors(t *testing.T) {
 				if tc.set != nil {
 					tc.set(&s)
 				}
+				if tc.check.DescribeInstances == nil {
+					tc.check.DescribeInstances = at("203.0.113.7")
+				}
 				f := tc.check.SSH(t.Context(), instance, s)
 				wantUnknown(t, f, tc.kind, tc.words)
 			})

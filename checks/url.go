@@ -28,6 +28,7 @@ func (v *Vantage) URL(ctx context.Context, instanceID string, s incident.URLSett
 		return skipped(incident.CheckURL, "url.enabled is false")
 	}
 	q := question{check: incident.CheckURL, start: time.Now()}
+	v = v.knowing(ctx, instanceID, s.Address != "")
 	r, c := v.request(ctx, instanceID, s)
 	if c != nil {
 		return q.finding(answer{cause: c})

@@ -3,6 +3,10 @@ package checks
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,38 +19,176 @@ import (
 	"firstline/internal/lazy"
 )
 
-// Route53 asks Route 53 what its health checkers see.
+// Route53 asks Route 53 what its health checkers see of an instance.
 type Route53 struct {
-	// GetHealthCheckStatus is the method of that name of a *route53.Client, or a
-	// function that makes the client first: it is called only for an instance
-	// that has a health check.
-	GetHealthCheckStatus func(ctx context.Context, in *route53.GetHealthCheckStatusInput, optFns ...func(*route53.Options)) (*route53.GetHealthCheckStatusOutput, error)
+	// Client is called only for an instance that has a health check.
+	Client func() HealthChecks
+	// DescribeInstances tells whether what the checkers ask is the instance.
+	DescribeInstances DescribeInstances
+
+	// The system's where it is nil.
+	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// Check asks up to s.Attempts times and passes as soon as more than
-// s.QuorumPercent of the checkers that have reported report success. Without a
-// health check id it is skipped.
+// HealthChecks is what is used of Route 53's client.
+type HealthChecks interface {
+	GetHealthCheck(context.Context, *route53.GetHealthCheckInput, ...func(*route53.Options)) (*route53.GetHealthCheckOutput, error)
+	GetHealthCheckStatus(context.Context, *route53.GetHealthCheckStatusInput, ...func(*route53.Options)) (*route53.GetHealthCheckStatusOutput, error)
+}
+
+// Check asks up to route53.attempts times, once while the instance boots, and
+// passes as soon as more than route53.quorum_percent of the checkers that have
+// reported report success. After a reboot only reports of later checks count.
 //
-// With a since, the time of the reboot, only reports of later checks count.
-//
-// Errors of the API end the check at once, since Route 53 allows five requests
-// a second for a whole account, and the look is repeated anyway. README.md
-// says how much time ctx needs.
-func (c *Route53) Check(ctx context.Context, s incident.Route53Settings, since time.Time) incident.Finding {
+// What the health check is comes from inc.HealthCheck, and goes there when it had
+// to be read: once a day, since Route 53 allows five requests a second for a whole
+// account. For the same reason an error of the API ends the check at once: the
+// look is repeated anyway. README.md says how much time ctx needs.
+func (c *Route53) Check(ctx context.Context, inc *incident.Incident) incident.Finding {
+	s := inc.Settings.Route53
 	if s.HealthCheckID == "" {
 		return skipped(incident.CheckRoute53, "the instance has no Route 53 health check")
 	}
+	if inc.Booting(time.Now()) {
+		s.Attempts = 1
+	}
 	q := question{check: incident.CheckRoute53, what: "Route 53 health check " + s.HealthCheckID, start: time.Now()}
+	foreign, isLocated := "", false
 	tries := newSeries(s.Attempts, healthCheckAllowance.Seconds(), s.IntervalSeconds)
-	return q.finding(tries.run(ctx, func(ctx context.Context, p *progress) (string, *cause) {
-		out, err := c.GetHealthCheckStatus(ctx, &route53.GetHealthCheckStatusInput{HealthCheckId: &s.HealthCheckID})
+	a := tries.run(ctx, func(ctx context.Context, p *progress) (saw string, why *cause) {
+		unread, why := c.configure(ctx, inc)
+		if why != nil {
+			return "", why
+		}
+		out, err := c.Client().GetHealthCheckStatus(ctx, &route53.GetHealthCheckStatusInput{HealthCheckId: &s.HealthCheckID})
 		if err != nil {
 			return "", unaided("GetHealthCheckStatus", err)
 		}
-		t := count(out.HealthCheckObservations, since)
+		t := count(out.HealthCheckObservations, inc.RebootedAt.Time())
 		p.answered = t.answered
-		return t.judge(s.QuorumPercent)
-	}))
+		if t.reports() == 0 && inc.HealthCheck != nil && time.Since(inc.HealthCheck.ReadAt.Time()) > freshReport {
+			inc.HealthCheck = nil // it may have been disabled since
+		}
+		asked := c.asked(ctx, inc, t.addresses)
+		if !isLocated {
+			foreign, isLocated = c.DescribeInstances.foreign(ctx, inc.InstanceID, asked), true
+		}
+		saw, why = t.judge(s.QuorumPercent)
+		if why != nil && why.outcome == incident.Failed && unread != nil && len(asked) == 0 {
+			why = ours("%s; whether that is about this instance is not known: %s", why.text, unread.text)
+		}
+		return saw, why
+	})
+	return elsewhere(q.finding(a), foreign)
+}
+
+const (
+	// keepHealthCheck is how long what a health check is may be remembered.
+	keepHealthCheck = 24 * time.Hour
+	// configureAllowance bounds reading it, and hostAllowance looking up its host:
+	// parts of the attempt, of which most is for the reports.
+	configureAllowance, hostAllowance = 4 * time.Second, 2 * time.Second
+)
+
+// configure has inc.HealthCheck say what the health check is, where that is not
+// remembered. The cause says why it tells nothing about the instance. That it could
+// not be read is no reason not to read the reports; unread says why.
+func (c *Route53) configure(ctx context.Context, inc *incident.Incident) (unread, why *cause) {
+	id := inc.Settings.Route53.HealthCheckID
+	if inc.HealthCheck != nil && inc.HealthCheck.ID != id {
+		inc.HealthCheck = nil
+	}
+	if inc.HealthCheck != nil && time.Since(inc.HealthCheck.ReadAt.Time()) < keepHealthCheck {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, configureAllowance)
+	defer cancel()
+	out, err := c.Client().GetHealthCheck(ctx, &route53.GetHealthCheckInput{HealthCheckId: &id})
+	switch {
+	case err != nil:
+		unread = unaided("GetHealthCheck", err)
+	case out.HealthCheck == nil || out.HealthCheck.HealthCheckConfig == nil:
+		unread = ours("GetHealthCheck: Route 53 returned no configuration")
+	default:
+		return nil, configured(inc, out.HealthCheck.HealthCheckConfig)
+	}
+	switch {
+	case unread.kind == incident.Attention: // there is none of this id
+		return nil, unread
+	case inc.HealthCheck != nil: // what it was a day ago is better than nothing
+		return nil, nil
+	}
+	return unread, nil
+}
+
+// configured remembers what a health check checks, or says why it tells nothing
+// about an instance. That is not remembered: until a person has mended it, each
+// look reads it in place of the reports.
+func configured(inc *incident.Incident, config *types.HealthCheckConfig) *cause {
+	inc.HealthCheck = nil
+	why := ""
+	switch config.Type {
+	case types.HealthCheckTypeHttp, types.HealthCheckTypeHttps, types.HealthCheckTypeHttpStrMatch, types.HealthCheckTypeHttpsStrMatch, types.HealthCheckTypeTcp:
+	case types.HealthCheckTypeCalculated:
+		why = "it is calculated from other health checks, whose checkers are not asked; name one that checks the instance"
+	case types.HealthCheckTypeCloudwatchMetric:
+		why = "it follows a CloudWatch alarm, and no checker asks the instance; name one that checks the instance"
+	case types.HealthCheckTypeRecoveryControl:
+		why = "it follows a routing control, and no checker asks the instance; name one that checks the instance"
+	default:
+		why = fmt.Sprintf("its type %q is not known to firstline; name one of the type HTTP, HTTPS or TCP", config.Type)
+	}
+	switch {
+	case why != "":
+	case aws.ToBool(config.Disabled):
+		why = "it is disabled, so no checker asks the instance; enable it"
+	case aws.ToBool(config.Inverted):
+		// Its checkers report the endpoint as they see it, says AWS, and Route 53
+		// turns only the status round
+		// (https://repost.aws/knowledge-center/route-53-fix-unhealthy-health-checks).
+		// An instance that answers would be unhealthy then, and rebooted for it.
+		why = "it is inverted, so it is healthy while the instance does not answer; name one that is not"
+	}
+	switch s := inc.Settings; {
+	case why == "":
+		inc.HealthCheck = &incident.HealthCheck{
+			ID: s.Route53.HealthCheckID, Address: aws.ToString(config.IPAddress), Host: aws.ToString(config.FullyQualifiedDomainName), ReadAt: incident.At(time.Now()),
+		}
+		return nil
+	case s.URL.Enabled || s.SSH.Enabled:
+		return &cause{outcome: incident.Skipped, text: "skipped: " + why, final: true}
+	}
+	return wrong("%s: the instance has no other check", why)
+}
+
+// asked returns the addresses that the checkers ask: those that they name, else
+// those of the health check. None: it is not known, or an answer from there counts
+// as the instance's.
+func (c *Route53) asked(ctx context.Context, inc *incident.Incident, named []netip.Addr) []netip.Addr {
+	h := inc.HealthCheck
+	if h == nil {
+		return named
+	}
+	if u, err := url.Parse(inc.Settings.URL.Address); err == nil && inc.Settings.URL.LoadBalancer && h.Address == "" && strings.EqualFold(u.Hostname(), h.Host) {
+		return nil
+	}
+	if len(named) > 0 {
+		return named
+	}
+	if addr, err := netip.ParseAddr(h.Address); err == nil {
+		return []netip.Addr{addr}
+	}
+	lookup := c.lookup
+	if lookup == nil {
+		lookup = net.DefaultResolver.LookupNetIP
+	}
+	ctx, cancel := context.WithTimeout(ctx, hostAllowance)
+	defer cancel()
+	addrs, _ := lookup(ctx, "ip4", h.Host) // the checkers look for no other
+	for n := range addrs {
+		addrs[n] = addrs[n].Unmap()
+	}
+	return addrs
 }
 
 // freshReport is how old a checker's report may be: ten of its slower rounds.
@@ -62,6 +204,8 @@ type tally struct {
 	failures map[incident.Kind][]string
 	// answered: a checker names an HTTP status.
 	answered bool
+	// addresses are those that checkers say they asked.
+	addresses []netip.Addr
 	// old is how many have not looked in that time.
 	old int
 }
@@ -95,7 +239,19 @@ func count(observations []types.HealthCheckObservation, since time.Time) tally {
 // Status Code 503, Service Unavailable. Resolved IP: 203.0.113.7".
 var reportedStatus = lazy.Regexp(`(?i)\bHTTP Status Code:? ([1-5][0-9]{2})\b`)
 
+// reportedAddress is how a checker names the address that it asked.
+var reportedAddress = lazy.Regexp(`(?i)\bResolved IP: ([0-9a-f.:]*[0-9a-f:])`)
+
+// reportedFault is how a checker names what no reboot mends: its name, or its
+// settings for TLS (types.HealthCheckConfig, FullyQualifiedDomainName and EnableSNI).
+var reportedFault = lazy.Regexp(`(?i)\b(DNS resolution failed|SSL alert)\b`)
+
 func (t *tally) add(success bool, report string) {
+	if m := reportedAddress().FindStringSubmatch(report); m != nil {
+		if addr, err := netip.ParseAddr(m[1]); err == nil && !slices.Contains(t.addresses, addr) {
+			t.addresses = append(t.addresses, addr)
+		}
+	}
 	status := 0
 	if m := reportedStatus().FindStringSubmatch(report); m != nil {
 		status, _ = strconv.Atoi(m[1]) // three digits, says the pattern
@@ -106,18 +262,25 @@ func (t *tally) add(success bool, report string) {
 		return
 	}
 	var kind incident.Kind
-	if status >= 400 { // below, it is the body that the checker did not like
+	switch {
+	case status >= 400: // below, it is the body that the checker did not like
 		_, kind = unexpected(status, false)
+	case reportedFault().MatchString(report):
+		kind = incident.Attention
 	}
 	t.failures[kind] = append(t.failures[kind], report)
 }
 
+// reports is how many checkers have reported.
+func (t tally) reports() int {
+	return t.successes + len(t.failures[""]) + len(t.failures[incident.Busy]) + len(t.failures[incident.Attention])
+}
+
 func (t tally) judge(quorumPercent int) (string, *cause) {
-	tooBusy, rejected := len(t.failures[incident.Busy]), len(t.failures[incident.Attention])
-	reports := t.successes + len(t.failures[""]) + tooBusy + rejected
+	tooBusy, rejected, reports := len(t.failures[incident.Busy]), len(t.failures[incident.Attention]), t.reports()
 	if reports == 0 {
 		// Checkers look every 10 or 30 seconds: asking again would not help.
-		return "", ours("no checker has reported %s: the health check is new, disabled, or a calculated one, which this check cannot use, or Route 53 is in trouble", t.in)
+		return "", ours("no checker has reported %s: the health check is new or was disabled just now, or Route 53 is in trouble", t.in)
 	}
 	saw := fmt.Sprintf("%d of %d checkers report success", t.successes, reports)
 	if t.old > 0 {
@@ -128,7 +291,7 @@ func (t tally) judge(quorumPercent int) (string, *cause) {
 		return saw, nil
 	}
 	c := failed("", "%s, want more than %d %%", saw, quorumPercent)
-	if enough(t.successes + tooBusy + rejected) { // reach the target
+	if enough(t.successes + tooBusy + rejected) { // do not call it dead
 		c.outcome, c.kind = incident.Unknown, incident.Attention
 		if tooBusy > rejected {
 			c.kind = incident.Busy

@@ -43,7 +43,8 @@ func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts *p
 		in := h.input(inc, e.State)
 		h.known(ctx, inc, &in, &asked)
 		for _, check := range changed(looked, inc.Settings) { // what was seen says nothing of what is asked now
-			in.Findings = slices.DeleteFunc(in.Findings, func(f incident.Finding) bool { return f.Check == check })
+			isOld := func(f incident.Finding) bool { return f.Check == check }
+			in.Findings, inc.Findings = slices.DeleteFunc(in.Findings, isOld), slices.DeleteFunc(inc.Findings, isOld)
 			in.Caught[check] = "its settings have changed meanwhile"
 		}
 		out := policy.Decide(in)
@@ -59,6 +60,7 @@ func (h *Handler) decideOn(ctx context.Context, inc *incident.Incident, facts *p
 				return fault.New(fault.Internal, op, "encode the decision: %w", err)
 			}
 			e.State = out.State
+			i.HealthCheck = inc.HealthCheck
 			i.Decided = &policy.Decided{Execution: inc.Execution.ID, Look: inc.Look, Decision: string(raw)}
 		}
 		record(e, inc, dec)
@@ -128,17 +130,24 @@ func (h *Handler) input(inc *incident.Incident, s policy.State) policy.Input {
 }
 
 // apply makes the incident what the decision wants of it. The next look begins
-// without findings, and without what kept this look's checks from their ends.
+// without findings, but for one that it may use again while the instance boots, and
+// without what kept this look's checks from their ends.
 func (h *Handler) apply(ctx context.Context, inc *incident.Incident, dec incident.Decision, i *policy.Instance) {
 	inc.Next, inc.WaitSeconds, inc.Decision = dec.Next, dec.WaitSeconds, &dec
 	inc.LeaseVersion, inc.Refusal = i.Lease.Version, ""
 	inc.Name = cmp.Or(i.Name, inc.Name)
+	was := inc.RebootedAt
 	rebooted(inc, dec.Reboots)
 	maps.DeleteFunc(inc.Caught, func(step string, _ incident.Caught) bool { return step == "reboot" || incident.CheckTitle(step) != "" })
 	if dec.Guard != "" {
 		h.count(ctx, metricRefusals, inc, slog.String("Guard", dec.Guard))
 	}
 	if dec.Next == incident.NextWait || dec.Next == incident.NextReboot {
+		kept := inc.Finding(incident.CheckRoute53)
 		inc.Look, inc.Findings = dec.Look+1, nil
+		// One that was made without knowing of the reboot says nothing after it.
+		if kept != nil && dec.Next == incident.NextWait && was == inc.RebootedAt && inc.Booting(time.Now()) {
+			inc.Findings = []incident.Finding{*kept}
+		}
 	}
 }

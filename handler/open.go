@@ -49,5 +49,8 @@ func (h *Handler) begin(ctx context.Context, req request, verifies bool) (*incid
 		return inc, nil, err
 	}
 	e, err := h.takeLease(ctx, inc, verifies)
+	if err == nil {
+		inc.HealthCheck = e.State.Instance.HealthCheck
+	}
 	return inc, e, err
 }

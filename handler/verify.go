@@ -47,6 +47,7 @@ func verify(ctx context.Context, h *Handler, req request) (any, error) {
 			return errLost
 		}
 		i.Learn(inc.Findings, inc.Settings)
+		i.HealthCheck = inc.HealthCheck
 		giveBack(&i.Lease)
 		return nil
 	})
@@ -63,14 +64,15 @@ func (h *Handler) verifyChecks(ctx context.Context, inc *incident.Incident) {
 	ctx, cancel := keeping(ctx, tellTime)
 	defer cancel()
 	h.suppressReboot(ctx, inc)
-	findings := map[string]*incident.Finding{}
+	copies, findings := map[string]*incident.Incident{}, map[string]*incident.Finding{}
 	for _, name := range incident.Checks {
-		findings[name] = new(incident.Finding)
+		copies[name], findings[name] = new(*inc), new(incident.Finding)
 	}
 	errs := sideBySide(ctx, h, incident.Checks, func(name string) error {
-		*findings[name] = h.Checks[name](ctx, new(*inc))
+		*findings[name] = h.Checks[name](ctx, copies[name])
 		return nil
 	})
+	inc.HealthCheck = copies[incident.CheckRoute53].HealthCheck
 	for n, name := range incident.Checks {
 		if f := findings[name]; errs[n] == nil {
 			f.Check = name

@@ -91,21 +91,18 @@ func addChecks(h *handler.Handler, config func() aws.Config, egress checks.Egres
 	describe := func(ctx context.Context, in *ec2.DescribeInstancesInput, o ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
 		return h.EC2().DescribeInstances(ctx, in, o...)
 	}
-	status := func(ctx context.Context, in *route53.GetHealthCheckStatusInput, o ...func(*route53.Options)) (*route53.GetHealthCheckStatusOutput, error) {
-		return route53.NewFromConfig(config()).GetHealthCheckStatus(ctx, in, o...)
-	}
 	// Kept ones may be out of date, and a target that refuses them is well.
 	secret := func(ctx context.Context, parameter string) (string, error) { return secrets.Get(ctx, parameter, true) }
 	vantage := &checks.Vantage{DescribeInstances: describe, Secret: secret, Egress: egress, VPC: vpc}
-	checkers := &checks.Route53{GetHealthCheckStatus: status}
+	checkers := &checks.Route53{
+		Client:            sync.OnceValue(func() checks.HealthChecks { return route53.NewFromConfig(config()) }),
+		DescribeInstances: describe,
+	}
 	h.Checks = map[string]handler.Check{
 		incident.CheckURL: func(ctx context.Context, inc *incident.Incident) incident.Finding {
 			return vantage.URL(ctx, inc.InstanceID, inc.Settings.URL)
 		},
-		incident.CheckRoute53: func(ctx context.Context, inc *incident.Incident) incident.Finding {
-			// After a reboot only what the checkers saw since then counts.
-			return checkers.Check(ctx, inc.Settings.Route53, inc.RebootedAt.Time())
-		},
+		incident.CheckRoute53: checkers.Check,
 		incident.CheckSSH: func(ctx context.Context, inc *incident.Incident) incident.Finding {
 			return vantage.SSH(ctx, inc.InstanceID, inc.Settings.SSH)
 		},

@@ -38,6 +38,13 @@ func (i *Incident) Finding(check string) *Finding {
 	return nil
 }
 
+// Booting reports whether the window is open in which the instance must be well
+// after its reboot.
+func (i *Incident) Booting(now time.Time) bool {
+	window := time.Duration(i.Settings.Boot.WindowSeconds) * time.Second
+	return i.RebootedAt > 0 && At(now).Sub(i.RebootedAt) < window
+}
+
 // Catch records an error as Step Functions would.
 func (i *Incident) Catch(step string, c Caught) {
 	if i.Caught == nil {

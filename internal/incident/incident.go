@@ -48,6 +48,9 @@ type Incident struct {
 	// RebootedAt is when the instance was last rebooted, within 7 days: Route 53's
 	// observations from before do not count.
 	RebootedAt Millis `json:"rebooted_at,omitempty"`
+	// HealthCheck is what the instance's Route 53 health check checks, as it was when
+	// it was last read; nil: not known.
+	HealthCheck *HealthCheck `json:"health_check,omitempty"`
 	// Refusal is why the step that reboots did not; the next look decides anew.
 	Refusal string `json:"refusal,omitempty"`
 	// HeldBy is the execution that holds the instance's lease.
@@ -97,6 +100,15 @@ type Alarm struct {
 	At Millis `json:"at,omitempty"`
 	// Value is the newest datapoint that made it fire, in the metric's unit.
 	Value *float64 `json:"value,omitempty"`
+}
+
+// HealthCheck is a Route 53 health check whose checkers ask an endpoint.
+type HealthCheck struct {
+	ID string `json:"id"`
+	// Address is the IP address that they ask. Without one they look up Host.
+	Address string `json:"address,omitempty"`
+	Host    string `json:"host,omitempty"`
+	ReadAt  Millis `json:"read_at"`
 }
 
 // Execution is an execution of the state machine.

@@ -46,6 +46,8 @@ type Instance struct {
 
 	// Baseline is, by check, the fingerprint of the settings with which it passed.
 	Baseline map[string]string `dynamodbav:"baseline,omitempty"`
+	// HealthCheck is what its Route 53 health check checks, as it was last read.
+	HealthCheck *incident.HealthCheck `dynamodbav:"health_check,omitempty"`
 	// Reboots are those of the last 7 days, the newest last.
 	Reboots []incident.Reboot `dynamodbav:"reboots,omitempty"`
 

@@ -62,6 +62,7 @@ func (e *functionError) Error() string {
 // view is what is read of an incident. Its settings are those of the deployed
 // version, which may have other fields.
 type view struct {
+	Settings   *incident.Settings         `json:"settings"`
 	Findings   []incident.Finding         `json:"findings"`
 	Next       string                     `json:"next"`
 	Decision   *incident.Decision         `json:"decision"`

@@ -256,7 +256,7 @@ func (i *InstanceResult) read(got *view) {
 		c := &i.Checks[n]
 		for _, f := range got.Findings {
 			if f.Check == c.Check {
-				c.Result, c.Reason, c.ElapsedMs = resultOf(f), f.Reason, f.ElapsedMs
+				c.Result, c.Reason, c.ElapsedMs = resultOf(f, got.Settings), f.Reason, f.ElapsedMs
 			}
 		}
 		switch {
@@ -269,8 +269,12 @@ func (i *InstanceResult) read(got *view) {
 	}
 }
 
-func resultOf(f incident.Finding) Result {
+// resultOf is what came of a check. One that the settings turn on and that says
+// nothing about the instance does no harm until it is needed.
+func resultOf(f incident.Finding, s *incident.Settings) Result {
 	switch {
+	case f.Outcome == incident.Skipped && s != nil && s.Enabled(f.Check), f.Outcome == incident.Passed && f.Elsewhere:
+		return Warned
 	case f.Outcome != incident.Unknown:
 		return Result(f.Outcome)
 	case f.Kind == incident.Blind:

@@ -64,6 +64,18 @@ func TestVerify(t *testing.T) {
 			answer: found(incident.Finding{Check: "url", Outcome: unknown, Kind: incident.Blind, Reason: "DescribeInstances: not authorized"}, incident.Finding{Check: "ssh", Outcome: passed}),
 			want:   "error error passed passed", reason: "DescribeInstances: not authorized", calls: 1, broken: true, denied: true,
 		},
+		{
+			name: "checks that say nothing about the instance",
+			answer: incident.Incident{
+				Settings: &incident.Settings{Route53: incident.Route53Settings{HealthCheckID: "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b"}},
+				Findings: []incident.Finding{
+					{Check: "url", Outcome: passed, Elsewhere: true, Reason: "200 (answered by 198.51.100.4, which is not the instance)"},
+					{Check: "route53", Outcome: incident.Skipped, Reason: "skipped: it is disabled"}, {Check: "ssh", Outcome: incident.Skipped},
+				},
+				Suppressed: []incident.Suppressed{{Action: incident.NextReboot}},
+			},
+			want: "warning warning skipped passed", reason: "200 (answered by 198.51.100.4, which is not the instance)", calls: 1,
+		},
 		{name: "no right to reboot", answer: denied, want: "error error error error", reason: "the check did not end", calls: 1, broken: true, denied: true},
 		{
 			name:   "being handled",

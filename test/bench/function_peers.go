@@ -214,6 +214,8 @@ func (p *peers) answer(r *http.Request, body []byte) (kind string, answer []byte
 	case strings.HasSuffix(r.URL.Path, "/operation/DescribeAlarms"):
 		p.calls["cloudwatch"]++
 		return typeCBOR, alarms(), nil
+	case strings.HasPrefix(r.URL.Path, "/2013-04-01/healthcheck/") && !strings.HasSuffix(r.URL.Path, "/status"):
+		return typeXML, []byte(healthCheckConfig), nil
 	case strings.HasPrefix(r.URL.Path, "/2013-04-01/healthcheck/"):
 		return typeXML, healthCheckStatus(time.Now(), p.unreachable), nil
 	}
@@ -272,6 +274,8 @@ func alarms() []byte {
 const alarmReason = "Threshold Crossed: 1 datapoint [100.0 (22/11/26 09:59:00)] was greater than or equal to the threshold (100.0)."
 
 const alarmARN = "arn:aws:cloudwatch:" + functionRegion + ":" + functionAccount + ":alarm:firstline-cpu-" + functionInstance
+
+const healthCheckConfig = `<?xml version="1.0"?><GetHealthCheckResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><HealthCheck><Id>4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b</Id><CallerReference>x</CallerReference><HealthCheckConfig><IPAddress>127.0.0.1</IPAddress><Port>80</Port><Type>HTTP</Type><ResourcePath>/</ResourcePath></HealthCheckConfig><HealthCheckVersion>1</HealthCheckVersion></HealthCheck></GetHealthCheckResponse>`
 
 // healthCheckers is how many checkers of Route 53 tell.
 const healthCheckers = 16

@@ -357,7 +357,7 @@ data "aws_iam_policy_document" "function" {
 locals {
   exact_statements = [
     { sid = "Reboot", actions = ["ec2:GetConsoleOutput", "ec2:RebootInstances"], arns = local.instance_arns },
-    { sid = "AskHealthCheck", actions = ["route53:GetHealthCheckStatus"], arns = local.health_check_arns },
+    { sid = "AskHealthCheck", actions = ["route53:GetHealthCheck", "route53:GetHealthCheckStatus"], arns = local.health_check_arns },
   ]
 }
 

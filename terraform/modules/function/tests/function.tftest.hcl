@@ -96,7 +96,7 @@ run "policy" {
       StartIncident  = tolist(["states:StartExecution"])
       AskExecution   = tolist(["states:DescribeExecution"])
       Reboot         = tolist(["ec2:GetConsoleOutput", "ec2:RebootInstances"])
-      AskHealthCheck = tolist(["route53:GetHealthCheckStatus"])
+      AskHealthCheck = tolist(["route53:GetHealthCheck", "route53:GetHealthCheckStatus"])
     }
     error_message = jsonencode({ for s in data.aws_iam_policy_document.function.statement : s.sid => sort(s.actions) })
   }

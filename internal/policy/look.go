@@ -26,6 +26,8 @@ type Look struct {
 // The rules, in this order:
 //
 //	a failure at an address that is not the instance's                                      attention
+//	any other answer from such an address, and another check says something of the instance  skipped
+//	any other answer from such an address                                                    attention
 //	SSH got no connection, or one closed without a byte, and the URL check got an answer,
 //	or there is no URL check and Route 53 passes                                             contradicted
 //	a failed check has never passed with these settings, and no failed check beside it has   attention
@@ -36,11 +38,7 @@ type Look struct {
 func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(check string) bool, why map[string]string) Look {
 	l := Look{Findings: complete(findings, s, why)}
 	url, route53, ssh := l.of(incident.CheckURL), l.of(incident.CheckRoute53), l.of(incident.CheckSSH)
-	for _, f := range []*incident.Finding{url, ssh} {
-		if f.Outcome == incident.Failed && f.Elsewhere {
-			become(f, incident.Attention, "what was asked is not the instance itself")
-		}
-	}
+	l.withoutElsewhere()
 	urlAnswered := url.Answered && !url.Elsewhere
 	if ssh.NoByte() && ssh.Connection != incident.Silent {
 		switch {
@@ -52,7 +50,7 @@ func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(
 	}
 	l.withoutBaseline(passedBefore)
 	// Checkers that name a status have reached it, whatever they think of it.
-	reached := route53.Outcome == incident.Passed || route53.Outcome == incident.Unknown && route53.Answered
+	reached := route53.Outcome == incident.Passed || route53.Outcome == incident.Unknown && route53.Answered && !route53.Elsewhere
 	if url.NoByte() && reached {
 		const seen = "Route 53's checkers reach it: our own network path is broken"
 		become(url, incident.Contradicted, seen)
@@ -62,7 +60,7 @@ func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(
 	}
 	if route53.Outcome == incident.Failed {
 		switch {
-		case url.Outcome == incident.Passed && !url.Elsewhere:
+		case url.Outcome == incident.Passed:
 			become(route53, incident.Contradicted, "the URL check passes")
 		case urlAnswered && url.Outcome == incident.Unknown && (url.Kind == incident.Busy || url.Kind == incident.Attention):
 			become(route53, url.Kind, "the URL check got an answer that explains it")
@@ -123,6 +121,27 @@ func (l *Look) withoutBaseline(passedBefore func(check string) bool) {
 	for n := range l.Findings {
 		if f := &l.Findings[n]; f.Outcome == incident.Failed {
 			become(f, incident.Attention, "this check has never passed with these settings")
+		}
+	}
+}
+
+// withoutElsewhere takes what another machine answered out of the look: it neither
+// proves nor disproves that the instance lives. A person has to act where nothing
+// else tells, and where what was asked fails.
+func (l *Look) withoutElsewhere() {
+	tells := slices.ContainsFunc(l.Findings, func(f incident.Finding) bool {
+		return !f.Elsewhere && f.Outcome != incident.Skipped && f.Kind != incident.Blind
+	})
+	for n := range l.Findings {
+		switch f := &l.Findings[n]; {
+		case !f.Elsewhere:
+		case f.Outcome == incident.Failed:
+			become(f, incident.Attention, "what was asked is not the instance itself")
+		case f.Outcome != incident.Passed && f.Kind != incident.Busy:
+		case tells:
+			f.Outcome, f.Kind = incident.Skipped, ""
+		default:
+			become(f, incident.Attention, "no check tells whether the instance itself lives")
 		}
 	}
 }

@@ -55,20 +55,21 @@ func TestWeigh(t *testing.T) {
 		{"our vantage: SSH with a byte is a failure", noReply, passed, badAnswer, nil, "contradicted passed failed: failed"},
 		{"our vantage: URL with a byte is a failure", badAnswer, passed, passed, nil, "failed passed passed: failed"},
 		{"our vantage: Route 53's checkers get a 403", mute, forbidden, passed, nil, "contradicted attention passed: attention"},
+		{"our vantage: Route 53's checkers get a 403 elsewhere", noReply, elsewhere(forbidden), passed, nil, "failed attention passed: failed"},
 		{"our vantage: Route 53's checkers are turned away", noReply, busy, off, nil, "contradicted busy skipped: contradicted"},
 		{"our vantage: Route 53 needs attention without an answer", noReply, noName, passed, nil, "failed attention passed: failed"},
 		{"our vantage: Route 53 is blind", noReply, blind, passed, nil, "failed blind passed: failed"},
 		{"our vantage: Route 53 is off", noReply, off, passed, nil, "failed skipped passed: failed"},
 
 		{"Route 53 failed, URL passes", passed, badAnswer, passed, nil, "passed contradicted passed: contradicted"},
-		{"Route 53 failed, URL passes elsewhere", elsewhere(passed), noReply, passed, nil, "passed failed passed: failed"},
+		{"Route 53 failed, URL passes elsewhere", elsewhere(passed), noReply, passed, nil, "skipped failed passed: failed"},
 		{"Route 53 failed, URL failed", badAnswer, badAnswer, passed, nil, "failed failed passed: failed"},
 		{"Route 53 failed, SSH passes, no URL", off, noReply, passed, nil, "skipped failed passed: failed"},
 
 		{"Route 53 failed, URL is busy", busy, badAnswer, passed, nil, "busy busy passed: busy"},
 		{"Route 53 failed, URL needs attention", forbidden, badAnswer, passed, nil, "attention attention passed: attention"},
 		{"Route 53 failed, URL needs attention without an answer", noName, badAnswer, passed, nil, "attention failed passed: failed"},
-		{"Route 53 failed, URL is busy elsewhere", elsewhere(busy), badAnswer, passed, nil, "busy failed passed: failed"},
+		{"Route 53 failed, URL is busy elsewhere", elsewhere(busy), badAnswer, passed, nil, "skipped failed passed: failed"},
 		{"Route 53 failed, URL is blind", blind, badAnswer, passed, nil, "blind failed passed: failed"},
 
 		{"SSH without a connection, URL passes", passed, off, noReply, nil, "passed skipped contradicted: contradicted"},
@@ -79,7 +80,7 @@ func TestWeigh(t *testing.T) {
 		{"SSH without a connection, URL is busy", busy, off, noReply, nil, "busy skipped contradicted: contradicted"},
 		{"SSH without a connection, URL failed with an answer", badAnswer, off, noReply, nil, "failed skipped contradicted: failed"},
 		{"SSH without a connection, URL without an answer", noName, off, noReply, nil, "attention skipped failed: failed"},
-		{"SSH without a connection, URL passes elsewhere", elsewhere(passed), off, noReply, nil, "passed skipped failed: failed"},
+		{"SSH without a connection, URL passes elsewhere", elsewhere(passed), off, noReply, nil, "skipped skipped failed: failed"},
 		{"SSH without a connection, no URL, Route 53 passes", off, passed, refused, nil, "skipped passed contradicted: contradicted"},
 		{"SSH silent, no URL, Route 53 passes", off, passed, mute, nil, "skipped passed failed: failed"},
 		{"SSH without a connection, no URL, Route 53 failed", off, noReply, noReply, nil, "skipped failed failed: failed"},
@@ -89,6 +90,25 @@ func TestWeigh(t *testing.T) {
 		{"no byte from elsewhere is for a person", elsewhere(noReply), off, passed, nil, "attention skipped passed: attention"},
 		{"no byte from elsewhere, Route 53 passes", elsewhere(noReply), passed, noReply, nil, "attention passed failed: failed"},
 		{"a failure elsewhere, and one here", elsewhere(badAnswer), off, mute, nil, "attention skipped failed: failed"},
+
+		{"Route 53 fails for another endpoint", passed, elsewhere(noReply), passed, nil, "passed attention passed: attention"},
+
+		{"URL passes elsewhere, SSH passes", elsewhere(passed), off, passed, nil, "skipped skipped passed: healthy"},
+		{"URL passes elsewhere, Route 53 passes", elsewhere(passed), passed, off, nil, "skipped passed skipped: healthy"},
+		{"URL passes elsewhere, Route 53 too", elsewhere(passed), elsewhere(passed), off, nil, "attention attention skipped: attention"},
+		{"URL passes elsewhere, alone", elsewhere(passed), off, off, nil, "attention skipped skipped: attention"},
+		{"URL passes elsewhere, SSH is blind", elsewhere(passed), off, blind, nil, "attention skipped blind: attention"},
+		{"URL passes elsewhere, SSH is busy", elsewhere(passed), off, busy, nil, "skipped skipped busy: busy"},
+		{"URL passes elsewhere, SSH needs attention", elsewhere(passed), off, forbidden, nil, "skipped skipped attention: attention"},
+		{"URL passes elsewhere, SSH has no baseline", elsewhere(passed), off, mute, []string{"ssh"}, "skipped skipped attention: attention"},
+		{"URL passes elsewhere, SSH refused, Route 53 passes", elsewhere(passed), passed, refused, nil, "skipped passed contradicted: contradicted"},
+		{"URL is busy elsewhere, alone", elsewhere(busy), off, off, nil, "attention skipped skipped: attention"},
+		{"URL is busy elsewhere, SSH passes", elsewhere(busy), off, passed, nil, "skipped skipped passed: healthy"},
+		{"URL needs attention elsewhere", elsewhere(forbidden), off, passed, nil, "attention skipped passed: attention"},
+		{"URL is blind elsewhere", elsewhere(blind), off, passed, nil, "blind skipped passed: blind"},
+		{"SSH passes elsewhere, URL passes", passed, off, elsewhere(passed), nil, "passed skipped skipped: healthy"},
+		{"Route 53 passes elsewhere, URL without a byte", noReply, elsewhere(passed), off, nil, "failed skipped skipped: failed"},
+		{"Route 53 passes elsewhere, URL is blind", blind, elsewhere(passed), passed, nil, "blind skipped passed: blind"},
 
 		{"blind beside a URL that passes", passed, blind, blind, nil, "passed skipped skipped: healthy"},
 		{"blind beside a URL that passes, and a failure", passed, blind, mute, nil, "passed skipped failed: failed"},
@@ -157,6 +177,10 @@ func TestBaseline(t *testing.T) {
 		if i.Baseline[check] != in.Settings.Fingerprint(check) {
 			t.Errorf("%s: no baseline after it passed", check)
 		}
+	}
+	in = input(look(elsewhere(passed), passed, passed), neverPassed("url"))
+	if i := policy.Decide(in).State.Instance; i.Baseline["url"] != "" {
+		t.Error("what another machine answered became a baseline")
 	}
 	in = input(look(badAnswer, badAnswer, passed), neverPassed("url"))
 	if i := policy.Decide(in).State.Instance; i.Baseline["url"] != "" {

@@ -168,6 +168,7 @@ func (d *decider) seeLook() {
 		i.Recoveries = append(i.Recoveries, d.now)
 	}
 	i.LastLookAt, i.LastVerdict, i.LastKind = d.now, d.l.Verdict, d.l.Kind
+	isRepeated := d.l.isRepeated(i.Findings)
 	i.Findings = nil
 	for _, f := range d.l.Findings {
 		f.Reason = incident.ClipLine(f.Reason, 300)
@@ -183,10 +184,19 @@ func (d *decider) seeLook() {
 		d.r.Silent[i.ID] = d.now
 	}
 	if d.l.Verdict == incident.VerdictHealthy {
-		d.seeHealthy()
+		d.seeHealthy(isRepeated)
 	} else {
 		d.seeUnhealthy()
 	}
+}
+
+// isRepeated reports whether all that passes was seen by the look before, which found
+// what is given: then it is one observation, and not two looks that agree.
+func (l *Look) isRepeated(before []incident.Finding) bool {
+	isNew := func(f incident.Finding) bool {
+		return f.Outcome == incident.Passed && !slices.ContainsFunc(before, func(b incident.Finding) bool { return b.Check == f.Check && b.At == f.At && f.At > 0 })
+	}
+	return l.anyPassed() && !slices.ContainsFunc(l.Findings, isNew)
 }
 
 // Learn keeps in the baseline which checks the instance has passed with these
@@ -203,7 +213,7 @@ func (i *Instance) Learn(findings []incident.Finding, s *incident.Settings) {
 	}
 }
 
-func (d *decider) seeHealthy() {
+func (d *decider) seeHealthy(isRepeated bool) {
 	i, e := d.i, &d.i.Execution
 	if m := i.Membership; m != nil {
 		m.Unsteady = m.Unsteady || len(i.Recoveries) >= unsteady
@@ -215,7 +225,9 @@ func (d *decider) seeHealthy() {
 		i.HealthyRun, i.HealthySince = 0, 0
 		return
 	}
-	i.HealthyRun++
+	if !isRepeated {
+		i.HealthyRun++
+	}
 	if i.HealthySince == 0 {
 		i.HealthySince = d.now
 	}

@@ -16,6 +16,8 @@ type cause struct {
 	text    string
 	// connection says how far the attempt got before a byte came.
 	connection incident.Connection
+	// status is that of the HTTP answer; 0 if none came.
+	status int
 	// final: asking again within this look changes nothing.
 	final bool
 }

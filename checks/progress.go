@@ -6,7 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strings"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -135,36 +135,18 @@ func (w *wire) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Whose answer begins like this.
-const (
-	aWebServer  = "a web server"
-	aTLSServer  = "a TLS server"
-	anSSHServer = "an SSH server"
-)
-
-// sshPrefix begins the banner of an SSH server (RFC 4253, 4.2).
-const sshPrefix = "SSH-"
-
-// speaks names the kind of server that an answer begins like; "" for another one.
-// TLS begins with an alert or a handshake: the record's type and the major
-// version (RFC 8446, 5.1).
-func speaks(head []byte) string {
-	switch s := string(head); {
-	case strings.HasPrefix(s, "HTTP/"):
-		return aWebServer
-	case strings.HasPrefix(s, "\x15\x03"), strings.HasPrefix(s, "\x16\x03"):
-		return aTLSServer
-	case strings.HasPrefix(s, sshPrefix):
-		return anSSHServer
-	}
-	return ""
-}
-
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.EPIPE)
 }
 
 func isClosed(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
+// rejected are the errors that connect returns for an ICMP message that says that
+// the host cannot be reached, or may not be: icmp_err_convert in net/ipv4/icmp.c
+// of Linux, and icmpv6_err_convert in net/ipv6/icmp.c. Which of them a firewall
+// sends is up to its configuration, as is whether it rejects or drops. ENETUNREACH
+// is not among them: it is what we get without a route of our own.
+var rejected = []syscall.Errno{syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENONET, syscall.ENOPROTOOPT, syscall.EACCES}
 
 // classify tells whose fault err is. What is neither known as the target's nor
 // as ours goes to other. Causes pass through.
@@ -186,10 +168,12 @@ func (p *progress) classify(err error, other func(error) *cause) *cause {
 		return failed(incident.ClosedEarly, "connection reset %s", p.at)
 	case isClosed(err):
 		return failed(incident.ClosedEarly, "connection closed %s", p.at)
+	case p.at == phaseConnect && slices.Contains(rejected, errno):
+		return failed(incident.NoConnection, "%v: a firewall or router rejects the connection", errno)
 	case errno == syscall.ENETUNREACH:
-		return blind("connect: %v: our own network has no route there (IPv6 needs a VPC with IPv6 for the function, a private address a route to it)", errno)
+		return blind("%v: our own network has no route there (IPv6 needs a VPC with IPv6 for the function, a private address a route to it)", errno)
 	case fromSystem:
-		return blind("connect: %v: our own side or its network, not the target", errno)
+		return blind("%v %s: our own side, not the target", errno, p.at)
 	}
 	return other(err)
 }

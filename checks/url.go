@@ -38,11 +38,29 @@ func (v *Vantage) URL(ctx context.Context, instanceID string, s incident.URLSett
 	if !s.Private {
 		a = v.Egress.confirm(ctx, a)
 	}
-	f := q.finding(a)
-	if s.Address != "" {
-		f = elsewhere(f, v.DescribeInstances.foreign(ctx, instanceID, a.remotes))
+	switch {
+	case s.Address == "":
+		return q.finding(a)
+	case s.LoadBalancer:
+		return q.finding(a.throughLoadBalancer())
+	default:
+		return elsewhere(q.finding(a), v.DescribeInstances.foreign(ctx, instanceID, a.remotes))
 	}
-	return f
+}
+
+// throughLoadBalancer reads the answer as that of a load balancer or a CDN in
+// front of the instance alone. What fails without an HTTP answer is the load
+// balancer itself; a 5xx is its own word that the instance does not answer it.
+func (a answer) throughLoadBalancer() answer {
+	c := a.cause
+	switch {
+	case c == nil || c.outcome != incident.Failed:
+	case c.status == 0:
+		a.cause = unknown(incident.Attention, false, "the load balancer does not answer: %s", c.text)
+	case c.status >= 500:
+		a.answered = false
+	}
+	return a
 }
 
 // urlRequest is a request that can be made again and again.
@@ -52,6 +70,8 @@ type urlRequest struct {
 	target   *url.URL
 	header   http.Header
 	pattern  *regexp.Regexp
+	// tries is the number of the attempt.
+	tries int
 }
 
 func (v *Vantage) request(ctx context.Context, instanceID string, s incident.URLSettings) (*urlRequest, *cause) {
@@ -70,7 +90,7 @@ func (v *Vantage) request(ctx context.Context, instanceID string, s incident.URL
 	if err != nil {
 		return nil, wrong("url.body_pattern: %v", err)
 	}
-	return &urlRequest{v, s, target, header, pattern}, nil
+	return &urlRequest{vantage: v, settings: s, target: target, header: header, pattern: pattern}, nil
 }
 
 func (v *Vantage) target(ctx context.Context, instanceID string, s incident.URLSettings) (*url.URL, *cause) {

@@ -526,7 +526,7 @@ func TestURLCertificates(t *testing.T) {
 		{"another server name", byName, ca.pool, func(s *incident.URLSettings) { s.ServerName = "b.example.com" }, false, "", "the certificate is not valid: x509: certificate is valid for app.example.com, not b.example.com"},
 		{"expired", expired, ca.pool, nil, false, "", "the certificate is not valid: x509: certificate has expired"},
 		{"expired, not verified", expired, ca.pool, func(s *incident.URLSettings) { s.VerifyCertificate = false }, true, "", ""},
-		{"only old TLS", old, ca.pool, nil, false, "", "shares no TLS version or algorithm"},
+		{"only old TLS", old, ca.pool, nil, true, "", ""},
 		{"wants a certificate of ours", mutual, ca.pool, nil, false, "", "the server refuses: tls: certificate required"},
 		{"sick, asked by name", sick, ca.pool, func(s *incident.URLSettings) { s.ServerName = "app.example.com" }, false, "the server ended the TLS handshake with an internal error", ""},
 		{"choosy, asked by address", choosy, ca.pool, nil, false, "", "the server ended it with an internal error, as many do that get no server name (we send none, since 127.0.0.1 is an address); set url.server_name"},
@@ -544,11 +544,7 @@ func TestURLCertificates(t *testing.T) {
 			}
 			f := c.URL(t.Context(), instance, s)
 			if tc.words != "" {
-				kind := incident.Attention
-				if tc.name == "only old TLS" {
-					kind = incident.Blind
-				}
-				wantUnknown(t, f, kind, "GET "+server.URL+"/", tc.words)
+				wantUnknown(t, f, incident.Attention, "GET "+server.URL+"/", tc.words)
 				if asked.Load() != 0 {
 					t.Error("asked in spite of it")
 				}

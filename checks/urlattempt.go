@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -18,11 +16,10 @@ import (
 	"strings"
 
 	"firstline/internal/incident"
+	"firstline/internal/lazy"
 )
 
 const (
-	// maxBody is how much of a body is read, and matched with the pattern.
-	maxBody = 1 << 20
 	// maxHeader bounds the head of an answer, in bytes.
 	maxHeader = 1 << 20
 	// maxRedirects is the number that browsers and net/http settle for.
@@ -35,35 +32,53 @@ type urlAttempt struct {
 	*progress
 	// redirectedTo is the last redirect's target.
 	redirectedTo *url.URL
+	// proxied puts a line of the PROXY protocol in front of what is sent.
+	proxied bool
+	// web is what HTTP is spoken over: conn, or TLS over it once its handshake is
+	// done.
+	web *wire
+	// certificateWanted: the server has asked for a client certificate.
+	certificateWanted bool
+	// status is that of the last answer; 0 before.
+	status int
 }
 
 func (r *urlRequest) try(ctx context.Context, p *progress) (string, *cause) {
+	r.tries++
 	t := &urlAttempt{urlRequest: r, progress: p}
-	client := &http.Client{Transport: t, CheckRedirect: t.redirect}
-	req := &http.Request{Method: r.settings.Method, URL: r.target, Header: r.header.Clone(), Host: r.header.Get("Host")}
-	resp, err := client.Do(req.WithContext(ctx))
-	if err != nil {
-		return "", t.explain(err)
+	resp, err := t.send(ctx, t.redirect)
+	if err == nil {
+		defer func() { _ = resp.Body.Close() }() // it has told what it has to tell
+		err = t.judge(resp)
 	}
-	defer func() { _ = resp.Body.Close() }() // it has told what it has to tell
-	if err := t.judge(resp); err != nil {
-		return "", t.explain(err)
+	if err == nil {
+		return t.via() + fmt.Sprintf("got status %d", resp.StatusCode), nil
 	}
-	return t.via() + fmt.Sprintf("got status %d", resp.StatusCode), nil
+	c := t.explain(err)
+	if other := t.askOtherwise(ctx, c); other != nil {
+		c = other
+	}
+	return "", c
+}
+
+// send sends the request and follows redirects.
+func (t *urlAttempt) send(ctx context.Context, redirect func(*http.Request, []*http.Request) error) (*http.Response, error) {
+	client := &http.Client{Transport: t, CheckRedirect: redirect}
+	req := &http.Request{Method: t.settings.Method, URL: t.target, Header: t.header.Clone(), Host: t.header.Get("Host")}
+	return client.Do(req.WithContext(ctx))
 }
 
 // RoundTrip makes each request on a connection of its own, in this goroutine.
 // http.Transport dials in another one, and logs what a server says unasked.
 func (t *urlAttempt) RoundTrip(req *http.Request) (*http.Response, error) {
-	conn, err := t.open(req.Context(), req.URL)
-	if err != nil {
+	if err := t.open(req.Context(), req.URL); err != nil {
 		return nil, err
 	}
 	t.at = phaseAnswer
-	if err := req.Write(conn); err != nil {
+	if err := req.Write(t.web); err != nil {
 		return nil, err
 	}
-	limited := &io.LimitedReader{R: conn, N: maxHeader}
+	limited := &io.LimitedReader{R: t.web, N: maxHeader}
 	reader := bufio.NewReader(limited)
 	resp, err := http.ReadResponse(reader, req)
 	for err == nil && resp.StatusCode/100 == 1 && resp.StatusCode != http.StatusSwitchingProtocols {
@@ -83,60 +98,65 @@ func (t *urlAttempt) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // open makes a connection, and makes it secure where the URL wants that.
-func (t *urlAttempt) open(ctx context.Context, u *url.URL) (net.Conn, error) {
-	name, s := u.Hostname(), t.settings
-	if c := t.vantage.connect(ctx, t.progress, s.AddressFamily, name, portOf(u)); c != nil {
-		return nil, c
+func (t *urlAttempt) open(ctx context.Context, u *url.URL) error {
+	t.web, t.status = nil, 0
+	if c := t.vantage.connect(ctx, t.progress, t.settings.AddressFamily, u.Hostname(), portOf(u)); c != nil {
+		return c
 	}
-	if u.Scheme != incident.SchemeHTTPS {
-		return t.conn, nil
+	if t.proxied {
+		if _, err := io.WriteString(t.conn, proxyLine(t.conn)); err != nil {
+			return err
+		}
 	}
-	t.at = phaseTLS
-	// The server name is about the target, not about where it redirects to.
-	if s.ServerName != "" && strings.EqualFold(name, t.target.Hostname()) {
-		name = s.ServerName
+	if u.Scheme == incident.SchemeHTTPS {
+		return t.secure(ctx, u.Hostname())
 	}
-	secure := tls.Client(t.conn, &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		ServerName: name,
-		RootCAs:    t.vantage.roots,
-		//nolint:gosec // the setting verify_certificate = false asks for it: liveness of a machine whose certificate nobody can verify
-		InsecureSkipVerify: !s.VerifyCertificate,
-	})
-	err := secure.HandshakeContext(ctx)
-	if _, notAddress := netip.ParseAddr(name); notAddress == nil && remoteAlert(err) == internalError {
-		return nil, wrong("TLS handshake: the server ended it with an internal error, as many do that get no server name (we send none, since %s is an address); set url.server_name, or name a host in url.address", name)
-	}
-	return secure, err
+	t.web = t.conn
+	return nil
 }
 
 // judge says what an answer means.
 func (t *urlAttempt) judge(resp *http.Response) error {
-	s, status := t.settings, resp.StatusCode
-	if !accepted(s.Status, status) {
-		got := fmt.Sprintf("got status %d", status)
-		if len(s.SecretHeaders) > 0 && (status == http.StatusUnauthorized || status == http.StatusForbidden) {
-			return wrong("%s: the target refuses what url.secret_headers sends; put valid values into the SSM parameters", got)
-		}
-		retryAfter := resp.Header.Get("Retry-After") != ""
-		if status == http.StatusServiceUnavailable && retryAfter {
-			got += " with Retry-After"
-		}
-		c := &cause{text: got + ", want " + strings.Join(s.Status, " or ")}
-		c.outcome, c.kind = unexpected(status, retryAfter)
+	if c := t.judgeStatus(resp.StatusCode, resp.Header.Get("Retry-After") != ""); c != nil {
 		return c
 	}
 	// Read also without a pattern: a machine that stops in the middle of an
 	// answer is not well.
 	t.at = phaseBody
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
-	if err != nil {
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	pattern := t.settings.BodyPattern
+	if err != nil || pattern == "" {
 		return err
 	}
-	if !t.pattern.Match(body) {
-		return failed("", "the body (%d bytes read) does not match %q", len(body), s.BodyPattern)
+	encoding := strings.ToLower(strings.Join(resp.Header.Values("Content-Encoding"), ", "))
+	body, isRead := plain(raw, encoding)
+	switch {
+	case t.pattern.Match(body):
+		return nil
+	case !isRead:
+		return wrong("url.body_pattern cannot be matched: the body comes in the encoding %q, and this check reads gzip and deflate; serve it as it is, or remove url.body_pattern", incident.ClipLine(encoding, 40))
+	default:
+		return failed("", "the body (%d bytes read) does not match %q", len(body), pattern)
 	}
-	return nil
+}
+
+// judgeStatus returns nil for a status that is wanted.
+func (t *urlAttempt) judgeStatus(status int, retryAfter bool) *cause {
+	t.status = status
+	s := t.settings
+	if accepted(s.Status, status) {
+		return nil
+	}
+	got := fmt.Sprintf("got status %d", status)
+	if len(s.SecretHeaders) > 0 && (status == http.StatusUnauthorized || status == http.StatusForbidden) {
+		return wrong("%s: the target refuses what url.secret_headers sends; put valid values into the SSM parameters", got)
+	}
+	if status == http.StatusServiceUnavailable && retryAfter {
+		got += " with Retry-After"
+	}
+	c := &cause{text: got + ", want " + strings.Join(s.Status, " or ")}
+	c.outcome, c.kind = unexpected(status, retryAfter)
+	return c
 }
 
 // accepted reports whether a status is in a list of codes and ranges, "200" or
@@ -232,65 +252,36 @@ func (t *urlAttempt) explain(err error) *cause {
 		c = unknown(incident.Attention, false, "%s: that is %s, not the target, which sent us there and so is alive; if that is the instance too, name the final address in url.address",
 			c.text, other)
 	}
-	c.text = t.via() + c.text
+	c.text, c.status = t.via()+c.text, t.status
 	return c
 }
 
-// otherProtocol is the cause where the answer to a request without TLS began like
-// another protocol's, whatever became of the connection then; else nil.
-func (t *urlAttempt) otherProtocol() *cause {
-	// While connecting, conn is still that of the request before the redirect.
-	if t.conn == nil || t.at == phaseConnect || cmp.Or(t.redirectedTo, t.target).Scheme == incident.SchemeHTTPS {
-		return nil
-	}
-	head, _ := t.conn.seen()
-	switch speaks(head) {
-	case aTLSServer:
-		return wrong("the server speaks TLS here; use https")
-	case anSSHServer:
-		return wrong("an SSH server answers on this port; name the web server's port")
-	}
-	return nil
-}
-
-// protocolCause says what is neither the network's nor the clock's doing. A reboot
-// changes neither a certificate nor a configuration, and what our own TLS client
-// refuses is no fault of the server's.
+// protocolCause says what is neither the network's nor the clock's doing.
 func (t *urlAttempt) protocolCause(err error) *cause {
-	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
-	cert, badCert := errors.AsType[*tls.CertificateVerificationError](err)
-	// With TLS 1.3 a server may refuse us after our handshake is done.
-	switch alert := remoteAlert(err); {
-	case alert == internalError:
-		// With a name that it has served until today, it has lost its certificates
-		// or its memory. All other alerts say that it does not want what we have.
-		return failed(incident.ClosedEarly, "the server ended the TLS handshake with an internal error")
-	case alert == "tls: protocol version not supported", alert == "tls: handshake failure", alert == "tls: insufficient security level":
-		return ours("TLS: the server is alive and shares no TLS version or algorithm with this check: %s", alert)
-	case alert != "":
-		return wrong("TLS: the server refuses: %s", alert)
-	case badCert:
-		return wrong("TLS handshake: the certificate is not valid: %s", clip(cert.Err.Error()))
-	case notTLS, errors.Is(err, http.ErrSchemeMismatch):
-		return wrong("TLS handshake: the server does not speak TLS on this port; use http, or another port")
-	case t.at == phaseTLS:
-		return ours("TLS handshake: our client refuses what the server offers: %s", clip(err.Error()))
-	case strings.Contains(err.Error(), "Location header"):
-		return wrong("redirect: it leads to something that is not a URL; name the final address in url.address")
-	default:
-		// Its words may hold what the target sent, which is not for a log.
-		return failed("", "did not answer with valid HTTP")
+	if c := t.tlsCause(err); c != nil {
+		return c
 	}
+	if strings.Contains(err.Error(), "Location header") {
+		return wrong("redirect: it leads to something that is not a URL; name the final address in url.address")
+	}
+	// The words of err may hold what the target sent, which is not for a log.
+	if status := t.statusLine(); status != 0 && t.at == phaseAnswer {
+		return cmp.Or(t.judgeStatus(status, false), ours("got status %d, and our client refuses what follows in the head", status))
+	}
+	return failed("", "did not answer with valid HTTP")
 }
 
-// internalError is an alert as crypto/tls words it.
-const internalError = "tls: internal error"
+var statusLine = lazy.Regexp(`^HTTP/1\.[01] ([1-9][0-9]{2})[ \r\n]`)
 
-// remoteAlert returns the alert that the server sent (RFC 8446, 6.2); "" if err
-// is none. crypto/tls exports no names for its alerts.
-func remoteAlert(err error) string {
-	if operation, ok := errors.AsType[*net.OpError](err); ok && operation.Op == "remote error" {
-		return operation.Err.Error()
+// statusLine returns the status that the newest answer begins with; 0 if it
+// begins in another way.
+func (t *urlAttempt) statusLine() (status int) {
+	if t.web == nil {
+		return 0
 	}
-	return ""
+	head, _ := t.web.seen()
+	if m := statusLine().FindSubmatch(head); m != nil {
+		status, _ = strconv.Atoi(string(m[1])) // three digits, says the pattern
+	}
+	return status
 }

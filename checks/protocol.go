@@ -1,0 +1,136 @@
+package checks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"firstline/internal/incident"
+)
+
+// Whose answer begins like this.
+const (
+	aWebServer    = "a web server"
+	aTLSServer    = "a TLS server"
+	anSSHServer   = "an SSH server"
+	anHTTP2Server = "an HTTP/2 server"
+)
+
+// sshPrefix begins the banner of an SSH server (RFC 4253, 4.2).
+const sshPrefix = "SSH-"
+
+// speaks names the kind of server that an answer begins like; "" for another one.
+// TLS begins with an alert or a handshake: the record's type and the major
+// version (RFC 8446, 5.1). HTTP/2 begins with a SETTINGS frame: three bytes of
+// length, the type, no flags, stream 0 (RFC 9113, 3.4 and 4.1).
+func speaks(head []byte) string {
+	switch s := string(head); {
+	case strings.HasPrefix(s, "HTTP/"):
+		return aWebServer
+	case strings.HasPrefix(s, "\x15\x03"), strings.HasPrefix(s, "\x16\x03"):
+		return aTLSServer
+	case strings.HasPrefix(s, sshPrefix):
+		return anSSHServer
+	case len(s) >= 9 && s[0] == 0 && s[3:9] == "\x04\x00\x00\x00\x00\x00":
+		return anHTTP2Server
+	}
+	return ""
+}
+
+const onlyHTTP2 = "the server speaks HTTP/2 only here, and this check HTTP/1.1; let it speak both, or name another port"
+
+// otherProtocol is the cause where the answer to a request began like another
+// protocol's, whatever became of the connection then; else nil.
+func (t *urlAttempt) otherProtocol() *cause {
+	if t.web == nil {
+		return nil
+	}
+	head, _ := t.web.seen()
+	switch speaks(head) {
+	case aTLSServer:
+		return wrong("the server speaks TLS here; use https")
+	case anSSHServer:
+		return wrong("an SSH server answers on this port; name the web server's port")
+	case anHTTP2Server:
+		return wrong(onlyHTTP2)
+	}
+	return nil
+}
+
+// askOtherwise asks in other ways, in the last attempt, where the target has
+// closed the connection without a byte: servers that expect the PROXY protocol do
+// so, and some that speak HTTP/2 only. It returns nil if that is not why.
+func (t *urlAttempt) askOtherwise(ctx context.Context, c *cause) *cause {
+	newest := t.conn
+	if t.web != nil {
+		newest = t.web
+	}
+	if c.connection != incident.ClosedEarly || t.redirectedTo != nil || t.tries < t.settings.Attempts {
+		return nil
+	}
+	if head, _ := newest.seen(); len(head) > 0 {
+		return nil
+	}
+	other := func(proxied bool) *urlAttempt {
+		return &urlAttempt{urlRequest: t.urlRequest, progress: &progress{timeout: t.timeout}, proxied: proxied}
+	}
+	switch {
+	case other(true).likesProxyLine(ctx):
+		c = wrong("the server expects the PROXY protocol on this port, and closes every other connection without an answer; name a port without it")
+	case other(false).likesHTTP2(ctx):
+		c = wrong("the server closes a connection with HTTP/1.1, which this check speaks, without an answer, and answers one with HTTP/2; let it speak both, or name another port")
+	default:
+		return nil
+	}
+	t.answered = true
+	return c
+}
+
+// likesProxyLine reports whether a request with a line of the PROXY protocol in
+// front is answered well. A server that does not expect it answers 400 or hangs up.
+func (t *urlAttempt) likesProxyLine(ctx context.Context) bool {
+	defer t.close()
+	resp, err := t.send(ctx, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close() // the status says it
+	return resp.StatusCode < 400 || accepted(t.settings.Status, resp.StatusCode)
+}
+
+// likesHTTP2 reports whether the server answers a client that speaks HTTP/2 from
+// the start (RFC 9113, 3.4).
+func (t *urlAttempt) likesHTTP2(ctx context.Context) bool {
+	defer t.close()
+	if err := t.open(ctx, t.target); err != nil {
+		return false
+	}
+	const preface, settings = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	frame := make([]byte, len(settings))
+	_, err := io.WriteString(t.web, preface+settings)
+	if err == nil {
+		_, err = io.ReadFull(t.web, frame)
+	}
+	return err == nil && speaks(frame) == anHTTP2Server
+}
+
+// proxyLine is version 1 of the PROXY protocol for a connection of ours
+// (https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt, 2.1). Apache
+// does not read the shorter "PROXY UNKNOWN".
+func proxyLine(conn net.Conn) string {
+	from, errFrom := netip.ParseAddrPort(conn.LocalAddr().String())
+	to, errTo := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if errors.Join(errFrom, errTo) != nil {
+		return "PROXY UNKNOWN\r\n"
+	}
+	version := "4"
+	if to.Addr().Is6() {
+		version = "6"
+	}
+	return fmt.Sprintf("PROXY TCP%s %s %s %d %d\r\n", version, from.Addr(), to.Addr(), from.Port(), to.Port())
+}

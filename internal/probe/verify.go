@@ -256,7 +256,7 @@ func (i *InstanceResult) read(got *view) {
 		c := &i.Checks[n]
 		for _, f := range got.Findings {
 			if f.Check == c.Check {
-				c.Result, c.Reason, c.ElapsedMs = resultOf(f, got.Settings), f.Reason, f.ElapsedMs
+				c.Result, c.Reason, c.ElapsedMs = resultOf(f, got.Settings), f.Reason+advice(f), f.ElapsedMs
 			}
 		}
 		switch {
@@ -275,12 +275,27 @@ func resultOf(f incident.Finding, s *incident.Settings) Result {
 	switch {
 	case f.Outcome == incident.Skipped && s != nil && s.Enabled(f.Check), f.Outcome == incident.Passed && f.Elsewhere:
 		return Warned
+	case f.Outcome == incident.Failed && f.Elsewhere:
+		return Result(incident.Attention)
 	case f.Outcome != incident.Unknown:
 		return Result(f.Outcome)
 	case f.Kind == incident.Blind:
 		return Errored
 	}
 	return Result(f.Kind)
+}
+
+// advice says what to do about an answer that is not the instance's: a look takes
+// it for nothing.
+func advice(f incident.Finding) string {
+	if !f.Elsewhere || f.Outcome == incident.Unknown {
+		return ""
+	}
+	return "; that says nothing about the instance: " + map[string]string{
+		incident.CheckURL:     "name its own address in url.address, or set url.load_balancer if that is a load balancer or a CDN in front of this instance alone",
+		incident.CheckRoute53: "name a health check of the instance in route53.health_check_id",
+		incident.CheckSSH:     "name its own address in ssh.host, or pin its key in ssh.host_key_fingerprint",
+	}[f.Check]
 }
 
 // suppresses reports whether an action was prepared and left undone.

@@ -74,7 +74,20 @@ func TestVerify(t *testing.T) {
 				},
 				Suppressed: []incident.Suppressed{{Action: incident.NextReboot}},
 			},
-			want: "warning warning skipped passed", reason: "200 (answered by 198.51.100.4, which is not the instance)", calls: 1,
+			want: "warning warning skipped passed", calls: 1,
+			reason: "200 (answered by 198.51.100.4, which is not the instance); that says nothing about the instance: name its own address in url.address, or set url.load_balancer if that is a load balancer or a CDN in front of this instance alone",
+		},
+		{
+			name: "a failure of another machine",
+			answer: incident.Incident{
+				Settings: &incident.Settings{},
+				Findings: []incident.Finding{
+					{Check: "url", Outcome: incident.Skipped}, {Check: "route53", Outcome: incident.Skipped},
+					{Check: "ssh", Outcome: incident.Failed, Elsewhere: true, Reason: "silent (asked 198.51.100.4, which is not the instance)"},
+				},
+				Suppressed: []incident.Suppressed{{Action: incident.NextReboot}},
+			},
+			want: "skipped skipped attention passed", calls: 1, failed: true,
 		},
 		{name: "no right to reboot", answer: denied, want: "error error error error", reason: "the check did not end", calls: 1, broken: true, denied: true},
 		{

@@ -48,6 +48,7 @@ type machine struct {
 	power            power
 	unwatched        bool
 	blinded          map[string]bool // checks that our client cannot make
+	elsewhere        map[string]bool // checks that another machine answers, which is well
 	bootUntil        time.Time
 	initUntil        time.Time // EC2 says "initializing"
 	impaired         string    // EC2's "system", "ebs" or "instance" status check
@@ -114,7 +115,7 @@ func (w *world) isDown(m *machine, t time.Time) bool {
 		return false
 	}
 	s := &m.settings
-	isWeb := s.Enabled(incident.CheckURL) || s.Enabled(incident.CheckRoute53)
+	isWeb := s.Enabled(incident.CheckURL) && !m.elsewhere[incident.CheckURL] || s.Enabled(incident.CheckRoute53)
 	return isWeb && m.web.down() || s.Enabled(incident.CheckSSH) && m.ssh.down() || t.Before(m.bootUntil) || w.flaps(m, t)
 }
 
@@ -186,6 +187,10 @@ func (w *world) observe(check string, m *machine, s *incident.Settings, since ti
 	}
 	if m.blinded[check] {
 		return look{unknown(f, incident.Blind, "our client refuses what the server offers"), time.Second}
+	}
+	if m.elsewhere[check] {
+		f.Elsewhere = true
+		return saw(f, well)
 	}
 	server, path := m.web, m.webPath
 	if check == incident.CheckSSH {

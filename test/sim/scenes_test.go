@@ -272,6 +272,7 @@ func forSpan(words []string) time.Duration {
 //	close a|breaker|CAUSE     a person closes the open alert with this key or member
 //	close-any a               ... if there is one
 //	blind a CHECK             the check cannot tell any more
+//	elsewhere a CHECK         another machine answers the check
 //	die a                     the execution that works on a dies
 //	fault STEP killed-after [CALL] [times=3]      in the next invocations of a step
 func (s *scene) command(words []string) error {
@@ -360,6 +361,8 @@ func (s *scene) onMachine(verb string, m *machine, rest []string) error {
 		m.unwatched = true
 	case "blind":
 		m.blinded = map[string]bool{rest[0]: true}
+	case "elsewhere":
+		m.elsewhere = map[string]bool{rest[0]: true}
 	case "pause":
 		m.pauseFrom, m.pause = time.Now(), time.Now().Add(forSpan(rest))
 	case "canary":

@@ -60,7 +60,9 @@ type SSHSettings struct {
 	Private bool   `json:"private,omitempty"`
 	// AddressFamily is as in URLSettings.
 	AddressFamily string `json:"address_family,omitempty"`
-	// TimeoutSeconds bounds one attempt: connection and key exchange together.
+	// TimeoutSeconds bounds one attempt: connection and key exchange together. By
+	// default it is more than the 5 seconds after which the TCP wrappers close the
+	// connection of a client that /etc/hosts.deny names.
 	TimeoutSeconds  float64 `json:"timeout_seconds"`
 	Attempts        int     `json:"attempts"`
 	IntervalSeconds float64 `json:"interval_seconds"`
@@ -97,7 +99,7 @@ func DefaultSSHSettings() SSHSettings {
 	return SSHSettings{
 		Enabled:         true,
 		Port:            22,
-		TimeoutSeconds:  5,
+		TimeoutSeconds:  7,
 		Attempts:        3,
 		IntervalSeconds: 2,
 	}

@@ -605,7 +605,7 @@ run "budgets" {
     condition = join("\n", output.problems) == join("\n", [
       "eu-west-1/i-0c1cbf2e7abdedf75: url: its attempts may take 68 s, the function has 55 s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds",
       "eu-west-1/i-0c1cbf2e7abdedf75: route53: its attempts may take 59 s, the function has 55 s for a check; lower route53.attempts or route53.interval_seconds",
-      "eu-west-1/i-0c1cbf2e7abdedf75: ssh: its attempts may take 68 s, the function has 55 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh: its attempts may take 84 s, the function has 55 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds",
     ])
     error_message = join("\n", output.problems)
   }
@@ -631,9 +631,9 @@ run "budgets_of_a_short_function" {
   assert {
     condition = join("\n", output.problems) == join("\n", [
       "eu-west-1/i-00000001: url: its attempts may take 27 s, the function has 25 s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds, or raise function.timeout_seconds",
-      "eu-west-1/i-00000001: ssh: its attempts may take 33 s, the function has 25 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds, or raise function.timeout_seconds",
-      "eu-west-1/i-00000002: ssh: its attempts may take 30 s, the function has 25 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds, or raise function.timeout_seconds",
-      "eu-west-1/i-00000003: ssh: its attempts may take 28 s, the function has 25 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds, or raise function.timeout_seconds",
+      "eu-west-1/i-00000001: ssh: its attempts may take 39 s, the function has 25 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds, or raise function.timeout_seconds",
+      "eu-west-1/i-00000002: ssh: its attempts may take 36 s, the function has 25 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds, or raise function.timeout_seconds",
+      "eu-west-1/i-00000003: ssh: its attempts may take 34 s, the function has 25 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds, or raise function.timeout_seconds",
       "eu-west-1/i-00000004: url: its attempts may take 32 s, the function has 25 s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds, or raise function.timeout_seconds",
       "eu-west-1/i-00000005: route53: its attempts may take 35 s, the function has 25 s for a check; lower route53.attempts or route53.interval_seconds, or raise function.timeout_seconds",
     ])

@@ -26,7 +26,7 @@ run "an_instance_of_which_nothing_is_said" {
       route53 = { health_check_id = "", quorum_percent = 18, attempts = 3, interval_seconds = 2 }
       ssh = {
         enabled         = true, host = "", port = 22, private = false, address_family = ""
-        timeout_seconds = 5, attempts = 3, interval_seconds = 2, host_key_fingerprint = ""
+        timeout_seconds = 7, attempts = 3, interval_seconds = 2, host_key_fingerprint = ""
       }
       boot            = { first_look_seconds = 60, interval_seconds = 20, window_seconds = 600 }
       reboot          = { cooldown_seconds = 21600, per_day = 2, on = "any_check", dry_run = false }
@@ -116,7 +116,7 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
       }
       route53 = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", quorum_percent = 50, attempts = 2, interval_seconds = 10 }
       ssh = {
-        enabled              = true, host = "", port = 2222, private = false, address_family = "", timeout_seconds = 5, attempts = 3, interval_seconds = 2
+        enabled              = true, host = "", port = 2222, private = false, address_family = "", timeout_seconds = 7, attempts = 3, interval_seconds = 2
         host_key_fingerprint = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8"
       }
       boot            = { first_look_seconds = 30, interval_seconds = 10, window_seconds = 900 }

@@ -92,7 +92,7 @@ func TestOwnDeadline(t *testing.T) {
 		u := (&Vantage{DescribeInstances: at(host)}).URL(ctx, instance, web)
 		ctx, cancel = context.WithTimeout(t.Context(), left)
 		defer cancel()
-		s := (&Vantage{DescribeInstances: at(host)}).SSH(ctx, instance, sshSettings(port, func(s *incident.SSHSettings) { s.TimeoutSeconds, s.Attempts = 0.2, 3 }))
+		s := (&Vantage{DescribeInstances: at(host)}).SSH(ctx, instance, sshSettings(port, func(s *incident.SSHSettings) { s.TimeoutSeconds, s.Attempts = 0.2, 3 }), "")
 		wantUnknown(t, u, incident.Blind, "our own time is up")
 		wantUnknown(t, s, incident.Blind, "our own time is up")
 	}

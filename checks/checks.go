@@ -55,7 +55,8 @@ func (v *Vantage) Answers(ctx context.Context, instanceID string, settings *inci
 	once.Egress = nil
 	if s := settings.SSH; s.Enabled {
 		s.Attempts, s.TimeoutSeconds = 1, half
-		return once.SSH(ctx, instanceID, s).Answered
+		s.HostKeyFingerprint = "" // any key is an answer
+		return once.SSH(ctx, instanceID, s, "").Answered
 	}
 	s := settings.URL
 	s.Attempts, s.TimeoutSeconds = 1, half

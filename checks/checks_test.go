@@ -140,7 +140,7 @@ func TestSkipped(t *testing.T) {
 		check, words string
 	}{
 		{new(Vantage).URL(t.Context(), instance, incident.URLSettings{}), "url", "url.enabled is false"},
-		{new(Vantage).SSH(t.Context(), instance, incident.SSHSettings{}), "ssh", "ssh.enabled is false"},
+		{new(Vantage).SSH(t.Context(), instance, incident.SSHSettings{}, ""), "ssh", "ssh.enabled is false"},
 		{new(Route53).Check(t.Context(), &incident.Incident{Settings: new(incident.Settings)}), "route53", "no Route 53 health check"},
 	} {
 		if f := tc.finding; f.Outcome != incident.Skipped || f.Check != tc.check || f.At == 0 || !strings.Contains(f.Reason, tc.words) {

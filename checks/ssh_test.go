@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -87,55 +88,76 @@ func TestSSHKeyExchange(t *testing.T) {
 		insecure := ssh.InsecureAlgorithms()
 		c.KeyExchanges, c.MACs, c.Ciphers = insecure.KeyExchanges, insecure.MACs, insecure.Ciphers
 	}
-	pin := func(k ssh.Signer) func(*incident.SSHSettings) {
-		return func(s *incident.SSHSettings) { s.HostKeyFingerprint = fingerprint(k) }
+	_, other, err := ed25519.GenerateKey(rand.Reader)
+	another := signer(t, other, err)
+	var asked atomic.Int32
+	server := func(config func(*ssh.ServerConfig), keys ...ssh.Signer) func(net.Conn) {
+		return sshServer(&asked, config, keys...)
 	}
 	all := []ssh.Signer{keys.rsa, keys.ecdsa, keys.ed25519}
+	const completed, shared = "key exchange completed, host key ", "it negotiates, and shares no "
 	for _, tc := range []struct {
 		name        string
-		config      func(*ssh.ServerConfig)
-		keys        []ssh.Signer
-		set         func(*incident.SSHSettings)
-		reason      string
-		kind        incident.Kind
-		words       []string
+		serve       func(net.Conn)
+		pinned      ssh.Signer
+		known       string // type of the pinned key
+		reason      string // begins with, where it passes
+		attention   []string
 		connections int32
 	}{
-		{"one key", nil, []ssh.Signer{keys.rsa}, nil, "key exchange completed, host key " + fingerprint(keys.rsa), "", nil, 1},
-		{"several keys", nil, all, nil, "key exchange completed, host key " + fingerprint(keys.ed25519), "", nil, 1},
-		{"old server", old, []ssh.Signer{keys.rsa}, nil, "key exchange completed", "", nil, 1},
-		{"open to everybody", func(c *ssh.ServerConfig) { c.NoClientAuth = true }, all, nil, "key exchange completed", "", nil, 1},
-		{"pinned", nil, []ssh.Signer{keys.ed25519}, pin(keys.ed25519), "key exchange completed, host key " + fingerprint(keys.ed25519), "", nil, 1},
-		{"pinned, but another is preferred", nil, all, pin(keys.rsa), "", incident.Attention, []string{"it shows " + fingerprint(keys.ed25519) + " (ssh-ed25519), not the pinned " + fingerprint(keys.rsa)}, 1},
+		{"one key", server(nil, keys.rsa), nil, "", completed + fingerprint(keys.rsa) + " (ssh-rsa)", nil, 1},
+		{"several keys", server(nil, all...), nil, "", completed + fingerprint(keys.ed25519) + " (ssh-ed25519)", nil, 1},
+		{"old server", server(old, keys.rsa), nil, "", completed, nil, 1},
+		{"open to everybody", server(func(c *ssh.ServerConfig) { c.NoClientAuth = true }, all...), nil, "", completed, nil, 1},
+		{"a line of more than 255 bytes before the banner", afterwards(strings.Repeat("legal notice ", 40)+"\r\n", server(nil, all...)), nil, "", completed, nil, 1},
+		{"many lines before the banner", afterwards(strings.Repeat("welcome\r\n", 1000), server(nil, all...)), nil, "", completed, nil, 1},
+		{"only sntrup761", offers(onlySntrup), nil, "", shared + "key exchange algorithm with this check; it offers sntrup761x25519-sha512@openssh.com", nil, 1},
+		{"only umac", offers(onlyUmac), nil, "", shared + "client to server MAC algorithm with this check; it offers umac-64@openssh.com", nil, 1},
+		{"nothing in common", server(func(c *ssh.ServerConfig) { c.Ciphers = []string{"rot13@example.com"} }, all...), nil, "", shared + "client to server cipher", nil, 1},
+		{"pinned", server(nil, keys.ed25519), keys.ed25519, "", completed + fingerprint(keys.ed25519), nil, 1},
+		{"pinned, the first type to ask for", server(nil, all...), keys.ed25519, "", completed + fingerprint(keys.ed25519), nil, 1},
+		{"pinned, the last type to ask for", server(nil, all...), keys.rsa, "", completed + fingerprint(keys.rsa), nil, 3},
+		{"pinned, its type is known", server(nil, all...), keys.rsa, ssh.KeyAlgoRSA, completed + fingerprint(keys.rsa), nil, 1},
+		{"pinned, its ECDSA type is known", server(nil, all...), keys.ecdsa, ssh.KeyAlgoECDSA256, completed + fingerprint(keys.ecdsa), nil, 1},
 		{
-			"pinned, but another", nil,
-			[]ssh.Signer{keys.rsa},
-			pin(keys.ed25519), "", incident.Attention,
-			[]string{"it shows " + fingerprint(keys.rsa) + " (ssh-rsa), not the pinned " + fingerprint(keys.ed25519)},
-			1,
+			"pinned, but another", server(nil, keys.rsa), keys.ed25519, "", "",
+			[]string{"it shows " + fingerprint(keys.rsa) + " (ssh-rsa), not the pinned " + fingerprint(keys.ed25519)}, 2,
 		},
-		{"nothing in common", func(c *ssh.ServerConfig) { c.Ciphers = []string{"rot13@example.com"} }, all, nil, "", incident.Blind, []string{"alive and shares no", "cipher"}, 1},
-		{"pinned old server", old, all, pin(keys.rsa), "", incident.Blind, []string{"alive and shares no", "algorithm with this check"}, 1},
+		{
+			"pinned, and none of several", server(nil, all...), another, "", "",
+			[]string{fingerprint(keys.ed25519) + " (ssh-ed25519) and " + fingerprint(keys.ecdsa) + " (ecdsa-sha2-nistp256) and " + fingerprint(keys.rsa) + " (ssh-rsa), not the pinned"}, 4,
+		},
+		{
+			"pinned, another of the known type", server(nil, all...), another, ssh.KeyAlgoED25519, "",
+			[]string{"it shows " + fingerprint(keys.ed25519) + " (ssh-ed25519), not the pinned " + fingerprint(another)}, 1,
+		},
+		{"pinned, none of the known type", server(nil, keys.rsa), another, ssh.KeyAlgoED25519, "", []string{"shares no host key algorithm", "rsa-sha2-512"}, 1},
+		{"pinned, and lets one connection in at a time", onlyFirst(server(nil, all...)), keys.rsa, "", "", []string{"it shows " + fingerprint(keys.ed25519)}, 2},
+		{"pinned, old server", server(old, all...), keys.rsa, "", "", []string{"alive, and shares no", "algorithm with this check"}, 1},
+		{"pinned, only sntrup761", offers(onlySntrup), keys.rsa, "", "", []string{"alive, and shares no key exchange algorithm", "sntrup761x25519-sha512@openssh.com"}, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			var connections, asked atomic.Int32
-			answer := sshServer(&asked, tc.config, tc.keys...)
+			var connections atomic.Int32
 			host, port := listen(t, func(conn net.Conn) {
 				connections.Add(1)
-				answer(conn)
+				tc.serve(conn)
 			})
-			s := sshSettings(port)
-			if tc.set != nil {
-				tc.set(&s)
+			s, keyType := sshSettings(port), ""
+			if tc.pinned != nil {
+				s.HostKeyFingerprint, keyType = fingerprint(tc.pinned), tc.pinned.PublicKey().Type()
 			}
-			f := (&Vantage{DescribeInstances: at(host)}).SSH(t.Context(), instance, s)
-			if tc.kind != "" {
-				wantUnknown(t, f, tc.kind, append(tc.words, "ssh 127.0.0.1:"+strconv.Itoa(port))...)
+			f := (&Vantage{DescribeInstances: at(host)}).SSH(t.Context(), instance, s, tc.known)
+			if tc.attention != nil {
+				wantUnknown(t, f, incident.Attention, append(tc.attention, "ssh 127.0.0.1:"+strconv.Itoa(port))...)
+				keyType = ""
 			} else {
 				wantFinding(t, f, true, 1, "ssh 127.0.0.1:"+strconv.Itoa(port)+": "+tc.reason)
 				if f.ElapsedMs > 15_000 {
 					t.Errorf("took %d ms: waited for more than the key exchange", f.ElapsedMs)
 				}
+			}
+			if f.HostKeyType != keyType {
+				t.Errorf("host key type %q, want %q", f.HostKeyType, keyType)
 			}
 			if n := connections.Load(); n != tc.connections {
 				t.Errorf("%d connections, want %d", n, tc.connections)
@@ -144,6 +166,62 @@ func TestSSHKeyExchange(t *testing.T) {
 				t.Errorf("%d logins tried, want none", n)
 			}
 		})
+	}
+}
+
+// onlyFirst closes every connection but the first, as a limit per source does.
+func onlyFirst(serve func(net.Conn)) func(net.Conn) {
+	var connections atomic.Int32
+	return func(conn net.Conn) {
+		if connections.Add(1) == 1 {
+			serve(conn)
+		}
+		_ = conn.Close()
+	}
+}
+
+// afterwards says something before it serves.
+func afterwards(words string, serve func(net.Conn)) func(net.Conn) {
+	return func(conn net.Conn) {
+		_, _ = io.WriteString(conn, words)
+		serve(conn)
+	}
+}
+
+// What OpenSSH 9.2 of Debian 12 offers with KexAlgorithms
+// sntrup761x25519-sha512@openssh.com, and with MACs umac-64@openssh.com and Ciphers
+// aes256-ctr: the lists of its SSH_MSG_KEXINIT.
+var (
+	onlySntrup = kexLists{
+		"sntrup761x25519-sha512@openssh.com,kex-strict-s-v00@openssh.com",
+		"ssh-ed25519,ecdsa-sha2-nistp256,rsa-sha2-512,rsa-sha2-256",
+		"chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com",
+		"umac-64-etm@openssh.com,umac-128-etm@openssh.com,hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha1-etm@openssh.com," +
+			"umac-64@openssh.com,umac-128@openssh.com,hmac-sha2-256,hmac-sha2-512,hmac-sha1",
+	}
+	onlyUmac = kexLists{
+		"sntrup761x25519-sha512,sntrup761x25519-sha512@openssh.com,curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384," +
+			"ecdh-sha2-nistp521,diffie-hellman-group-exchange-sha256,diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,diffie-hellman-group14-sha256,kex-strict-s-v00@openssh.com",
+		"ssh-ed25519,ecdsa-sha2-nistp256,rsa-sha2-512,rsa-sha2-256",
+		"aes256-ctr",
+		"umac-64@openssh.com",
+	}
+)
+
+type kexLists struct{ keyExchanges, hostKeys, ciphers, macs string }
+
+// offers is sshd that offers these lists and closes when it has read ours.
+func offers(l kexLists) func(net.Conn) {
+	return func(conn net.Conn) {
+		payload := make([]byte, 17)
+		payload[0] = 20 // SSH_MSG_KEXINIT
+		for _, list := range []string{l.keyExchanges, l.hostKeys, l.ciphers, l.ciphers, l.macs, l.macs, "none,zlib@openssh.com", "none,zlib@openssh.com", "", ""} {
+			payload = binary.BigEndian.AppendUint32(payload, uint32(len(list))) //nolint:gosec // a few hundred
+			payload = append(payload, list...)
+		}
+		_, _ = io.WriteString(conn, "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\r\n"+packet(append(payload, 0, 0, 0, 0, 0)))
+		_, _ = conn.Read(make([]byte, 4096))
+		_ = conn.Close()
 	}
 }
 
@@ -186,7 +264,7 @@ func TestSSHStalls(t *testing.T) {
 			if want != "" {
 				s.TimeoutSeconds = 0.3
 			}
-			f := (&Vantage{DescribeInstances: at(host)}).SSH(t.Context(), instance, s)
+			f := (&Vantage{DescribeInstances: at(host)}).SSH(t.Context(), instance, s, "")
 			if want == "" {
 				wantFinding(t, f, true, 1)
 				return
@@ -237,10 +315,12 @@ func TestSSHBadPeers(t *testing.T) {
 		{"silent", func(net.Conn) {}, true, "", silent, "timed out after 200ms before the server sent anything"},
 		{"closes at once", closes(""), false, busy, closed, "connection closed before the server sent anything"},
 		{"closes once it has heard us", hangUp(""), false, busy, closed, "connection closed before the server sent anything"},
-		{"resets without a word", resets(""), false, "", closed, "connection reset before the server sent anything"},
+		{"resets what does not begin with PROXY", resets(""), false, "", closed, "connection reset before the server sent anything"},
 		{"stalls in the banner", say("SS"), true, "", "", "timed out after 200ms in the middle of its banner"},
 		{"stalls after the banner", say("SSH-2.0-OpenSSH_9.6\r\n"), true, "", "", "timed out after 200ms in the key exchange, after its banner (SSH-2.0-OpenSSH_9.6)"},
 		{"banner after other lines", say("welcome\r\nSSH-2.0-x\r\n"), true, "", "", "its banner (SSH-2.0-x)"},
+		{"banner after a long line", say(strings.Repeat("x", 5000) + "\r\nSSH-2.0-x\r\n"), true, "", "", "its banner (SSH-2.0-x)"},
+		{"no banner after many lines", say(strings.Repeat("welcome\r\n", 1025)), false, busy, "", `instead of its banner it sends "welcome"`},
 		{"banner with control characters", say("SSH-2.0-\x1b[31m\r\n"), true, "", "", "its banner (SSH-2.0-[31m)"},
 		{"closes after the banner", hangUp(banner), false, busy, "", "connection closed in the key exchange, after its banner (SSH-2.0-x)"},
 		{"resets after the banner", resets(banner), false, "", "", "connection reset in the key exchange, after its banner"},
@@ -251,9 +331,9 @@ func TestSSHBadPeers(t *testing.T) {
 		{"nonsense after the banner", say(banner + strings.Repeat("\xff", 64)), false, "", "", "key exchange failed, after its banner (SSH-2.0-x)"},
 		{"endless banner", say(strings.Repeat("x", 1<<16)), false, busy, "", "instead of its banner it sends \"xxx"},
 		{"words of its own", closes("Too many users.\r\n"), false, busy, "", `instead of its banner it sends "Too many users."`},
-		{"penalties", hangUp("Not allowed at this time\r\n"), false, busy, "", `instead of its banner it sends "Not allowed at this time"`},
+		{"penalties, or a flood", hangUp("Not allowed at this time\r\n"), false, busy, "", `instead of its banner it sends "Not allowed at this time" (too many clients are about to log in, or this client has too many penalties: MaxStartups or PerSourcePenalties`},
 		{"penalties, and resets", resets("Not allowed at this time\r\n"), false, busy, "", `instead of its banner it sends "Not allowed at this time"`},
-		{"flood", closes("Exceeded MaxStartups\r\n"), false, busy, "", `instead of its banner it sends "Exceeded MaxStartups"`},
+		{"flood", closes("Exceeded MaxStartups\r\n"), false, busy, "", `instead of its banner it sends "Exceeded MaxStartups" (too many clients are about to log in: MaxStartups)`},
 		{"flood, and waits", say("Exceeded MaxStartups\r\n"), true, busy, "", `instead of its banner it sends "Exceeded MaxStartups"`},
 		{"web server, waits", say("HTTP/1.1 400 Bad Request\r\n\r\n"), true, attention, "", "a web server answers on this port"},
 		{"web server, closes", hangUp("HTTP/1.1 400 Bad Request\r\n\r\n"), false, attention, "", "a web server answers on this port"},
@@ -273,7 +353,7 @@ func TestSSHBadPeers(t *testing.T) {
 			if tc.slow {
 				s.TimeoutSeconds = 0.2
 			}
-			f := c.SSH(t.Context(), instance, s)
+			f := c.SSH(t.Context(), instance, s, "")
 			attempts := 2
 			if tc.kind == "" {
 				wantFinding(t, f, false, attempts, tc.want)
@@ -283,8 +363,12 @@ func TestSSHBadPeers(t *testing.T) {
 			if tc.kind == attention {
 				attempts = 1
 			}
-			if n := connections.Load(); int(n) != attempts {
-				t.Errorf("%d connections, want %d", n, attempts)
+			want := attempts
+			if strings.HasSuffix(tc.name, "PROXY") {
+				want++ // once it is tried with such a line
+			}
+			if n := connections.Load(); int(n) != want {
+				t.Errorf("%d connections, want %d", n, want)
 			}
 			if f.Check != "ssh" || f.Connection != tc.connection || f.Answered != (tc.connection == "") {
 				t.Errorf("got %+v, want connection %q", f, tc.connection)
@@ -292,7 +376,7 @@ func TestSSHBadPeers(t *testing.T) {
 		})
 	}
 	t.Run("refuses", func(t *testing.T) {
-		f := (&Vantage{DescribeInstances: at("127.0.0.1")}).SSH(t.Context(), instance, sshSettings(nobody(t)))
+		f := (&Vantage{DescribeInstances: at("127.0.0.1")}).SSH(t.Context(), instance, sshSettings(nobody(t)), "")
 		wantFinding(t, f, false, 2, "connection refused")
 		if f.Connection != incident.Refused || f.Answered {
 			t.Errorf("got %+v, want refused", f)
@@ -305,11 +389,63 @@ func TestSSHBadPeers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Cleanup(server.Close)
 			s := sshSettings(portNumber(t, server.URL))
-			f := (&Vantage{DescribeInstances: at("127.0.0.1")}).SSH(t.Context(), instance, s)
+			f := (&Vantage{DescribeInstances: at("127.0.0.1")}).SSH(t.Context(), instance, s, "")
 			if f.Outcome != incident.Unknown || f.Kind == incident.Blind {
 				t.Errorf("got %+v, want attention, or busy where it closes without a word", f)
 			}
 		})
+	}
+}
+
+// HAProxy with accept-proxy before an SSH server resets the connection of everybody
+// who does not begin with a line of the PROXY protocol, nginx closes it.
+func TestSSHExpectsProxy(t *testing.T) {
+	var asked, connections atomic.Int32
+	answer := sshServer(&asked, nil, newHostKeys()(t).ed25519)
+	for name, end := range map[string]func(net.Conn){
+		"resets": func(conn net.Conn) { reset(t, conn) },
+		"closes": func(conn net.Conn) { _ = conn.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			connections.Store(0)
+			host, port := listen(t, func(conn net.Conn) {
+				connections.Add(1)
+				b := make([]byte, 256)
+				if n, _ := conn.Read(b); !bytes.HasPrefix(b[:n], []byte("PROXY TCP4 127.0.0.1 127.0.0.1 ")) {
+					end(conn)
+					return
+				}
+				answer(conn)
+			})
+			f := (&Vantage{DescribeInstances: at(host)}).SSH(t.Context(), instance, sshSettings(port), "")
+			wantUnknown(t, f, incident.Attention, "the server expects the PROXY protocol on this port")
+			if n := connections.Load(); n != 2 || !f.Answered {
+				t.Errorf("%d connections, want 2; answered %t", n, f.Answered)
+			}
+		})
+	}
+}
+
+// The TCP wrappers wait for 5 seconds before they close the connection of a client
+// that /etc/hosts.deny names (clean_exit.c). By then we have spoken, so it is a reset.
+// It must not look like a server that hangs.
+func TestSSHHostsDeny(t *testing.T) {
+	const refusal = 5 * time.Second
+	if got := seconds(incident.DefaultSSHSettings().TimeoutSeconds); got < refusal+time.Second {
+		t.Errorf("timeout_seconds is %v by default, and a refusal takes %v", got, refusal)
+	}
+	var connections atomic.Int32
+	host, port := listen(t, func(conn net.Conn) {
+		connections.Add(1)
+		time.Sleep(refusal / 10)
+		_ = conn.Close()
+	})
+	f := (&Vantage{DescribeInstances: at(host)}).SSH(t.Context(), instance, sshSettings(port, func(s *incident.SSHSettings) {
+		s.TimeoutSeconds = 0.8
+	}), "")
+	wantFinding(t, f, false, 2, "connection reset before the server sent anything")
+	if f.Connection != incident.ClosedEarly || f.Answered || connections.Load() != 2 {
+		t.Errorf("got %+v after %d connections, want closed after 2", f, connections.Load())
 	}
 }
 
@@ -354,7 +490,7 @@ func TestSSHErrors(t *testing.T) {
 				if tc.check.DescribeInstances == nil {
 					tc.check.DescribeInstances = at("203.0.113.7")
 				}
-				f := tc.check.SSH(t.Context(), instance, s)
+				f := tc.check.SSH(t.Context(), instance, s, "")
 				wantUnknown(t, f, tc.kind, tc.words)
 			})
 		})
@@ -363,7 +499,7 @@ func TestSSHErrors(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		host, port := listen(t, func(net.Conn) { cancel() })
 		start := time.Now()
-		f := (&Vantage{DescribeInstances: at(host)}).SSH(ctx, instance, sshSettings(port))
+		f := (&Vantage{DescribeInstances: at(host)}).SSH(ctx, instance, sshSettings(port), "")
 		wantUnknown(t, f, incident.Blind, "context canceled")
 		if took := time.Since(start); took > 15*time.Second {
 			t.Errorf("took %v, the whole time-out", took)

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"math/big"
@@ -1094,13 +1095,13 @@ func TestElsewhere(t *testing.T) {
 			return (&Vantage{DescribeInstances: d}).URL(t.Context(), instance, patient(named))
 		}, "203.0.113.7", true},
 		{"ssh, its own", func(d DescribeInstances) incident.Finding {
-			return (&Vantage{DescribeInstances: d}).SSH(t.Context(), instance, sshNamed())
+			return (&Vantage{DescribeInstances: d}).SSH(t.Context(), instance, sshNamed(), "")
 		}, "127.0.0.1", false},
 		{"ssh, another", func(d DescribeInstances) incident.Finding {
-			return (&Vantage{DescribeInstances: d}).SSH(t.Context(), instance, sshNamed())
+			return (&Vantage{DescribeInstances: d}).SSH(t.Context(), instance, sshNamed(), "")
 		}, "203.0.113.7", true},
 		{"ssh, another address, the pinned key", func(d DescribeInstances) incident.Finding {
-			return (&Vantage{DescribeInstances: d}).SSH(t.Context(), instance, sshNamed(pinned))
+			return (&Vantage{DescribeInstances: d}).SSH(t.Context(), instance, sshNamed(pinned), "")
 		}, "203.0.113.7", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -1110,6 +1111,73 @@ func TestElsewhere(t *testing.T) {
 			}
 			if said := strings.HasSuffix(f.Reason, "(answered by 127.0.0.1, which is not the instance)"); said != tc.want {
 				t.Errorf("reason %q", f.Reason)
+			}
+		})
+	}
+}
+
+// A load balancer that is in front of the instance alone speaks for it, but not of
+// itself.
+func TestURLThroughALoadBalancer(t *testing.T) {
+	status := func(code int, set func(http.Header)) func(net.Conn) {
+		h := http.Header{"Content-Length": {"0"}}
+		if set != nil {
+			set(h)
+		}
+		return func(conn net.Conn) {
+			_, _ = http.ReadRequest(bufio.NewReader(conn)) // what it says is of no interest
+			_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d x\r\n", code)
+			_ = h.Write(conn)
+			_, _ = io.WriteString(conn, "\r\n")
+		}
+	}
+	const silence = "the load balancer does not answer: "
+	for _, tc := range []struct {
+		name     string
+		serve    func(net.Conn) // nil: nobody listens
+		outcome  incident.Outcome
+		kind     incident.Kind
+		answered bool
+		words    string
+	}{
+		{"passes", status(200, nil), incident.Passed, "", true, "got status 200"},
+		{"bad gateway", status(502, nil), incident.Failed, "", false, "got status 502"},
+		{"a CDN's own status", status(522, nil), incident.Failed, "", false, "got status 522"},
+		{"no target", status(503, nil), incident.Failed, "", false, "got status 503"},
+		{"busy", status(503, func(h http.Header) { h.Set("Retry-After", "30") }), incident.Unknown, incident.Busy, true, "got status 503 with Retry-After"},
+		{"too many requests", status(429, nil), incident.Unknown, incident.Busy, true, "got status 429"},
+		{"forbidden", status(403, nil), incident.Unknown, incident.Attention, true, "got status 403"},
+		{"cut body", func(conn net.Conn) {
+			status(200, func(h http.Header) { h.Set("Content-Length", "9") })(conn)
+			_ = conn.Close()
+		}, incident.Failed, "", true, "connection closed in the middle of the body"},
+		{"another body", status(200, nil), incident.Failed, "", true, "does not match"},
+		{"refuses", nil, incident.Unknown, incident.Attention, false, silence + "connection refused"},
+		{"closes", answering(nil), incident.Unknown, incident.Attention, false, silence + "connection closed before the answer came"},
+		{"silent", func(net.Conn) {}, incident.Unknown, incident.Attention, false, silence + "timed out"},
+		{"no HTTP", answering(map[string]string{"GET": "geheim\r\n"}), incident.Unknown, incident.Attention, true, silence + "did not answer with valid HTTP"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			host, port := "127.0.0.1", nobody(t)
+			if tc.serve != nil {
+				host, port = listen(t, tc.serve)
+			}
+			s := patient(func(s *incident.URLSettings) {
+				s.Address, s.LoadBalancer, s.Attempts = "http://"+net.JoinHostPort(host, strconv.Itoa(port))+"/", true, 2
+			})
+			if tc.name == "silent" {
+				s.TimeoutSeconds = 0.2
+			}
+			if tc.name == "another body" {
+				s.BodyPattern = "well"
+			}
+			f := (&Vantage{DescribeInstances: at("203.0.113.7")}).URL(t.Context(), instance, s)
+			if f.Outcome != tc.outcome || f.Kind != tc.kind || f.Answered != tc.answered || f.Elsewhere {
+				t.Errorf("got %+v, want %s %s, answered %t", f, tc.outcome, tc.kind, tc.answered)
+			}
+			wantWords(t, f, tc.words)
+			if strings.Contains(f.Reason, "which is not the instance") {
+				t.Errorf("reason %q blames the load balancer's address", f.Reason)
 			}
 		})
 	}

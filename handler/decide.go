@@ -136,6 +136,7 @@ func (h *Handler) apply(ctx context.Context, inc *incident.Incident, dec inciden
 	inc.Next, inc.WaitSeconds, inc.Decision = dec.Next, dec.WaitSeconds, &dec
 	inc.LeaseVersion, inc.Refusal = i.Lease.Version, ""
 	inc.Name = cmp.Or(i.Name, inc.Name)
+	inc.HostKeyType = i.KnownHostKeyType(inc.Settings)
 	was := inc.RebootedAt
 	rebooted(inc, dec.Reboots)
 	maps.DeleteFunc(inc.Caught, func(step string, _ incident.Caught) bool { return step == "reboot" || incident.CheckTitle(step) != "" })

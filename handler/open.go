@@ -51,6 +51,7 @@ func (h *Handler) begin(ctx context.Context, req request, verifies bool) (*incid
 	e, err := h.takeLease(ctx, inc, verifies)
 	if err == nil {
 		inc.HealthCheck = e.State.Instance.HealthCheck
+		inc.HostKeyType = e.State.Instance.KnownHostKeyType(inc.Settings)
 	}
 	return inc, e, err
 }

@@ -738,6 +738,35 @@ func TestAPanicIsInternal(t *testing.T) {
 	})
 }
 
+// The SSH check is told the type of the pinned key as soon as it is known, and is not
+// told that of another one.
+func TestHostKeyTypeIsRemembered(t *testing.T) {
+	in(t, func(w *world) {
+		var told []string
+		ask := w.h.Checks[incident.CheckSSH]
+		w.h.Checks[incident.CheckSSH] = func(ctx context.Context, inc *incident.Incident) incident.Finding {
+			told = append(told, inc.HostKeyType)
+			f := ask(ctx, inc)
+			f.HostKeyType = "ssh-rsa"
+			return f
+		}
+		w.attention() // so that the execution looks again
+		w.run("a", w.event(incident.SourceSchedule, one, true))
+		w.healthy()
+		w.run("b", w.event(incident.SourceSchedule, one, true))
+		if n := len(told); n < 3 || told[0] != "" || told[1] != "ssh-rsa" || told[n-1] != "ssh-rsa" {
+			t.Errorf("told %q, want it from the second look on", told)
+		}
+		s := w.settings[one]
+		s.SSH.HostKeyFingerprint = "SHA256:y"
+		w.settings[one], told = s, nil
+		w.run("c", w.event(incident.SourceSchedule, one, true))
+		if told[0] != "" {
+			t.Errorf("told %q of another pinned key", told)
+		}
+	})
+}
+
 func TestVerify(t *testing.T) {
 	verify := func(w *world, name string) (*incident.Incident, error) {
 		return w.decode(w.invoke(map[string]any{"step": "verify", "event": w.event(incident.SourceCanary, one, false), "execution": execution(name)}))

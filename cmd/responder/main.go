@@ -104,7 +104,7 @@ func addChecks(h *handler.Handler, config func() aws.Config, egress checks.Egres
 		},
 		incident.CheckRoute53: checkers.Check,
 		incident.CheckSSH: func(ctx context.Context, inc *incident.Incident) incident.Finding {
-			return vantage.SSH(ctx, inc.InstanceID, inc.Settings.SSH)
+			return vantage.SSH(ctx, inc.InstanceID, inc.Settings.SSH, inc.HostKeyType)
 		},
 	}
 	h.Answers = vantage.Answers

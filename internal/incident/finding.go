@@ -92,6 +92,9 @@ type Finding struct {
 	// Elsewhere: the answer came from an address that is not the instance's, so
 	// it proves and disproves nothing about the instance.
 	Elsewhere bool `json:"elsewhere,omitempty"`
+	// HostKeyType is the type of the pinned host key, "ssh-rsa", where the server
+	// has proved that it holds it.
+	HostKeyType string `json:"host_key_type,omitempty"`
 	// Attempts is how often the target was asked.
 	Attempts int `json:"attempts,omitempty"`
 	// ElapsedMs is how long the check took in milliseconds, pauses included.

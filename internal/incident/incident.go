@@ -51,6 +51,9 @@ type Incident struct {
 	// HealthCheck is what the instance's Route 53 health check checks, as it was when
 	// it was last read; nil: not known.
 	HealthCheck *HealthCheck `json:"health_check,omitempty"`
+	// HostKeyType is the type of the pinned host key, as the SSH check last saw it;
+	// empty: not known.
+	HostKeyType string `json:"host_key_type,omitempty"`
 	// Refusal is why the step that reboots did not; the next look decides anew.
 	Refusal string `json:"refusal,omitempty"`
 	// HeldBy is the execution that holds the instance's lease.

@@ -210,7 +210,19 @@ func (i *Instance) Learn(findings []incident.Finding, s *incident.Settings) {
 			i.Baseline = map[string]string{}
 		}
 		i.Baseline[f.Check] = s.Fingerprint(f.Check)
+		if f.Check == incident.CheckSSH {
+			i.HostKeyType = f.HostKeyType
+		}
 	}
+}
+
+// KnownHostKeyType is the type of the pinned host key, "" where it is not known
+// with these settings (nil: there are none).
+func (i *Instance) KnownHostKeyType(s *incident.Settings) string {
+	if s == nil || i.Baseline[incident.CheckSSH] != s.Fingerprint(incident.CheckSSH) {
+		return ""
+	}
+	return i.HostKeyType
 }
 
 func (d *decider) seeHealthy(isRepeated bool) {

@@ -39,6 +39,45 @@ func TestLookIsStored(t *testing.T) {
 	}
 }
 
+// The type of the pinned key is known for as long as the baseline that it was seen
+// with.
+func TestKnownHostKeyType(t *testing.T) {
+	pinned := setting(func(s *incident.Settings) { s.SSH.HostKeyFingerprint = "SHA256:x" })
+	shown := func(check string) *incident.Finding {
+		f := passed(check)
+		f.HostKeyType = "ssh-rsa"
+		return f
+	}
+	in := input(pinned, look(passed, off, shown))
+	i := policy.Decide(in).State.Instance
+	if got := i.KnownHostKeyType(in.Settings); got != "ssh-rsa" {
+		t.Errorf("after it was shown: %q", got)
+	}
+	in.Findings, in.State.Instance, in.Look = []incident.Finding{*noReply("ssh"), *passed("url")}, i, in.Look+1
+	i = policy.Decide(in).State.Instance
+	if got := i.KnownHostKeyType(in.Settings); got != "ssh-rsa" {
+		t.Errorf("after a failure: %q", got)
+	}
+	for name, change := range map[string]func(*incident.Settings){
+		"another pinned key": func(s *incident.Settings) { s.SSH.HostKeyFingerprint = "SHA256:y" },
+		"another host":       func(s *incident.Settings) { s.SSH.Host = "bastion.example.com" },
+	} {
+		s := *in.Settings
+		change(&s)
+		if got := i.KnownHostKeyType(&s); got != "" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := i.KnownHostKeyType(nil); got != "" {
+		t.Errorf("no settings: %q", got)
+	}
+	in.Settings.SSH.HostKeyFingerprint = ""
+	in.Findings = []incident.Finding{*passed("ssh"), *passed("url")}
+	if i = policy.Decide(in).State.Instance; i.HostKeyType != "" {
+		t.Errorf("no key is pinned: %q", i.HostKeyType)
+	}
+}
+
 func TestSinceWhen(t *testing.T) {
 	before := options(held(5*min), failedFor(6*min))
 	for _, tt := range []struct {

@@ -46,6 +46,9 @@ type Instance struct {
 
 	// Baseline is, by check, the fingerprint of the settings with which it passed.
 	Baseline map[string]string `dynamodbav:"baseline,omitempty"`
+	// HostKeyType is the type of the pinned host key, "ssh-rsa", and belongs to the
+	// SSH check's baseline; see KnownHostKeyType.
+	HostKeyType string `dynamodbav:"host_key_type,omitempty"`
 	// HealthCheck is what its Route 53 health check checks, as it was last read.
 	HealthCheck *incident.HealthCheck `dynamodbav:"health_check,omitempty"`
 	// Reboots are those of the last 7 days, the newest last.

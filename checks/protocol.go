@@ -47,16 +47,20 @@ const onlyHTTP2 = "the server speaks HTTP/2 only here, and this check HTTP/1.1; 
 // otherProtocol is the cause where the answer to a request began like another
 // protocol's, whatever became of the connection then; else nil.
 func (t *urlAttempt) otherProtocol() *cause {
-	if t.web == nil {
+	from := t.web
+	if t.at == phaseTLS {
+		from = t.conn
+	}
+	if from == nil {
 		return nil
 	}
-	head, _ := t.web.seen()
-	switch speaks(head) {
-	case aTLSServer:
+	head, _ := from.seen()
+	switch kind := speaks(head); {
+	case kind == aTLSServer && from == t.web:
 		return wrong("the server speaks TLS here; use https")
-	case anSSHServer:
+	case kind == anSSHServer:
 		return wrong("an SSH server answers on this port; name the web server's port")
-	case anHTTP2Server:
+	case kind == anHTTP2Server:
 		return wrong(onlyHTTP2)
 	}
 	return nil

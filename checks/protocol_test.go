@@ -91,6 +91,7 @@ func TestURLOtherProtocols(t *testing.T) {
 		{"HAProxy, HTTP/2 only, over TLS", "https", overTLS(answering(map[string]string{"PRI *": haproxyHTTP2})), incident.Attention, "answers one with HTTP/2"},
 		{"HTTP/2 only, over TLS", "https", overTLS(answering(map[string]string{"": nginxHTTP2})), incident.Attention, http2Words},
 		{"OpenSSL, h2 only", "https", answering(map[string]string{"": onlyH2Alert}), incident.Attention, http2Words},
+		{"SSH where TLS is meant", "https", answering(map[string]string{"": "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n"}), incident.Attention, "an SSH server answers on this port"},
 		{"nginx, proxy_protocol", "http", answering(map[string]string{"PROXY TCP4 127.0.0.1 127.0.0.1 ": ok200}), incident.Attention, proxyWords},
 		{"HAProxy, accept-proxy", "http", func(conn net.Conn) {
 			if line := firstLine(conn); !strings.HasPrefix(line, "PROXY TCP4 ") {

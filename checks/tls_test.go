@@ -60,6 +60,7 @@ func TestURLOldTLS(t *testing.T) {
 		{"RC4 only", tls.VersionTLS12, tls.TLS_RSA_WITH_RC4_128_SHA},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			//nolint:gosec // old servers are what is tried
 			server := serveTLS(t, &tls.Config{
 				Certificates: []tls.Certificate{cert}, MinVersion: tc.version, MaxVersion: tc.version, CipherSuites: []uint16{tc.suite},
 			}, func(http.ResponseWriter, *http.Request) {})
@@ -76,6 +77,7 @@ func TestURLOldTLS(t *testing.T) {
 func TestURLTLSRefusals(t *testing.T) {
 	ca := newAuthority(t)
 	cert, _ := ca.rsaCertificate(t)
+	//nolint:gosec // TLS 1.3 has an alert of its own for it
 	mutual := &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}
 	for _, tc := range []struct {
 		name  string
@@ -86,7 +88,7 @@ func TestURLTLSRefusals(t *testing.T) {
 		// nginx with "ssl_ciphers DHE-RSA-AES128-SHA", which Go does not have: handshake_failure.
 		{"no algorithm shared", answering(map[string]string{"": "\x15\x03\x03\x00\x02\x02\x28"}), incident.Blind, "shares no TLS version or algorithm"},
 		{"a certificate of ours is wanted", func(conn net.Conn) {
-			_ = tls.Server(conn, mutual).Handshake() // it fails, and that is what is looked at
+			_ = tls.Server(conn, mutual).HandshakeContext(t.Context()) // it fails, and that is what is looked at
 			_ = conn.Close()
 		}, incident.Attention, "it wants a client certificate, and this check has none"},
 	} {
@@ -188,7 +190,7 @@ func (d *direction) next(kind byte, length int) (explicit, nonce, extra []byte) 
 	explicit = binary.BigEndian.AppendUint64(nil, d.seq)
 	d.seq++
 	extra = append(bytes.Clone(explicit), kind, 3, 3)
-	return explicit, slices.Concat(d.salt, explicit), binary.BigEndian.AppendUint16(extra, uint16(length))
+	return explicit, slices.Concat(d.salt, explicit), append(extra, sized(length)...)
 }
 
 func (r *renegotiator) send(kind byte, text []byte) error {
@@ -196,7 +198,7 @@ func (r *renegotiator) send(kind byte, text []byte) error {
 		explicit, nonce, extra := r.out.next(kind, len(text))
 		text = r.out.aead.Seal(explicit, nonce, text, extra)
 	}
-	_, err := r.conn.Write(append(binary.BigEndian.AppendUint16([]byte{kind, 3, 3}, uint16(len(text))), text...))
+	_, err := r.conn.Write(slices.Concat([]byte{kind, 3, 3}, sized(len(text)), text))
 	return err
 }
 
@@ -236,7 +238,7 @@ func (r *renegotiator) hear() ([]byte, error) {
 }
 
 func (r *renegotiator) say(kind byte, body ...byte) error {
-	message := append([]byte{kind, 0, byte(len(body) >> 8), byte(len(body))}, body...)
+	message := slices.Concat([]byte{kind, 0}, sized(len(body)), body)
 	r.said = append(r.said, message...)
 	return r.send(recordHandshake, message)
 }
@@ -255,11 +257,11 @@ func (r *renegotiator) handshake(again bool) error {
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
 	both := slices.Concat(r.byClient, r.byUs)
-	extension := append([]byte{0xff, 1, 0, byte(1 + len(both)), byte(len(both))}, both...)
-	err = r.say(2, slices.Concat([]byte{3, 3}, random, []byte{0, 0, 0x9c, 0, 0, byte(len(extension))}, extension)...)
-	n := len(r.cert)
-	list := []byte{0, byte((n + 3) >> 8), byte(n + 3), 0, byte(n >> 8), byte(n)}
-	err = errors.Join(err, r.say(11, append(list, r.cert...)...))
+	extension := slices.Concat([]byte{0xff, 1}, sized(1+len(both)), sized(len(both))[1:], both)
+	err = errors.Join(
+		r.say(2, slices.Concat([]byte{3, 3}, random, []byte{0, 0, 0x9c, 0}, sized(len(extension)), extension)...),
+		r.say(11, slices.Concat([]byte{0}, sized(3+len(r.cert)), []byte{0}, sized(len(r.cert)), r.cert)...),
+	)
 	if again {
 		err = errors.Join(err, r.say(13, 1, 1, 0, 2, 4, 1, 0, 0)) // RSA, with SHA-256, any authority
 	}
@@ -275,6 +277,7 @@ func (r *renegotiator) handshake(again bool) error {
 	if err != nil {
 		return err
 	}
+	//nolint:staticcheck // this is how TLS 1.2 exchanges keys with RSA, and the key is good for this test only
 	premaster, err := rsa.DecryptPKCS1v15(nil, r.key, exchange[6:])
 	if err != nil {
 		return err
@@ -310,6 +313,11 @@ func (r *renegotiator) finish(premaster, client, server []byte) error {
 	sum := sha256.Sum256(r.said)
 	r.byUs = expand(master, "server finished", sum[:], 12)
 	return r.say(20, r.byUs...)
+}
+
+// sized is a length as TLS writes it, in two bytes.
+func sized(n int) []byte {
+	return binary.BigEndian.AppendUint16(nil, uint16(n)) //nolint:gosec // records and messages are shorter
 }
 
 // expand is TLS 1.2's pseudorandom function (RFC 5246, 5).

@@ -64,9 +64,11 @@ type Connection string
 
 // Ways in which a connection ends before a byte comes.
 const (
-	// NoConnection: nothing answered in time.
+	// NoConnection: nothing answered in time, or a firewall or router on the way
+	// said no.
 	NoConnection Connection = "none"
-	// Refused: something refused the connection.
+	// Refused: something refused the connection, the host or a firewall that
+	// answers for it.
 	Refused Connection = "refused"
 	// Silent: the connection was accepted, and then nothing came.
 	Silent Connection = "silent"

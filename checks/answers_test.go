@@ -52,6 +52,13 @@ func TestAnswers(t *testing.T) {
 			}
 		})
 	}
+	t.Run("another machine answers", func(t *testing.T) {
+		s := incident.DefaultSettings()
+		s.SSH.Enabled, s.URL.Address = false, server.URL
+		if (&Vantage{DescribeInstances: at("203.0.113.7")}).Answers(t.Context(), instance, &s) {
+			t.Error("answers")
+		}
+	})
 	t.Run("bounded", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := &Vantage{DescribeInstances: at("203.0.113.7"), dial: silent, Egress: func(context.Context, string) error {

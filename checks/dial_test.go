@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"slices"
@@ -299,4 +301,45 @@ func TestConnectClosesWhatItDoesNotUse(t *testing.T) {
 		}
 		p.close()
 	})
+}
+
+// A name that leads to other machines: what they answer is marked, and no more is
+// said about the instance than its own addresses allow.
+func TestNameLeadsElsewhere(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(web.Close)
+	const own, other = "203.0.113.7", "198.51.100.4"
+	for _, tc := range []struct {
+		name      string
+		describe  DescribeInstances
+		leadsTo   []string
+		answers   string
+		outcome   incident.Outcome
+		elsewhere bool
+		words     string
+	}{
+		{"to the instance", at(own), []string{own}, own, incident.Passed, false, "got status 200"},
+		{"to another, after a DNS failover", at(own), []string{other}, other, incident.Passed, true, "got status 200 (answered by " + other + ", which is not the instance)"},
+		{"to both, the instance is dead", at(own), []string{other, own}, other, incident.Failed, false, "connection refused"},
+		{"to both, the other is dead", at(own), []string{other, own}, own, incident.Passed, false, "got status 200"},
+		{"to another, which is dead", at(own), []string{other}, own, incident.Failed, true, "connection refused (asked " + other + ", which is not the instance)"},
+		{"to another, as far as EC2 says", refuses("RequestLimitExceeded"), []string{other}, other, incident.Passed, false, "got status 200"},
+		{"to this machine", at(own), []string{"127.0.0.1", "::1"}, "127.0.0.1", incident.Unknown, false, "127.0.0.1 is a loopback"},
+		{"to this machine, which is the instance", at("127.0.0.1"), []string{"127.0.0.1", "::1"}, "127.0.0.1", incident.Passed, false, "got status 200"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			v := Vantage{DescribeInstances: tc.describe, lookup: names(tc.leadsTo...), dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+				if address != tc.answers+":80" {
+					return nil, syscall.ECONNREFUSED
+				}
+				return new(net.Dialer).DialContext(ctx, network, web.Listener.Addr().String())
+			}}
+			s := incident.DefaultURLSettings()
+			s.Address, s.Attempts = "http://app.example.com/", 1
+			f := v.URL(t.Context(), instance, s)
+			if f.Outcome != tc.outcome || f.Elsewhere != tc.elsewhere || !strings.Contains(f.Reason, tc.words) {
+				t.Errorf("got %+v, want %s, elsewhere %t, %q", f, tc.outcome, tc.elsewhere, tc.words)
+			}
+		})
+	}
 }

@@ -57,6 +57,7 @@ func (a answer) throughLoadBalancer() answer {
 	case c == nil || c.outcome != incident.Failed:
 	case c.status == 0:
 		a.cause = unknown(incident.Attention, false, "the load balancer does not answer: %s", c.text)
+		a.answered = false
 	case c.status >= 500:
 		a.answered = false
 	}

@@ -1155,7 +1155,7 @@ func TestURLThroughALoadBalancer(t *testing.T) {
 		{"refuses", nil, incident.Unknown, incident.Attention, false, silence + "connection refused"},
 		{"closes", answering(nil), incident.Unknown, incident.Attention, false, silence + "connection closed before the answer came"},
 		{"silent", func(net.Conn) {}, incident.Unknown, incident.Attention, false, silence + "timed out"},
-		{"no HTTP", answering(map[string]string{"GET": "geheim\r\n"}), incident.Unknown, incident.Attention, true, silence + "did not answer with valid HTTP"},
+		{"no HTTP", answering(map[string]string{"GET": "geheim\r\n"}), incident.Unknown, incident.Attention, false, silence + "did not answer with valid HTTP"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			host, port := "127.0.0.1", nobody(t)

@@ -119,12 +119,14 @@ func (d *decider) guardVantage() (guard, reason string) {
 	// Had the URL check seen anything, it might contradict SSH.
 	url := d.l.of(incident.CheckURL)
 	isURLBlind := d.s.Enabled(incident.CheckURL) && (url.Outcome == incident.Skipped || url.Kind == incident.Blind)
+	// Whoever rejects us at one port may refuse us at the other.
+	isBusy := slices.ContainsFunc(d.l.own(), func(f incident.Finding) bool { return f.Kind == incident.Busy })
 	for _, f := range d.l.own() {
 		if f.Outcome != incident.Failed {
 			continue
 		}
 		agrees = agrees || f.Answered ||
-			f.Connection == incident.Refused && ownAnswered ||
+			f.Connection == incident.Refused && ownAnswered && !isBusy ||
 			f.Connection == incident.Silent && !isURLBlind && (ownAnswered || others)
 	}
 	switch {

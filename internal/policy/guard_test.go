@@ -143,6 +143,22 @@ func TestGuardVantage(t *testing.T) {
 		{"SSH silent, the URL check is blind, Route 53 fails", is(look(blind, noReply, mute)), reboots},
 		{"closed early, another instance answers us", is(look(closedEarly, off, off)), refuses("vantage")},
 
+		// sshd that is busy may reject us alone, and so may what refuses us the web server.
+		{"refused, SSH is busy", is(look(refused, off, busy)), refuses("vantage")},
+		{"refused, SSH is busy, Route 53 fails", is(look(refused, noReply, busy), alone), reboots},
+		{"silent, SSH is busy", is(look(mute, off, busy), alone), reboots},
+
+		// dropbear at its limit per source closes the connection, /etc/hosts.deny resets it.
+		{"SSH is closed in an orderly way, URL passes", is(look(passed, off, busyClosed)), "11 slack busy"},
+		{"SSH is closed in an orderly way, no other check", is(look(off, off, busyClosed)), "12 page busy unknown @ssh/busy"},
+		{"SSH is closed in an orderly way, URL is closed", is(look(closedEarly, off, busyClosed)), refuses("vantage")},
+		{"SSH is closed in an orderly way, URL is refused", is(look(refused, off, busyClosed)), refuses("vantage")},
+		{"SSH is reset, URL passes", is(look(passed, off, closedEarly)), "12 page contradicted unknown @ssh/contradicted"},
+		{"SSH is reset, Route 53 passes", is(look(off, passed, closedEarly)), "12 page contradicted unknown @ssh/contradicted"},
+		{"SSH is reset, no other check", is(look(off, off, closedEarly)), refuses("vantage")},
+		{"both are reset", is(look(closedEarly, off, closedEarly)), refuses("vantage")},
+		{"SSH is reset, URL is refused", is(look(refused, off, closedEarly)), refuses("vantage")},
+
 		{"a failure with bytes needs no other vantage", is(look(badAnswer, off, off), alone), reboots},
 		{"a failure with bytes beside Route 53 that passes", is(look(badAnswer, passed, passed), alone), reboots},
 		{"a failure elsewhere is no failure here", is(look(elsewhere(badAnswer), off, noReply)), refuses("vantage")},

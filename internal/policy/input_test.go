@@ -98,6 +98,7 @@ var (
 	forbidden   = finding(incident.Unknown, incident.Attention, true, "")
 	noName      = finding(incident.Unknown, incident.Attention, false, "")
 	busy        = finding(incident.Unknown, incident.Busy, true, "")
+	busyClosed  = finding(incident.Unknown, incident.Busy, false, incident.ClosedEarly)
 	blind       = finding(incident.Unknown, incident.Blind, false, "")
 	off         seen
 )

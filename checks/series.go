@@ -24,8 +24,8 @@ const (
 	secretAllowance = 5 * time.Second
 	// egressAllowance bounds one proof of our own connectivity.
 	egressAllowance = 3 * time.Second
-	// healthCheckAllowance bounds one GetHealthCheckStatus, the SDK's retries
-	// included.
+	// healthCheckAllowance bounds one attempt at Route 53: its health check, its
+	// reports, and whether they are about the instance, the SDK's retries included.
 	healthCheckAllowance = 10 * time.Second
 )
 

@@ -78,6 +78,36 @@ func TestKnownHostKeyType(t *testing.T) {
 	}
 }
 
+// A finding that is used again is one observation: it neither confirms nor ends that
+// the instance is healthy.
+func TestAFindingThatIsUsedAgain(t *testing.T) {
+	at := func(what seen, when incident.Millis) seen {
+		return func(check string) *incident.Finding {
+			f := what(check)
+			f.At = when
+			return f
+		}
+	}
+	first := after(look(off, at(passed, ago(min)), off), instance(func(i *policy.Instance) { i.HealthyRun, i.HealthySince = 0, 0 }))
+	since := first.HealthySince
+	for _, tt := range []struct {
+		name string
+		is   option
+		run  int
+	}{
+		{"used again", look(off, at(passed, ago(min)), off), 1},
+		{"asked again", look(off, at(passed, now), off), 2},
+		{"beside another check that passes", look(at(passed, now), at(passed, ago(min)), off), 2},
+		{"beside one that cannot tell", look(at(blind, now), at(passed, ago(min)), off), 1},
+		{"its failure is used again", look(off, at(noReply, ago(min)), off), 0},
+	} {
+		got := after(tt.is, instance(func(i *policy.Instance) { *i = first }))
+		if got.HealthyRun != tt.run || tt.run > 0 && got.HealthySince != since {
+			t.Errorf("%s: run of %d since %v, want %d since %v", tt.name, got.HealthyRun, got.HealthySince, tt.run, since)
+		}
+	}
+}
+
 func TestSinceWhen(t *testing.T) {
 	before := options(held(5*min), failedFor(6*min))
 	for _, tt := range []struct {

@@ -86,3 +86,15 @@ func TestURLCompressed(t *testing.T) {
 		})
 	}
 }
+
+// Whatever a server sends, decoding it ends, and with no more than is matched.
+func FuzzPlain(f *testing.F) {
+	f.Add([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x4b\x04\x00\x43\xbe\xb7\xe8\x01\x00\x00\x00"), "gzip")
+	f.Add([]byte("x\x9cK\x04\x00\x00b\x00b"), "deflate")
+	f.Add([]byte("K\x04\x00"), "deflate")
+	f.Fuzz(func(t *testing.T, raw []byte, encoding string) {
+		if body, _ := plain(raw, encoding); len(body) > max(len(raw), maxBody) {
+			t.Errorf("%d bytes", len(body))
+		}
+	})
+}

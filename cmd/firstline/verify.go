@@ -57,8 +57,9 @@ topic of pages has a confirmed subscription.
 What passes is stored as the instance's baseline: a check that has never passed with
 its present settings leads to a page, not to a reboot.
 
-"attention" and "busy" are answers that no reboot would change. "error" means that
-firstline could not tell or could not do something. "handled" means that an incident
+"attention" and "busy" are answers that no reboot would change. "warning" means that a
+check says nothing about the instance, such as an answer of another machine. "error"
+means that firstline could not tell or could not do something. "handled" means that an incident
 of the instance was under way, so nothing was checked. A region that does not answer is
 reported and does not stop the others.
 
@@ -290,7 +291,7 @@ func tally(v probe.Verification) string {
 	if v.Error != "" {
 		return "given up: " + clean(v.Error)
 	}
-	unhealthy, handled, broken := 0, 0, 0
+	unhealthy, handled, broken, warned := 0, 0, 0, 0
 	for _, i := range v.Instances {
 		has := func(of func(probe.Result) bool) bool {
 			return slices.ContainsFunc(i.Checks, func(c probe.CheckResult) bool { return of(c.Result) })
@@ -302,13 +303,15 @@ func tally(v probe.Verification) string {
 			broken++
 		case has(func(r probe.Result) bool { return !r.OK() }):
 			unhealthy++
+		case has(func(r probe.Result) bool { return r == probe.Warned }):
+			warned++
 		}
 	}
 	text := []string{count(len(v.Instances), "instance")}
 	for _, of := range []struct {
 		n    int
 		what string
-	}{{unhealthy, "not healthy"}, {handled, "being handled"}, {broken, "could not be told"}} {
+	}{{unhealthy, "not healthy"}, {handled, "being handled"}, {broken, "could not be told"}, {warned, "with a warning"}} {
 		if of.n > 0 {
 			text = append(text, fmt.Sprintf("%d %s", of.n, of.what))
 		}

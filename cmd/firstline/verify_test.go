@@ -57,6 +57,7 @@ func TestPrintVerification(t *testing.T) {
 		{Region: "eu-west-2", Messages: messages(probe.Passed, probe.Skipped, "")},
 		{Region: "eu-west-3", Instances: []probe.InstanceResult{checked("i-4a1b2c3d", probe.CheckResult{Check: "url", Result: "busy", Reason: "429"})}, Messages: messages(probe.Passed, probe.Passed, probe.Errored)},
 		{Region: "eu-north-1", Instances: []probe.InstanceResult{checked("i-5a1b2c3d")}, Messages: messages(probe.Passed, probe.Passed, probe.Warned)},
+		{Region: "sa-east-1", Instances: []probe.InstanceResult{checked("i-7a1b2c3d", probe.CheckResult{Check: "url", Result: probe.Warned, Reason: "answered by 198.51.100.4"})}, Messages: messages(probe.Passed, probe.Passed, "")},
 		{Region: "us-east-1", Error: "the function cannot be invoked: down", Instances: []probe.InstanceResult{checked("i-6a1b2c3d", probe.CheckResult{Result: probe.Skipped})}},
 	}
 	var out bytes.Buffer
@@ -72,6 +73,7 @@ eu-west-1   i-3a1b2c3d  HANDLED    HANDLED  HANDLED  HANDLED
 eu-west-2   -           -          -        -        -
 eu-west-3   i-4a1b2c3d  BUSY       passed   passed   passed
 eu-north-1  i-5a1b2c3d  passed     passed   passed   passed
+sa-east-1   i-7a1b2c3d  WARNING    passed   passed   passed
 us-east-1   i-6a1b2c3d  -          -        -        -
 
 REGION      SLACK   PAGER   SUBSCRIBED
@@ -79,6 +81,7 @@ eu-west-1   passed  ERROR   -
 eu-west-2   passed  -       -
 eu-west-3   passed  passed  ERROR
 eu-north-1  passed  passed  WARNING
+sa-east-1   passed  passed  -
 us-east-1   -       -       -
 
 eu-west-1 i-1a1b2c3d: URL: attention: GET http://203.0.113.7/: 404
@@ -90,6 +93,7 @@ eu-west-2: no instance is watched here, so no check was tried
 eu-west-3 i-4a1b2c3d: URL: busy: 429
 eu-west-3: SNS: error: nobody has confirmed
 eu-north-1: SNS: warning: nobody has confirmed
+sa-east-1 i-7a1b2c3d: URL: warning: answered by 198.51.100.4
 us-east-1: given up: the function cannot be invoked: down
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
@@ -97,7 +101,7 @@ us-east-1: given up: the function cannot be invoked: down
 	}
 	for n, want := range []string{
 		"4 instances, 1 not healthy, 1 being handled, 1 could not be told, the pager does not work", "0 instances",
-		"1 instance, 1 not healthy, nobody gets a page by SNS", "1 instance, all well, a warning of SNS", "given up: the function cannot be invoked: down",
+		"1 instance, 1 not healthy, nobody gets a page by SNS", "1 instance, all well, a warning of SNS", "1 instance, 1 with a warning", "given up: the function cannot be invoked: down",
 	} {
 		if got := tally(verified[n]); got != want {
 			t.Errorf("%s: %q, want %q", verified[n].Region, got, want)

@@ -70,7 +70,8 @@ func TestVerify(t *testing.T) {
 				Settings: &incident.Settings{Route53: incident.Route53Settings{HealthCheckID: "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b"}},
 				Findings: []incident.Finding{
 					{Check: "url", Outcome: passed, Elsewhere: true, Reason: "200 (answered by 198.51.100.4, which is not the instance)"},
-					{Check: "route53", Outcome: incident.Skipped, Reason: "skipped: it is disabled"}, {Check: "ssh", Outcome: incident.Skipped},
+					{Check: "route53", Outcome: incident.Skipped, Reason: "skipped: it is disabled"},
+					{Check: "ssh", Outcome: incident.Skipped},
 				},
 				Suppressed: []incident.Suppressed{{Action: incident.NextReboot}},
 			},
@@ -82,7 +83,8 @@ func TestVerify(t *testing.T) {
 			answer: incident.Incident{
 				Settings: &incident.Settings{},
 				Findings: []incident.Finding{
-					{Check: "url", Outcome: incident.Skipped}, {Check: "route53", Outcome: incident.Skipped},
+					{Check: "url", Outcome: incident.Skipped},
+					{Check: "route53", Outcome: incident.Skipped},
 					{Check: "ssh", Outcome: incident.Failed, Elsewhere: true, Reason: "silent (asked 198.51.100.4, which is not the instance)"},
 				},
 				Suppressed: []incident.Suppressed{{Action: incident.NextReboot}},

@@ -50,7 +50,7 @@ PURE := firstline/internal/policy
 .PHONY: check
 check: setup ## Run the unit tests (not of the local AWS), 1,000 random days and terraform validate
 	@echo "check 1/3: Go packages, and the contract of the definition"
-	@go test -short $$($(UNIT) | grep -v localaws) ./test/asl ./test/contract ./test/dynamo ./test/sim/mutants
+	@go test -short $$($(UNIT) | grep -v localaws) ./test/asl ./test/contract ./test/dynamo ./test/peers ./test/sim/mutants
 	@echo "check 2/3: the simulation: scenes, and 1,000 random days"
 	@go test -count=1 -timeout 20m ./test/sim -sim.days 1000
 	@echo "check 3/3: terraform validate"
@@ -61,7 +61,7 @@ check: setup ## Run the unit tests (not of the local AWS), 1,000 random days and
 .PHONY: test
 test: setup cc ## Run all tests: Go, the simulation, Terraform, and the stories on the local AWS
 	@echo "test 1/4: Go packages, with the race detector"
-	@go test -race $$($(UNIT) | grep -vx $(PURE)) ./test/asl ./test/dynamo ./test/sim/mutants
+	@go test -race $$($(UNIT) | grep -vx $(PURE)) ./test/asl ./test/dynamo ./test/peers ./test/sim/mutants
 	@go test $(PURE)
 	@echo "test 2/4: the simulation: scenes, and 1,000 random days"
 	@go test -count=1 -timeout 20m ./test/sim -sim.days 1000
@@ -79,6 +79,11 @@ soak: go ## Play random days for SOAK=10m, and print the seeds of failures
 .PHONY: mutants
 mutants: go ## Break the policy and the store in each named way: the simulation must notice
 	@go test -count=1 -timeout 0 -v ./test/sim/mutants -mutants.run
+
+# In the package's own folder, go test prints what the tests print.
+.PHONY: peers
+peers: go ## Run the checks against servers that behave badly: Go peers, and real ones where installed
+	@cd test/peers && go test -count=1 -timeout 15m -peers.real -peers.table
 
 .PHONY: lint
 lint: setup lint-tool ## Run golangci-lint and terraform fmt

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -295,7 +296,7 @@ func TestConnectClosesWhatItDoesNotUse(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		for n, wantEOF := range []bool{false, true} {
 			_ = ends[n].SetReadDeadline(time.Now().Add(time.Second))
-			if _, err := ends[n].Read(make([]byte, 1)); (err == io.EOF) != wantEOF {
+			if _, err := ends[n].Read(make([]byte, 1)); errors.Is(err, io.EOF) != wantEOF {
 				t.Errorf("connection %d: %v", n, err)
 			}
 		}

@@ -215,7 +215,7 @@ func (c *bannerConn) Read(b []byte) (int, error) {
 			start = append(start, b[0])
 		}
 		if c.past = string(start) == sshPrefix; c.past {
-			c.wire.begin(start)
+			c.begin(start)
 		}
 	}
 	return c.wire.Read(b)
@@ -273,8 +273,8 @@ func (x *keyExchange) explain(ctx context.Context, p *progress, err error) *caus
 			return blind("key exchange: %s", clip(err.Error()))
 		}
 	})
-	if x.wantsProxyLine(ctx, p, c) {
-		return wrong("the server expects the PROXY protocol on this port, and closes the connection of everybody else; name a port without it")
+	if other := x.askWithProxyLine(ctx, p, c); other != nil {
+		return other
 	}
 	if c.outcome == incident.Failed && isClosed(ended) {
 		c.outcome, c.kind = incident.Unknown, incident.Busy
@@ -294,25 +294,32 @@ func meaning(line string) string {
 	return ""
 }
 
-// wantsProxyLine reports whether the server, which has waited for us and then closed
-// without a byte, shows its banner to a client that begins with a line of the PROXY
-// protocol. It asks once per check, and only where half of the attempt is left.
-func (x *keyExchange) wantsProxyLine(ctx context.Context, p *progress, c *cause) bool {
+// askWithProxyLine asks a server that has waited for us and then closed without a
+// byte, which no SSH server does, whether it answers a client that begins with a line
+// of the PROXY protocol; nil: it does not. It asks once per check, and only where half
+// of the attempt is left.
+func (x *keyExchange) askWithProxyLine(ctx context.Context, p *progress, c *cause) *cause {
 	deadline, _ := ctx.Deadline()
 	if c.connection != incident.ClosedEarly || p.heard() || !x.hasWaited || x.askedProxy || time.Until(deadline) < p.timeout/2 {
-		return false
+		return nil
 	}
 	x.askedProxy = true
 	s := x.settings
 	if x.vantage.connect(ctx, p, s.AddressFamily, s.Host, strconv.Itoa(s.Port)) != nil {
-		return false
+		return nil
 	}
 	if _, err := io.WriteString(p.conn, proxyLine(p.conn)); err != nil {
-		return false
+		return nil
 	}
 	_ = p.conn.await(ctx, p.timeout/4) // what came is what counts
-	head, _ := p.conn.seen()
-	return speaks(head) == anSSHServer
+	switch head, _ := p.conn.seen(); {
+	case speaks(head) == anSSHServer:
+		return wrong("the server expects the PROXY protocol on this port, and closes the connection of everybody else; name a port without it")
+	case len(head) > 0:
+		return wrong("no SSH server: it closes the connection of a client that speaks SSH, and sends %q to one that begins with the PROXY protocol",
+			incident.ClipLine(string(head), 80))
+	}
+	return nil
 }
 
 // sshBanner returns the server's banner, "" if head does not begin with it, and

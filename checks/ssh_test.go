@@ -121,15 +121,18 @@ func TestSSHKeyExchange(t *testing.T) {
 		{"pinned, its ECDSA type is known", server(nil, all...), keys.ecdsa, ssh.KeyAlgoECDSA256, completed + fingerprint(keys.ecdsa), nil, 1},
 		{
 			"pinned, but another", server(nil, keys.rsa), keys.ed25519, "", "",
-			[]string{"it shows " + fingerprint(keys.rsa) + " (ssh-rsa), not the pinned " + fingerprint(keys.ed25519)}, 2,
+			[]string{"it shows " + fingerprint(keys.rsa) + " (ssh-rsa), not the pinned " + fingerprint(keys.ed25519)},
+			2,
 		},
 		{
 			"pinned, and none of several", server(nil, all...), another, "", "",
-			[]string{fingerprint(keys.ed25519) + " (ssh-ed25519) and " + fingerprint(keys.ecdsa) + " (ecdsa-sha2-nistp256) and " + fingerprint(keys.rsa) + " (ssh-rsa), not the pinned"}, 4,
+			[]string{fingerprint(keys.ed25519) + " (ssh-ed25519) and " + fingerprint(keys.ecdsa) + " (ecdsa-sha2-nistp256) and " + fingerprint(keys.rsa) + " (ssh-rsa), not the pinned"},
+			4,
 		},
 		{
 			"pinned, another of the known type", server(nil, all...), another, ssh.KeyAlgoED25519, "",
-			[]string{"it shows " + fingerprint(keys.ed25519) + " (ssh-ed25519), not the pinned " + fingerprint(another)}, 1,
+			[]string{"it shows " + fingerprint(keys.ed25519) + " (ssh-ed25519), not the pinned " + fingerprint(another)},
+			1,
 		},
 		{"pinned, none of the known type", server(nil, keys.rsa), another, ssh.KeyAlgoED25519, "", []string{"shares no host key algorithm", "rsa-sha2-512"}, 1},
 		{"pinned, and lets one connection in at a time", onlyFirst(server(nil, all...)), keys.rsa, "", "", []string{"it shows " + fingerprint(keys.ed25519)}, 2},
@@ -405,6 +408,8 @@ func TestSSHExpectsProxy(t *testing.T) {
 	for name, end := range map[string]func(net.Conn){
 		"resets": func(conn net.Conn) { reset(t, conn) },
 		"closes": func(conn net.Conn) { _ = conn.Close() },
+
+		"answers in another way": func(conn net.Conn) { reset(t, conn) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			connections.Store(0)
@@ -415,10 +420,18 @@ func TestSSHExpectsProxy(t *testing.T) {
 					end(conn)
 					return
 				}
-				answer(conn)
+				if name != "answers in another way" {
+					answer(conn)
+					return
+				}
+				_, _ = io.WriteString(conn, "what?\n")
 			})
 			f := (&Vantage{DescribeInstances: at(host)}).SSH(t.Context(), instance, sshSettings(port), "")
-			wantUnknown(t, f, incident.Attention, "the server expects the PROXY protocol on this port")
+			want := "the server expects the PROXY protocol on this port"
+			if name == "answers in another way" {
+				want = `no SSH server: it closes the connection of a client that speaks SSH, and sends "what?"`
+			}
+			wantUnknown(t, f, incident.Attention, want)
 			if n := connections.Load(); n != 2 || !f.Answered {
 				t.Errorf("%d connections, want 2; answered %t", n, f.Answered)
 			}

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -101,7 +102,9 @@ func (t *urlAttempt) likesProxyLine(ctx context.Context) bool {
 	defer t.close()
 	resp, err := t.send(ctx, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
 	if err != nil {
-		return false
+		// A certificate is shown to whom it understands.
+		_, shown := errors.AsType[*tls.CertificateVerificationError](err)
+		return shown
 	}
 	_ = resp.Body.Close() // the status says it
 	return resp.StatusCode < 400 || accepted(t.settings.Status, resp.StatusCode)

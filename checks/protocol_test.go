@@ -63,11 +63,12 @@ func TestURLOtherProtocols(t *testing.T) {
 	)
 	ca := newAuthority(t)
 	config := &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, "127.0.0.1", time.Now().Add(time.Hour))}}
+	expired := &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, "127.0.0.1", time.Now().Add(-time.Hour))}}
 	overTLS := func(serve func(net.Conn)) func(net.Conn) {
 		return func(conn net.Conn) { serve(tls.Server(conn, config)) }
 	}
 	// nginx with "listen 443 ssl proxy_protocol".
-	proxyThenTLS := func(conn net.Conn) {
+	proxyThenTLS := func(conn net.Conn, config *tls.Config) {
 		line := make([]byte, 0, 108)
 		for b := make([]byte, 1); !strings.HasSuffix(string(line), "\n") && len(line) < cap(line); line = append(line, b...) {
 			_, _ = conn.Read(b) // without an end, it is too long in the end
@@ -100,7 +101,8 @@ func TestURLOtherProtocols(t *testing.T) {
 			}
 			_, _ = io.WriteString(conn, ok200)
 		}, incident.Attention, proxyWords},
-		{"nginx, ssl proxy_protocol", "https", proxyThenTLS, incident.Attention, proxyWords},
+		{"nginx, ssl proxy_protocol", "https", func(conn net.Conn) { proxyThenTLS(conn, config) }, incident.Attention, proxyWords},
+		{"nginx, ssl proxy_protocol, expired", "https", func(conn net.Conn) { proxyThenTLS(conn, expired) }, incident.Attention, proxyWords},
 		// "return 444": what it says of a request that is none proves nothing.
 		{"nginx that closes on purpose", "http", answering(map[string]string{"PROXY": badRequest, "PRI": badRequest}), "", "connection closed before the answer came"},
 		{"closes always", "http", answering(nil), "", "connection closed before the answer came"},

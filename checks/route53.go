@@ -74,7 +74,11 @@ func (c *Route53) Check(ctx context.Context, inc *incident.Incident) incident.Fi
 			foreign, isLocated = c.DescribeInstances.foreign(ctx, inc.InstanceID, asked), true
 		}
 		saw, why = t.judge(s.QuorumPercent)
-		if why != nil && why.outcome == incident.Failed && unread != nil && len(asked) == 0 {
+		switch {
+		case why == nil || why.outcome != incident.Failed:
+		case behind(inc):
+			p.answered = false // by what is in front of the instance
+		case unread != nil && len(asked) == 0:
 			why = ours("%s; whether that is about this instance is not known: %s", why.text, unread.text)
 		}
 		return saw, why
@@ -166,13 +170,10 @@ func configured(inc *incident.Incident, config *types.HealthCheckConfig) *cause 
 // as the instance's.
 func (c *Route53) asked(ctx context.Context, inc *incident.Incident, named []netip.Addr) []netip.Addr {
 	h := inc.HealthCheck
-	if h == nil {
-		return named
-	}
-	if u, err := url.Parse(inc.Settings.URL.Address); err == nil && inc.Settings.URL.LoadBalancer && h.Address == "" && strings.EqualFold(u.Hostname(), h.Host) {
+	switch {
+	case behind(inc):
 		return nil
-	}
-	if len(named) > 0 {
+	case h == nil || len(named) > 0:
 		return named
 	}
 	if addr, err := netip.ParseAddr(h.Address); err == nil {
@@ -189,6 +190,14 @@ func (c *Route53) asked(ctx context.Context, inc *incident.Incident, named []net
 		addrs[n] = addrs[n].Unmap()
 	}
 	return addrs
+}
+
+// behind reports whether the checkers ask the load balancer that is in front of the
+// instance alone.
+func behind(inc *incident.Incident) bool {
+	u, err := url.Parse(inc.Settings.URL.Address)
+	h := inc.HealthCheck
+	return err == nil && inc.Settings.URL.LoadBalancer && h != nil && h.Address == "" && strings.EqualFold(u.Hostname(), h.Host)
 }
 
 // freshReport is how old a checker's report may be: ten of its slower rounds.

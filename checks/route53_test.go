@@ -299,7 +299,11 @@ func TestRoute53Configuration(t *testing.T) {
 		h := &health{config: named("Elsewhere.example.com"), observations: observations(time.Now(), reaches+resolved)}
 		inc := incidentOf(18, time0)
 		inc.Settings.URL.Address, inc.Settings.URL.LoadBalancer = "https://elsewhere.example.com/healthz", true
-		if f := h.check().Check(t.Context(), inc); f.Elsewhere || f.Outcome != incident.Passed {
+		if f := h.check().Check(t.Context(), inc); f.Elsewhere || f.Outcome != incident.Passed || !f.Answered {
+			t.Errorf("got %+v", f)
+		}
+		h.observations = observations(time.Now(), "Failure: HTTP Status Code 502, Bad Gateway"+resolved)
+		if f := h.check().Check(t.Context(), inc); f.Elsewhere || f.Outcome != incident.Failed || f.Answered {
 			t.Errorf("got %+v", f)
 		}
 	})

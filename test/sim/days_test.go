@@ -250,6 +250,12 @@ func (w *world) planSettings(m *machine, sometime func(func())) {
 		})
 	}
 	if w.p(.05) {
+		sometime(func() {
+			m.elsewhere = map[string]bool{incident.CheckURL: true}
+			w.logf("%s: another machine answers its URL check from here on", m.name)
+		})
+	}
+	if w.p(.05) {
 		check := pick(w, incident.Checks...)
 		sometime(func() {
 			m.blinded = map[string]bool{check: true}
@@ -329,7 +335,7 @@ func (w *world) calm() {
 	clear(w.outages)
 	for _, m := range w.machines {
 		m.webPath, m.sshPath, m.impaired, m.scheduled = well, well, "", false
-		m.blinded, m.settings.URL.BodyPattern, m.parameter = nil, "", ""
+		m.blinded, m.elsewhere, m.settings.URL.BodyPattern, m.parameter = nil, nil, "", ""
 		m.flapUntil, m.pause, m.work = time.Time{}, time.Time{}, time.Time{}
 		if m.power == stopped || m.power == halted {
 			m.power = running

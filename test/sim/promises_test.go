@@ -239,7 +239,7 @@ func (w *world) isOver(a *alert) bool {
 		if m == nil || m.unwatched || !m.isRunning() || isOfTheHour(a) {
 			continue
 		}
-		if time.Since(m.seen.downLast) < 2*time.Minute || time.Since(m.changed) < 2*time.Minute || len(m.blinded) > 0 || m.settings.URL.BodyPattern != "" || m.web != well || m.ssh != well || m.webPath != well || m.sshPath != well {
+		if time.Since(m.seen.downLast) < 2*time.Minute || time.Since(m.changed) < 2*time.Minute || len(m.blinded) > 0 || len(m.elsewhere) > 0 || m.settings.URL.BodyPattern != "" || m.web != well || m.ssh != well || m.webPath != well || m.sshPath != well {
 			return false
 		}
 	}

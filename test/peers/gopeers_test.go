@@ -69,12 +69,10 @@ func accept(t *testing.T, h *here, l net.Listener, serve func(net.Conn)) {
 	}
 }
 
-// nobody is a port on which nobody listens.
+// nobody is a port on which nobody listens, and that nobody else takes.
 func nobody(t *testing.T, h *here) {
 	t.Helper()
-	l, port := listen(t, h.host, 0)
-	_ = l.Close() // it was only to find a free port
-	h.port = port
+	bound(t, h)
 }
 
 // hangs never calls accept: the kernel does, as for a process that is stopped.
@@ -86,6 +84,23 @@ func hangs(t *testing.T, h *here) {
 // full has a backlog that is full: no further connection is made, as behind a
 // firewall that drops.
 func full(t *testing.T, h *here) {
+	t.Helper()
+	if err := syscall.Listen(bound(t, h), 0); err != nil {
+		t.Fatal(err)
+	}
+	addr := netip.MustParseAddr(h.host)
+	for range 16 {
+		conn, err := net.DialTimeout("tcp", netip.AddrPortFrom(addr, uint16(h.port)).String(), 100*time.Millisecond) //nolint:gosec,noctx // a port; the time-out bounds it
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	t.Fatal("the backlog takes everything")
+}
+
+// bound is a socket that has a port, and does not listen.
+func bound(t *testing.T, h *here) (fd int) {
 	t.Helper()
 	addr := netip.MustParseAddr(h.host)
 	family, where := syscall.AF_INET, syscall.Sockaddr(&syscall.SockaddrInet4{Port: h.port})
@@ -99,24 +114,17 @@ func full(t *testing.T, h *here) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Close(fd) })
-	if err := errors.Join(syscall.Bind(fd, where), syscall.Listen(fd, 0)); err != nil {
+	if err := syscall.Bind(fd, where); err != nil {
 		t.Fatal(err)
 	}
-	if h.port == 0 {
-		name, err := syscall.Getsockname(fd)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.port = name.(*syscall.SockaddrInet4).Port
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for range 16 {
-		conn, err := net.DialTimeout("tcp", netip.AddrPortFrom(addr, uint16(h.port)).String(), 100*time.Millisecond) //nolint:gosec,noctx // a port; the time-out bounds it
-		if err != nil {
-			return
-		}
-		t.Cleanup(func() { _ = conn.Close() })
+	if at, ok := name.(*syscall.SockaddrInet4); ok {
+		h.port = at.Port
 	}
-	t.Fatal("the backlog takes everything")
+	return fd
 }
 
 // readHead reads a request up to the empty line.
@@ -141,10 +149,17 @@ func shut(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// resets ends a connection with a reset.
-func resets(conn net.Conn) {
+// reset ends a connection with a reset.
+func reset(conn net.Conn) {
 	_ = conn.(*net.TCPConn).SetLinger(0)
 	_ = conn.Close()
+}
+
+// resets resets a connection once it has heard from the client: before, the
+// client's kernel may take the reset for an answer to its SYN.
+func resets(conn net.Conn) {
+	_, _ = conn.Read(make([]byte, 1))
+	reset(conn)
 }
 
 // replies answers each request with these bytes, and closes.

@@ -23,6 +23,8 @@ var zone = map[string][]string{
 	"multicast.test":   {"224.0.0.251"},
 	"private.test":     {"10.1.2.3"},
 	"nobodys.test":     {"127.0.0.1"},
+	silent6:            {"127.0.0.1"},
+	broken6:            {"127.0.0.1"},
 }
 
 var faults = map[string]dnsmessage.RCode{
@@ -30,8 +32,8 @@ var faults = map[string]dnsmessage.RCode{
 	"refuses.test": dnsmessage.RCodeRefused,
 }
 
-// silentName is never answered.
-const silentName = "silent.test"
+// silentName is never answered, silent6 not about IPv6, and broken6 has a fault there.
+const silentName, silent6, broken6 = "silent.test", "silent6.test", "broken6.test"
 
 // answerNames starts the name servers, and has net.DefaultResolver ask them alone.
 func answerNames() (stop func(), err error) {
@@ -66,13 +68,15 @@ func answerName(question []byte) []byte {
 	}
 	q := m.Questions[0]
 	name := strings.TrimSuffix(q.Name.String(), ".")
-	if name == silentName {
+	if name == silentName || name == silent6 && q.Type == dnsmessage.TypeAAAA {
 		return nil
 	}
 	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
 	addresses, exists := zone[name]
 	if code, ok := faults[name]; ok {
 		m.RCode = code
+	} else if name == broken6 && q.Type == dnsmessage.TypeAAAA {
+		m.RCode = dnsmessage.RCodeServerFailure
 	} else if !exists {
 		m.RCode = dnsmessage.RCodeNameError
 	}

@@ -34,6 +34,8 @@ const (
 	status503    = "Failure: HTTP Status Code 503, Service Unavailable. Resolved IP: 203.0.113.7"
 	status401    = "Failure: HTTP Status Code 401, Unauthorized. Resolved IP: 203.0.113.7"
 	status429    = "Failure: HTTP Status Code 429, Too Many Requests. Resolved IP: 203.0.113.7"
+	noSuchName   = "Failure: DNS resolution failed: Rcode NXDomain(3)"
+	sslAlert     = "Failure: The endpoint's response was an SSL alert, handshake_failure."
 	unreadable   = "The checker is being replaced."
 	checkerPool  = 16
 )
@@ -105,6 +107,11 @@ var route53Row = row{"Route 53 checks that are not what they seem", []situation{
 	r53("well", healthCheck{reports: checkers(16, success, "")}, well53, "16 of 16"),
 	r53("it fails", healthCheck{reports: checkers(16, timedOut, "")}, failed53, "0 of 16"),
 	r53("4 of 16 reach it", healthCheck{reports: checkers(4, success, timedOut)}, well53, "4 of 16"),
+	r53("3 of 16 reach it", healthCheck{reports: checkers(3, success, timedOut)}, well53, "3 of 16"),
+	r53("2 of 16 reach it", healthCheck{reports: checkers(2, success, timedOut)}, failedHeard53, "2 of 16"),
+	r53("its name does not resolve", healthCheck{reports: checkers(16, noSuchName, "")}, attentionUnheard53, "DNS resolution failed"),
+	r53("its TLS is refused", healthCheck{reports: checkers(16, sslAlert, "")}, attentionUnheard53, "SSL alert"),
+	r53("some reports cannot be read", healthCheck{reports: checkers(4, success, unreadable)}, well53, "4 of 4"),
 	r53("status 503", healthCheck{reports: checkers(16, status503, "")}, failedHeard53),
 	r53("status 401", healthCheck{reports: checkers(16, status401, "")}, attention53, "401"),
 	r53("status 429", healthCheck{reports: checkers(16, status429, "")}, busy53, "429"),

@@ -160,7 +160,9 @@ func (p *program) version() (version, why string) {
 // start runs the server until the test ends.
 func (s server) start(t *testing.T, h *here) {
 	t.Helper()
-	nobody(t, h) // a free port
+	l, port := listen(t, h.host, 0)
+	_ = l.Close() // it was only to find a free port
+	h.port = port
 	s.furnish(t, h)
 	args := make([]string, len(s.args))
 	for n, a := range s.args {

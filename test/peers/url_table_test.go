@@ -125,7 +125,7 @@ var ourClientRow = row{"what our own client refuses", []situation{
 	{name: "a header that Go refuses, and status 404", check: "url", peer: replies("HTTP/1.1 404 Not Found\r\nBad Header\r\n\r\n"), want: attention, says: []string{"got status 404"}},
 	{name: "a header that Go refuses, and status 500", check: "url", peer: replies("HTTP/1.1 500 Internal Server Error\r\nBad Header\r\n\r\n"), want: bad, says: []string{"got status 500"}},
 	{
-		name: "a handshake that stops", check: "url", set: overTLS + "," + quick, want: bad, says: []string{"timed out after 400ms in the TLS handshake"},
+		name: "a handshake that stops", check: "url", set: `"scheme":"https",` + quick, want: bad, says: []string{"timed out after 400ms in the TLS handshake"},
 		peer: serves(func(conn net.Conn) { _, _ = conn.Write([]byte{0x16, 3, 3, 1, 0}) }),
 	},
 }}

@@ -255,13 +255,13 @@ func (l *Look) cause() string {
 }
 
 // severity is that of a page about this look, unless a reboot came before it.
-// Route 53 alone is not enough to call an instance down where another check is
-// on.
-func (l *Look) severity(s *incident.Settings) incident.Severity {
+// Route 53 alone is not enough to call an instance down where another check says
+// something about it.
+func (l *Look) severity() incident.Severity {
 	if l.Verdict != incident.VerdictFailed {
 		return incident.SeverityUnknown
 	}
-	if !l.ownFailed() && (s.Enabled(incident.CheckURL) || s.Enabled(incident.CheckSSH)) {
+	if !l.ownFailed() && slices.ContainsFunc(l.own(), func(f incident.Finding) bool { return f.Outcome != incident.Skipped }) {
 		return incident.SeverityUnknown
 	}
 	return incident.SeverityDown

@@ -112,7 +112,7 @@ func AlertsToAsk(in Input) (refs []incident.AlertRef) {
 		ids[m.Alert] = true
 	}
 	ids[r.openAlert(KeyBreaker)] = true
-	if l.severity(in.Settings) < incident.SeverityDown {
+	if l.severity() < incident.SeverityDown {
 		ids[r.openAlert(l.cause())] = true
 	}
 	for _, id := range slices.Sorted(maps.Keys(ids)) {
@@ -460,7 +460,7 @@ func (d *decider) severity() incident.Severity {
 	if d.halted() {
 		return incident.SeverityDown
 	}
-	return d.l.severity(d.s)
+	return d.l.severity()
 }
 
 // handedOver is row 8.

@@ -110,7 +110,7 @@ func WithoutStore(in Input, why string) incident.Decision {
 		return dec
 	}
 	dec.Next, dec.Situation, dec.Slack = incident.NextPage, incident.SituationStore, true
-	dec.Severity = l.severity(in.Settings)
+	dec.Severity = l.severity()
 	dec.Reason = "the table cannot be read or written, so nothing is rebooted: " + why
 	dec.Alert = AlertWithoutStore(in.AliasPrefix, KeyStore, in.Now)
 	dec.Alert.Members = []string{in.State.Instance.ID}

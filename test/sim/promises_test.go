@@ -93,7 +93,7 @@ func (w *world) watchMachine(m *machine) {
 	}
 	s.downLast = now
 	isFiring := now.Before(m.alarmUntil)
-	isHidden := m.sshPath != well && !m.web.down() // see severity
+	isHidden := (m.sshPath != well || w.path != well) && !m.web.down() // see severity
 	cannotTell := isHidden || now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() || len(m.blinded) > 0 ||
 		slices.ContainsFunc([]string{"ec2", "egress", "ssm", "table"}, w.isOut)
 	if cannotTell || !isFiring {

@@ -255,7 +255,8 @@ func (w *world) checkReboot(m *machine, i *invocation) {
 	w.logf("REBOOT of %s", m.name)
 	w.count["reboots"]++
 	w.rebootIsHarmless(m)
-	if !now.Before(m.workFrom) && now.Before(m.work) && (!w.isDown(m, now) || !s.paged.IsZero()) {
+	isAnnounced := !s.paged.IsZero() // else she reboots it without a word, and what it looks like from here decides
+	if !now.Before(m.workFrom) && now.Before(m.work) && (isAnnounced || !w.isDown(m, now) && w.pathTo(m) == well) {
 		w.violate("harm", "%s was rebooted while a person worked on it", m.name)
 	}
 	race := 5 * time.Second

@@ -169,7 +169,7 @@ func (s server) start(t *testing.T, h *here) {
 		args[n] = h.fill(a)
 	}
 	cmd := exec.Command(s.path(), args...) //nolint:gosec,noctx // constants of ours; it is ended below
-	cmd.Dir, cmd.SysProcAttr = h.dir, &syscall.SysProcAttr{Setpgid: true}
+	cmd.Dir, cmd.SysProcAttr = h.dir, &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if os.Getuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
 	}

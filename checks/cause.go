@@ -18,6 +18,8 @@ type cause struct {
 	connection incident.Connection
 	// status is that of the HTTP answer; 0 if none came.
 	status int
+	// onlyTLS: what came was TLS's, and nothing of HTTP.
+	onlyTLS bool
 	// final: asking again within this look changes nothing.
 	final bool
 }

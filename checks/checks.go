@@ -97,7 +97,7 @@ func (q question) finding(a answer) incident.Finding {
 	}
 	if c := a.cause; c != nil {
 		f.Outcome, f.Kind, f.Reason = c.outcome, c.kind, c.text
-		if !a.answered {
+		if !a.answered || c.onlyTLS {
 			f.Connection = c.connection
 		}
 	}

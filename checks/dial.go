@@ -19,7 +19,7 @@ const (
 	// dialDelay is how long an address has before the next one is tried beside it,
 	// and familyDelay how long the addresses of one family wait for those of the
 	// other (RFC 8305, 5 and 3).
-	dialDelay, familyDelay = 250 * time.Millisecond, 50 * time.Millisecond
+	dialDelay, familyDelay = 250 * time.Millisecond, 400 * time.Millisecond
 )
 
 // connect opens a TCP connection to host, over addressFamily only if there is one,

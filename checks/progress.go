@@ -162,9 +162,7 @@ func (p *progress) classify(err error, other func(error) *cause) *cause {
 		return failed(incident.Silent, "timed out after %v %s", p.timeout, p.at)
 	case errno == syscall.ECONNREFUSED:
 		return failed(incident.Refused, "connection refused")
-	case isReset(err) && p.at == phaseConnect:
-		return failed(incident.Refused, "connection reset %s", p.at)
-	case isReset(err):
+	case isReset(err): // while connecting, too: who refuses does not accept first
 		return failed(incident.ClosedEarly, "connection reset %s", p.at)
 	case isClosed(err):
 		return failed(incident.ClosedEarly, "connection closed %s", p.at)

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -67,33 +66,26 @@ func (t *urlAttempt) otherProtocol() *cause {
 	return nil
 }
 
-// askOtherwise asks in other ways, in the last attempt, where the target has
-// closed the connection without a byte: servers that expect the PROXY protocol do
-// so, and some that speak HTTP/2 only. It returns nil if that is not why.
-func (t *urlAttempt) askOtherwise(ctx context.Context, c *cause) *cause {
+// askWithProxyLine asks once more, in the last attempt, where the target has closed
+// the connection without a byte, as servers do that expect the PROXY protocol. It
+// returns nil if that is not why.
+func (t *urlAttempt) askWithProxyLine(ctx context.Context, c *cause) *cause {
 	newest := t.conn
 	if t.web != nil {
 		newest = t.web
 	}
-	if c.connection != incident.ClosedEarly || t.redirectedTo != nil || t.tries < t.settings.Attempts {
+	if newest == nil || c.connection != incident.ClosedEarly || t.redirectedTo != nil || t.tries < t.settings.Attempts {
 		return nil
 	}
 	if head, _ := newest.seen(); len(head) > 0 {
 		return nil
 	}
-	other := func(proxied bool) *urlAttempt {
-		return &urlAttempt{urlRequest: t.urlRequest, progress: &progress{timeout: t.timeout}, proxied: proxied}
-	}
-	switch {
-	case other(true).likesProxyLine(ctx):
-		c = wrong("the server expects the PROXY protocol on this port, and closes every other connection without an answer; name a port without it")
-	case other(false).likesHTTP2(ctx):
-		c = wrong("the server closes a connection with HTTP/1.1, which this check speaks, without an answer, and answers one with HTTP/2; let it speak both, or name another port")
-	default:
+	again := &urlAttempt{urlRequest: t.urlRequest, progress: &progress{timeout: t.timeout}, proxied: true}
+	if !again.likesProxyLine(ctx) {
 		return nil
 	}
 	t.answered = true
-	return c
+	return wrong("the server expects the PROXY protocol on this port, and closes every other connection without an answer; name a port without it")
 }
 
 // likesProxyLine reports whether a request with a line of the PROXY protocol in
@@ -108,22 +100,6 @@ func (t *urlAttempt) likesProxyLine(ctx context.Context) bool {
 	}
 	_ = resp.Body.Close() // the status says it
 	return resp.StatusCode < 400 || accepted(t.settings.Status, resp.StatusCode)
-}
-
-// likesHTTP2 reports whether the server answers a client that speaks HTTP/2 from
-// the start (RFC 9113, 3.4).
-func (t *urlAttempt) likesHTTP2(ctx context.Context) bool {
-	defer t.close()
-	if err := t.open(ctx, t.target); err != nil {
-		return false
-	}
-	const preface, settings = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-	frame := make([]byte, len(settings))
-	_, err := io.WriteString(t.web, preface+settings)
-	if err == nil {
-		_, err = io.ReadFull(t.web, frame)
-	}
-	return err == nil && speaks(frame) == anHTTP2Server
 }
 
 // proxyLine is version 1 of the PROXY protocol for a connection of ours

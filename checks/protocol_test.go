@@ -88,8 +88,7 @@ func TestURLOtherProtocols(t *testing.T) {
 	}{
 		{"nginx, HTTP/2 only", "http", answering(map[string]string{"": nginxHTTP2}), incident.Attention, http2Words},
 		{"Node.js, HTTP/2 only", "http", answering(map[string]string{"": nodeHTTP2}), incident.Attention, http2Words},
-		{"HAProxy, HTTP/2 only", "http", answering(map[string]string{"PRI *": haproxyHTTP2}), incident.Attention, "answers one with HTTP/2"},
-		{"HAProxy, HTTP/2 only, over TLS", "https", overTLS(answering(map[string]string{"PRI *": haproxyHTTP2})), incident.Attention, "answers one with HTTP/2"},
+		{"HAProxy, HTTP/2 only", "http", answering(map[string]string{"PRI *": haproxyHTTP2}), "", "connection closed before the answer came"},
 		{"HTTP/2 only, over TLS", "https", overTLS(answering(map[string]string{"": nginxHTTP2})), incident.Attention, http2Words},
 		{"OpenSSL, h2 only", "https", answering(map[string]string{"": onlyH2Alert}), incident.Attention, http2Words},
 		{"SSH where TLS is meant", "https", answering(map[string]string{"": "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n"}), incident.Attention, "an SSH server answers on this port"},
@@ -104,7 +103,7 @@ func TestURLOtherProtocols(t *testing.T) {
 		{"nginx, ssl proxy_protocol", "https", func(conn net.Conn) { proxyThenTLS(conn, config) }, incident.Attention, proxyWords},
 		{"nginx, ssl proxy_protocol, expired", "https", func(conn net.Conn) { proxyThenTLS(conn, expired) }, incident.Attention, proxyWords},
 		// "return 444": what it says of a request that is none proves nothing.
-		{"nginx that closes on purpose", "http", answering(map[string]string{"PROXY": badRequest, "PRI": badRequest}), "", "connection closed before the answer came"},
+		{"nginx that closes on purpose", "http", answering(map[string]string{"PROXY": badRequest}), "", "connection closed before the answer came"},
 		{"closes always", "http", answering(nil), "", "connection closed before the answer came"},
 		{"resets always", "http", func(conn net.Conn) { _ = firstLine(conn); reset(t, conn) }, "", "connection reset before the answer came"},
 	} {
@@ -125,8 +124,8 @@ func TestURLOtherProtocols(t *testing.T) {
 			if f.Answered || f.Connection != incident.ClosedEarly {
 				t.Errorf("got %+v, want closed, without an answer", f)
 			}
-			if n := connections.Load(); n != 4 {
-				t.Errorf("%d connections, want one per attempt, and one for each other way to ask", n)
+			if n := connections.Load(); n != 3 {
+				t.Errorf("%d connections, want one per attempt, and one with a line of the PROXY protocol", n)
 			}
 		})
 	}

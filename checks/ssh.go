@@ -254,6 +254,8 @@ func (x *keyExchange) explain(ctx context.Context, p *progress, err error) *caus
 	banner, offered := sshBanner(head)
 	line, _, whole := strings.Cut(string(head), "\n")
 	switch {
+	case banner != "" && !strings.HasPrefix(banner, "SSH-2.0-") && !strings.HasPrefix(banner, "SSH-1.99-"):
+		return wrong("the server is alive, and speaks a version of SSH that this check does not: %s", banner)
 	case banner != "":
 		p.at = phase("in the key exchange, after its banner (" + banner + ")")
 	case speaks(head) != "":

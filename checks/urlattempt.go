@@ -55,7 +55,7 @@ func (r *urlRequest) try(ctx context.Context, p *progress) (string, *cause) {
 		return t.via() + fmt.Sprintf("got status %d", resp.StatusCode), nil
 	}
 	c := t.explain(err)
-	if other := t.askOtherwise(ctx, c); other != nil {
+	if other := t.askWithProxyLine(ctx, c); other != nil {
 		c = other
 	}
 	return "", c
@@ -88,7 +88,10 @@ func (t *urlAttempt) RoundTrip(req *http.Request) (*http.Response, error) {
 	case err != nil && limited.N <= 0:
 		return nil, failed("", "the head of the answer is longer than 1 MiB")
 	case err != nil:
-		// A line that is cut off by the time-out is not a malformed one.
+		// A line that is cut off is not a malformed one.
+		if _, ended := t.web.seen(); isClosed(ended) || isReset(ended) {
+			err = ended
+		}
 		return nil, cmp.Or(req.Context().Err(), err)
 	}
 	limited.N = math.MaxInt64
@@ -247,6 +250,11 @@ func (t *urlAttempt) explain(err error) *cause {
 	c := t.otherProtocol()
 	if c == nil {
 		c = t.classify(err, t.protocolCause)
+	}
+	if c.connection == incident.ClosedEarly && t.web != nil && t.web != t.conn {
+		// As with HTTP: it may close each connection on purpose.
+		head, _ := t.web.seen()
+		c.onlyTLS = len(head) == 0
 	}
 	if other := t.redirectedAway(); other != "" && c.outcome == incident.Failed {
 		c = unknown(incident.Attention, false, "%s: that is %s, not the target, which sent us there and so is alive; if that is the instance too, name the final address in url.address",

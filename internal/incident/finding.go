@@ -58,8 +58,8 @@ const (
 // Kinds are all kinds in the order of their weight.
 var Kinds = []Kind{Attention, Contradicted, Busy, Blind}
 
-// Connection says how far the connection of a check without an answer got.
-// It is empty for a finding with Answered.
+// Connection says how far the connection of a check without an answer got. It is
+// empty for a finding with Answered, unless all that came was a TLS handshake.
 type Connection string
 
 // Ways in which a connection ends before a byte comes.

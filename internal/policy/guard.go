@@ -125,7 +125,7 @@ func (d *decider) guardVantage() (guard, reason string) {
 		if f.Outcome != incident.Failed {
 			continue
 		}
-		agrees = agrees || f.Answered ||
+		agrees = agrees || f.Answered && f.Connection == "" ||
 			f.Connection == incident.Refused && ownAnswered && !isBusy ||
 			f.Connection == incident.Silent && !isURLBlind && (ownAnswered || others)
 	}

@@ -127,6 +127,7 @@ func TestGuardVantage(t *testing.T) {
 			in.Facts.Others, in.Facts.Connected = policy.CouldNotAsk[policy.Others]("x"), policy.CouldNotAsk[bool]("x")
 		})), refuses("vantage")},
 
+		{"closed after a TLS handshake, SSH passes", is(look(finding(incident.Failed, "", true, incident.ClosedEarly), off, passed)), refuses("vantage")},
 		{"refused, SSH got bytes", is(look(refused, off, passed), alone), reboots},
 		{"refused, SSH failed with bytes", is(look(refused, off, badAnswer), alone), reboots},
 		{"refused, SSH got no bytes", is(look(refused, off, noReply)), refuses("vantage")},

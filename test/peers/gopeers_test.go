@@ -325,13 +325,3 @@ func wantsProxyLine(conn net.Conn) {
 	_, _ = io.WriteString(conn, okText)
 	shut(conn)
 }
-
-// wantsHTTP2 expects HTTP/2 without TLS, and closes without a byte otherwise, as
-// HAProxy does.
-func wantsHTTP2(conn net.Conn) {
-	preface := make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
-	if _, err := io.ReadFull(conn, preface); err == nil && strings.HasPrefix(string(preface), "PRI * HTTP/2.0") {
-		_, _ = io.WriteString(conn, h2Settings)
-	}
-	shut(conn)
-}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -25,6 +26,7 @@ var zone = map[string][]string{
 	"nobodys.test":     {"127.0.0.1"},
 	silent6:            {"127.0.0.1"},
 	broken6:            {"127.0.0.1"},
+	slow4:              {"127.0.0.1", "::1"},
 }
 
 var faults = map[string]dnsmessage.RCode{
@@ -32,8 +34,9 @@ var faults = map[string]dnsmessage.RCode{
 	"refuses.test": dnsmessage.RCodeRefused,
 }
 
-// silentName is never answered, silent6 not about IPv6, and broken6 has a fault there.
-const silentName, silent6, broken6 = "silent.test", "silent6.test", "broken6.test"
+// silentName is never answered, silent6 not about IPv6, and broken6 has a fault
+// there. slow4 is answered late about IPv4.
+const silentName, silent6, broken6, slow4 = "silent.test", "silent6.test", "broken6.test", "slow4.test"
 
 // answerNames starts the name servers, and has net.DefaultResolver ask them alone.
 func answerNames() (stop func(), err error) {
@@ -48,8 +51,8 @@ func answerNames() (stop func(), err error) {
 			if err != nil {
 				return
 			}
-			if reply := answerName(b[:n]); reply != nil {
-				_, _ = conn.WriteTo(reply, from) // who does not get it asks again
+			if reply, delay := answerName(b[:n]); reply != nil {
+				time.AfterFunc(delay, func() { _, _ = conn.WriteTo(reply, from) }) // who does not get it asks again
 			}
 		}
 	}()
@@ -60,16 +63,16 @@ func answerNames() (stop func(), err error) {
 	return func() { _ = conn.Close() }, nil
 }
 
-// answerName answers one question; nil is silence.
-func answerName(question []byte) []byte {
+// answerName answers one question, after a delay; nil is silence.
+func answerName(question []byte) (reply []byte, delay time.Duration) {
 	var m dnsmessage.Message
 	if m.Unpack(question) != nil || len(m.Questions) != 1 {
-		return nil
+		return nil, 0
 	}
 	q := m.Questions[0]
 	name := strings.TrimSuffix(q.Name.String(), ".")
 	if name == silentName || name == silent6 && q.Type == dnsmessage.TypeAAAA {
-		return nil
+		return nil, 0
 	}
 	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
 	addresses, exists := zone[name]
@@ -89,9 +92,12 @@ func answerName(question []byte) []byte {
 			m.Answers = append(m.Answers, dnsmessage.Resource{Header: header, Body: &dnsmessage.AAAAResource{AAAA: addr.As16()}})
 		}
 	}
+	if name == slow4 && q.Type == dnsmessage.TypeA {
+		delay = 300 * time.Millisecond
+	}
 	reply, err := m.Pack()
 	if err != nil {
-		return nil
+		return nil, 0
 	}
-	return reply
+	return reply, delay
 }

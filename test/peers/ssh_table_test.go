@@ -98,6 +98,12 @@ var rejectRow = row{"SSH servers that reject the connection", []situation{
 			time.Sleep(100 * time.Millisecond)
 		}
 	}), want: busy},
+	{name: "SSH 1 alone", check: "ssh", peer: serves(func(conn net.Conn) {
+		_, _ = io.WriteString(conn, "SSH-1.5-Cisco-1.25\n")
+		_, _ = bufio.NewReader(conn).ReadString('\n')
+		_, _ = io.WriteString(conn, "Protocol major versions differ.\n")
+		shut(conn)
+	}), want: attention},
 	{name: "closes after its banner", check: "ssh", peer: afterBanner("", shut), want: busy},
 	{name: "/sbin/nologin of a forwarder", check: "ssh", peer: saysAndLeaves("This account is currently not available.\r\n"), want: busy, says: []string{"This account is currently not available."}},
 }}

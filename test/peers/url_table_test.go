@@ -141,7 +141,8 @@ var protocolRow = row{"another protocol on the port", []situation{
 		real: []server{nginx("listen $HOST:$PORT http2; return 200;")},
 	},
 	{
-		name: "HTTP/2 alone, without a word for others", check: "url", peer: serves(wantsHTTP2), want: attention, says: []string{"HTTP/2"},
+		// It has no baseline, so that it is a matter for a person as well.
+		name: "HTTP/2 alone, without a word for others", check: "url", peer: replies(""), want: closed,
 		real: []server{haproxy("frontend f\n  bind $HOST:$PORT proto h2\n  http-request return status 200")},
 	},
 	{
@@ -150,6 +151,9 @@ var protocolRow = row{"another protocol on the port", []situation{
 			_, _ = io.WriteString(c, h2Settings)
 			time.Sleep(50 * time.Millisecond) // for it to be read before the connection ends
 		}),
+	},
+	{
+		name: "HTTP/2 alone, without a word for others, over TLS", check: "url", set: overTLS, peer: secure(goodTLS, func(c net.Conn) { readHead(c) }), want: closedInTLS,
 		real: []server{haproxy("frontend f\n  bind $HOST:$PORT ssl crt $DIR/both.pem proto h2 alpn h2\n  http-request return status 200")},
 	},
 	{
@@ -213,6 +217,7 @@ var nameRow = row{"the name leads elsewhere", []situation{
 	{name: "four addresses, the fourth answers, SSH", check: "ssh", set: `"host":"four.test"`, peer: at("127.0.4.4", sshd(nil)), own: zone["four.test"], want: well},
 	{name: "two addresses, the first drops", check: "url", set: `"address":"http://two.test:$PORT/","timeout_seconds":5`, peer: beside(at("127.0.5.2", web(wellWeb)), at("127.0.5.1", full)), own: zone["two.test"], want: well},
 	{name: "IPv6 blackholed, IPv4 well", check: "url", set: `"address":"http://both.test:$PORT/","address_family":"","timeout_seconds":5`, peer: beside(web(wellWeb), at("::1", full)), own: zone["both.test"], want: well},
+	{name: "IPv6 blackholed, IPv4 well and its name server slow", check: "url", set: `"address":"http://slow4.test:$PORT/","address_family":"","timeout_seconds":5`, peer: beside(web(wellWeb), at("::1", full)), own: zone["both.test"], want: well},
 	{name: "IPv6 refused, IPv4 well", check: "url", set: `"address":"http://both.test:$PORT/","address_family":""`, peer: web(wellWeb), own: zone["both.test"], want: well},
 	{name: "IPv4 blackholed, IPv6 well", check: "ssh", set: `"host":"both.test","address_family":"","timeout_seconds":5`, peer: beside(full, at("::1", sshd(nil))), own: zone["both.test"], want: well},
 	{name: "a name of IPv6 alone", check: "url", set: `"address":"http://six.test:$PORT/","address_family":""`, peer: at("::1", web(wellWeb)), own: []string{"::1"}, want: well},
@@ -368,11 +373,16 @@ var keptURLRow = row{"right before, and to be kept: URL", []situation{
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\nall is")
 	}), want: bad, says: []string{"timed out after 400ms in the middle of the body"}},
 	{name: "a slow head", check: "url", set: quick, peer: drips(okText, 50*time.Millisecond), want: bad, says: []string{"timed out after 400ms before the answer came"}},
+	{name: "a head that is cut", check: "url", peer: replies("HTTP/1.1 200 OK\r\nContent-Le"), want: bad},
 	{name: "a head over 1 MiB", check: "url", peer: replies("HTTP/1.1 200 OK\r\nX-Big: " + strings.Repeat("x", 2<<20) + "\r\n\r\n"), want: bad, says: []string{"longer than 1 MiB"}},
 	{name: "a head of 200 KiB", check: "url", peer: replies("HTTP/1.1 200 OK\r\nX-Big: " + strings.Repeat("x", 200<<10) + "\r\nContent-Length: 0\r\n\r\n"), want: well},
 	{name: "no HTTP", check: "url", peer: replies("hello\r\n"), want: bad, says: []string{"did not answer with valid HTTP"}},
 	{name: "no word beside the status", check: "url", peer: replies("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n"), want: well},
 	{name: "status 444", check: "url", want: closed, peer: replies(""), real: []server{nginx("listen $HOST:$PORT; return 444;")}},
+	{
+		name: "status 444, over TLS", check: "url", set: overTLS, want: closedInTLS, peer: secure(goodTLS, func(c net.Conn) { readHead(c) }),
+		real: []server{nginx("listen $HOST:$PORT ssl; return 444;")},
+	},
 	{name: "HTTP/1.0 without a length", check: "url", set: wantsWell, peer: replies("HTTP/1.0 200 OK\r\n\r\nall is well\n"), want: well},
 	{name: "informational answers first", check: "url", peer: replies("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + okText), want: well},
 	{name: "a pattern that matches", check: "url", set: wantsWell, peer: web(wellWeb), want: well, real: []server{nginx("listen $HOST:$PORT;"), apache("")}},

@@ -78,7 +78,7 @@ locals {
       port                 = { kind = "integer", default = 22, min = 1, max = 65535 }
       private              = { kind = "bool", default = false }
       address_family       = { kind = "enum", default = "", values = ["ipv4", "ipv6"] } # as for url
-      timeout_seconds      = { kind = "number", default = 7, min = 0.1, max = 30 } # a refusal by /etc/hosts.deny takes 5
+      timeout_seconds      = { kind = "number", default = 7, min = 0.1, max = 30 }      # a refusal by /etc/hosts.deny takes 5
       attempts             = { kind = "integer", default = 3, min = 1, max = 10 }
       interval_seconds     = { kind = "number", default = 2, min = 0, max = 30 }
       host_key_fingerprint = { kind = "string", default = "", pattern = "^(SHA256:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048])?$", want = "SHA256: and 43 base64 characters, as `ssh-keygen -lf` prints it" }

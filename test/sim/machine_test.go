@@ -51,6 +51,7 @@ type machine struct {
 	elsewhere        map[string]bool // checks that another machine answers, which is well
 	bootUntil        time.Time
 	initUntil        time.Time // EC2 says "initializing"
+	forgotten        time.Time // until then EC2 does not know it
 	impaired         string    // EC2's "system", "ebs" or "instance" status check
 	scheduled        bool      // AWS is about to do something with it
 	flapP            float64   // how likely it is to fail in any 45 seconds

@@ -27,6 +27,7 @@ import (
 //	confirm a 0                       its setting confirm_seconds
 //	pager blind|sns|second            it cannot tell whether an alert is open; it is SNS; there is another
 //	no-slack                          there is no Slack
+//	terse                             Route 53's checkers do not name the status that they get
 //	table-takes 3s                    a call of the function to the table takes up to this long
 //	[at 0:10 [every 40s]] COMMAND     with "every", machine after machine, or "5 times"
 //	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, looks, open, kept, irreducible, guard NAME
@@ -143,6 +144,8 @@ func (s *scene) line(words []string) (err error) {
 		}
 	case "no-slack":
 		s.w.noSlack = true
+	case "terse":
+		s.w.terse = true
 	case "table-takes":
 		s.w.tableTakes, err = time.ParseDuration(words[1])
 	case "expect":
@@ -263,6 +266,7 @@ func forSpan(words []string) time.Duration {
 //	repair a | boot a for 90s [curable] | flap a p=0.3 for 8h
 //	alarm a for 8h | alarm-off a
 //	power a stopped|halted|running|terminated | unwatch a | canary a
+//	forget a for 2m           EC2 does not know it
 //	check-on a CHECK | check-off a CHECK          its settings switch a check
 //	wrong-body a | right-body a                   its URL check wants what the server does not send
 //	dry-run a                 its setting reboot.dry_run is set
@@ -375,6 +379,9 @@ func (s *scene) onMachine(verb string, m *machine, rest []string) error {
 	case "wrong-body", "right-body":
 		m.settings.URL.BodyPattern, m.parameter = map[bool]string{true: wrongBody}[verb == "wrong-body"], ""
 		w.logf("%s: %s", m.name, verb)
+	case "forget":
+		m.forgotten = time.Now().Add(forSpan(rest))
+		w.logf("EC2 does not know %s", m.name)
 	case "work":
 		m.workFrom, m.work = time.Now(), time.Now().Add(forSpan(rest))
 		w.logf("a person works on %s", m.name)

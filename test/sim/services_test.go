@@ -113,7 +113,7 @@ func (s services) DescribeInstances(ctx context.Context, in *ec2.DescribeInstanc
 		}
 		for _, id := range in.InstanceIds {
 			m := s.w.machine(id)
-			if m == nil {
+			if m == nil || time.Now().Before(m.forgotten) {
 				return nil, awsError("InvalidInstanceID.NotFound")
 			}
 			out.Reservations = append(out.Reservations, ec2types.Reservation{Instances: []ec2types.Instance{s.instance(m)}})
@@ -127,7 +127,7 @@ func (s services) DescribeInstanceStatus(ctx context.Context, in *ec2.DescribeIn
 		out := &ec2.DescribeInstanceStatusOutput{}
 		for _, id := range in.InstanceIds {
 			m := s.w.machine(id)
-			if m == nil {
+			if m == nil || time.Now().Before(m.forgotten) {
 				return nil, awsError("InvalidInstanceID.NotFound")
 			}
 			if m.isRunning() || aws.ToBool(in.IncludeAllInstances) {

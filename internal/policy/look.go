@@ -146,6 +146,21 @@ func (l *Look) withoutElsewhere() {
 	}
 }
 
+// afterReboot makes a matter for a person of a check that failed before the reboot
+// and now asks another machine: whether the reboot has helped, the others do not
+// tell, but for Route 53, which asks the web server, too.
+func (l *Look) afterReboot(r *incident.Reboot) {
+	for n := range l.Findings {
+		f := &l.Findings[n]
+		if r == nil || !f.Elsewhere || f.Outcome != incident.Skipped || !slices.Contains(r.Failed, f.Check) ||
+			f.Check == incident.CheckURL && l.is(incident.CheckRoute53, incident.Passed) {
+			continue
+		}
+		become(f, incident.Attention, "no check tells whether the reboot has helped")
+	}
+	l.conclude()
+}
+
 // skipCovered skips what is blind while another check sees the instance.
 func (l *Look) skipCovered(url, route53 *incident.Finding) {
 	skip := func(f *incident.Finding) {

@@ -124,10 +124,12 @@ func AlertsToAsk(in Input) (refs []incident.AlertRef) {
 }
 
 func weigh(in *Input) Look {
-	return Weigh(in.Findings, in.Settings, func(check string) bool {
+	l := Weigh(in.Findings, in.Settings, func(check string) bool {
 		print := in.State.Instance.Baseline[check]
 		return print != "" && print == in.Settings.Fingerprint(check)
 	}, in.Caught)
+	l.afterReboot(in.State.Instance.openReboot())
+	return l
 }
 
 // rows is the table. The first row that matches decides:
@@ -362,6 +364,11 @@ func (d *decider) downAfterReboot() bool {
 	d.regionOutcome(r)
 	d.out.Severity = incident.SeverityDownAfterReboot
 	d.page(d.i.ID, incident.SituationDownAfterReboot, "the boot window has closed: "+d.l.firstReason())
+	for _, check := range r.Failed { // each must be seen to pass before it is well
+		if failed := &d.i.Membership.Failed; !slices.Contains(*failed, check) {
+			*failed = append(*failed, check)
+		}
+	}
 	d.needsConfirming = false
 	return true
 }

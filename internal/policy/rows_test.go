@@ -173,11 +173,16 @@ func TestRow3Outcome(t *testing.T) {
 }
 
 func TestRow4And5BootWindow(t *testing.T) {
+	failedOver := look(elsewhere(passed), off, passed)
 	decisions(t, []decisionCase{
 		{"failed, 9:59 after the reboot", is(down, rebooted(10*min-sec, "")), "4 wait 20s"},
 		{"failed, 10:00 after the reboot", is(down, rebooted(10*min, "")), "5 page down_after_reboot down-after-reboot @i-self"},
 		{"blind in the window", is(allBlind, rebooted(5*min, "")), "4 wait 20s"},
 		{"needs attention after the window", is(attention, rebooted(11*min, "")), "5 page down_after_reboot down-after-reboot @i-self"},
+		{"another machine answers what failed, in the window", is(failedOver, rebooted(5*min, ""), healthyFor(20*sec, 5)), "4 wait 20s"},
+		{"another machine answers what failed, after the window", is(failedOver, rebooted(11*min, ""), healthyFor(20*sec, 5)), "5 page down_after_reboot down-after-reboot @i-self"},
+		{"another machine answers what failed, Route 53 passes", is(look(elsewhere(passed), passed, passed), rebooted(11*min, ""), healthyFor(20*sec, 5)), "3 slack recovered"},
+		{"another machine answers what had not failed", is(look(passed, off, elsewhere(passed)), rebooted(11*min, ""), healthyFor(20*sec, 5)), "3 slack recovered"},
 		{"healthy once after the window", is(rebooted(11*min, ""), healthyFor(0, 0)), "4 wait 20s"},
 		{"another window", is(down, rebooted(15*min, ""), setting(func(s *incident.Settings) { s.Boot.WindowSeconds = 1200 })), "4 wait 20s"},
 		{"not confirmed first", is(down, rebooted(10*min, ""), held(0)), "5 page down_after_reboot down-after-reboot @i-self"},

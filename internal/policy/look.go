@@ -15,7 +15,7 @@ type Look struct {
 	Verdict  incident.Verdict
 	// Kind is there for an unknown verdict only.
 	Kind incident.Kind
-	// Covered: a check is blind, and another one covers it.
+	// Covered: a check is blind, or the URL check asks another machine, and another one covers it.
 	Covered bool
 }
 
@@ -140,6 +140,7 @@ func (l *Look) withoutElsewhere() {
 		case f.Outcome != incident.Passed && f.Kind != incident.Busy:
 		case tells:
 			f.Outcome, f.Kind = incident.Skipped, ""
+			l.Covered = l.Covered || f.Check == incident.CheckURL // the web server may be dead behind it
 		default:
 			become(f, incident.Attention, "no check tells whether the instance itself lives")
 		}

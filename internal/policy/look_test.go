@@ -161,6 +161,8 @@ func TestLookIsCovered(t *testing.T) {
 		{"Route 53 covers URL", blind, passed, passed, true},
 		{"a check that is off is not blind", passed, off, passed, false},
 		{"SSH covers nothing", blind, off, passed, false},
+		{"SSH covers a URL that leads elsewhere", elsewhere(passed), off, passed, true},
+		{"nothing covers a URL that leads elsewhere", elsewhere(passed), off, off, false},
 	} {
 		if l, _ := weighed(input(look(tt.url, tt.route53, tt.ssh))); l.Covered != tt.want {
 			t.Errorf("%s: Covered is %v", tt.name, l.Covered)

@@ -120,11 +120,12 @@ func blindHeard(check string) want {
 }
 
 // wellElsewhere: a machine passes that is not the instance. It says nothing about
-// the instance: a person has to act where nothing else does.
+// the instance: Slack hears of it, and a person has to act where nothing else says
+// anything.
 func wellElsewhere(check string) want {
 	w := well(check)
 	w.elsewhere = true
-	w.then = [rests]string{nothing, attends, attends, nothing, anything}
+	w.then = [rests]string{slack, attends, attends, slack, anything}
 	return w
 }
 

@@ -294,6 +294,7 @@ func TestConnectClosesWhatItDoesNotUse(t *testing.T) {
 			t.Fatalf("got %v from %v", c, p.remotes)
 		}
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		for n, wantEOF := range []bool{false, true} {
 			_ = ends[n].SetReadDeadline(time.Now().Add(time.Second))
 			if _, err := ends[n].Read(make([]byte, 1)); errors.Is(err, io.EOF) != wantEOF {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"firstline/internal/fault"
 	"firstline/internal/incident"
 )
@@ -169,6 +171,7 @@ func (v *Vantage) resolve(ctx context.Context, addressFamily, host string) ([]ne
 // error: it has none. Both families are asked side by side, since some name servers
 // never answer for one of them.
 func (v *Vantage) lookUp(ctx context.Context, addressFamily, host string) ([]netip.Addr, error) {
+	host = ascii(host)
 	families := []string{addressFamily}
 	if addressFamily == "" {
 		families = []string{incident.FamilyIPv4, incident.FamilyIPv6}
@@ -210,6 +213,15 @@ func (v *Vantage) lookUp(ctx context.Context, addressFamily, host string) ([]net
 		}
 	}
 	return inTurn(found[incident.FamilyIPv4], found[incident.FamilyIPv6]), failure
+}
+
+// ascii is a name as DNS and TLS have it, where the settings have it in letters of
+// another script.
+func ascii(host string) string {
+	if name, err := httpguts.PunycodeHostPort(host); err == nil {
+		return name
+	}
+	return host
 }
 
 // ofFamily are the addresses of one family.

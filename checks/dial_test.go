@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -343,5 +344,35 @@ func TestNameLeadsElsewhere(t *testing.T) {
 				t.Errorf("got %+v, want %s, elsewhere %t, %q", f, tc.outcome, tc.elsewhere, tc.words)
 			}
 		})
+	}
+}
+
+// A name in letters of another script, which the settings take.
+func TestNameInUnicode(t *testing.T) {
+	var host string
+	web := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { host = r.Host }))
+	t.Cleanup(web.Close)
+	var asked []string
+	v := Vantage{
+		DescribeInstances: at("203.0.113.7"),
+		lookup: func(_ context.Context, _, host string) ([]netip.Addr, error) {
+			asked = append(asked, host)
+			return addresses("203.0.113.7"), nil
+		},
+		dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, web.Listener.Addr().String())
+		},
+	}
+	web.TLS.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if hello.ServerName != "xn--bcher-kva.example" {
+			t.Errorf("the server name is %q", hello.ServerName)
+		}
+		return nil, nil
+	}
+	s := incident.DefaultURLSettings()
+	s.Address, s.AddressFamily, s.VerifyCertificate = "https://bücher.example/", incident.FamilyIPv4, false
+	const want = "xn--bcher-kva.example"
+	if f := v.URL(t.Context(), instance, s); f.Outcome != incident.Passed || host != want || !slices.Equal(asked, []string{want}) {
+		t.Errorf("got %+v of the host %q, asked for %v", f, host, asked)
 	}
 }

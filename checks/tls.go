@@ -20,7 +20,7 @@ func (t *urlAttempt) secure(ctx context.Context, name string) error {
 	if t.settings.ServerName != "" && strings.EqualFold(name, t.target.Hostname()) {
 		name = t.settings.ServerName
 	}
-	conn := tls.Client(t.conn, t.tlsConfig(name))
+	conn := tls.Client(t.conn, t.tlsConfig(ascii(name)))
 	err := conn.HandshakeContext(ctx)
 	if _, notAddress := netip.ParseAddr(name); notAddress == nil && remoteAlert(err) == internalError {
 		return wrong("TLS handshake: the server ended it with an internal error, as many do that get no server name (we send none, since %s is an address); set url.server_name, or name a host in url.address", name)

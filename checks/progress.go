@@ -156,7 +156,7 @@ func (p *progress) classify(err error, other func(error) *cause) *cause {
 	}
 	errno, fromSystem := errors.AsType[syscall.Errno](err)
 	switch {
-	case fault.IsTimeout(err) && p.conn == nil:
+	case fault.IsTimeout(err) && (p.conn == nil || p.at == phaseConnect):
 		return failed(incident.NoConnection, "timed out after %v %s", p.timeout, p.at)
 	case fault.IsTimeout(err):
 		return failed(incident.Silent, "timed out after %v %s", p.timeout, p.at)

@@ -260,6 +260,10 @@ func (t *urlAttempt) explain(err error) *cause {
 		c = unknown(incident.Attention, false, "%s: that is %s, not the target, which sent us there and so is alive; if that is the instance too, name the final address in url.address",
 			c.text, other)
 	}
+	// The kernel of a machine that answers refuses where no server listens.
+	if t.redirectedTo != nil && c.outcome == incident.Failed && c.connection == incident.NoConnection {
+		c = unknown(incident.Attention, false, "%s: the target has just answered and sent us there, so a firewall may be in the way; let firstline in there, or name the final address in url.address", c.text)
+	}
 	c.text, c.status = t.via()+c.text, t.status
 	return c
 }

@@ -62,6 +62,15 @@ var refusedRow = row{"only our address is refused", []situation{
 		name: "icmp-host-prohibited or icmp-admin-prohibited, SSH", check: "ssh", isolated: true, peer: nobody, own: []string{"203.0.113.9"}, egress: connected, want: dropped,
 		says: []string{"rejects the connection"}, never: []string{"our own"},
 	},
+	{
+		name: "DROP of the HTTPS port to which the web port redirects", check: "url", set: quick, want: attention, says: []string{"timed out after 400ms while connecting", "a firewall"},
+		peer: func(t *testing.T, h *here) {
+			t.Helper()
+			next := &here{host: h.host}
+			full(t, next)
+			web(redirects(next.fill("https://$HOST:$PORT/")))(t, h)
+		},
+	},
 	{name: "DROP at a public address", check: "url", set: quick, isolated: true, peer: at("203.0.113.7", full), own: []string{"203.0.113.7"}, egress: connected, want: dropped},
 }}
 

@@ -90,6 +90,9 @@ locals {
   budget_cure = local.have_seconds < 55 ? ", or raise function.timeout_seconds" : ""
   vpcs        = { for region, r in local.regions : region => { any = r.vpc != null, ipv6 = try(tobool(r.vpc.ipv6), false) == true } }
 
+  # load balancer => the instances behind it
+  behind = { for key, s in local.effective : s.url.address => key... if s.url.enabled && s.url.load_balancer }
+
   combination_problems = flatten(concat(
     fileexists(local.package) ? [] : ["function.package: there is no file ${local.package}; run `make build`, or name the zip"],
     [for type in ["opsgenie", "jsm"] : "${type}.team_id: is short for one responder of the type team; put it into ${type}.responders too, or leave out one of the two" if local.once[type].team_id != "" && length(local.once[type].responders) > 0],
@@ -107,6 +110,7 @@ locals {
       local.own[key].host && local.own[key].ssh_private ? "ssh.private: has no meaning with ssh.host, which says whom to ask; leave out one of the two" : "",
 
       local.asked[key].address == "" && try(tobool(local.checked["${key}: "].url.load_balancer.value), false) ? "url.load_balancer: has a meaning with url.address only; name the load balancer there, or leave it out" : "",
+      s.url.enabled && s.url.load_balancer && length(try(local.behind[s.url.address], [])) > 1 ? "url.load_balancer: ${join(" and ", [for other in local.behind[s.url.address] : other if other != key])} has the same url.address, so an answer from there says nothing of one of them alone; give each an address of its own, or leave load_balancer out" : "",
 
       s.url.enabled && s.url.private && !local.vpcs[local.instances[key].region].any ? "url.private = true: the private address is reached from a VPC only; give the region a vpc, or leave private out" : "",
       s.ssh.enabled && s.ssh.private && !local.vpcs[local.instances[key].region].any ? "ssh.private = true: the private address is reached from a VPC only; give the region a vpc, or leave private out" : "",

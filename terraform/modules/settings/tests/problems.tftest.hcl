@@ -567,6 +567,22 @@ run "ipv6_address_without_dual_stack" {
   expect_failures = [output.deployment]
 }
 
+run "a_load_balancer_in_front_of_two" {
+  command = plan
+  variables {
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {}, "i-0a1b2c3d" = {}, "i-0123456789abcdef0" = { url = { address = "https://one.example.com/" } } } } }
+    defaults = { url = { load_balancer = true, address = "https://app.example.com/" } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "eu-west-1/i-0a1b2c3d: url.load_balancer: eu-west-1/i-0c1cbf2e7abdedf75 has the same url.address, so an answer from there says nothing of one of them alone; give each an address of its own, or leave load_balancer out",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url.load_balancer: eu-west-1/i-0a1b2c3d has the same url.address, so an answer from there says nothing of one of them alone; give each an address of its own, or leave load_balancer out",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
 run "load_balancer_without_an_address" {
   command = plan
   variables {

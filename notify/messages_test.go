@@ -101,6 +101,20 @@ var messages = map[string]func() Message{
 			dec.Reboots = []incident.Reboot{rebooted(incident.OutcomeNotCured)}
 		})
 	},
+	"busy-after-reboot": func() Message {
+		return about(KindPage, incident.SituationDownAfterReboot, func(_ *Message, _ *incident.Incident, dec *incident.Decision) {
+			reads(dec, incident.Busy, urlPass, noRoute, unknown(incident.CheckSSH, incident.Busy, "203.0.113.7:22: instead of its banner it sends \"Exceeded MaxStartups\""))
+			dec.Row, dec.Severity, dec.Reason = 5, incident.SeverityDownAfterReboot, "the boot window has closed: "+dec.Reason
+			dec.Reboots = []incident.Reboot{rebooted(incident.OutcomeNotCured)}
+		})
+	},
+	"failed-after-reboot": func() Message {
+		return about(KindPage, incident.SituationDownAfterReboot, func(_ *Message, _ *incident.Incident, dec *incident.Decision) {
+			dec.Findings = []incident.Finding{urlPass, noRoute, sshFails}
+			dec.Row, dec.Severity, dec.Reason = 5, incident.SeverityDownAfterReboot, "the boot window has closed: SSH: "+sshFails.Reason
+			dec.Reboots = []incident.Reboot{rebooted(incident.OutcomeNotCured)}
+		})
+	},
 	"not-rebooted": func() Message {
 		return about(KindPage, incident.SituationNotRebooted, func(_ *Message, _ *incident.Incident, dec *incident.Decision) {
 			dec.Guard, dec.Reason = policy.GuardCooldown, "it was rebooted within the cooldown of 6 h 0 min"

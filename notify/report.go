@@ -138,6 +138,9 @@ func (r *report) say(m Message, inc *incident.Incident) {
 	case r.situation == incident.SituationStore && r.instance == "":
 		r.what = "cannot use its table: no instance of the region is looked after"
 		next = "Watch the region's alarms yourself. Then repair firstline's access to its DynamoDB table; the reason below says what failed."
+	case r.situation == incident.SituationDownAfterReboot && !isDown(r.dec):
+		r.what = fill("is not well after firstline's reboot: {saw}", r.dec) + passes(r.dec)
+		next = cmp.Or(situations[string(r.dec.Kind)].next, "Look at what failed: the instance is reached, so to stop and start it is not likely to help.")
 	case r.situation == incident.SituationNotRebooted:
 		next = guards[r.dec.Guard].next
 	}

@@ -148,6 +148,25 @@ func saw(dec *incident.Decision) string {
 	return "no check ran"
 }
 
+// isDown reports whether a look failed and nothing in it speaks for the instance.
+func isDown(dec *incident.Decision) bool {
+	return dec.Verdict == incident.VerdictFailed && passes(dec) == ""
+}
+
+// passes names the checks that the instance itself passes, beside what saw says.
+func passes(dec *incident.Decision) string {
+	var passed []string
+	for _, f := range dec.Findings {
+		if f.Outcome == incident.Passed {
+			passed = append(passed, checkName(f.Check))
+		}
+	}
+	if len(passed) == 0 {
+		return ""
+	}
+	return ", while " + strings.Join(passed, " and ") + map[bool]string{true: " passes", false: " pass"}[len(passed) == 1]
+}
+
 // kinds say of a check what its finding's kind means.
 var kinds = map[incident.Kind]string{
 	incident.Attention:             "needs a person",

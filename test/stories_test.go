@@ -89,7 +89,7 @@ func instanceStories() []story {
 		}},
 		{name: "a reboot does not cure it", settings: map[string]any{"ssh": map[string]any{"timeout_seconds": 1, "attempts": 1}}, act: func(t *testing.T, s *scene) {
 			_ = s.i.SetSSH(stage.Hang)
-			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 1, pages: 1}, "is down: SSH failed; firstline's reboot did not help", "firstline pause --region "+home+" --instance "+s.i.ID)
+			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 1, pages: 1}, "is not well after firstline's reboot: SSH failed, while URL passes", "firstline pause --region "+home+" --instance "+s.i.ID)
 			// It is handed over: no second page, no second reboot.
 			s.ended(t, s.ring(t), "Handed over", tally{reboots: 1, slack: 1, pages: 1})
 			// A person mends it and closes the alert.

@@ -61,6 +61,9 @@ type keyExchange struct {
 	vantage  *Vantage
 	settings incident.SSHSettings
 	keyType  string
+	// algorithms are those to ask for that no key shown so far has, and shown are these
+	// keys, none of which is pinned.
+	algorithms, shown []string
 	// pinnedType is the type of the pinned key, once the server has proved it.
 	pinnedType string
 	// hasWaited: the newest connection brought nothing until we spoke. An SSH server
@@ -72,15 +75,20 @@ type keyExchange struct {
 
 // attempt makes one attempt: with a pinned key whose type is not known, a
 // connection for each type until the server shows it, since a server shows one key
-// per connection. What goes wrong after the first does not count: the server lives.
+// per connection. What goes wrong after the first is no failure: the server lives.
 func (x *keyExchange) attempt(ctx context.Context, p *progress) (string, *cause) {
 	pinned := x.settings.HostKeyFingerprint
-	var shown []string
-	for algorithms := x.hostKeyAlgorithms(); ; {
-		key, err := x.hostKey(ctx, p, algorithms)
+	if x.algorithms == nil {
+		x.algorithms = x.hostKeyAlgorithms()
+	}
+	for {
+		key, err := x.hostKey(ctx, p, x.algorithms)
 		switch negotiation, isNegotiation := errors.AsType[*ssh.AlgorithmNegotiationError](err); {
-		case err != nil && len(shown) > 0:
-			return "", notPinned(shown, pinned)
+		case isNegotiation && len(x.shown) > 0:
+			return "", x.notPinned()
+		case err != nil && len(x.shown) > 0: // with more time, the next attempt goes on with the other types
+			return "", unknown(incident.Attention, ctx.Err() == nil, "it shows %s, and no key of another type in the time of this attempt, so whether it has the pinned %s is not known; raise ssh.timeout_seconds, or let firstline connect more often",
+				strings.Join(x.shown, " and "), pinned)
 		case isNegotiation && pinned == "":
 			return fmt.Sprintf("it negotiates, and shares no %s algorithm with this check; it offers %s",
 				negotiation.What, offer(negotiation)), nil
@@ -94,17 +102,17 @@ func (x *keyExchange) attempt(ctx context.Context, p *progress) (string, *cause)
 			}
 			return "key exchange completed, host key " + fingerprint + " (" + key.Type() + ")", nil
 		}
-		shown = append(shown, fingerprint+" ("+key.Type()+")")
-		algorithms = slices.DeleteFunc(algorithms, func(a string) bool { return slices.Contains(signs(key.Type()), a) })
-		if x.keyType != "" || len(algorithms) == 0 {
-			return "", notPinned(shown, pinned)
+		x.shown = append(x.shown, fingerprint+" ("+key.Type()+")")
+		x.algorithms = slices.DeleteFunc(x.algorithms, func(a string) bool { return slices.Contains(signs(key.Type()), a) })
+		if x.keyType != "" || len(x.algorithms) == 0 {
+			return "", x.notPinned()
 		}
 	}
 }
 
-func notPinned(shown []string, pinned string) *cause {
+func (x *keyExchange) notPinned() *cause {
 	return wrong("it shows %s, not the pinned %s: another machine answers, or ssh.host_key_fingerprint is out of date",
-		strings.Join(shown, " and "), pinned)
+		strings.Join(x.shown, " and "), x.settings.HostKeyFingerprint)
 }
 
 // offer is what the server offers instead, in few words.

@@ -172,6 +172,28 @@ func TestSSHKeyExchange(t *testing.T) {
 	}
 }
 
+// A server that takes most of an attempt for a key exchange: the next attempt goes on
+// with the types of key that it has not been asked for.
+func TestSSHSlowWithSeveralKeys(t *testing.T) {
+	keys := newHostKeys()(t)
+	var asked, connections atomic.Int32
+	serve := sshServer(&asked, nil, keys.rsa, keys.ecdsa, keys.ed25519)
+	host, port := listen(t, func(conn net.Conn) {
+		connections.Add(1)
+		time.Sleep(600 * time.Millisecond)
+		serve(conn)
+	})
+	s := sshSettings(port)
+	s.TimeoutSeconds, s.Attempts, s.HostKeyFingerprint = 1, 3, fingerprint(keys.rsa)
+	f := (&Vantage{DescribeInstances: at(host)}).SSH(t.Context(), instance, s, "")
+	if f.Outcome != incident.Passed || f.Attempts != 3 || f.HostKeyType != ssh.KeyAlgoRSA {
+		t.Errorf("got %+v", f)
+	}
+	s.Attempts = 1
+	f = (&Vantage{DescribeInstances: at(host)}).SSH(t.Context(), instance, s, "")
+	wantUnknown(t, f, incident.Attention, "it shows "+fingerprint(keys.ed25519), "raise ssh.timeout_seconds")
+}
+
 // onlyFirst closes every connection but the first, as a limit per source does.
 func onlyFirst(serve func(net.Conn)) func(net.Conn) {
 	var connections atomic.Int32

@@ -43,6 +43,8 @@ const (
 	// blindSlack how long Slack alone hears of it while a check passes.
 	blindPatience = 2 * time.Minute
 	blindSlack    = 20 * time.Minute
+	// busySlack is how long Slack alone hears of a web server that is busy.
+	busySlack = 20 * time.Minute
 	// quarantine follows upon the end of its alert.
 	quarantine = 4 * time.Hour
 	// often is the number of reboots in 7 days from which on somebody is paged.
@@ -535,6 +537,10 @@ func (d *decider) slackAlone() bool {
 	situation := incident.SituationBusy
 	switch d.l.Kind {
 	case incident.Busy:
+		// Varnish says 503 with Retry-After of a server behind it that is dead.
+		if d.l.of(incident.CheckURL).Kind == incident.Busy && d.lasted(d.i.UnhealthySince, busySlack) {
+			return false
+		}
 	case incident.Blind:
 		situation = incident.SituationBlind
 		if !d.l.is(incident.CheckURL, incident.Passed) && d.lasted(d.i.UnhealthySince, blindSlack) {

@@ -120,12 +120,15 @@ func blindHeard(check string) want {
 }
 
 // wellElsewhere: a machine passes that is not the instance. It says nothing about
-// the instance: Slack hears of it, and a person has to act where nothing else says
-// anything.
+// the instance: Slack hears of it where that was the web server, and a person has to
+// act where nothing else says anything.
 func wellElsewhere(check string) want {
 	w := well(check)
 	w.elsewhere = true
 	w.then = [rests]string{slack, attends, attends, slack, anything}
+	if check == incident.CheckSSH {
+		w.then[otherPasses], w.then[route53Passes] = nothing, nothing
+	}
 	return w
 }
 

@@ -26,7 +26,7 @@ const (
 
 // connect opens a TCP connection to host, over addressFamily only if there is one,
 // and makes it p's. ctx has a deadline.
-func (v *Vantage) connect(ctx context.Context, p *progress, addressFamily, host, port string) *cause {
+func (v *Vantage) connect(ctx context.Context, p *attempt, addressFamily, host, port string) *cause {
 	addrs, c := v.resolve(ctx, addressFamily, host)
 	if c != nil {
 		return c
@@ -49,7 +49,7 @@ func (v *Vantage) connect(ctx context.Context, p *progress, addressFamily, host,
 
 // furthest is the cause of the connection that got furthest. That our network has
 // no route to one address counts for nothing beside what happened at another.
-func (p *progress) furthest(errs []error) *cause {
+func (p *attempt) furthest(errs []error) *cause {
 	var best *cause
 	reach := func(c *cause) int {
 		if c.outcome != incident.Failed {

@@ -58,7 +58,7 @@ func TestClassify(t *testing.T) {
 		{"other", phaseConnect, syscall.EMFILE, "", incident.Blind},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p := &progress{timeout: 3 * time.Second, at: tc.at}
+			p := &attempt{timeout: 3 * time.Second, at: tc.at}
 			c := p.classify(tc.err, func(error) *cause { return blind("other") })
 			if tc.kind != "" {
 				if c.outcome != incident.Unknown || c.kind != tc.kind {
@@ -147,7 +147,7 @@ func TestConnect(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 				defer cancel()
-				p := &progress{timeout: 3 * time.Second}
+				p := &attempt{timeout: 3 * time.Second}
 				c := tc.vantage.connect(ctx, p, tc.family, tc.host, "80")
 				if tc.kind != "" {
 					if c.outcome != incident.Unknown || c.kind != tc.kind || !strings.Contains(c.text, tc.words) {
@@ -254,7 +254,7 @@ func TestConnectTriesEveryAddress(t *testing.T) {
 				tc.vantage.dial = tc.network.dial
 				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 				defer cancel()
-				p, start := new(progress), time.Now()
+				p, start := new(attempt), time.Now()
 				c := tc.vantage.connect(ctx, p, tc.family, "a.example", "80")
 				if took := time.Since(start); took != tc.took {
 					t.Errorf("took %v, want %v", took, tc.took)
@@ -290,7 +290,7 @@ func TestConnectClosesWhatItDoesNotUse(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		p := new(progress)
+		p := new(attempt)
 		if c := w.connect(ctx, p, "", "a.example", "80"); c != nil || !slices.Equal(p.remotes, addresses("203.0.113.7")) {
 			t.Fatalf("got %v from %v", c, p.remotes)
 		}

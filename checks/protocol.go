@@ -80,7 +80,7 @@ func (t *urlAttempt) askWithProxyLine(ctx context.Context, c *cause) *cause {
 	if head, _ := newest.seen(); len(head) > 0 {
 		return nil
 	}
-	again := &urlAttempt{urlRequest: t.urlRequest, progress: &progress{timeout: t.timeout}, proxied: true}
+	again := &urlAttempt{urlRequest: t.urlRequest, attempt: &attempt{timeout: t.timeout}, proxied: true}
 	if !again.likesProxyLine(ctx) {
 		return nil
 	}

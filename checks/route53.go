@@ -55,7 +55,7 @@ func (c *Route53) Check(ctx context.Context, inc *incident.Incident) incident.Fi
 	q := question{check: incident.CheckRoute53, what: "Route 53 health check " + s.HealthCheckID, start: time.Now()}
 	foreign, isLocated := "", false
 	tries := newSeries(s.Attempts, healthCheckAllowance.Seconds(), s.IntervalSeconds)
-	a := tries.run(ctx, func(ctx context.Context, p *progress) (saw string, why *cause) {
+	a := tries.run(ctx, func(ctx context.Context, p *attempt) (saw string, why *cause) {
 		unread, why := c.configure(ctx, inc)
 		if why != nil {
 			return "", why

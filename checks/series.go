@@ -44,8 +44,8 @@ func seconds(n float64) time.Duration {
 	return time.Duration(math.Round(1000*n)) * time.Millisecond
 }
 
-// attempt returns what it saw; the cause is nil for a pass.
-type attempt func(context.Context, *progress) (saw string, c *cause)
+// tryFunc returns what it saw; the cause is nil for a pass.
+type tryFunc func(context.Context, *attempt) (saw string, c *cause)
 
 // answer is what a series of attempts came to.
 type answer struct {
@@ -55,7 +55,7 @@ type answer struct {
 	saw   string
 	// answered: a byte came in one of the attempts.
 	answered bool
-	// remotes are the addresses that the newest attempt asked; see progress.
+	// remotes are the addresses that the newest attempt asked; see attempt.
 	remotes []netip.Addr
 	// reach ranks the attempt that gave the cause; see weigh.
 	reach int
@@ -67,7 +67,7 @@ type answer struct {
 // No attempt begins with less time than it may take, and what an attempt says
 // after ctx has ended is not believed unless it passed: the target is never
 // blamed for our own deadline.
-func (s series) run(ctx context.Context, try attempt) answer {
+func (s series) run(ctx context.Context, try tryFunc) answer {
 	var a answer
 	var pause time.Duration
 	for a.attempts < s.attempts {
@@ -76,7 +76,7 @@ func (s series) run(ctx context.Context, try attempt) answer {
 		}
 		pause = s.interval
 		a.attempts++
-		p := &progress{timeout: s.timeout}
+		p := &attempt{timeout: s.timeout}
 		saw, c := s.once(ctx, p, try)
 		a.answered, a.remotes = a.answered || p.heard(), p.remotes
 		if c == nil {
@@ -94,7 +94,7 @@ func (s series) run(ctx context.Context, try attempt) answer {
 	return a
 }
 
-func (s series) once(ctx context.Context, p *progress, try attempt) (string, *cause) {
+func (s series) once(ctx context.Context, p *attempt, try tryFunc) (string, *cause) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	defer p.close()

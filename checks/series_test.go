@@ -42,7 +42,7 @@ func TestSeries(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start, n := time.Now(), 0
-				a := three.run(t.Context(), func(context.Context, *progress) (string, *cause) {
+				a := three.run(t.Context(), func(context.Context, *attempt) (string, *cause) {
 					n++
 					if c := tc.answers[n-1]; c != nil {
 						return "", c
@@ -92,7 +92,7 @@ func TestSeriesOwnTime(t *testing.T) {
 					cancel()
 				}
 				start := time.Now()
-				a := s.run(ctx, func(ctx context.Context, _ *progress) (string, *cause) {
+				a := s.run(ctx, func(ctx context.Context, _ *attempt) (string, *cause) {
 					<-ctx.Done()
 					return "", failed(incident.Silent, "timed out")
 				})
@@ -110,7 +110,7 @@ func TestBudgetIsEnough(t *testing.T) {
 		s := series{attempts: 3, timeout: 3 * time.Second, interval: 2 * time.Second}
 		ctx, cancel := context.WithTimeout(t.Context(), s.budget())
 		defer cancel()
-		a := s.run(ctx, func(ctx context.Context, _ *progress) (string, *cause) {
+		a := s.run(ctx, func(ctx context.Context, _ *attempt) (string, *cause) {
 			<-ctx.Done()
 			time.Sleep(slack / 4)
 			return "", failed(incident.Silent, "timed out")
@@ -124,7 +124,7 @@ func TestBudgetIsEnough(t *testing.T) {
 // A byte in one attempt is an answer, and then no connection is named.
 func TestSeriesAnswered(t *testing.T) {
 	n := 0
-	a := series{attempts: 3, timeout: time.Second}.run(t.Context(), func(_ context.Context, p *progress) (string, *cause) {
+	a := series{attempts: 3, timeout: time.Second}.run(t.Context(), func(_ context.Context, p *attempt) (string, *cause) {
 		if n++; n == 2 {
 			p.answered = true
 			return "", failed("", "got status 502")

@@ -76,7 +76,7 @@ type keyExchange struct {
 // attempt makes one attempt: with a pinned key whose type is not known, a
 // connection for each type until the server shows it, since a server shows one key
 // per connection. What goes wrong after the first is no failure: the server lives.
-func (x *keyExchange) attempt(ctx context.Context, p *progress) (string, *cause) {
+func (x *keyExchange) attempt(ctx context.Context, p *attempt) (string, *cause) {
 	pinned := x.settings.HostKeyFingerprint
 	if x.algorithms == nil {
 		x.algorithms = x.hostKeyAlgorithms()
@@ -136,7 +136,7 @@ var errProved = errors.New("the server has proved its host key")
 // users in a slow directory is not bothered, and no login fails, which OpenSSH
 // punishes more than a client that leaves before (authfail and noauth of its
 // PerSourcePenalties).
-func (x *keyExchange) hostKey(ctx context.Context, p *progress, algorithms []string) (key ssh.PublicKey, err error) {
+func (x *keyExchange) hostKey(ctx context.Context, p *attempt, algorithms []string) (key ssh.PublicKey, err error) {
 	s := x.settings
 	if c := x.vantage.connect(ctx, p, s.AddressFamily, s.Host, strconv.Itoa(s.Port)); c != nil {
 		return nil, c
@@ -155,7 +155,7 @@ func (x *keyExchange) hostKey(ctx context.Context, p *progress, algorithms []str
 		key = k
 		return errProved
 	}
-	_, _, _, err = ssh.NewClientConn(&bannerConn{wire: p.conn}, s.Host, config)
+	_, _, _, err = ssh.NewClientConn(&bannerConn{recordedConn: p.conn}, s.Host, config)
 	if key != nil {
 		return key, nil
 	}
@@ -194,7 +194,7 @@ func sshConfig(pinned bool) *ssh.ClientConfig {
 // bannerConn hides the lines before the server's banner, which RFC 4253 (4.2)
 // allows: x/crypto/ssh gives up on one of 255 bytes.
 type bannerConn struct {
-	*wire
+	*recordedConn
 	past bool
 }
 
@@ -213,7 +213,7 @@ func (c *bannerConn) Read(b []byte) (int, error) {
 		if lines == maxLines || length == maxLineBytes {
 			return 0, errNoBanner
 		}
-		if n, err := c.wire.Read(b[:1]); n == 0 {
+		if n, err := c.recordedConn.Read(b[:1]); n == 0 {
 			return 0, err
 		}
 		switch {
@@ -226,12 +226,12 @@ func (c *bannerConn) Read(b []byte) (int, error) {
 			c.begin(start)
 		}
 	}
-	return c.wire.Read(b)
+	return c.recordedConn.Read(b)
 }
 
 // begin makes start, which has been read, what is read next, and the beginning of
 // what is kept.
-func (w *wire) begin(start []byte) {
+func (w *recordedConn) begin(start []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.unread = append(start, w.unread...)
@@ -243,7 +243,7 @@ func (w *wire) begin(start []byte) {
 // does so when too many clients are about to log in, and to an address with too
 // many penalties. A reboot would not keep a flood out, and would cost those who are
 // logged in their work.
-func (x *keyExchange) explain(ctx context.Context, p *progress, err error) *cause {
+func (x *keyExchange) explain(ctx context.Context, p *attempt, err error) *cause {
 	if c, ok := errors.AsType[*cause](err); ok {
 		return c
 	}
@@ -308,7 +308,7 @@ func meaning(line string) string {
 // byte, which no SSH server does, whether it answers a client that begins with a line
 // of the PROXY protocol; nil: it does not. It asks once per check, and only where half
 // of the attempt is left.
-func (x *keyExchange) askWithProxyLine(ctx context.Context, p *progress, c *cause) *cause {
+func (x *keyExchange) askWithProxyLine(ctx context.Context, p *attempt, c *cause) *cause {
 	deadline, _ := ctx.Deadline()
 	if c.connection != incident.ClosedEarly || p.heard() || !x.hasWaited || x.askedProxy || time.Until(deadline) < p.timeout/2 {
 		return nil

@@ -26,7 +26,7 @@ func (t *urlAttempt) secure(ctx context.Context, name string) error {
 		return wrong("TLS handshake: the server ended it with an internal error, as many do that get no server name (we send none, since %s is an address); set url.server_name, or name a host in url.address", name)
 	}
 	if err == nil {
-		t.web = &wire{Conn: conn}
+		t.web = &recordedConn{Conn: conn}
 	}
 	return err
 }

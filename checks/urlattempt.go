@@ -29,23 +29,23 @@ const (
 // urlAttempt is one attempt with all its redirects.
 type urlAttempt struct {
 	*urlRequest
-	*progress
+	*attempt
 	// redirectedTo is the last redirect's target.
 	redirectedTo *url.URL
 	// proxied puts a line of the PROXY protocol in front of what is sent.
 	proxied bool
 	// web is what HTTP is spoken over: conn, or TLS over it once its handshake is
 	// done.
-	web *wire
+	web *recordedConn
 	// certificateWanted: the server has asked for a client certificate.
 	certificateWanted bool
 	// status is that of the last answer; 0 before.
 	status int
 }
 
-func (r *urlRequest) try(ctx context.Context, p *progress) (string, *cause) {
+func (r *urlRequest) try(ctx context.Context, p *attempt) (string, *cause) {
 	r.tries++
-	t := &urlAttempt{urlRequest: r, progress: p}
+	t := &urlAttempt{urlRequest: r, attempt: p}
 	resp, err := t.send(ctx, t.redirect)
 	if err == nil {
 		defer func() { _ = resp.Body.Close() }() // it has told what it has to tell
@@ -103,7 +103,7 @@ func (t *urlAttempt) RoundTrip(req *http.Request) (*http.Response, error) {
 // open makes a connection, and makes it secure where the URL wants that.
 func (t *urlAttempt) open(ctx context.Context, u *url.URL) error {
 	t.web, t.status = nil, 0
-	if c := t.vantage.connect(ctx, t.progress, t.settings.AddressFamily, u.Hostname(), portOf(u)); c != nil {
+	if c := t.vantage.connect(ctx, t.attempt, t.settings.AddressFamily, u.Hostname(), portOf(u)); c != nil {
 		return c
 	}
 	if t.proxied {

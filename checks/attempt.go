@@ -28,15 +28,15 @@ const (
 	phaseInBanner phase = "in the middle of its banner"
 )
 
-// progress records how far one attempt got, over all its connections.
-type progress struct {
+// attempt records how far one attempt got, over all its connections.
+type attempt struct {
 	// timeout is the attempt's, for the words only.
 	timeout time.Duration
 	at      phase
 	// answered: a byte came over a connection before conn.
 	answered bool
 	// conn is the newest connection.
-	conn *wire
+	conn *recordedConn
 	// addresses are those of the last host to connect to.
 	addresses []netip.Addr
 	// remotes are those of the first host: where a redirect leads is not the
@@ -45,7 +45,7 @@ type progress struct {
 }
 
 // heard reports whether a byte came over one of the attempt's connections.
-func (p *progress) heard() bool {
+func (p *attempt) heard() bool {
 	if p.conn == nil {
 		return p.answered
 	}
@@ -55,14 +55,14 @@ func (p *progress) heard() bool {
 
 // take makes conn the newest connection. Its reads and writes time out when ctx
 // ends, also when the caller gives up before the deadline.
-func (p *progress) take(ctx context.Context, conn net.Conn) {
+func (p *attempt) take(ctx context.Context, conn net.Conn) {
 	p.answered = p.heard()
 	p.close()
-	p.conn = &wire{Conn: conn}
+	p.conn = &recordedConn{Conn: conn}
 	context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 }
 
-func (p *progress) close() {
+func (p *attempt) close() {
 	if p.conn != nil {
 		_ = p.conn.Close() // nothing is lost with it
 	}
@@ -71,9 +71,9 @@ func (p *progress) close() {
 // headBytes is how much of what a connection brings is kept.
 const headBytes = 4096
 
-// wire is a connection that notes what comes over it. x/crypto/ssh reads and
+// recordedConn is a connection that notes what comes over it. x/crypto/ssh reads and
 // writes in goroutines of its own, hence the lock.
-type wire struct {
+type recordedConn struct {
 	net.Conn
 
 	mu   sync.Mutex
@@ -85,7 +85,7 @@ type wire struct {
 
 // await waits for the first bytes, until ctx ends or for as long as patience. The
 // error is the connection's.
-func (w *wire) await(ctx context.Context, patience time.Duration) error {
+func (w *recordedConn) await(ctx context.Context, patience time.Duration) error {
 	b := make([]byte, headBytes)
 	_ = w.SetReadDeadline(time.Now().Add(patience)) // reading tells what is wrong with it
 	n, err := w.Conn.Read(b)
@@ -98,7 +98,7 @@ func (w *wire) await(ctx context.Context, patience time.Duration) error {
 	return ctx.Err() // it may have ended while the deadline was ours
 }
 
-func (w *wire) note(b []byte, err error) {
+func (w *recordedConn) note(b []byte, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.head = append(w.head, b[:min(len(b), headBytes-len(w.head))]...)
@@ -107,13 +107,13 @@ func (w *wire) note(b []byte, err error) {
 	}
 }
 
-func (w *wire) seen() (head []byte, err error) {
+func (w *recordedConn) seen() (head []byte, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.head, w.err
 }
 
-func (w *wire) Read(b []byte) (int, error) {
+func (w *recordedConn) Read(b []byte) (int, error) {
 	if len(w.unread) > 0 {
 		n := copy(b, w.unread)
 		w.unread = w.unread[n:]
@@ -126,7 +126,7 @@ func (w *wire) Read(b []byte) (int, error) {
 
 // Write takes no notice of a reset: what the other side said before it hung up is
 // still to be read.
-func (w *wire) Write(b []byte) (int, error) {
+func (w *recordedConn) Write(b []byte) (int, error) {
 	n, err := w.Conn.Write(b)
 	w.note(nil, err)
 	if isReset(err) {
@@ -150,7 +150,7 @@ var rejected = []syscall.Errno{syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.
 
 // classify tells whose fault err is. What is neither known as the target's nor
 // as ours goes to other. Causes pass through.
-func (p *progress) classify(err error, other func(error) *cause) *cause {
+func (p *attempt) classify(err error, other func(error) *cause) *cause {
 	if c, ok := errors.AsType[*cause](err); ok {
 		return c
 	}

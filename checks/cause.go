@@ -18,8 +18,9 @@ type cause struct {
 	connection incident.Connection
 	// status is that of the HTTP answer; 0 if none came.
 	status int
-	// onlyTLS: what came was TLS's, and nothing of HTTP.
-	onlyTLS bool
+	// unanswered: what came was a TLS handshake or a redirect, and nothing where it
+	// failed.
+	unanswered bool
 	// final: asking again within this look changes nothing.
 	final bool
 }

@@ -97,7 +97,7 @@ func (q question) finding(a answer) incident.Finding {
 	}
 	if c := a.cause; c != nil {
 		f.Outcome, f.Kind, f.Reason = c.outcome, c.kind, c.text
-		if !a.answered || c.onlyTLS {
+		if !a.answered || c.unanswered {
 			f.Connection = c.connection
 		}
 	}

@@ -131,7 +131,7 @@ func TestSeriesAnswered(t *testing.T) {
 		}
 		return "", failed(incident.Silent, "silent")
 	})
-	if f := (question{}).finding(a); !f.Answered || f.Connection != "" || f.Reason != "got status 502" || f.NoByte() {
+	if f := (question{}).finding(a); !f.Answered || f.Connection != "" || f.Reason != "got status 502" || f.NoAnswer() {
 		t.Errorf("got %+v", f)
 	}
 }

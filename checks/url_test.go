@@ -1056,7 +1056,7 @@ func TestURLConnection(t *testing.T) {
 	}
 	for err, want := range map[error]incident.Connection{syscall.ECONNREFUSED: incident.Refused, syscall.ETIMEDOUT: incident.NoConnection} {
 		c := &Vantage{DescribeInstances: at("203.0.113.7"), dial: func(context.Context, string, string) (net.Conn, error) { return nil, err }}
-		if f := c.URL(t.Context(), instance, hasty()); f.Outcome != incident.Failed || f.Connection != want || !f.NoByte() {
+		if f := c.URL(t.Context(), instance, hasty()); f.Outcome != incident.Failed || f.Connection != want || !f.NoAnswer() {
 			t.Errorf("%v: got %+v, want connection %q", err, f, want)
 		}
 	}

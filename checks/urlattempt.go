@@ -251,10 +251,13 @@ func (t *urlAttempt) explain(err error) *cause {
 	if c == nil {
 		c = t.classify(err, t.protocolCause)
 	}
-	if c.connection == incident.ClosedEarly && t.web != nil && t.web != t.conn {
+	switch {
+	case c.connection == incident.ClosedEarly && t.web != nil && t.web != t.conn:
 		// As with HTTP: it may close each connection on purpose.
 		head, _ := t.web.seen()
-		c.onlyTLS = len(head) == 0
+		c.unanswered = len(head) == 0
+	case c.connection == incident.Refused:
+		c.unanswered = t.redirectedTo != nil // it may be refused to us alone
 	}
 	if other := t.redirectedAway(); other != "" && c.outcome == incident.Failed {
 		c = unknown(incident.Attention, false, "%s: that is %s, not the target, which sent us there and so is alive; if that is the instance too, name the final address in url.address",

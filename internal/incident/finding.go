@@ -59,7 +59,8 @@ const (
 var Kinds = []Kind{Attention, Contradicted, Busy, Blind}
 
 // Connection says how far the connection of a check without an answer got. It is
-// empty for a finding with Answered, unless all that came was a TLS handshake.
+// empty for a finding with Answered, unless all that came was a TLS handshake, or a
+// redirect to another port.
 type Connection string
 
 // Ways in which a connection ends before a byte comes.
@@ -105,5 +106,6 @@ type Finding struct {
 	At Millis `json:"at"`
 }
 
-// NoByte reports whether the check failed before any byte came.
-func (f Finding) NoByte() bool { return f.Outcome == Failed && !f.Answered }
+// NoAnswer reports whether the check failed before any byte came, or where it failed
+// (Connection says so) none came: after a TLS handshake, or a redirect.
+func (f Finding) NoAnswer() bool { return f.Outcome == Failed && (!f.Answered || f.Connection != "") }

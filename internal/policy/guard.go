@@ -125,8 +125,11 @@ func (d *decider) guardVantage() (guard, reason string) {
 		if f.Outcome != incident.Failed {
 			continue
 		}
+		isAnsweredBeside := slices.ContainsFunc(d.l.own(), func(o incident.Finding) bool {
+			return o.Check != f.Check && o.Answered && o.Connection == "" && !o.Elsewhere
+		})
 		agrees = agrees || f.Answered && f.Connection == "" ||
-			f.Connection == incident.Refused && ownAnswered && !isBusy ||
+			f.Connection == incident.Refused && isAnsweredBeside && !isBusy ||
 			f.Connection == incident.Silent && !isURLBlind && (ownAnswered || others)
 	}
 	switch {

@@ -128,6 +128,8 @@ func TestGuardVantage(t *testing.T) {
 		})), refuses("vantage")},
 
 		{"closed after a TLS handshake, SSH passes", is(look(finding(incident.Failed, "", true, incident.ClosedEarly), off, passed)), refuses("vantage")},
+		{"refused where a redirect led, SSH is off", is(look(finding(incident.Failed, "", true, incident.Refused), off, off)), refuses("vantage")},
+		{"refused where a redirect led, Route 53 passes", is(look(finding(incident.Failed, "", true, incident.Refused), passed, passed)), "12 page contradicted unknown @url/contradicted"},
 		{"refused, SSH got bytes", is(look(refused, off, passed), alone), reboots},
 		{"refused, SSH failed with bytes", is(look(refused, off, badAnswer), alone), reboots},
 		{"refused, SSH got no bytes", is(look(refused, off, noReply)), refuses("vantage")},

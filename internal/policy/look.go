@@ -40,7 +40,7 @@ func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(
 	url, route53, ssh := l.of(incident.CheckURL), l.of(incident.CheckRoute53), l.of(incident.CheckSSH)
 	l.withoutElsewhere()
 	urlAnswered := url.Answered && !url.Elsewhere
-	if ssh.NoByte() && ssh.Connection != incident.Silent {
+	if ssh.NoAnswer() && ssh.Connection != incident.Silent {
 		switch {
 		case urlAnswered:
 			become(ssh, incident.Contradicted, "the URL check got an answer: the port may be closed to us alone")
@@ -51,10 +51,10 @@ func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(
 	l.withoutBaseline(passedBefore)
 	// Checkers that name a status have reached it, whatever they think of it.
 	reached := route53.Outcome == incident.Passed || route53.Outcome == incident.Unknown && route53.Answered && !route53.Elsewhere
-	if url.NoByte() && reached {
+	if url.NoAnswer() && reached {
 		const seen = "Route 53's checkers reach it: our own network path is broken"
 		become(url, incident.Contradicted, seen)
-		if ssh.NoByte() {
+		if ssh.NoAnswer() {
 			become(ssh, incident.Contradicted, seen)
 		}
 	}

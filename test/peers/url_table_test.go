@@ -71,6 +71,10 @@ var refusedRow = row{"only our address is refused", []situation{
 			web(redirects(next.fill("https://$HOST:$PORT/")))(t, h)
 		},
 	},
+	{
+		name: "REJECT of the HTTPS port to which the web port redirects", check: "url", want: refusedNext, says: []string{"redirected to", "connection refused"},
+		peer: web(redirects("https://127.0.0.1:1/")),
+	},
 	{name: "DROP at a public address", check: "url", set: quick, isolated: true, peer: at("203.0.113.7", full), own: []string{"203.0.113.7"}, egress: connected, want: dropped},
 }}
 

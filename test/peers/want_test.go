@@ -104,11 +104,17 @@ func closed(check string) want {
 }
 
 // closedInTLS: the connection ends after the TLS handshake, before a byte of HTTP
-// comes. Route 53's checkers do not contradict what has answered.
+// comes.
 func closedInTLS(check string) want {
 	w := closed(check)
 	w.answered = true
-	w.then[route53Passes] = notRebooted
+	return w
+}
+
+// refusedNext: the web server redirects to another port, which is refused.
+func refusedNext(check string) want {
+	w := refused(check)
+	w.answered = true
 	return w
 }
 

@@ -222,7 +222,7 @@ func (w *world) observe(check string, m *machine, s *incident.Settings, since ti
 		server = broken
 	}
 	l := saw(f, server)
-	if l.finding.NoByte() && w.isOut("egress") {
+	if l.finding.NoAnswer() && w.isOut("egress") {
 		l.finding.Connection = ""
 		l.finding = unknown(l.finding, incident.Blind, "our own way out does not work")
 	}

@@ -169,9 +169,9 @@ func (p *attempt) classify(err error, other func(error) *cause) *cause {
 	case p.at == phaseConnect && slices.Contains(rejected, errno):
 		return failed(incident.NoConnection, "%v: a firewall or router rejects the connection", errno)
 	case errno == syscall.ENETUNREACH:
-		return blind("%v: our own network has no route there (IPv6 needs a VPC with IPv6 for the function, a private address a route to it)", errno)
+		return blind("%v: our own network has no route there (for IPv6 the function needs a vpc with ipv6 = true, for a private address a VPC with a route to it)", errno)
 	case fromSystem:
-		return blind("%v %s: our own side, not the target", errno, p.at)
+		return blind("%v %s: an error of our own system, not of the target", errno, p.at)
 	}
 	return other(err)
 }

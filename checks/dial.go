@@ -157,11 +157,11 @@ func (v *Vantage) resolve(ctx context.Context, addressFamily, host string) ([]ne
 	case len(all) > 0:
 		return nil, wrong("connect to %s: %s is a loopback, link-local or multicast address, which leads to no other machine; correct the DNS record, or name another host", host, all[0])
 	case err == nil && addressFamily == "":
-		return nil, wrong("look up %s: it does not resolve to an address", host)
+		return nil, wrong("look up %s: it does not resolve to an address; correct the DNS record, or name another host", host)
 	case err == nil:
-		return nil, wrong("look up %s: it does not resolve to an %s address", host, addressFamily)
+		return nil, wrong("look up %s: it does not resolve to an %s address; correct the DNS record, or leave address_family out", host, addressFamily)
 	case fault.IsTimeout(err), ctx.Err() != nil:
-		return nil, blind("look up %s: the name servers did not answer in half of the attempt's time", host)
+		return nil, blind("look up %s: the name servers did not answer within half of the attempt's time", host)
 	default:
 		return nil, blind("look up %s: %s", host, clip(err.Error()))
 	}

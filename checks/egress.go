@@ -71,7 +71,7 @@ func (e Egress) confirm(ctx context.Context, a answer) answer {
 		network, over = "tcp6", "IPv6"
 	}
 	if err := e(ctx, network); err != nil {
-		c := blind("%s, and our own connectivity over %s seems broken too (a function in a VPC has none without a NAT gateway): %s",
+		c := blind("%s, and our own connectivity over %s seems broken too (in a VPC the function needs a NAT gateway for IPv4, an egress-only internet gateway for IPv6): %s",
 			a.cause.text, over, clip(err.Error()))
 		c.connection = a.cause.connection
 		a.cause = c

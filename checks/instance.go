@@ -74,7 +74,7 @@ func (describe DescribeInstances) address(ctx context.Context, instanceID, addre
 		return "", wrong("%s: the instance is %s, not running", what, state)
 	}
 	addrs := parsed(instance.PublicIpAddress)
-	missing := "no public IPv4 address; give it one, name the host in the settings, or set private (the function then needs the instance's VPC)"
+	missing := "no public IPv4 address; give it one, name the host in the settings, or set private = true (the function must then be in the instance's VPC)"
 	if private {
 		addrs = parsed(instance.PrivateIpAddress)
 		missing = "no private IPv4 address"

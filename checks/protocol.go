@@ -42,7 +42,7 @@ func speaks(head []byte) string {
 	return ""
 }
 
-const onlyHTTP2 = "the server speaks HTTP/2 only here, and this check HTTP/1.1; let it speak both, or name another port"
+const onlyHTTP2 = "the server speaks HTTP/2 only here, and this check speaks HTTP/1.1; enable HTTP/1.1 too, or name another port"
 
 // otherProtocol is the cause where the answer to a request began like another
 // protocol's, whatever became of the connection then; else nil.

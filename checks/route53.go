@@ -79,7 +79,7 @@ func (c *Route53) Check(ctx context.Context, inc *incident.Incident) incident.Fi
 		case behind(inc):
 			p.answered = false // by what is in front of the instance
 		case unread != nil && len(asked) == 0:
-			why = ours("%s; whether that is about this instance is not known: %s", why.text, unread.text)
+			why = ours("%s; firstline cannot tell whether that is about this instance: %s", why.text, unread.text)
 		}
 		return saw, why
 	})
@@ -162,7 +162,7 @@ func configured(inc *incident.Incident, config *types.HealthCheckConfig) *cause 
 	case s.URL.Enabled || s.SSH.Enabled:
 		return &cause{outcome: incident.Skipped, text: "skipped: " + why, final: true}
 	}
-	return wrong("%s: the instance has no other check", why)
+	return wrong("%s; the instance has no other check", why)
 }
 
 // asked returns the addresses that the checkers ask: those that they name, else
@@ -289,7 +289,7 @@ func (t tally) judge(quorumPercent int) (string, *cause) {
 	tooBusy, rejected, reports := len(t.failures[incident.Busy]), len(t.failures[incident.Attention]), t.reports()
 	if reports == 0 {
 		// Checkers look every 10 or 30 seconds: asking again would not help.
-		return "", ours("no checker has reported %s: the health check is new or was disabled just now, or Route 53 is in trouble", t.in)
+		return "", ours("no checker has reported %s: the health check is new or was just disabled, or Route 53 has a problem", t.in)
 	}
 	saw := fmt.Sprintf("%d of %d checkers report success", t.successes, reports)
 	if t.old > 0 {

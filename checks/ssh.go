@@ -87,7 +87,7 @@ func (x *keyExchange) attempt(ctx context.Context, p *attempt) (string, *cause) 
 		case isNegotiation && len(x.shown) > 0:
 			return "", x.notPinned()
 		case err != nil && len(x.shown) > 0: // with more time, the next attempt goes on with the other types
-			return "", unknown(incident.Attention, ctx.Err() == nil, "it shows %s, and no key of another type in the time of this attempt, so whether it has the pinned %s is not known; raise ssh.timeout_seconds, or let firstline connect more often",
+			return "", unknown(incident.Attention, ctx.Err() == nil, "it shows %s, and showed no key of another type before the attempt ended, so firstline cannot tell whether it has the pinned %s; raise ssh.timeout_seconds, or let the server accept more connections from firstline",
 				strings.Join(x.shown, " and "), pinned)
 		case isNegotiation && pinned == "":
 			return fmt.Sprintf("it negotiates, and shares no %s algorithm with this check; it offers %s",
@@ -324,9 +324,9 @@ func (x *keyExchange) askWithProxyLine(ctx context.Context, p *attempt, c *cause
 	_ = p.conn.await(ctx, p.timeout/4) // what came is what counts
 	switch head, _ := p.conn.seen(); {
 	case speaks(head) == anSSHServer:
-		return wrong("the server expects the PROXY protocol on this port, and closes the connection of everybody else; name a port without it")
+		return wrong("the server expects the PROXY protocol on this port, and closes every other connection; name a port without it")
 	case len(head) > 0:
-		return wrong("no SSH server: it closes the connection of a client that speaks SSH, and sends %q to one that begins with the PROXY protocol",
+		return wrong("no SSH server: it closes the connection of a client that speaks SSH, and sends %q to one that begins with the PROXY protocol; name the SSH server's port",
 			incident.ClipLine(string(head), 80))
 	}
 	return nil

@@ -71,7 +71,7 @@ func (t *urlAttempt) tlsCause(err error) *cause {
 	case alert == noApplicationProtocol:
 		return wrong(onlyHTTP2)
 	case alert != "" && t.certificateWanted:
-		return wrong("TLS: the server refuses: %s; it wants a client certificate, and this check has none", alert)
+		return wrong("TLS: the server refuses: %s; it wants a client certificate, and this check has none; let it serve this URL without one", alert)
 	case slices.Contains(nothingShared, alert):
 		return ours("TLS: the server is alive and shares no TLS version or algorithm with this check: %s", alert)
 	case alert != "":

@@ -108,7 +108,7 @@ func (v *Vantage) target(ctx context.Context, instanceID string, s incident.URLS
 	}
 	u, err := url.ParseRequestURI(s.Path)
 	if err != nil {
-		return nil, wrong("url.path: is not a path")
+		return nil, wrong("url.path: is not a path that begins with /")
 	}
 	u.Scheme = s.Scheme
 	u.Host = strings.TrimSuffix(net.JoinHostPort(addr, ""), ":")

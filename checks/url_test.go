@@ -157,7 +157,7 @@ func TestURLAnswers(t *testing.T) {
 	// reboot changes nothing about it.
 	for path, words := range map[string]string{
 		"/loop":    base + "/loop: redirected to " + server.URL + "/loop: redirect: gave up after 10 of them",
-		"/ftp":     base + "/ftp: redirected to ftp://a/: redirect: want one to http or https",
+		"/ftp":     base + "/ftp: redirected to ftp://a/: redirect: it leads to neither http nor https",
 		"/nowhere": base + "/nowhere: redirect: it leads to something that is not a URL",
 	} {
 		t.Run("redirect "+path, func(t *testing.T) {
@@ -332,7 +332,7 @@ func TestURLRedirectsFromHTTPS(t *testing.T) {
 		}))
 	}
 	wantFinding(t, ask("/dead"), false, 1, "redirected to "+dead+": connection refused")
-	wantUnknown(t, ask("/app"), incident.Attention, "redirected to app://open: redirect: want one to http or https")
+	wantUnknown(t, ask("/app"), incident.Attention, "redirected to app://open: redirect: it leads to neither http nor https")
 }
 
 // What comes before the answer, and what comes with a redirect, is not waited for.

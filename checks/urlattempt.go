@@ -195,7 +195,7 @@ func (t *urlAttempt) redirect(req *http.Request, via []*http.Request) error {
 	t.at, t.redirectedTo, t.addresses = phaseConnect, req.URL, nil
 	switch {
 	case !isWeb(req.URL):
-		return wrong("redirect: want one to http or https; name the final address in url.address")
+		return wrong("redirect: it leads to neither http nor https; name the final address in url.address")
 	case len(via) > maxRedirects:
 		return wrong("redirect: gave up after %d of them; name the final address in url.address", maxRedirects)
 	case len(t.settings.SecretHeaders) > 0 && !mayFollow(t.target, req.URL):
@@ -260,12 +260,12 @@ func (t *urlAttempt) explain(err error) *cause {
 		c.unanswered = t.redirectedTo != nil // it may be refused to us alone
 	}
 	if other := t.redirectedAway(); other != "" && c.outcome == incident.Failed {
-		c = unknown(incident.Attention, false, "%s: that is %s, not the target, which sent us there and so is alive; if that is the instance too, name the final address in url.address",
+		c = unknown(incident.Attention, false, "%s: that is %s, not the target, and the target is alive, since it redirected us; if that host is the instance too, name the final address in url.address",
 			c.text, other)
 	}
 	// The kernel of a machine that answers refuses where no server listens.
 	if t.redirectedTo != nil && c.outcome == incident.Failed && c.connection == incident.NoConnection {
-		c = unknown(incident.Attention, false, "%s: the target has just answered and sent us there, so a firewall may be in the way; let firstline in there, or name the final address in url.address", c.text)
+		c = unknown(incident.Attention, false, "%s: the target has just answered and redirected us there, so a firewall may block that port; let firstline through, or name the final address in url.address", c.text)
 	}
 	c.text, c.status = t.via()+c.text, t.status
 	return c

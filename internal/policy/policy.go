@@ -148,7 +148,8 @@ func weigh(in *Input) Look {
 //	 9  healthy                                              done, silently
 //	10  failed                                               breaker, guards; reboot or page
 //	11  busy or blind while another check passes; for 20
-//	    minutes at most if URL is busy or does not pass      Slack
+//	    minutes at most if URL is busy, or blind without a
+//	    passing URL                                          Slack
 //	12  any other unknown                                    page by cause
 var rows = []func(*decider) bool{
 	(*decider).overridden,

@@ -87,7 +87,7 @@ func (d *decider) page(key, situation, reason string) {
 	a.Members[d.i.ID] = d.now
 	d.r.Alerts[id] = a
 	d.i.Membership = &Membership{
-		Alert: id, Severity: d.out.Severity, Kind: d.l.Kind, Failed: d.l.failed(),
+		Alert: id, Severity: d.out.Severity, Kind: d.l.Kind, Failed: d.l.notPassed(),
 		JoinedAt: d.now, ByNote: d.out.Note, Situation: situation, Unsteady: len(d.i.Recoveries) >= unsteady || m != nil && (m.Unsteady || m.Situation == incident.SituationDiedAgain && situation == m.Situation),
 	}
 	d.needsConfirming = true

@@ -104,7 +104,7 @@ func TestMoving(t *testing.T) {
 func TestMembership(t *testing.T) {
 	out := policy.Decide(input(attention, alert("a/"+cause, cause, min, other)))
 	want := &policy.Membership{
-		Alert: "a/" + cause, Severity: sevUnknown, Kind: incident.Attention, JoinedAt: now, ByNote: true, Situation: incident.SituationAttention,
+		Alert: "a/" + cause, Severity: sevUnknown, Kind: incident.Attention, Failed: []string{"url"}, JoinedAt: now, ByNote: true, Situation: incident.SituationAttention,
 	}
 	if diff := cmp.Diff(want, out.State.Instance.Membership); diff != "" {
 		t.Error(diff)

@@ -175,11 +175,9 @@ func (d *decider) seeLook() {
 		i.Findings = append(i.Findings, f)
 	}
 	i.Learn(d.in.Findings, d.s)
-	// One that we have just rebooted is silent while it boots. Whoever has closed the
-	// breaker knew of those that were silent then.
+	// One that we have just rebooted is silent while it boots.
 	r, boots := i.openReboot(), time.Duration(d.s.ConfirmSeconds)*time.Second
-	isKnown := i.UnhealthySince > 0 && i.UnhealthySince <= d.r.BreakerResetAt
-	if (d.l.silent() || d.halted()) && e.Looks > 1 && !isKnown && (r == nil || !d.within(r.At, boots)) {
+	if (d.l.silent() || d.halted()) && e.Looks > 1 && (r == nil || !d.within(r.At, boots)) {
 		if d.r.Silent == nil {
 			d.r.Silent = map[string]incident.Millis{}
 		}

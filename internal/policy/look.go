@@ -208,6 +208,16 @@ func (l *Look) failed() (checks []string) {
 	return checks
 }
 
+// notPassed are the checks that failed, or saw what is for a person.
+func (l *Look) notPassed() (checks []string) {
+	for _, f := range l.Findings {
+		if f.Outcome == incident.Failed || f.Outcome == incident.Unknown && f.Kind != incident.Blind {
+			checks = append(checks, f.Check)
+		}
+	}
+	return checks
+}
+
 // seenAt is when the newest finding was made; unknown where no finding says.
 func (l *Look) seenAt(unknown incident.Millis) (at incident.Millis) {
 	for _, f := range l.Findings {

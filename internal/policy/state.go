@@ -118,7 +118,7 @@ type Membership struct {
 	Alert    string            `dynamodbav:"alert"`
 	Severity incident.Severity `dynamodbav:"severity"`
 	Kind     incident.Kind     `dynamodbav:"kind,omitempty"`
-	// Failed are the checks that had failed when it was paged, which must be seen
+	// Failed are the checks that had not passed when it was paged, which must be seen
 	// to pass before it is well.
 	Failed []string `dynamodbav:"failed,omitempty"`
 	// JoinedAt is when it joined, and Confirmed says that a pager has taken the

@@ -288,10 +288,21 @@ func (w *world) checkReboot(m *machine, i *invocation) {
 	s.reboot, s.untold = now, now
 	w.after(time.Duration(m.settings.Boot.WindowSeconds)*time.Second, func() {
 		s.notHelped = time.Time{}
-		if m.isRunning() && (m.web.down() || m.ssh.down()) {
+		if m.isRunning() && (m.web.down() || m.ssh.down()) && w.knowsReboot(m) {
 			s.notHelped = now
 		}
 	})
+}
+
+// knowsReboot reports whether the table knows that EC2 was asked for the newest
+// reboot. One that is only reserved may never have been made.
+func (w *world) knowsReboot(m *machine) bool {
+	e, err := w.table.Load(context.Background(), m.id)
+	if err != nil {
+		panic(err)
+	}
+	all := e.State.Instance.Reboots
+	return len(all) > 0 && all[len(all)-1].Request != incident.RequestReserved
 }
 
 // rebootIsHarmless checks that the machine is down.

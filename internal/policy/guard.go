@@ -103,7 +103,11 @@ func (d *decider) guardSettings() (guard, reason string) {
 	return "", ""
 }
 
-// guardVantage asks whether another place agrees that the instance is down.
+// guardVantage asks whether another place agrees that the instance is down: Route 53
+// failed; EC2 calls it impaired; what failed is an answer of its own; our other check
+// got one while this one was refused; or that, or another instance, answers while this
+// one was accepted and then silent. The last two say nothing while a check is blind
+// that might contradict.
 func (d *decider) guardVantage() (guard, reason string) {
 	if !d.s.Enabled(incident.CheckURL) && !d.s.Enabled(incident.CheckSSH) {
 		return "", "" // Route 53 is many places, and all that there is
@@ -116,9 +120,12 @@ func (d *decider) guardVantage() (guard, reason string) {
 	others := d.f.Others.Asked && d.f.Others.Value.Answered
 	failedRoute53 := d.l.is(incident.CheckRoute53, incident.Failed)
 	agrees := failedRoute53 || d.f.EC2.Value.Instance
-	// Had the URL check seen anything, it might contradict SSH.
+	// The URL check might contradict SSH, and Route 53 the URL check.
 	url := d.l.of(incident.CheckURL)
-	isURLBlind := d.s.Enabled(incident.CheckURL) && (url.Outcome == incident.Skipped || url.Kind == incident.Blind)
+	isOpen := map[string]bool{
+		incident.CheckSSH: d.s.Enabled(incident.CheckURL) && (url.Outcome == incident.Skipped || url.Kind == incident.Blind),
+		incident.CheckURL: d.l.of(incident.CheckRoute53).Kind == incident.Blind,
+	}
 	// Whoever rejects us at one port may refuse us at the other.
 	isBusy := slices.ContainsFunc(d.l.own(), func(f incident.Finding) bool { return f.Kind == incident.Busy })
 	for _, f := range d.l.own() {
@@ -129,8 +136,8 @@ func (d *decider) guardVantage() (guard, reason string) {
 			return o.Check != f.Check && o.Answered && o.Connection == "" && !o.Elsewhere
 		})
 		agrees = agrees || f.Answered && f.Connection == "" ||
-			f.Connection == incident.Refused && isAnsweredBeside && !isBusy ||
-			f.Connection == incident.Silent && !isURLBlind && (ownAnswered || others)
+			!isOpen[f.Check] && (f.Connection == incident.Refused && isAnsweredBeside && !isBusy ||
+				f.Connection == incident.Silent && (ownAnswered || others))
 	}
 	switch {
 	case !agrees:

@@ -128,6 +128,9 @@ func TestGuardVantage(t *testing.T) {
 		})), refuses("vantage")},
 
 		{"closed after a TLS handshake, SSH passes", is(look(finding(incident.Failed, "", true, incident.ClosedEarly), off, passed)), refuses("vantage")},
+		{"accepted and silent, SSH passes, Route 53 is blind", is(look(mute, blind, passed)), refuses("vantage")},
+		{"refused, SSH passes, Route 53 is blind", is(look(refused, blind, passed)), refuses("vantage")},
+		{"SSH accepted and silent, URL passes, Route 53 is off", is(look(passed, off, mute)), reboots},
 		{"refused where a redirect led, SSH is off", is(look(finding(incident.Failed, "", true, incident.Refused), off, off)), refuses("vantage")},
 		{"refused where a redirect led, Route 53 passes", is(look(finding(incident.Failed, "", true, incident.Refused), passed, passed)), "12 page contradicted unknown @url/contradicted"},
 		{"refused, SSH got bytes", is(look(refused, off, passed), alone), reboots},

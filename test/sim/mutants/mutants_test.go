@@ -51,7 +51,8 @@ var guards = []struct{ name, file, condition string }{
 var others = []mutant{
 	{"guard ec2 not asked", "internal/policy/guard.go", `return GuardEC2, "EC2 could not be asked about the instance: " + f.Err`, `return "", ""`},
 	{"guard route53 alone", "internal/policy/guard.go", "if !d.l.ownFailed() {", "if false {"},
-	{"guard URL blind", "internal/policy/guard.go", "!isURLBlind && (", "(isURLBlind || true) && ("},
+	{"guard URL blind", "internal/policy/guard.go", "incident.CheckSSH: d.s.Enabled(incident.CheckURL) && (", "incident.CheckSSH: false && ("},
+	{"guard Route 53 blind", "internal/policy/guard.go", "incident.CheckURL: d.l.of(incident.CheckRoute53).Kind == incident.Blind,", "incident.CheckURL: false,"},
 	{"a late decision counts as a late look", "internal/policy/look.go", "at = max(at, f.At)", "at = max(at, unknown, f.At)"},
 	{"the end of an alert is forgotten", "internal/policy/policy.go", "\td.i.LastResolvedAt = d.now\n\td.leave(why", "\td.leave(why"},
 	{"breaker is reset by whoever leaves", "internal/policy/alerts.go", "a.Key == KeyBreaker && i.HealthySince > 0 && now.Sub(i.HealthySince) >= well", "a.Key == KeyBreaker"},

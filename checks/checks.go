@@ -56,17 +56,13 @@ func (v *Vantage) Answers(ctx context.Context, instanceID string, settings *inci
 	if s := settings.SSH; s.Enabled {
 		s.Attempts, s.TimeoutSeconds = 1, half
 		s.HostKeyFingerprint = "" // any key is an answer
-		return ofInstance(once.SSH(ctx, instanceID, s, ""))
+		return once.SSH(ctx, instanceID, s, "").Heard()
 	}
 	s := settings.URL
 	s.Attempts, s.TimeoutSeconds = 1, half
 	s.SecretHeaders, s.FollowRedirects = nil, false // a 401 is an answer
-	return ofInstance(once.URL(ctx, instanceID, s))
+	return once.URL(ctx, instanceID, s).Heard()     // a byte from a CDN says nothing about our way to the instances
 }
-
-// ofInstance reports whether a byte came from the instance itself: one from a CDN
-// says nothing about our way to the instances.
-func ofInstance(f incident.Finding) bool { return f.Answered && !f.Elsewhere }
 
 // question is what one run of a check asks.
 type question struct {

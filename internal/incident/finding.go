@@ -106,6 +106,10 @@ type Finding struct {
 	At Millis `json:"at"`
 }
 
+// Heard reports whether a byte came from the instance itself, and not from another
+// machine.
+func (f Finding) Heard() bool { return f.Answered && !f.Elsewhere }
+
 // NoAnswer reports whether the check failed before any byte came, or where it failed
 // (Connection says so) none came: after a TLS handshake, or a redirect.
 func (f Finding) NoAnswer() bool { return f.Outcome == Failed && (!f.Answered || f.Connection != "") }

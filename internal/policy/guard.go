@@ -133,7 +133,7 @@ func (d *decider) guardVantage() (guard, reason string) {
 			continue
 		}
 		isAnsweredBeside := slices.ContainsFunc(d.l.own(), func(o incident.Finding) bool {
-			return o.Check != f.Check && o.Answered && o.Connection == "" && !o.Elsewhere
+			return o.Check != f.Check && o.Heard() && o.Connection == ""
 		})
 		agrees = agrees || f.Answered && f.Connection == "" ||
 			!isOpen[f.Check] && (f.Connection == incident.Refused && isAnsweredBeside && !isBusy ||

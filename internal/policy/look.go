@@ -39,7 +39,7 @@ func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(
 	l := Look{Findings: complete(findings, s, why)}
 	url, route53, ssh := l.of(incident.CheckURL), l.of(incident.CheckRoute53), l.of(incident.CheckSSH)
 	l.withoutElsewhere()
-	urlAnswered := url.Answered && !url.Elsewhere
+	urlAnswered := url.Heard()
 	if ssh.NoAnswer() && ssh.Connection != incident.Silent {
 		switch {
 		case urlAnswered:
@@ -50,7 +50,7 @@ func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(
 	}
 	l.withoutBaseline(passedBefore)
 	// Checkers that name a status have reached it, whatever they think of it.
-	reached := route53.Outcome == incident.Passed || route53.Outcome == incident.Unknown && route53.Answered && !route53.Elsewhere
+	reached := route53.Outcome == incident.Passed || route53.Outcome == incident.Unknown && route53.Heard()
 	if url.NoAnswer() && reached {
 		const seen = "Route 53's checkers reach it: our own network path is broken"
 		become(url, incident.Contradicted, seen)
@@ -234,12 +234,12 @@ func (l *Look) anyPassed() bool {
 
 // answered reports whether any check got an answer from the instance.
 func (l *Look) answered() bool {
-	return slices.ContainsFunc(l.Findings, func(f incident.Finding) bool { return f.Answered && !f.Elsewhere })
+	return slices.ContainsFunc(l.Findings, incident.Finding.Heard)
 }
 
 // ownAnswered reports whether one of our own checks got bytes from the instance.
 func (l *Look) ownAnswered() bool {
-	return slices.ContainsFunc(l.own(), func(f incident.Finding) bool { return f.Answered && !f.Elsewhere })
+	return slices.ContainsFunc(l.own(), incident.Finding.Heard)
 }
 
 // own are the findings of our own checks.

@@ -103,27 +103,23 @@ func closed(check string) want {
 	return w
 }
 
-// closedInTLS: the connection ends after the TLS handshake, before a byte of HTTP
-// comes.
-func closedInTLS(check string) want {
-	w := closed(check)
-	w.answered = true
-	return w
+// heard is a want in which a byte came, all the same.
+func heard(of func(string) want) func(string) want {
+	return func(check string) want {
+		w := of(check)
+		w.answered = true
+		return w
+	}
 }
 
-// refusedNext: the web server redirects to another port, which is refused.
-func refusedNext(check string) want {
-	w := refused(check)
-	w.answered = true
-	return w
-}
-
-// blindHeard is blind, though a byte came.
-func blindHeard(check string) want {
-	w := blind(check)
-	w.answered = true
-	return w
-}
+var (
+	// closedInTLS: the connection ends after the TLS handshake, before a byte of HTTP
+	// comes.
+	closedInTLS = heard(closed)
+	// refusedNext: the web server redirects to another port, which is refused.
+	refusedNext = heard(refused)
+	blindHeard  = heard(blind)
+)
 
 // wellElsewhere: a machine passes that is not the instance. It says nothing about
 // the instance: Slack hears of it where that was the web server, and a person has to

@@ -132,7 +132,7 @@ func (s *Server) Handshake(again bool) error {
 		return err
 	}
 	if again {
-		if _, err := s.hear(); err != nil { // its certificate, which is none
+		if _, err := s.hear(); err != nil { // its certificates: an empty list
 			return err
 		}
 	}

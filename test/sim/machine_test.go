@@ -289,7 +289,7 @@ func (w *world) observeRoute53(f incident.Finding, m *machine, since time.Time) 
 // answers reports whether the machine sends us a byte.
 func (w *world) answers(m *machine) bool {
 	for _, check := range []string{incident.CheckURL, incident.CheckSSH} {
-		if f := w.observe(check, m, &m.settings, time.Time{}).finding; f.Answered && !f.Elsewhere {
+		if w.observe(check, m, &m.settings, time.Time{}).finding.Heard() {
 			return true
 		}
 	}

@@ -321,6 +321,8 @@ func (w *world) change(id string, fn func(*policy.State)) {
 // losing has the table carry out its next write and lose the answer.
 func (w *world) losing(op string, times int) {
 	w.db.After = func(_ context.Context, c dynamo.Call) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		if c.Op == op && times > 0 {
 			times--
 			return dynamo.Broken()
@@ -449,8 +451,9 @@ func (f fakeExecutions) StartExecution(_ context.Context, in *sfn.StartExecution
 	return &sfn.StartExecutionOutput{}, nil
 }
 
-// fakePager is a pager that keeps alerts by alias.
+// fakePager is a pager that keeps alerts by alias. Steps ask it side by side.
 type fakePager struct {
+	mu    sync.Mutex
 	name  string
 	can   notify.Capabilities
 	err   error
@@ -464,6 +467,8 @@ func (p *fakePager) Name() string                      { return p.name }
 func (p *fakePager) Capabilities() notify.Capabilities { return p.can }
 
 func (p *fakePager) Page(_ context.Context, m notify.Message) (notify.Delivery, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.err != nil {
 		return notify.Delivery{}, p.err
 	}
@@ -479,6 +484,8 @@ func (p *fakePager) Page(_ context.Context, m notify.Message) (notify.Delivery, 
 }
 
 func (p *fakePager) Note(_ context.Context, m notify.Message) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch {
 	case p.err != nil:
 		return p.err
@@ -490,6 +497,8 @@ func (p *fakePager) Note(_ context.Context, m notify.Message) error {
 }
 
 func (p *fakePager) Resolve(_ context.Context, m notify.Message) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch {
 	case p.err != nil:
 		return p.err
@@ -500,7 +509,11 @@ func (p *fakePager) Resolve(_ context.Context, m notify.Message) error {
 	return nil
 }
 
-func (p *fakePager) Open(_ context.Context, alias string) (bool, error) { return p.open[alias], p.err }
+func (p *fakePager) Open(_ context.Context, alias string) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open[alias], p.err
+}
 
 func (p *fakePager) Rehearse(_ context.Context, m notify.Message) (string, error) {
 	return "page " + m.Incident.Decision.Situation, p.err
@@ -511,11 +524,14 @@ func (p *fakePager) Test(context.Context, notify.Message) (notify.Delivery, erro
 }
 
 type fakeSlack struct {
+	mu     sync.Mutex
 	err    error
 	posted []notify.Message
 }
 
 func (s *fakeSlack) Post(_ context.Context, m notify.Message) (incident.Thread, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.err != nil {
 		return incident.Thread{}, s.err
 	}

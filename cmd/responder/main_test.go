@@ -108,30 +108,39 @@ func TestLogLevel(t *testing.T) {
 	}
 }
 
-// Lambda takes a line without these keys for one of INFO, and drops it where the log
-// begins at WARN: the metrics with it, and an alarm watches one of them
+// Lambda takes a line without exactly these keys for one of INFO, and drops it
+// where the log begins at WARN: the metrics with it, and an alarm watches one of them
 // (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html).
 func TestLinesOfTheLogHaveWhatLambdaReads(t *testing.T) {
-	out, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout := os.Stdout
-	os.Stdout = out
-	log := newHandler(env(nil)).Log
-	os.Stdout = stdout
-	log.Warn("m")
-	raw, err := os.ReadFile(out.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var line struct {
-		Timestamp time.Time
-		Level     string
-		Message   string
-	}
-	if err := json.Unmarshal(raw, &line); err != nil || line.Timestamp.IsZero() || line.Level != "WARN" || line.Message != "m" {
-		t.Errorf("%s, %v", raw, err)
+	levels := []string{"DEBUG", "INFO", "WARN", "ERROR"}
+	for n, least := range levels {
+		out, err := os.Create(filepath.Join(t.TempDir(), "log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdout := os.Stdout
+		os.Stdout = out
+		log := newHandler(env(map[string]string{"FIRSTLINE_LOG_LEVEL": strings.ToLower(least)})).Log
+		os.Stdout = stdout
+		for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+			log.Log(t.Context(), level, "m")
+		}
+		raw, err := os.ReadFile(out.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for text := range strings.Lines(string(raw)) {
+			var line map[string]string
+			err := json.Unmarshal([]byte(text), &line)
+			if _, invalid := time.Parse(time.RFC3339, line["timestamp"]); err != nil || invalid != nil || line["message"] != "m" {
+				t.Errorf("%s: %s: %v, %v", least, text, err, invalid)
+			}
+			got = append(got, line["level"])
+		}
+		if diff := cmp.Diff(levels[n:], got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", least, diff)
+		}
 	}
 }
 

@@ -3,10 +3,12 @@ package localaws
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -57,5 +59,48 @@ func TestInvocations(t *testing.T) {
 	}
 	if all := a.Invocations("nobody"); len(all) != 0 {
 		t.Errorf("got %v", fmt.Sprint(all))
+	}
+}
+
+// Lambda filters the lines of a function by level, and its own lines by another one.
+func TestLogLevels(t *testing.T) {
+	a := shared(t)
+	const at = `"timestamp":"2026-11-24T16:51:31.587Z"`
+	lines := []string{
+		`{"level":"DEBUG",` + at + `}`,
+		`{"level":"INFO",` + at + `}`,
+		`{"level":"WARN",` + at + `}`,
+		`{"level":"error",` + at + `}`,
+		`{"level":"ERROR"}`,
+		`{"level":"ERROR","time":"2026-11-24T16:51:31.587Z"}`,
+		`{"level":"ERROR","Timestamp":"2026-11-24T16:51:31.587Z"}`,
+		`{"level":"ERROR","timestamp":"2026-11-24T16:51:31.587+0000"}`,
+		`{"level":"severe",` + at + `}`,
+		`level=ERROR`,
+	}
+	body, err := json.Marshal(map[string]string{"do": "print", "body": strings.Join(lines, "\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for level, want := range map[lambdatypes.ApplicationLogLevel][]string{
+		"":                                   lines[1:], // INFO
+		lambdatypes.ApplicationLogLevelDebug: lines,
+		lambdatypes.ApplicationLogLevelWarn:  lines[2:4],
+		lambdatypes.ApplicationLogLevelError: lines[3:4],
+	} {
+		client, name, _ := makeFunction(t, a, func(in *lambda.CreateFunctionInput) {
+			in.LoggingConfig = &lambdatypes.LoggingConfig{LogFormat: lambdatypes.LogFormatJson, ApplicationLogLevel: level}
+		})
+		invoke(t, client, name, string(body))
+		printed := func() []string {
+			return slices.DeleteFunc(strings.Split(a.Logs(name), "\n"), func(line string) bool { return !strings.Contains(line, "level") })
+		}
+		eventually(t, "its lines", func() bool { return len(printed()) >= len(want) })
+		if diff := cmp.Diff(want, printed()); diff != "" {
+			t.Errorf("%s: %s", level, diff)
+		}
+		if logs := a.Logs(name); !strings.Contains(logs, "START RequestId") || !strings.Contains(logs, "REPORT RequestId") {
+			t.Errorf("%s: Lambda's own lines are missing:\n%s", level, logs)
+		}
 	}
 }

@@ -68,7 +68,7 @@ type configuration struct {
 	Architectures []string
 	Environment   struct{ Variables map[string]string }
 	TracingConfig struct{ Mode string }
-	LoggingConfig struct{ LogGroup string }
+	LoggingConfig struct{ LogGroup, LogFormat, ApplicationLogLevel string }
 
 	fingerprint string // changes when a process can no longer be used
 }
@@ -555,6 +555,46 @@ func (l *processLog) Write(p []byte) (int, error) {
 	}
 	l.log.append(p)
 	return len(p), nil
+}
+
+// logLevels are the levels that Lambda knows, the lowest first.
+var logLevels = []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}
+
+// filteredLog drops what a process writes in lines below a level, as Lambda does
+// with the log format JSON.
+type filteredLog struct {
+	to    *processLog
+	least string
+	rest  []byte // the begin of a line
+}
+
+func (f *filteredLog) Write(p []byte) (int, error) {
+	f.rest = append(f.rest, p...)
+	for {
+		line, rest, ended := bytes.Cut(f.rest, []byte("\n"))
+		if !ended {
+			return len(p), nil
+		}
+		if slices.Index(logLevels, levelOf(line)) >= slices.Index(logLevels, f.least) {
+			_, _ = f.to.Write(append(slices.Clone(line), '\n'))
+		}
+		f.rest = rest
+	}
+}
+
+// levelOf is the level of a line: INFO, unless it is JSON and has a level that
+// Lambda knows and an RFC 3339 timestamp
+// (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html).
+func levelOf(line []byte) string {
+	var fields map[string]any // a struct's fields would match keys in any case
+	_ = json.Unmarshal(line, &fields)
+	timestamp, _ := fields["timestamp"].(string)
+	level, _ := fields["level"].(string)
+	level = strings.ToUpper(level)
+	if _, err := time.Parse(time.RFC3339, timestamp); err != nil || !slices.Contains(logLevels, level) {
+		return "INFO"
+	}
+	return level
 }
 
 // append adds to what the function wrote. Its lock is held.

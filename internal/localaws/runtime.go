@@ -290,7 +290,11 @@ func (fs *functions) start(ctx context.Context, c *configuration) (*process, err
 	p.group = &group{cmd: p.cmd}
 	p.cmd.Cancel = p.group.kill
 	p.cmd.WaitDelay = time.Second
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.Stdout = p.log
+	if c.LoggingConfig.LogFormat == "JSON" {
+		p.cmd.Stdout = &filteredLog{to: p.log, least: c.LoggingConfig.ApplicationLogLevel}
+	}
+	p.cmd.Stderr = p.cmd.Stdout
 	if err := fs.aws.spawn.start(p.cmd); err != nil {
 		p.cancel()
 		_ = p.server.Close()

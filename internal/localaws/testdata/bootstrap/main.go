@@ -21,7 +21,7 @@ import (
 type event struct {
 	Do string        `json:"do"`
 	Ms time.Duration `json:"ms"`
-	// Of calls to AWS; 0 times is once.
+	// Of calls to AWS; 0 times is once. The body is also what is printed.
 	Service, Target, Body string
 	Times                 int
 	// What a state machine hands on.
@@ -79,6 +79,8 @@ func handle(ctx context.Context, e event) (*answer, error) {
 		os.Exit(7)
 	case "sleep":
 		time.Sleep(e.Ms * time.Millisecond)
+	case "print":
+		fmt.Println(e.Body)
 	case "eat":
 		for range 64 {
 			b := make([]byte, 8<<20)

@@ -26,6 +26,21 @@ module "settings" {
 
 locals {
   deployment = module.settings.deployment
+
+  # What regions.tf hands to all regions.
+  shared = {
+    name                 = var.name
+    slack                = local.deployment.slack
+    pagers               = local.deployment.pagers
+    function             = local.deployment.function
+    breaker              = local.deployment.breaker
+    reconcile            = local.deployment.reconcile
+    subscribers          = var.subscribers
+    secrets_version      = var.secrets_version
+    role_path            = var.role_path
+    permissions_boundary = var.permissions_boundary
+  }
+  secrets = { slack_token = var.slack_token, opsgenie_api_key = var.opsgenie_api_key, jsm_api_key = var.jsm_api_key }
 }
 
 # Allowed, since somebody may only want to look on.

@@ -46,18 +46,9 @@ module "ap-northeast-1" {
   count     = contains(keys(local.deployment.regions), "ap-northeast-1") ? 1 : 0
   providers = { aws = aws.ap-northeast-1 }
 
-  name             = var.name
-  settings         = local.deployment.regions["ap-northeast-1"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["ap-northeast-1"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "ap-northeast-1" {
@@ -80,18 +71,9 @@ module "ap-northeast-2" {
   count     = contains(keys(local.deployment.regions), "ap-northeast-2") ? 1 : 0
   providers = { aws = aws.ap-northeast-2 }
 
-  name             = var.name
-  settings         = local.deployment.regions["ap-northeast-2"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["ap-northeast-2"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "ap-northeast-2" {
@@ -114,18 +96,9 @@ module "ap-northeast-3" {
   count     = contains(keys(local.deployment.regions), "ap-northeast-3") ? 1 : 0
   providers = { aws = aws.ap-northeast-3 }
 
-  name             = var.name
-  settings         = local.deployment.regions["ap-northeast-3"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["ap-northeast-3"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "ap-northeast-3" {
@@ -148,18 +121,9 @@ module "ap-south-1" {
   count     = contains(keys(local.deployment.regions), "ap-south-1") ? 1 : 0
   providers = { aws = aws.ap-south-1 }
 
-  name             = var.name
-  settings         = local.deployment.regions["ap-south-1"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["ap-south-1"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "ap-south-1" {
@@ -182,18 +146,9 @@ module "ap-southeast-1" {
   count     = contains(keys(local.deployment.regions), "ap-southeast-1") ? 1 : 0
   providers = { aws = aws.ap-southeast-1 }
 
-  name             = var.name
-  settings         = local.deployment.regions["ap-southeast-1"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["ap-southeast-1"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "ap-southeast-1" {
@@ -216,18 +171,9 @@ module "ap-southeast-2" {
   count     = contains(keys(local.deployment.regions), "ap-southeast-2") ? 1 : 0
   providers = { aws = aws.ap-southeast-2 }
 
-  name             = var.name
-  settings         = local.deployment.regions["ap-southeast-2"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["ap-southeast-2"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "ap-southeast-2" {
@@ -250,18 +196,9 @@ module "ca-central-1" {
   count     = contains(keys(local.deployment.regions), "ca-central-1") ? 1 : 0
   providers = { aws = aws.ca-central-1 }
 
-  name             = var.name
-  settings         = local.deployment.regions["ca-central-1"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["ca-central-1"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "ca-central-1" {
@@ -284,18 +221,9 @@ module "eu-central-1" {
   count     = contains(keys(local.deployment.regions), "eu-central-1") ? 1 : 0
   providers = { aws = aws.eu-central-1 }
 
-  name             = var.name
-  settings         = local.deployment.regions["eu-central-1"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["eu-central-1"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "eu-central-1" {
@@ -318,18 +246,9 @@ module "eu-north-1" {
   count     = contains(keys(local.deployment.regions), "eu-north-1") ? 1 : 0
   providers = { aws = aws.eu-north-1 }
 
-  name             = var.name
-  settings         = local.deployment.regions["eu-north-1"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["eu-north-1"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "eu-north-1" {
@@ -352,18 +271,9 @@ module "eu-west-1" {
   count     = contains(keys(local.deployment.regions), "eu-west-1") ? 1 : 0
   providers = { aws = aws.eu-west-1 }
 
-  name             = var.name
-  settings         = local.deployment.regions["eu-west-1"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["eu-west-1"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "eu-west-1" {
@@ -386,18 +296,9 @@ module "eu-west-2" {
   count     = contains(keys(local.deployment.regions), "eu-west-2") ? 1 : 0
   providers = { aws = aws.eu-west-2 }
 
-  name             = var.name
-  settings         = local.deployment.regions["eu-west-2"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["eu-west-2"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "eu-west-2" {
@@ -420,18 +321,9 @@ module "eu-west-3" {
   count     = contains(keys(local.deployment.regions), "eu-west-3") ? 1 : 0
   providers = { aws = aws.eu-west-3 }
 
-  name             = var.name
-  settings         = local.deployment.regions["eu-west-3"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["eu-west-3"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "eu-west-3" {
@@ -454,18 +346,9 @@ module "sa-east-1" {
   count     = contains(keys(local.deployment.regions), "sa-east-1") ? 1 : 0
   providers = { aws = aws.sa-east-1 }
 
-  name             = var.name
-  settings         = local.deployment.regions["sa-east-1"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["sa-east-1"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "sa-east-1" {
@@ -488,18 +371,9 @@ module "us-east-1" {
   count     = contains(keys(local.deployment.regions), "us-east-1") ? 1 : 0
   providers = { aws = aws.us-east-1 }
 
-  name             = var.name
-  settings         = local.deployment.regions["us-east-1"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["us-east-1"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "us-east-1" {
@@ -522,18 +396,9 @@ module "us-east-2" {
   count     = contains(keys(local.deployment.regions), "us-east-2") ? 1 : 0
   providers = { aws = aws.us-east-2 }
 
-  name             = var.name
-  settings         = local.deployment.regions["us-east-2"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["us-east-2"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "us-east-2" {
@@ -556,18 +421,9 @@ module "us-west-1" {
   count     = contains(keys(local.deployment.regions), "us-west-1") ? 1 : 0
   providers = { aws = aws.us-west-1 }
 
-  name             = var.name
-  settings         = local.deployment.regions["us-west-1"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["us-west-1"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "us-west-1" {
@@ -590,18 +446,9 @@ module "us-west-2" {
   count     = contains(keys(local.deployment.regions), "us-west-2") ? 1 : 0
   providers = { aws = aws.us-west-2 }
 
-  name             = var.name
-  settings         = local.deployment.regions["us-west-2"]
-  slack            = local.deployment.slack
-  pagers           = local.deployment.pagers
-  function         = local.deployment.function
-  breaker          = local.deployment.breaker
-  reconcile        = local.deployment.reconcile
-  subscribers      = var.subscribers
-  slack_token      = var.slack_token
-  opsgenie_api_key = var.opsgenie_api_key
-  jsm_api_key      = var.jsm_api_key
-  secrets_version  = var.secrets_version
+  settings   = local.deployment.regions["us-west-2"]
+  deployment = local.shared
+  secrets    = local.secrets
 }
 
 output "us-west-2" {

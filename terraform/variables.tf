@@ -94,6 +94,19 @@ variable "name" {
   default     = "firstline"
 }
 
+variable "role_path" {
+  description = "Path of every IAM role and managed policy; begins and ends with /."
+  type        = string
+  default     = "/"
+  nullable    = false
+}
+
+variable "permissions_boundary" {
+  description = "ARN of the IAM policy that is the permissions boundary of every role. Left out: none."
+  type        = string
+  default     = null
+}
+
 variable "tags" {
   description = "Tags of every resource, beside project, version and repository."
   type        = map(string)

@@ -196,9 +196,11 @@ data "aws_iam_policy_document" "assume" {
 }
 
 resource "aws_iam_role" "function" {
-  name               = local.role_name
-  description        = "The checks of ${var.name} in ${local.region}, its reboots and its messages."
-  assume_role_policy = data.aws_iam_policy_document.assume.json
+  name                 = local.role_name
+  description          = "The checks of ${var.name} in ${local.region}, its reboots and its messages."
+  assume_role_policy   = data.aws_iam_policy_document.assume.json
+  path                 = var.roles.path
+  permissions_boundary = var.roles.permissions_boundary
 }
 
 locals {
@@ -396,6 +398,7 @@ resource "aws_iam_policy" "exact" {
   count = length(local.managed_chunks)
 
   name        = "${local.role_name}-${count.index + 1}"
+  path        = var.roles.path
   description = "The instances and health checks of ${var.name} in ${local.region}, part ${count.index + 1}."
   policy      = data.aws_iam_policy_document.exact[count.index].json
 

@@ -114,3 +114,11 @@ variable "secrets_version" {
   type        = number
   default     = 1
 }
+
+variable "roles" {
+  description = "Path of every role and managed policy, and the ARN of every role's permissions boundary; null: none."
+  type = object({
+    path                 = string
+    permissions_boundary = string
+  })
+}

@@ -5,22 +5,24 @@ data "aws_partition" "current" {}
 locals {
   # The rule matches alarms by this prefix. The deployment's own alarms begin
   # with NAME-self- and never start an incident.
-  alarm_prefix  = "${var.name}-cpu-"
+  alarm_prefix  = "${var.deployment.name}-cpu-"
   alarm_actions = module.topic[*].arn
+
+  roles = { path = var.deployment.role_path, permissions_boundary = var.deployment.permissions_boundary }
 
   # Pages may go to the topic of the deployment's own alarms too. Its ARN is known
   # by its name, so that the function's policy can be weighed in a plan.
-  topic_arn  = "arn:${data.aws_partition.current.partition}:sns:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:${var.name}-self"
+  topic_arn  = "arn:${data.aws_partition.current.partition}:sns:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:${var.deployment.name}-self"
   pages_here = length([for p in local.pagers : p if p.topic_arn == local.topic_arn]) > 0
-  pagers     = [for p in var.pagers : merge(p, { topic_arn = p.type == "sns" && p.topic_arn == "" ? local.topic_arn : p.topic_arn })]
+  pagers     = [for p in var.deployment.pagers : merge(p, { topic_arn = p.type == "sns" && p.topic_arn == "" ? local.topic_arn : p.topic_arn })]
 }
 
 module "topic" {
   source = "../topic"
-  count  = length(var.subscribers) > 0 ? 1 : 0
+  count  = length(var.deployment.subscribers) > 0 ? 1 : 0
 
-  name        = var.name
-  subscribers = var.subscribers
+  name        = var.deployment.name
+  subscribers = var.deployment.subscribers
   # A list, since whether there is one has to be known before the role is.
   publisher_role_arns = local.pages_here ? [module.function.role_arn] : []
 }
@@ -28,57 +30,60 @@ module "topic" {
 module "table" {
   source = "../table"
 
-  name = var.name
+  name = var.deployment.name
 }
 
 module "function" {
   source = "../function"
 
-  name               = var.name
-  package            = var.function.package
-  function           = var.function
-  slack              = var.slack
+  name               = var.deployment.name
+  package            = var.deployment.function.package
+  function           = var.deployment.function
+  slack              = var.deployment.slack
   pagers             = local.pagers
   instances          = var.settings.instances
   table_name         = module.table.name
-  state_machine_name = var.name
+  state_machine_name = var.deployment.name
   alarm_prefix       = local.alarm_prefix
-  breaker            = var.breaker
+  breaker            = var.deployment.breaker
   vpc                = var.settings.vpc
-  slack_token        = var.slack_token
-  opsgenie_api_key   = var.opsgenie_api_key
-  jsm_api_key        = var.jsm_api_key
-  secrets_version    = var.secrets_version
+  slack_token        = var.secrets.slack_token
+  opsgenie_api_key   = var.secrets.opsgenie_api_key
+  jsm_api_key        = var.secrets.jsm_api_key
+  secrets_version    = var.deployment.secrets_version
+  roles              = local.roles
 }
 
 module "workflow" {
   source = "../workflow"
 
-  name                     = var.name
+  name                     = var.deployment.name
   function_arn             = module.function.arn
   function_unqualified_arn = module.function.unqualified_arn
-  log_retention_days       = var.function.log_retention_days
+  log_retention_days       = var.deployment.function.log_retention_days
+  roles                    = local.roles
 }
 
 module "trigger" {
   source = "../trigger"
 
-  name              = var.name
+  name              = var.deployment.name
   alarm_prefix      = local.alarm_prefix
   state_machine_arn = module.workflow.arn
   function_name     = module.function.name
   function_arn      = module.function.unqualified_arn
-  reconcile         = var.reconcile
+  reconcile         = var.deployment.reconcile
+  roles             = local.roles
 }
 
 module "monitor" {
   source = "../monitor"
 
-  name              = var.name
+  name              = var.deployment.name
   state_machine_arn = module.workflow.arn
   function_name     = module.function.name
   queue_name        = module.trigger.dead_letter_queue_name
-  reconcile         = var.reconcile
+  reconcile         = var.deployment.reconcile
   alarm_actions     = local.alarm_actions
 
   rules = {

@@ -10,7 +10,7 @@ output "account_id" {
 
 output "name" {
   description = "Prefix of every name."
-  value       = var.name
+  value       = var.deployment.name
 }
 
 output "state_machine_arn" {
@@ -20,7 +20,7 @@ output "state_machine_arn" {
 
 output "pagers" {
   description = "Who wakes people, in order of fallback: opsgenie, jsm, sns."
-  value       = [for p in var.pagers : p.type]
+  value       = [for p in var.deployment.pagers : p.type]
 }
 
 output "pager_topic_arn" {

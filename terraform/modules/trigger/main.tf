@@ -59,9 +59,11 @@ data "aws_iam_policy_document" "assume" {
 }
 
 resource "aws_iam_role" "trigger" {
-  name               = "${var.name}-trigger-${local.region}"
-  description        = "The rules ${var.name}-alarm and ${var.name}-canary in ${local.region}."
-  assume_role_policy = data.aws_iam_policy_document.assume.json
+  name                 = "${var.name}-trigger-${local.region}"
+  description          = "The rules ${var.name}-alarm and ${var.name}-canary in ${local.region}."
+  assume_role_policy   = data.aws_iam_policy_document.assume.json
+  path                 = var.roles.path
+  permissions_boundary = var.roles.permissions_boundary
 }
 
 data "aws_iam_policy_document" "trigger" {

@@ -29,3 +29,11 @@ variable "reconcile" {
     every_minutes = number
   })
 }
+
+variable "roles" {
+  description = "Path of every role and managed policy, and the ARN of every role's permissions boundary; null: none."
+  type = object({
+    path                 = string
+    permissions_boundary = string
+  })
+}

@@ -57,9 +57,11 @@ data "aws_iam_policy_document" "assume" {
 }
 
 resource "aws_iam_role" "workflow" {
-  name               = "${var.name}-workflow-${data.aws_region.current.id}"
-  description        = "The state machine ${var.name} in ${data.aws_region.current.id}."
-  assume_role_policy = data.aws_iam_policy_document.assume.json
+  name                 = "${var.name}-workflow-${data.aws_region.current.id}"
+  description          = "The state machine ${var.name} in ${data.aws_region.current.id}."
+  assume_role_policy   = data.aws_iam_policy_document.assume.json
+  path                 = var.roles.path
+  permissions_boundary = var.roles.permissions_boundary
 }
 
 data "aws_iam_policy_document" "workflow" {

@@ -17,3 +17,11 @@ variable "log_retention_days" {
   description = "How long executions' logs are kept."
   type        = number
 }
+
+variable "roles" {
+  description = "Path of every role and managed policy, and the ARN of every role's permissions boundary; null: none."
+  type = object({
+    path                 = string
+    permissions_boundary = string
+  })
+}

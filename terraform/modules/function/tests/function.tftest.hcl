@@ -3,6 +3,7 @@ mock_provider "aws" {
 }
 
 variables {
+  roles    = { path = "/", permissions_boundary = null }
   name     = "firstline"
   package  = "main.tf"
   function = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }

@@ -26,10 +26,15 @@ variables {
       }
     }
   }
-  slack       = { channel_id = "C0123456789", api_url = "", pages = true }
-  pagers      = [{ type = "opsgenie", json = "{}", topic_arn = "" }]
-  function    = { package = "main.tf", architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
-  subscribers = []
+  deployment = {
+    name        = "firstline"
+    slack       = { channel_id = "C0123456789", api_url = "", pages = true }
+    pagers      = [{ type = "opsgenie", json = "{}", topic_arn = "" }]
+    function    = { package = "main.tf", architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
+    breaker     = { in_flight = 2, per_hour = 6 }
+    reconcile   = { every_minutes = 5 }
+    subscribers = []
+  }
 }
 
 run "nobody_to_tell" {
@@ -96,13 +101,15 @@ run "arns_of_what_is_deployed" {
 run "somebody_to_tell" {
   command = plan
   variables {
-    subscribers = [
-      { protocol = "email", endpoint = "oncall@example.com" },
-      { protocol = "https", endpoint = "https://example.com/hook" },
-      { protocol = "sms", endpoint = "+4930123456" },
-      { protocol = "sqs", endpoint = "arn:aws:sqs:eu-west-1:123456789012:queue" },
-      { protocol = "lambda", endpoint = "arn:aws:lambda:eu-west-1:123456789012:function:hook" },
-    ]
+    deployment = merge(var.deployment, {
+      subscribers = [
+        { protocol = "email", endpoint = "oncall@example.com" },
+        { protocol = "https", endpoint = "https://example.com/hook" },
+        { protocol = "sms", endpoint = "+4930123456" },
+        { protocol = "sqs", endpoint = "arn:aws:sqs:eu-west-1:123456789012:queue" },
+        { protocol = "lambda", endpoint = "arn:aws:lambda:eu-west-1:123456789012:function:hook" },
+      ]
+    })
   }
   assert {
     condition     = length(module.topic) == 1
@@ -114,8 +121,10 @@ run "somebody_to_tell" {
 run "pages_to_the_topic_of_subscribers" {
   command = plan
   variables {
-    pagers      = [{ type = "opsgenie", json = "{}", topic_arn = "" }, { type = "sns", json = "{}", topic_arn = "" }]
-    subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
+    deployment = merge(var.deployment, {
+      pagers      = [{ type = "opsgenie", json = "{}", topic_arn = "" }, { type = "sns", json = "{}", topic_arn = "" }]
+      subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
+    })
   }
   assert {
     condition     = output.pagers == ["opsgenie", "sns"]
@@ -134,7 +143,9 @@ run "pages_to_the_topic_of_subscribers" {
 run "pages_to_another_topic" {
   command = plan
   variables {
-    pagers = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall" }]
+    deployment = merge(var.deployment, {
+      pagers = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall" }]
+    })
   }
   assert {
     condition     = !local.pages_here && [for p in local.pagers : p.topic_arn] == ["arn:aws:sns:us-east-1:210987654321:oncall"] && length(module.topic) == 0
@@ -149,79 +160,134 @@ run "pages_to_another_topic" {
 run "pages_to_subscribers_of_whom_there_are_none" {
   command = plan
   variables {
-    pagers = [{ type = "sns", json = "{}", topic_arn = "" }]
+    deployment = merge(var.deployment, {
+      pagers = [{ type = "sns", json = "{}", topic_arn = "" }]
+    })
   }
-  expect_failures = [var.pagers]
+  expect_failures = [var.deployment]
 }
 
 run "subscribers_not_said" {
   command = plan
   variables {
-    subscribers = null
+    deployment = merge(var.deployment, {
+      subscribers = null
+    })
   }
-  expect_failures = [var.subscribers]
+  expect_failures = [var.deployment]
 }
 
 run "subscriber_of_an_unknown_protocol" {
   command = plan
   variables {
-    subscribers = [{ protocol = "fax", endpoint = "+4930123456" }]
+    deployment = merge(var.deployment, {
+      subscribers = [{ protocol = "fax", endpoint = "+4930123456" }]
+    })
   }
-  expect_failures = [var.subscribers]
+  expect_failures = [var.deployment]
 }
 
 run "subscriber_without_an_address" {
   command = plan
   variables {
-    subscribers = [{ protocol = "email", endpoint = "oncall" }]
+    deployment = merge(var.deployment, {
+      subscribers = [{ protocol = "email", endpoint = "oncall" }]
+    })
   }
-  expect_failures = [var.subscribers]
+  expect_failures = [var.deployment]
 }
 
 run "subscriber_named_twice" {
   command = plan
   variables {
-    subscribers = [{ protocol = "email", endpoint = "a@example.com" }, { protocol = "email", endpoint = "a@example.com" }]
+    deployment = merge(var.deployment, {
+      subscribers = [{ protocol = "email", endpoint = "a@example.com" }, { protocol = "email", endpoint = "a@example.com" }]
+    })
   }
-  expect_failures = [var.subscribers]
+  expect_failures = [var.deployment]
 }
 
 run "name_too_long" {
   command = plan
   variables {
-    name = "a2345678901234567890123456789"
+    deployment = merge(var.deployment, {
+      name = "a2345678901234567890123456789"
+    })
   }
-  expect_failures = [var.name]
+  expect_failures = [var.deployment]
 }
 
 run "name_in_capitals" {
   command = plan
   variables {
-    name = "Firstline"
+    deployment = merge(var.deployment, {
+      name = "Firstline"
+    })
   }
-  expect_failures = [var.name]
+  expect_failures = [var.deployment]
 }
 
 run "name_that_SSM_keeps" {
   command = plan
   variables {
-    name = "aws-firstline"
+    deployment = merge(var.deployment, {
+      name = "aws-firstline"
+    })
   }
-  expect_failures = [var.name]
+  expect_failures = [var.deployment]
 }
 
 run "name_that_another_deployment_would_match" {
   command = plan
   variables {
-    name = "firstline-cpu-two"
+    deployment = merge(var.deployment, {
+      name = "firstline-cpu-two"
+    })
   }
-  expect_failures = [var.name]
+  expect_failures = [var.deployment]
 }
 
 run "secrets_version_below_one" {
   command = plan
   variables {
-    secrets_version = 0
+    deployment = merge(var.deployment, {
+      secrets_version = 0
+    })
   }
-  expect_failures = [var.secrets_version]
+  expect_failures = [var.deployment]
+}
+
+run "role_path_without_a_slash_at_its_end" {
+  command = plan
+  variables {
+    deployment = merge(var.deployment, { role_path = "/team" })
+  }
+  expect_failures = [var.deployment]
+}
+
+run "role_path_too_long" {
+  command = plan
+  variables {
+    deployment = merge(var.deployment, { role_path = format("/%s/", join("", [for n in range(511) : "a"])) })
+  }
+  expect_failures = [var.deployment]
+}
+
+run "boundary_that_is_a_role" {
+  command = plan
+  variables {
+    deployment = merge(var.deployment, { permissions_boundary = "arn:aws:iam::123456789012:role/boundary" })
+  }
+  expect_failures = [var.deployment]
+}
+
+run "path_and_boundary" {
+  command = plan
+  variables {
+    deployment = merge(var.deployment, { role_path = "/team/ops/", permissions_boundary = "arn:aws-us-gov:iam::123456789012:policy/team/boundary" })
+  }
+  assert {
+    condition     = local.roles == { path = "/team/ops/", permissions_boundary = "arn:aws-us-gov:iam::123456789012:policy/team/boundary" }
+    error_message = "of every role"
+  }
 }

@@ -3,6 +3,7 @@ mock_provider "aws" {
 }
 
 variables {
+  roles             = { path = "/", permissions_boundary = null }
   name              = "firstline"
   alarm_prefix      = "firstline-cpu-"
   state_machine_arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"

@@ -9,6 +9,7 @@ mock_provider "aws" {
 }
 
 variables {
+  roles                    = { path = "/", permissions_boundary = null }
   name                     = "firstline"
   function_arn             = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:7"
   function_unqualified_arn = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder"

@@ -124,6 +124,12 @@ func (a *AWS) answer(ctx context.Context, q *request, role string) *response {
 	switch {
 	case q.signed == "dynamodb":
 		return a.tables.answer(q, a.forward)
+	case q.signed == "states":
+		if resp := a.deleting(ctx, q); resp != nil {
+			return resp
+		}
+	}
+	switch {
 	case q.is("states", "StartExecution"):
 		// moto looks whether the name is taken, and takes it later.
 		defer a.starts.lock(q.region)()

@@ -85,6 +85,7 @@ type AWS struct {
 	functions functions
 	alarms    regionLocks
 	starts    regionLocks
+	deletions deletions
 	tables    tables
 
 	mu        sync.Mutex

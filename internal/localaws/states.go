@@ -1,12 +1,14 @@
 package localaws
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // diagnostic is one finding of a validation, as AWS answers it.
@@ -119,4 +121,56 @@ func validateStates(machine map[string]any, at string, report func(code, locatio
 			report("MISSING_TRANSITION_TARGET", at+"/States/"+name, "no state leads here")
 		}
 	}
+}
+
+// deletions are the state machines that are to go once their executions have ended,
+// by ARN.
+type deletions struct {
+	mu   sync.Mutex
+	arns map[string]bool
+}
+
+// deleting answers for a state machine that is being deleted; nil lets moto answer,
+// which deletes one at once. As on AWS it stays while an execution runs
+// (https://docs.aws.amazon.com/step-functions/latest/apireference/API_DeleteStateMachine.html);
+// that such an execution ends with its present state is left out.
+func (a *AWS) deleting(ctx context.Context, q *request) *response {
+	arn := q.text("stateMachineArn")
+	d := &a.deletions
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if q.action == "DeleteStateMachine" {
+		if d.arns == nil {
+			d.arns = map[string]bool{}
+		}
+		d.arns[arn] = true
+	}
+	if !d.arns[arn] {
+		return nil
+	}
+	ask := func(action string, in map[string]string, out any) error {
+		return callJSON(ctx, a.engine.do, a.engine.base, outsideKey, "states", action, q.region, in, out)
+	}
+	var running struct{ Executions []any }
+	err := ask("ListExecutions", map[string]string{"stateMachineArn": arn, "statusFilter": "RUNNING"}, &running)
+	if err != nil || len(running.Executions) == 0 {
+		delete(d.arns, arn)
+		// Of one that is not there moto says so itself.
+		_ = ask("DeleteStateMachine", map[string]string{"stateMachineArn": arn}, nil)
+		return nil
+	}
+	switch q.action {
+	case "DeleteStateMachine":
+		return answerJSON(http.StatusOK, struct{}{})
+	case "StartExecution", "UpdateStateMachine":
+		return q.refuse(http.StatusBadRequest, "StateMachineDeleting", "State Machine is being deleted: '"+arn+"'")
+	case "DescribeStateMachine":
+		var machine map[string]any
+		if err := ask("DescribeStateMachine", map[string]string{"stateMachineArn": arn}, &machine); err != nil {
+			return q.refuse(http.StatusInternalServerError, "InternalFailure", err.Error())
+		}
+		machine["status"] = "DELETING"
+		return answerJSON(http.StatusOK, machine)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package localaws
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -96,4 +97,36 @@ func TestPace(t *testing.T) {
 	if out := finished(t, a, region, *started.ExecutionArn); out.Status != sfntypes.ExecutionStatusAborted {
 		t.Errorf("got %s", out.Status)
 	}
+}
+
+// TestDeleting: a state machine is not gone before its executions have ended.
+func TestDeleting(t *testing.T) {
+	a := shared(t)
+	client := sfn.NewFromConfig(a.Config(region))
+	machine, _ := makeMachine(t, a, region, unique(t), `{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 3600, "End": true}}}`)
+	started, err := client.StartExecution(t.Context(), &sfn.StartExecutionInput{StateMachineArn: &machine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // again is as well
+		if _, err := client.DeleteStateMachine(t.Context(), &sfn.DeleteStateMachineInput{StateMachineArn: &machine}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	described, err := client.DescribeStateMachine(t.Context(), &sfn.DescribeStateMachineInput{StateMachineArn: &machine})
+	if err != nil || described.Status != sfntypes.StateMachineStatusDeleting {
+		t.Fatalf("%+v, %v", described, err)
+	}
+	_, err = client.StartExecution(t.Context(), &sfn.StartExecutionInput{StateMachineArn: &machine})
+	if _, deleting := errors.AsType[*sfntypes.StateMachineDeleting](err); !deleting {
+		t.Errorf("another execution: %v", err)
+	}
+	if _, err := client.StopExecution(t.Context(), &sfn.StopExecutionInput{ExecutionArn: started.ExecutionArn}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the state machine is gone", func() bool {
+		_, err := client.DescribeStateMachine(t.Context(), &sfn.DescribeStateMachineInput{StateMachineArn: &machine})
+		_, gone := errors.AsType[*sfntypes.StateMachineDoesNotExist](err)
+		return gone
+	})
 }

@@ -36,6 +36,22 @@ func TestDialEgress(t *testing.T) {
 			}
 		})
 	}
+	// Slack and most pagers have no IPv6.
+	t.Run("one of two over IPv6", func(t *testing.T) {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp6", "[::1]:0")
+		if err != nil {
+			t.Skip("this machine has no IPv6: ", err)
+		}
+		defer func() { _ = l.Close() }()
+		six := dialEgress(none, []string{up, l.Addr().String()})
+		if err := six(t.Context(), "tcp6"); err != nil {
+			t.Error(err)
+		}
+		_ = l.Close()
+		if err := six(t.Context(), "tcp6"); err == nil {
+			t.Error("an answer over IPv4 proves nothing about IPv6")
+		}
+	})
 	t.Run("up, and not public", func(t *testing.T) {
 		// A pager of one's own inside the VPC.
 		err := DialEgress(up)(t.Context(), "tcp4")

@@ -150,15 +150,25 @@ func awsConfig(getenv func(string) string) aws.Config {
 }
 
 // egressAddresses are what shows that our own way out works: the pagers and
-// Slack, which must be reachable for anything to be told, and EC2's dual-stack
-// endpoint, which has IPv6 too
-// (https://docs.aws.amazon.com/general/latest/gr/ec2-service.html). Several,
-// since a pager of one's own or EC2's endpoint may be inside the VPC, where it
-// shows nothing.
+// Slack, which must be reachable for anything to be told, and EC2 in other
+// regions, which has IPv6 too. EC2's dual-stack names exist in some regions only
+// (https://docs.aws.amazon.com/ec2/latest/devguide/ec2-endpoints.html), so these
+// are fixed. The function's own region is left out: an interface endpoint may
+// answer for it inside the VPC, over IPv6 at an address that looks public. (S3,
+// with such a name in every region, would not do: a gateway endpoint needs no way
+// to the internet.)
 func egressAddresses(getenv func(string) string) []string {
-	bases := append(
-		[]string{cmp.Or(getenv("AWS_ENDPOINT_URL"), "https://ec2."+getenv("AWS_REGION")+".api.aws")},
-		notify.Addresses([]byte(getenv("FIRSTLINE_PAGERS")))...)
+	var bases []string
+	if endpoint := getenv("AWS_ENDPOINT_URL"); endpoint != "" {
+		bases = append(bases, endpoint)
+	} else {
+		for _, region := range []string{"eu-west-1", "us-east-1", "us-west-2"} {
+			if region != getenv("AWS_REGION") {
+				bases = append(bases, "https://ec2."+region+".api.aws")
+			}
+		}
+	}
+	bases = append(bases, notify.Addresses([]byte(getenv("FIRSTLINE_PAGERS")))...)
 	bases = append(bases, cmp.Or(getenv("FIRSTLINE_SLACK_API_URL"), "https://slack.com/api/")) // up also where nobody is told there
 	addresses := []string{}
 	for _, base := range bases {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -46,23 +47,35 @@ func TestEgressAddresses(t *testing.T) {
 		env  map[string]string
 		want []string
 	}{
-		{"a service's own names", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","endpoint":"eu"}]`}, []string{"ec2.eu-west-1.api.aws:443", "api.eu.opsgenie.com:443", "slack.com:443"}},
+		{"a service's own names", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","endpoint":"eu"}]`}, []string{"EC2", "api.eu.opsgenie.com:443", "slack.com:443"}},
 		{"ports as given", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","endpoint":"https://pager.example.com:8443"}]`, "AWS_ENDPOINT_URL": "http://127.0.0.1", "FIRSTLINE_SLACK_API_URL": "http://127.0.0.1:8080/"}, []string{"127.0.0.1:80", "pager.example.com:8443", "127.0.0.1:8080"}},
-		{"several pagers", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","endpoint":"us"},{"type":"jsm"},{"type":"sns","topic_arn":"arn:aws:sns:eu-west-1:123456789012:x"}]`}, []string{"ec2.eu-west-1.api.aws:443", "api.opsgenie.com:443", "api.atlassian.com:443", "slack.com:443"}},
-		{"one set wrongly", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","endpoint":"jsm"},{"type":"jsm","endpoint":"https://jsm.example.com"}]`}, []string{"ec2.eu-west-1.api.aws:443", "jsm.example.com:443", "slack.com:443"}},
-		{"pagers set wrongly", nil, []string{"ec2.eu-west-1.api.aws:443", "slack.com:443"}},
+		{"several pagers", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","endpoint":"us"},{"type":"jsm"},{"type":"sns","topic_arn":"arn:aws:sns:eu-west-1:123456789012:x"}]`}, []string{"EC2", "api.opsgenie.com:443", "api.atlassian.com:443", "slack.com:443"}},
+		{"one set wrongly", map[string]string{"FIRSTLINE_PAGERS": `[{"type":"opsgenie","endpoint":"jsm"},{"type":"jsm","endpoint":"https://jsm.example.com"}]`}, []string{"EC2", "jsm.example.com:443", "slack.com:443"}},
+		{"pagers set wrongly", nil, []string{"EC2", "slack.com:443"}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			got := egressAddresses(func(k string) string {
-				if k == "AWS_REGION" {
-					return "eu-west-1"
+		for region, ec2 := range map[string][]string{
+			// It has no dual-stack name of EC2's, and no other one is needed.
+			"ap-northeast-3": {"ec2.eu-west-1.api.aws:443", "ec2.us-east-1.api.aws:443", "ec2.us-west-2.api.aws:443"},
+			// An interface endpoint may answer for the function's own region.
+			"eu-west-1": {"ec2.us-east-1.api.aws:443", "ec2.us-west-2.api.aws:443"},
+			"us-east-1": {"ec2.eu-west-1.api.aws:443", "ec2.us-west-2.api.aws:443"},
+		} {
+			t.Run(tt.name+" in "+region, func(t *testing.T) {
+				got := egressAddresses(func(k string) string {
+					if k == "AWS_REGION" {
+						return region
+					}
+					return tt.env[k]
+				})
+				want := tt.want
+				if want[0] == "EC2" {
+					want = slices.Concat(ec2, want[1:])
 				}
-				return tt.env[k]
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
 			})
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
+		}
 	}
 }
 

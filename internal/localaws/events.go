@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -517,6 +519,9 @@ func (a *AWS) send(ctx context.Context, t eventTarget, r rule, eventID, input st
 		if t.RoleArn == "" {
 			return "", &apiError{http.StatusBadRequest, "ValidationException", "a target that is a state machine needs a role"}
 		}
+		if err := a.assumed(ctx, t.RoleArn, region); err != nil {
+			return "", err
+		}
 		var out struct{ ExecutionArn string }
 		err := a.asRole(ctx, t.RoleArn, "states", "StartExecution", region, map[string]string{
 			"stateMachineArn": t.Arn, "name": eventID + "_" + newID(), "input": input,
@@ -531,6 +536,18 @@ func (a *AWS) send(ctx context.Context, t eventTarget, r rule, eventID, input st
 	return "", fmt.Errorf("rule %s: the local AWS delivers to state machines, queues and functions, not to %s", r.Name, t.Arn)
 }
 
+// assumed returns an error if the role of a target does not exist.
+func (a *AWS) assumed(ctx context.Context, role, region string) error {
+	resp, err := a.moto.get(ctx, "iam", region, "/?Action=GetRole&Version=2010-05-08&RoleName="+url.QueryEscape(path.Base(role)))
+	if err != nil {
+		return err
+	}
+	if resp.status == http.StatusNotFound {
+		return &apiError{http.StatusForbidden, "FAILED_TO_ASSUME_ROLE", "there is no role " + role}
+	}
+	return nil
+}
+
 // enqueue sends a message to a queue in EventBridge's own name.
 func (a *AWS) enqueue(ctx context.Context, queue string, message map[string]any) error {
 	parts := strings.Split(queue, ":")
@@ -541,7 +558,9 @@ func (a *AWS) enqueue(ctx context.Context, queue string, message map[string]any)
 	return a.asRole(ctx, eventBridge, "sqs", "SendMessage", parts[3], message, nil)
 }
 
-// bury sends an event that a target did not take to its dead-letter queue.
+// bury sends an event that a target did not take to its dead-letter queue, with
+// the attributes of
+// https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html.
 func (a *AWS) bury(ctx context.Context, t eventTarget, r rule, body []byte, cause error, attempt int) {
 	if t.DeadLetterConfig.Arn == "" {
 		return
@@ -549,8 +568,14 @@ func (a *AWS) bury(ctx context.Context, t eventTarget, r rule, body []byte, caus
 	code, message := "SDK_CLIENT_ERROR", cause.Error()
 	if e, ok := errors.AsType[*apiError](cause); ok {
 		code, message = e.code, e.message
+		switch {
+		case strings.HasPrefix(code, "AccessDenied"):
+			code = "NO_PERMISSIONS"
+		case strings.HasSuffix(code, "DoesNotExist"), strings.HasSuffix(code, "NotFoundException"):
+			code = "NO_RESOURCE"
+		}
 	}
-	condition := "NonRetryableError"
+	condition := "" // it was not tried again
 	if retryable(cause) {
 		condition = "MaximumRetryAttempts"
 	}
@@ -568,7 +593,9 @@ func (a *AWS) bury(ctx context.Context, t eventTarget, r rule, body []byte, caus
 	}
 }
 
-// retryable says whether EventBridge would try again.
+// retryable says whether EventBridge would try again: not where a right or the
+// target is missing
+// (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html).
 func retryable(err error) bool {
 	e, ok := errors.AsType[*apiError](err)
 	if !ok {

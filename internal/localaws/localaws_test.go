@@ -1241,33 +1241,71 @@ func TestAlarm(t *testing.T) {
 			t.Errorf("the CLI's alarm started no execution, or several:\n%s", all)
 		}
 	})
-	t.Run("dead letters", func(t *testing.T) {
-		a.AddFault(Fault{Service: "states", Action: "StartExecution", Region: region, Status: 400, Code: "AccessDeniedException", Message: "not you", Times: 1})
-		started, err := a.Ring(t.Context(), region, d.alarm, "refused")
-		if err != nil || len(started) != 0 {
-			t.Fatalf("started %v, %v", started, err)
+}
+
+// An event whose rule lacks a right or its target goes to the dead-letter queue at
+// once; a passing trouble is overcome.
+func TestDeadLetters(t *testing.T) {
+	a := shared(t)
+	const region = "ap-southeast-1"
+	d := deploy(t, a, region)
+	// rings has the alarm fire and returns how often StartExecution was called.
+	rings := func(reason string, started int) (calls int) {
+		t.Helper()
+		before := len(a.Calls())
+		arns, err := a.Ring(t.Context(), region, d.alarm, reason)
+		if err != nil || len(arns) != started {
+			t.Fatalf("%s: started %v, %v", reason, arns, err)
+		}
+		for _, c := range a.Calls()[before:] {
+			if c.Region == region && c.Action == "StartExecution" {
+				calls++
+			}
+		}
+		return calls
+	}
+	a.AddFault(Fault{Service: "states", Action: "StartExecution", Region: region, Status: 500, Times: 1})
+	if n := rings("an outage that passes", 1); n != 2 || len(d.letters(t, a, region)) != 0 {
+		t.Errorf("StartExecution was called %d times", n)
+	}
+	refused := func(reason string, calls int, code, message string) {
+		t.Helper()
+		if n := rings(reason, 0); n != calls {
+			t.Errorf("%s: StartExecution was called %d times", reason, n)
 		}
 		letters := d.letters(t, a, region)
-		if len(letters) != 1 || !strings.Contains(*letters[0].Body, `"refused"`) {
-			t.Fatalf("letters: %+v", letters)
+		if len(letters) != 1 || !strings.Contains(*letters[0].Body, reason) {
+			t.Fatalf("%s: letters: %+v", reason, letters)
 		}
 		got := map[string]string{}
 		for name, value := range letters[0].MessageAttributes {
 			got[name] = *value.StringValue
 		}
 		want := map[string]string{
-			"ERROR_CODE": "AccessDeniedException", "ERROR_MESSAGE": "not you", "EXHAUSTED_RETRY_CONDITION": "NonRetryableError", "RETRY_ATTEMPTS": "0",
+			"ERROR_CODE": code, "ERROR_MESSAGE": message, "RETRY_ATTEMPTS": "0",
 			"RULE_ARN": "arn:aws:events:" + region + ":" + AccountID + ":rule/" + d.name, "TARGET_ARN": d.machine,
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Error(diff)
+			t.Errorf("%s: %s", reason, diff)
 		}
-		// A passing trouble is overcome.
-		a.AddFault(Fault{Service: "states", Action: "StartExecution", Region: region, Status: 500, Times: 1})
-		if started, err := a.Ring(t.Context(), region, d.alarm, "once more"); err != nil || len(started) != 1 {
-			t.Errorf("started %v, %v", started, err)
-		}
-	})
+	}
+	a.AddFault(Fault{Service: "states", Action: "StartExecution", Region: region, Status: 400, Code: "AccessDeniedException", Message: "not you", Times: 1})
+	refused("a missing right", 1, "NO_PERMISSIONS", "not you")
+	roles := iam.NewFromConfig(a.Config(region))
+	if _, err := roles.DeleteRole(t.Context(), &iam.DeleteRoleInput{RoleName: aws.String("rule-" + d.name)}); err != nil {
+		t.Fatal(err)
+	}
+	refused("a missing role", 0, "FAILED_TO_ASSUME_ROLE", "there is no role "+d.ruleRole)
+	makeRole(t, a, "rule-"+d.name)
+	rings("the role is back", 1)
+	d.machine += "-none"
+	if _, err := eventbridge.NewFromConfig(a.Config(region)).PutTargets(t.Context(), &eventbridge.PutTargetsInput{Rule: &d.name, Targets: []ebtypes.Target{{
+		Id: aws.String("machine"), Arn: &d.machine, RoleArn: &d.ruleRole,
+		DeadLetterConfig: &ebtypes.DeadLetterConfig{Arn: aws.String("arn:aws:sqs:" + region + ":" + AccountID + ":" + d.name)},
+	}}}); err != nil {
+		t.Fatal(err)
+	}
+	refused("a missing target", 1, "NO_RESOURCE", "State Machine Does Not Exist: '"+d.machine+"'")
 }
 
 // A name is an execution's own: of several that want it at once one gets it.

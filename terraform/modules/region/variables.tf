@@ -55,10 +55,10 @@ variable "deployment" {
       "email-json" = can(regex("^[^@\\s]+@[^@\\s]+$", s.endpoint))
       https        = can(regex("^https://[^\\s@]+$", s.endpoint))
       sms          = can(regex("^\\+[1-9][0-9]{6,14}$", s.endpoint))
-      sqs          = can(regex("^arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]{12}:[^\\s:]+$", s.endpoint))
-      lambda       = can(regex("^arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:function:[^\\s]+$", s.endpoint))
+      sqs          = can(regex("^arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,80}$", s.endpoint))
+      lambda       = can(regex("^arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_-]+(:[A-Za-z0-9_-]+)?$", s.endpoint))
     }[s.protocol], false)])
-    error_message = "subscribers: ${join(", ", [for s in coalesce(var.deployment.subscribers, []) : "${s.protocol} to ${s.endpoint}"])}: use email or email-json with an address, https with an https:// URL, sms with a number such as +4930123456, sqs or lambda with an ARN."
+    error_message = "subscribers: ${join(", ", [for s in coalesce(var.deployment.subscribers, []) : "${s.protocol} to ${s.endpoint}"])}: use email or email-json with an address, https with an https:// URL, sms with a number such as +4930123456, sqs with the ARN of a queue that is not FIFO, lambda with the ARN of a function."
   }
 
   validation {
@@ -92,6 +92,7 @@ variable "settings" {
       alarm = object({
         namespace          = string
         metric             = string
+        dimensions         = map(string)
         period_seconds     = number
         statistic          = string
         threshold          = number

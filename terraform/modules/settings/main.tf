@@ -13,6 +13,7 @@ locals {
 
         responders = "a list of up to 50, each with a type (team, user, escalation or schedule) and exactly one of id, name and, for a user, username, such as { type = \"team\", name = \"operations\" }"
         tags       = "a list of up to 12 different tags of 1 to 50 characters (the service takes 20, of which firstline sets up to 8)"
+        dimensions = "a map of up to 29 further dimensions, names of 1 to 255 to values of 1 to 1024 ASCII characters, without InstanceId, which is set already, and without a name that begins with \":\", such as { cpu = \"cpu-total\" }"
         details    = "a map from names to values of 4000 characters in all (the service takes 8000, of which firstline keeps 4000), without names that firstline sets itself, such as instanceId"
       }[spec.kind])
     }
@@ -69,6 +70,14 @@ locals {
     }
   }
 
+  # subject => the names of its alarm's dimensions that cannot be
+  bad_dimensions = {
+    for subject, s in local.subjects : subject => try([
+      for k, v in s.settings.alarm.dimensions : k
+      if k == "InstanceId" || startswith(k, ":") || length(k) > 255 || !can(regex(local.dimension, k)) || !try(length(tostring(v)) <= 1024 && can(regex(local.dimension, tostring(v))), false)
+    ], [])
+  }
+
   # section => responders, tags or details => those that cannot be
   bad_parts = {
     for section in ["opsgenie", "jsm"] : section => {
@@ -119,6 +128,8 @@ locals {
             regex   = can(regexall(value, ""))
             headers = try(can(keys(value)) && length(local.bad_headers[subject][field]) == 0, false)
             secrets = try(can(keys(value)) && length(local.bad_headers[subject][field]) == 0, false)
+
+            dimensions = try(length(keys(value)) <= 29 && length(local.bad_dimensions[subject]) == 0, false)
 
             responders = try(!can(keys(value)) && length([for v in value : v]) <= 50 && length(local.bad_parts[section][field]) == 0, false)
             tags       = try(!can(keys(value)) && length([for v in value : v]) <= 12 && length(distinct([for v in value : tostring(v)])) == length(value) && length(local.bad_parts[section][field]) == 0, false)
@@ -257,6 +268,7 @@ locals {
       alarm = {
         namespace          = tostring(s.alarm.namespace)
         metric             = tostring(s.alarm.metric)
+        dimensions         = { for k, v in s.alarm.dimensions : k => tostring(v) }
         period_seconds     = tonumber(s.alarm.period_seconds)
         statistic          = tostring(s.alarm.statistic)
         threshold          = tonumber(s.alarm.threshold)

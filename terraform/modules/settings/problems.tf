@@ -15,7 +15,7 @@ locals {
     !can(keys(var.regions)) ? ["regions: must be a map from region names to { instances = { ... } }"] : [],
     can(keys(var.regions)) && length(local.regions) == 0 ? ["regions: is empty; name at least one region with its instances (to remove everything, use `terraform destroy`)"] : [],
     flatten([for region, r in local.regions : concat(
-      can(regex("^[a-z]{2}(-[a-z]+){1,3}-[0-9]{1,2}$", region)) ? [] : ["regions: \"${region}\" is not the name of a region; use one such as \"eu-west-1\""],
+      can(regex("^${local.region}$", region)) ? [] : ["regions: \"${region}\" is ${try([for prefix, partition in local.partitions : "a region of the partition ${partition}; firstline was built for the partition aws and is not tested in any other" if startswith(region, prefix)][0], "not the name of an AWS region; use one such as \"eu-west-1\"")}"],
       [for k in try(keys(var.regions[region]), []) : "${region}: ${k} is not known here; a region has instances and vpc" if !contains(["instances", "vpc"], k)],
       length(r.instances) > 0 ? [] : ["${region}: instances: is missing or empty; use { \"i-0123456789abcdef0\" = { ... } }, or leave the region out"],
       try(var.regions[region].vpc, null) == null ? [] : concat(
@@ -52,6 +52,8 @@ locals {
           ? "${subject}${section}.${field} is not known; use ${join(", ", keys(local.schema[section]))}"
           : contains(["headers", "secrets"], local.schema[section][field].kind)
           ? "${subject}${section}.${field}: ${try(join(", ", local.bad_headers[subject][field]), "")}: must be ${local.wants[section][field]}"
+          : local.schema[section][field].kind == "dimensions"
+          ? join(": ", compact(["${subject}${section}.${field}", join(", ", local.bad_dimensions[subject]), "must be ${local.wants[section][field]}"]))
           : contains(["responders", "tags", "details"], local.schema[section][field].kind)
           ? join(": ", compact(["${section}.${field}", join(", ", local.bad_parts[section][field]), "must be ${local.wants[section][field]}"]))
           : "${subject}${section == "" ? "" : "${section}."}${field} = ${replace(replace(replace(replace(replace(jsonencode(c.value), "/\\/\\/[^@/]*@/", "//***@"), section == "url" && contains(["address", "path"], field) ? "/\\?[^\"]+/" : "/^$/", "?***"), "\\u003c", "<"), "\\u003e", ">"), "\\u0026", "&")}: must be ${local.wants[section][field]}"
@@ -137,6 +139,7 @@ locals {
 
       contains([10, 20, 30], s.alarm.period_seconds) || s.alarm.period_seconds % 60 == 0 ? "" : "alarm.period_seconds = ${s.alarm.period_seconds}: must be 10, 20, 30 or a multiple of 60",
       s.alarm.period_seconds < 60 && startswith(s.alarm.namespace, "AWS/") ? "alarm.period_seconds = ${s.alarm.period_seconds}: metrics of AWS (${s.alarm.namespace}) take 60 or more" : "",
+      s.alarm.namespace == "AWS/EC2" && length(s.alarm.dimensions) > 0 ? "alarm.dimensions: no metric of one instance in AWS/EC2 has a dimension beside InstanceId, so the alarm would never have data; leave them out, or name the agent's namespace" : "",
       s.alarm.period_seconds * s.alarm.evaluation_periods > (s.alarm.period_seconds < 3600 ? 86400 : 604800) ? "alarm.evaluation_periods = ${s.alarm.evaluation_periods}: times ${s.alarm.period_seconds} s is more than CloudWatch allows (a day; a week for periods of an hour and more)" : "",
 
       length(base64encode(local.json[key])) > 5464 ? "the settings take ${length(base64encode(local.json[key])) / 4 * 3} bytes, an SSM parameter holds 4096; shorten headers or url.body_pattern" : "",

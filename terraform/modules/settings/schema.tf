@@ -13,8 +13,16 @@
 # headers  header name => value, no secrets
 # secrets  header name => name of an SSM parameter
 # responders, tags, details  of an alert: see main.tf
+# dimensions  name => value of a metric's further dimensions
 
 locals {
+  # The names of the partition aws's regions, also of those that AWS will open;
+  # internal/regions has the same.
+  region = "(af|ap|ca|eu|il|me|mx|sa|us)-(central|(north|south)?(east|west)|north|south)-[1-9]"
+
+  # The other partitions, by what their regions' names begin with.
+  partitions = { "cn-" = "aws-cn", "eusc-" = "aws-eusc", "us-gov-" = "aws-us-gov", "us-iso-" = "aws-iso", "us-isob-" = "aws-iso-b", "eu-isoe-" = "aws-iso-e", "us-isof-" = "aws-iso-f" }
+
   ipv4 = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}"
   ipv6 = "[0-9A-Fa-f]*:[0-9A-Fa-f:]*(:${local.ipv4})?"
   # Names in other scripts are translated by the function.
@@ -97,6 +105,7 @@ locals {
     alarm = {
       namespace          = { kind = "string", default = "AWS/EC2", pattern = "^[A-Za-z0-9.#/_-][A-Za-z0-9.#/_ -]{0,254}$", want = "a CloudWatch namespace such as \"AWS/EC2\" or \"CWAgent\"" }
       metric             = { kind = "string", default = "CPUUtilization", pattern = "^[!-~][ -~]{0,254}$", want = "the name of a metric that has the dimension InstanceId" }
+      dimensions         = { kind = "dimensions", default = {} } # beside InstanceId
       period_seconds     = { kind = "integer", default = 300, min = 10, max = 86400 }
       statistic          = { kind = "enum", default = "Maximum", values = ["Maximum", "Minimum", "Average", "Sum", "SampleCount"] }
       threshold          = { kind = "number", default = 100, min = -1e15, max = 1e15 }
@@ -118,7 +127,7 @@ locals {
       endpoint = { kind = "string", default = "", pattern = "^(${local.endpoint})?$", want = "an https:// address; leave it out for Atlassian's own" }
     })
     sns = {
-      topic_arn = { kind = "string", default = "", pattern = "^(arn:aws[a-z-]*:sns:[a-z]{2}(-[a-z]+){1,3}-[0-9]{1,2}:[0-9]{12}:[A-Za-z0-9_-]{1,256})?$", want = "the ARN of a topic, such as \"arn:aws:sns:eu-west-1:123456789012:oncall\", of any region and account (a FIFO topic reaches queues only); leave it out for the topic of subscribers" }
+      topic_arn = { kind = "string", default = "", pattern = "^(arn:aws:sns:${local.region}:[0-9]{12}:[A-Za-z0-9_-]{1,256})?$", want = "the ARN of a topic, such as \"arn:aws:sns:eu-west-1:123456789012:oncall\", of any region and account (a FIFO topic reaches queues only); leave it out for the topic of subscribers" }
     }
     function = {
       package            = { kind = "string", default = "", pattern = ".", want = "the path of a zip file" }
@@ -152,6 +161,9 @@ locals {
   own_headers   = ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"]
   secret_header = "authorization|cookie|token|secret|password|passwd|api-key|apikey|access-key|credential|session|signature|x-auth"
   secret_query  = "${local.secret_header}|^(auth|jwt|pass|pwd|sig)$"
+  # A dimension's name or value: ASCII, not only spaces.
+  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html
+  dimension = "^ *[!-~][ -~]*$"
   # What a function outside a VPC has no route to; loopback is the local AWS'.
   private_ipv4 = "(10|100\\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])|169\\.254|172\\.(1[6-9]|2[0-9]|3[01])|192\\.168)(\\.[0-9]{1,3}){2,3}"
 }

@@ -111,10 +111,40 @@ resource "aws_sns_topic_policy" "self" {
   policy = data.aws_iam_policy_document.topic.json
 }
 
+locals {
+  # Only the other account can confirm a subscription of its queue or function, and
+  # the provider gives up on one that nobody confirms within two minutes.
+  subscribers = { for s in var.subscribers : "${s.protocol}:${s.endpoint}" => merge(s, {
+    elsewhere = contains(["sqs", "lambda"], s.protocol) && !try(split(":", s.endpoint)[1] == local.partition && split(":", s.endpoint)[4] == local.account, false)
+  }) }
+  functions = { for key, s in local.subscribers : key => split(":", s.endpoint) if s.protocol == "lambda" && !s.elsewhere && try(split(":", s.endpoint)[3] == data.aws_region.current.id, false) }
+}
+
 resource "aws_sns_topic_subscription" "subscriber" {
-  for_each = { for s in var.subscribers : "${s.protocol}:${s.endpoint}" => s }
+  for_each = local.subscribers
 
   topic_arn = aws_sns_topic.self.arn
   protocol  = each.value.protocol
   endpoint  = each.value.endpoint
+
+  lifecycle {
+    precondition {
+      condition     = !each.value.elsewhere
+      error_message = "subscribers: ${each.value.protocol} to ${each.value.endpoint} is not of account ${local.account} (${local.partition}): only that account could confirm the subscription. Leave it out here, and subscribe it from that account to ${var.name}-self once this topic's policy admits it; or use email, https, sms, or a queue or function of this account."
+    }
+  }
+}
+
+# A function refuses what its own policy does not permit, and SNS drops the message.
+# One of another region needs a provider of that region, so its permission is its
+# owner's, as the policy of a queue is, which is one document.
+resource "aws_lambda_permission" "subscriber" {
+  for_each = local.functions
+
+  statement_id  = "${var.name}-self"
+  action        = "lambda:InvokeFunction"
+  function_name = each.value[6]
+  qualifier     = try(each.value[7], null)
+  principal     = "sns.amazonaws.com"
+  source_arn    = aws_sns_topic.self.arn
 }

@@ -26,7 +26,7 @@ resource "aws_cloudwatch_metric_alarm" "cpu" {
   alarm_description   = "${each.key} may be in trouble: check it, and reboot it if it cannot be reached."
   namespace           = jsondecode(each.value).namespace
   metric_name         = jsondecode(each.value).metric
-  dimensions          = { InstanceId = each.key }
+  dimensions          = merge(jsondecode(each.value).dimensions, { InstanceId = each.key })
   statistic           = jsondecode(each.value).statistic
   period              = jsondecode(each.value).period_seconds
   evaluation_periods  = jsondecode(each.value).evaluation_periods

@@ -15,6 +15,7 @@ variable "instances" {
     alarm = object({
       namespace          = string
       metric             = string
+      dimensions         = map(string)
       period_seconds     = number
       statistic          = string
       threshold          = number

@@ -20,7 +20,7 @@ variables {
     instances = {
       "i-0c1cbf2e7abdedf75" = {
         json              = "{}"
-        alarm             = { namespace = "AWS/EC2", metric = "CPUUtilization", period_seconds = 300, statistic = "Maximum", threshold = 100, evaluation_periods = 1, comparison = "GreaterThanOrEqualToThreshold", treat_missing_data = "missing" }
+        alarm             = { namespace = "AWS/EC2", metric = "CPUUtilization", dimensions = {}, period_seconds = 300, statistic = "Maximum", threshold = 100, evaluation_periods = 1, comparison = "GreaterThanOrEqualToThreshold", treat_missing_data = "missing" }
         health_check_id   = ""
         secret_parameters = []
       }
@@ -48,7 +48,7 @@ run "nobody_to_tell" {
     error_message = "the instances' alarms"
   }
   assert {
-    condition     = length(output.self_alarm_names) == 12 && alltrue([for name in output.self_alarm_names : startswith(name, "firstline-self-")])
+    condition     = length(output.self_alarm_names) == 13 && alltrue([for name in output.self_alarm_names : startswith(name, "firstline-self-")])
     error_message = "the deployment's own alarms share no prefix with the instances': ${join(", ", output.self_alarm_names)}"
   }
   assert {
@@ -182,6 +182,17 @@ run "subscriber_of_an_unknown_protocol" {
   variables {
     deployment = merge(var.deployment, {
       subscribers = [{ protocol = "fax", endpoint = "+4930123456" }]
+    })
+  }
+  expect_failures = [var.deployment]
+}
+
+# A topic of alarms is none of the FIFO topics, and others reach no FIFO queue.
+run "subscriber_with_a_fifo_queue" {
+  command = plan
+  variables {
+    deployment = merge(var.deployment, {
+      subscribers = [{ protocol = "sqs", endpoint = "arn:aws:sqs:eu-west-1:123456789012:queue.fifo" }]
     })
   }
   expect_failures = [var.deployment]

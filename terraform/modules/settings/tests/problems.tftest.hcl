@@ -37,11 +37,17 @@ run "regions_not_a_map" {
 run "not_a_region" {
   command = plan
   variables {
-    regions = { "eu-west1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    regions = {
+      "eu-west1"      = { instances = { "i-0c1cbf2e7abdedf75" = {} } }
+      "eu-wset-1"     = { instances = { "i-1c1cbf2e7abdedf75" = {} } }
+      "us-gov-west-1" = { instances = { "i-2c1cbf2e7abdedf75" = {} } }
+    }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "regions: \"eu-west1\" is not the name of a region; use one such as \"eu-west-1\"",
+      "regions: \"eu-west1\" is not the name of an AWS region; use one such as \"eu-west-1\"",
+      "regions: \"eu-wset-1\" is not the name of an AWS region; use one such as \"eu-west-1\"",
+      "regions: \"us-gov-west-1\" is a region of the partition aws-us-gov; firstline was built for the partition aws and is not tested in any other",
     ])
     error_message = join("\n", output.problems)
   }
@@ -1060,6 +1066,28 @@ run "pagers_too_long" {
   }
   assert {
     condition     = length(output.problems) == 1 && can(regex("^pagers: their settings take 2[678][0-9]{2} bytes of the function's environment, which has room for 2500; shorten details, tags or responders$", output.problems[0]))
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "alarm_dimensions" {
+  command = plan
+  variables {
+    defaults = { alarm = { namespace = "CWAgent", dimensions = ["cpu"] } }
+    regions = { "eu-west-1" = { instances = {
+      "i-0c1cbf2e7abdedf75" = { alarm = { dimensions = { InstanceId = "i-0c1cbf2e7abdedf75", ":x" = "1", cpu = "", path = "/\u00fc", "a b" = "c d" } } }
+      "i-0a1b2c3d"          = { alarm = { dimensions = { for n in range(30) : "d${n}" => "x" } } }
+      "i-0a1b2c3e"          = { alarm = { namespace = "AWS/EC2", dimensions = { cpu = "cpu-total" } } }
+    } } }
+  }
+  assert {
+    condition = output.problems == [for p in [
+      "defaults: alarm.dimensions: WANT",
+      "eu-west-1/i-0a1b2c3d: alarm.dimensions: WANT",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.dimensions: :x, InstanceId, cpu, path: WANT",
+      "eu-west-1/i-0a1b2c3e: alarm.dimensions: no metric of one instance in AWS/EC2 has a dimension beside InstanceId, so the alarm would never have data; leave them out, or name the agent's namespace",
+    ] : replace(p, "WANT", "must be a map of up to 29 further dimensions, names of 1 to 255 to values of 1 to 1024 ASCII characters, without InstanceId, which is set already, and without a name that begins with \":\", such as { cpu = \"cpu-total\" }")]
     error_message = join("\n", output.problems)
   }
   expect_failures = [output.deployment]

@@ -36,7 +36,7 @@ run "an_instance_of_which_nothing_is_said" {
   }
   assert {
     condition = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].alarm == {
-      namespace          = "AWS/EC2", metric = "CPUUtilization", period_seconds = 300, statistic = "Maximum", threshold = 100
+      namespace          = "AWS/EC2", metric = "CPUUtilization", dimensions = {}, period_seconds = 300, statistic = "Maximum", threshold = 100
       evaluation_periods = 1, comparison = "GreaterThanOrEqualToThreshold", treat_missing_data = "missing"
     }
     error_message = "the alarm's defaults"
@@ -86,12 +86,12 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
             boot            = { first_look_seconds = 30, interval_seconds = 10 }
             reboot          = { cooldown_seconds = 900, on = "unreachable", dry_run = false }
             confirm_seconds = 0
-            alarm           = { statistic = "Average", threshold = 99.5, period_seconds = 60, evaluation_periods = 5, comparison = "GreaterThanThreshold", treat_missing_data = "breaching", namespace = "CWAgent", metric = "cpu_usage_active" }
+            alarm           = { statistic = "Average", threshold = 99.5, period_seconds = 60, evaluation_periods = 5, comparison = "GreaterThanThreshold", treat_missing_data = "breaching", namespace = "CWAgent", metric = "cpu_usage_active", dimensions = { cpu = "cpu-total", core = 0 } }
           }
           "i-0a1b2c3d" = { url = { address = "https://app.example.com/healthz", load_balancer = true }, ssh = null }
         }
       }
-      "us-gov-west-1" = { instances = { "i-0123456789abcdef0" = { url = { enabled = false }, ssh = { host = "bastion.example.com" } } } }
+      "mx-central-1" = { instances = { "i-0123456789abcdef0" = { url = { enabled = false }, ssh = { host = "bastion.example.com" } } } }
     }
     pagers   = ["jsm", "sns", "opsgenie"]
     opsgenie = { endpoint = "http://127.0.0.1:8080/og", priority = "P1", team_id = "4513b7ea-3b91-438f-b7e4-e3e54af9147c" }
@@ -129,6 +129,10 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
     condition     = toset(output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].secret_parameters) == toset(["/app/healthz/authorization", "/app/healthz/key"])
     error_message = "the parameters that the function must read"
   }
+  assert {
+    condition     = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].alarm.dimensions == { cpu = "cpu-total", core = "0" }
+    error_message = "the dimensions of an agent's metric"
+  }
   # The address says whom to ask: the defaults' port yields to it.
   assert {
     condition     = jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).url.port == 0 && jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).confirm_seconds == 180 && jsondecode(output.deployment.regions["eu-west-1"].instances["i-0a1b2c3d"].json).url.load_balancer
@@ -159,7 +163,7 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
     error_message = "pages in Slack"
   }
   assert {
-    condition     = output.deployment.regions["us-gov-west-1"].vpc == null && output.deployment.regions["eu-west-1"].vpc.ipv6
+    condition     = output.deployment.regions["mx-central-1"].vpc == null && output.deployment.regions["eu-west-1"].vpc.ipv6
     error_message = "a VPC where one was named"
   }
 }

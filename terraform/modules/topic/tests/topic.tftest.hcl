@@ -61,3 +61,42 @@ run "publisher" {
     error_message = "the key admits this role and no other"
   }
 }
+
+run "queues_and_functions_of_this_account" {
+  command = apply # mocked: nothing is made
+  variables {
+    subscribers = [
+      { protocol = "sqs", endpoint = "arn:aws:sqs:us-east-1:123456789012:oncall" },
+      { protocol = "lambda", endpoint = "arn:aws:lambda:eu-west-1:123456789012:function:oncall" },
+      { protocol = "lambda", endpoint = "arn:aws:lambda:eu-west-1:123456789012:function:oncall:live" },
+      { protocol = "lambda", endpoint = "arn:aws:lambda:us-east-1:123456789012:function:oncall" },
+    ]
+  }
+  assert {
+    condition     = length(aws_sns_topic_subscription.subscriber) == 4
+    error_message = "everybody is subscribed"
+  }
+  assert {
+    condition = { for key, p in aws_lambda_permission.subscriber : key => "${p.function_name} ${coalesce(p.qualifier, "-")} ${p.principal} ${p.source_arn}" } == {
+      "lambda:arn:aws:lambda:eu-west-1:123456789012:function:oncall"      = "oncall - sns.amazonaws.com arn:aws:sns:eu-west-1:123456789012:firstline-self"
+      "lambda:arn:aws:lambda:eu-west-1:123456789012:function:oncall:live" = "oncall live sns.amazonaws.com arn:aws:sns:eu-west-1:123456789012:firstline-self"
+    }
+    error_message = "a function of this region admits the topic"
+  }
+}
+
+run "a_queue_of_another_account" {
+  command = plan
+  variables {
+    subscribers = [{ protocol = "sqs", endpoint = "arn:aws:sqs:eu-west-1:210987654321:oncall" }, { protocol = "email", endpoint = "oncall@example.com" }]
+  }
+  expect_failures = [aws_sns_topic_subscription.subscriber["sqs:arn:aws:sqs:eu-west-1:210987654321:oncall"]]
+}
+
+run "a_function_of_another_account" {
+  command = plan
+  variables {
+    subscribers = [{ protocol = "lambda", endpoint = "arn:aws:lambda:eu-west-1:210987654321:function:oncall" }]
+  }
+  expect_failures = [aws_sns_topic_subscription.subscriber]
+}

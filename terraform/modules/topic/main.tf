@@ -130,7 +130,7 @@ resource "aws_sns_topic_subscription" "subscriber" {
   lifecycle {
     precondition {
       condition     = !each.value.elsewhere
-      error_message = "subscribers: ${each.value.protocol} to ${each.value.endpoint} is not of account ${local.account} (${local.partition}): only that account could confirm the subscription. Leave it out here, and subscribe it from that account to ${var.name}-self once this topic's policy admits it; or use email, https, sms, or a queue or function of this account."
+      error_message = "subscribers: ${each.value.protocol} to ${each.value.endpoint} is not of account ${local.account} (${local.partition}): only that account could confirm the subscription. Use email, https, sms, or a queue or function of this account."
     }
   }
 }

@@ -52,6 +52,10 @@ locals {
       metric      = "AWS/SQS/NumberOfMessagesSent", dimension = "QueueName", of = var.queue_name, period = 60, periods = 1
       description = "One more alarm could not start an incident: its event is in the queue ${var.queue_name}. Look at the instance that it names, then run `firstline redrive`."
     }
+    dead-letter-lost = {
+      metric      = "AWS/Events/InvocationsFailedToBeSentToDlq", dimension = "RuleName", of = var.rules.alarm, period = 60, periods = 1
+      description = "An alarm could not start an incident, and its event could not be put into the queue ${var.queue_name} either: it is lost. Look at the alarms of your instances that are in ALARM (reconcile starts their incidents within ${var.reconcile.every_minutes} min), then repair the queue and its policy (run `firstline drift`)."
+    }
     }, {
     for kind, name in var.rules : "rule-${kind}-failed" => {
       metric      = "AWS/Events/FailedInvocations", dimension = "RuleName", of = name, period = 300, periods = 1

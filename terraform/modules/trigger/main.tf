@@ -80,9 +80,12 @@ resource "aws_iam_role_policy" "trigger" {
   policy = data.aws_iam_policy_document.trigger.json
 }
 
-# EventBridge tries for an hour; then the event goes to the queue, and the queue's
-# alarm tells somebody. Reconcile starts the look meanwhile, while the alarm stays
-# in ALARM.
+# While Step Functions throttles or is down, EventBridge tries for an hour; then the
+# event goes to the queue. Where a right, the role or the state machine is missing it
+# goes there at once, without a retry
+# (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html). The
+# queue's alarm tells somebody. Reconcile starts the look meanwhile, while the alarm
+# stays in ALARM.
 resource "aws_cloudwatch_event_target" "incident" {
   rule     = aws_cloudwatch_event_rule.alarm.name
   arn      = var.state_machine_arn
@@ -168,9 +171,10 @@ resource "aws_cloudwatch_event_rule" "reconcile" {
   schedule_expression = var.reconcile.every_minutes == 1 ? "rate(1 minute)" : "rate(${var.reconcile.every_minutes} minutes)"
 }
 
-# The newest code: no running incident depends on it. What fails here is retried
-# until the next reconcile at most, and goes to no queue: a late one finds what the
-# next one finds. If none succeeds, the alarm NAME-self-reconcile-missing tells
+# The newest code: no running incident depends on it. While Lambda throttles or is
+# down, EventBridge tries until the next reconcile at most; without the permission it
+# tries once. The event goes to no queue: a late reconcile finds what the next one
+# finds. If none succeeds, the alarm NAME-self-reconcile-missing tells
 # (modules/monitor).
 resource "aws_cloudwatch_event_target" "reconcile" {
   rule  = aws_cloudwatch_event_rule.reconcile.name

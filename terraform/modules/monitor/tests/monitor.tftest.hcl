@@ -26,6 +26,7 @@ run "alarms" {
       "firstline-self-function-throttles"    = "AWS/Lambda Throttles {\"FunctionName\":\"firstline-responder\"} 1x300"
       "firstline-self-dead-letters"          = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"firstline-dead-letter\"} 1x60"
       "firstline-self-dead-letter-sent"      = "AWS/SQS NumberOfMessagesSent {\"QueueName\":\"firstline-dead-letter\"} 1x60"
+      "firstline-self-dead-letter-lost"      = "AWS/Events InvocationsFailedToBeSentToDlq {\"RuleName\":\"firstline-alarm\"} 1x60"
       "firstline-self-rule-alarm-failed"     = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-alarm\"} 1x300"
       "firstline-self-rule-canary-failed"    = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-canary\"} 1x300"
       "firstline-self-rule-reconcile-failed" = "AWS/Events FailedInvocations {\"RuleName\":\"firstline-reconcile\"} 1x300"

@@ -14,7 +14,7 @@ variable "package" {
 }
 
 variable "function" {
-  description = "Shape of the function; managed_policies is how many managed policies the account may attach to a role (AWS: 10, up to 20 on request)."
+  description = "Shape of the function; managed_policies is how many managed policies the account may attach to a role (AWS: 10, up to 25 on request)."
   type = object({
     architecture       = string
     memory_mb          = number

@@ -137,7 +137,7 @@ locals {
       log_retention_days = { kind = "enum", default = 90, values = ["1", "3", "5", "7", "14", "30", "60", "90", "120", "150", "180", "365", "400", "545", "731", "1096", "1827", "2192", "2557", "2922", "3288", "3653"] }
       log_level          = { kind = "enum", default = "info", values = ["debug", "info", "warn", "error"] }
       # How many managed policies AWS lets this account attach to a role.
-      managed_policies = { kind = "integer", default = 10, min = 10, max = 20 }
+      managed_policies = { kind = "integer", default = 10, min = 10, max = 25 }
     }
     # Per region; 0: no reboot at all.
     breaker = {

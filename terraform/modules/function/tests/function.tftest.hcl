@@ -277,8 +277,8 @@ run "too_many_instances" {
 run "a_raised_quota_holds_more" {
   command = plan
   variables {
-    function  = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 20 }
-    instances = { for i in range(1024) : format("i-%017x", i) => { health_check_id = "", secret_parameters = [] } }
+    function  = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 25 }
+    instances = { for i in flatten([for n in range(3) : range(777 * n, 777 * n + 777)]) : format("i-%017x", i) => { health_check_id = "", secret_parameters = [] } }
   }
 }
 

@@ -334,7 +334,7 @@ run "slack_opsgenie_function" {
   assert {
     condition = join("\n", output.problems) == join("\n", [
       "function.log_retention_days = 91: must be one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653",
-      "function.managed_policies = 30: must be a whole number from 10 to 20",
+      "function.managed_policies = 30: must be a whole number from 10 to 25",
       "function.memory_mb = 64: must be a whole number from 128 to 10240",
       "function.timeout_seconds = 20: must be a whole number from 30 to 60",
       "opsgenie.endpoint = \"europe\": must be \"us\", \"eu\" or an https:// address; Jira Service Management has a block of its own, jsm, and is named in pagers",

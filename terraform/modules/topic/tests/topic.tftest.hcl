@@ -26,12 +26,17 @@ run "topic" {
     error_message = "encrypted with a key of our own"
   }
   assert {
-    condition     = anytrue([for s in data.aws_iam_policy_document.key.statement : anytrue([for p in s.principals : contains(p.identifiers, "cloudwatch.amazonaws.com")])])
-    error_message = "the key admits CloudWatch's alarms"
+    condition = [for s in data.aws_iam_policy_document.key.statement : [for c in s.condition : "${c.test} ${c.variable} ${join(",", c.values)}"]
+    if anytrue([for p in s.principals : contains(p.identifiers, "cloudwatch.amazonaws.com")])] == [["StringEquals aws:SourceAccount 123456789012"]]
+    error_message = "the key admits CloudWatch's alarms, of this account only"
   }
   assert {
     condition     = anytrue([for c in data.aws_iam_policy_document.topic.statement[0].condition : c.variable == "aws:SourceAccount" && contains(c.values, "123456789012")])
     error_message = "alarms of this account only"
+  }
+  assert {
+    condition     = [for s in data.aws_iam_policy_document.topic.statement : one([for c in s.condition : "${c.test} ${c.variable} ${join(",", c.values)}"]) if s.effect == "Deny" && s.actions == toset(["sns:Publish"])] == ["Bool aws:SecureTransport false"]
+    error_message = "no plain HTTP"
   }
   assert {
     condition     = length([for s in data.aws_iam_policy_document.key.statement : s if s.sid == "Pages"]) == 0

@@ -74,6 +74,10 @@ resource "aws_kms_key" "topic" {
   enable_key_rotation     = true
   deletion_window_in_days = 7
   policy                  = data.aws_iam_policy_document.key.json
+
+  # Whoever deploys may touch the keys with this tag, and no other: a key has no name
+  # before it has an alias (deployer/).
+  tags = { deployment = var.name }
 }
 
 resource "aws_kms_alias" "topic" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,8 +74,8 @@ func TestInterrupted(t *testing.T) {
 	}
 	// What went wrong besides is said too.
 	errOut.Reset()
-	code = run(ctx, []string{"regions", "--check", "--file", "nowhere.tf"}, io.Discard, &errOut)
-	if code != exitInterrupted || !strings.Contains(errOut.String(), "nowhere.tf does not exist") {
+	code = run(ctx, []string{"regions", "--check", "--dir", t.TempDir()}, io.Discard, &errOut)
+	if code != exitInterrupted || !strings.Contains(errOut.String(), "regions.tf does not exist") {
 		t.Errorf("%d, want 130 and the error: %s", code, errOut.String())
 	}
 }
@@ -86,7 +87,7 @@ func (closedPipe) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
 func TestReaderIsGone(t *testing.T) {
 	var errOut bytes.Buffer
-	code := run(t.Context(), []string{"regions", "--check", "--file", regionsFile(t, "eu-west-1")}, closedPipe{}, &errOut)
+	code := run(t.Context(), []string{"regions", "--check", "--dir", filepath.Dir(regionsFile(t, "eu-west-1"))}, closedPipe{}, &errOut)
 	if want := "firstline: cannot write: broken pipe\n"; code != exitFailed || errOut.String() != want {
 		t.Errorf("%d, want 1 and %q: %s", code, want, errOut.String())
 	}

@@ -40,8 +40,8 @@ each region that regions.tfvars may name.
 Without a flag it holds the 17 regions that every account has enabled, plus
 those that --add brought in before. Every region costs a provider process in
 each plan, so cut the list if you use few: --from keeps the regions that var files
-name, --only those listed. --from may be repeated. Every commercial AWS region may
-be named.
+name, --only those listed. --from may be repeated. Every region of the partition
+aws may be named, also one that AWS has opened since this version.
 
 A region that is still deployed is kept and reported: without its provider
 Terraform could no longer destroy what is in it. Before it drops a region, the
@@ -91,14 +91,14 @@ that a --from file names.`,
 	f.StringSliceVar(&o.add, "add", nil, "these regions in addition to those in the file or of --from, comma-separated or repeated")
 	f.StringArrayVar(&o.from, "from", nil, "exactly the regions that this var file names; may be repeated")
 	f.BoolVar(&o.check, "check", false, "write nothing; fail when the file is not what this command writes or lacks a region of --from")
-	f.StringVar(&o.file, "file", "", "the file (default: terraform/regions.tf in the project's folder)")
+	f.StringVar(&o.dir, "dir", "", "folder of the Terraform root (default: terraform in the project's folder)")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	return c
 }
 
 // regionsOptions are what the command line says.
 type regionsOptions struct {
-	file            string
+	dir, file       string
 	only, add, from []string
 	check           bool
 	log             io.Writer
@@ -130,13 +130,16 @@ func (r regionsResult) String() string {
 }
 
 func (o *regionsOptions) run(ctx context.Context) (regionsResult, error) {
-	if o.file == "" {
+	if o.dir == "" {
 		root, err := toolchain.Root()
 		if err != nil {
 			return regionsResult{}, usageError{err}
 		}
-		o.file = filepath.Join(root, "terraform", "regions.tf")
+		o.dir = filepath.Join(root, "terraform")
+	} else if info, err := os.Stat(o.dir); err != nil || !info.IsDir() {
+		return regionsResult{}, usagef("--dir: there is no folder %s", o.dir)
 	}
+	o.file = filepath.Join(o.dir, "regions.tf")
 	old, err := os.ReadFile(o.file)
 	if missing := errors.Is(err, fs.ErrNotExist); o.check && missing {
 		return regionsResult{}, fmt.Errorf("%s does not exist: run `firstline regions` and commit the file", o.file)
@@ -171,6 +174,9 @@ func (o *regionsOptions) run(ctx context.Context) (regionsResult, error) {
 	kept, err := o.deployed(ctx, held, want)
 	if err != nil {
 		return regionsResult{}, err
+	}
+	for _, warning := range regions.Warnings(regions.Without(want, held)) {
+		_, _ = fmt.Fprintln(o.log, "warning:", warning)
 	}
 	if len(kept) > 0 {
 		want = regions.Union(want, kept)
@@ -247,25 +253,23 @@ func covers(file string, held []string, named map[string]string) error {
 }
 
 // deployed returns those regions that the state holds among those that would go
-// from the file, or an error when that cannot be told.
+// from the file, or an error when that cannot be told. Of a file that is gone or
+// empty nothing is known: what it held may be deployed all the same.
 func (o *regionsOptions) deployed(ctx context.Context, held, want []string) ([]string, error) {
-	if len(held) == 0 {
-		// The file is gone or empty; what it held may be deployed all the same.
-		held = regions.Known()
-	}
-	going := slices.DeleteFunc(regions.Union(held), func(name string) bool { return slices.Contains(want, name) })
-	if len(going) == 0 {
+	if len(held) > 0 && len(regions.Without(held, want)) == 0 {
 		return []string{}, nil
 	}
-	dir := filepath.Dir(o.file)
-	state, err := tfstate.Read(ctx, dir, os.Environ(), func(ctx context.Context) ([]byte, error) { return pullState(ctx, dir, o.log) })
+	state, err := tfstate.Read(ctx, o.dir, os.Environ(), func(ctx context.Context) ([]byte, error) { return pullState(ctx, o.dir, o.log) })
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("no region is dropped from %s: cannot find out which regions the state still holds: %w", o.file, err)
 	}
-	return slices.DeleteFunc(going, func(name string) bool { return !slices.Contains(state.Held, name) }), nil
+	if len(held) == 0 {
+		held = slices.DeleteFunc(slices.Clone(state.Held), func(name string) bool { return !regions.Is(name) })
+	}
+	return slices.DeleteFunc(regions.Union(regions.Without(held, want)), func(name string) bool { return !slices.Contains(state.Held, name) }), nil
 }
 
 // pullWait is how long Terraform may take to end when it is interrupted.

@@ -78,7 +78,9 @@ func TestRegions(t *testing.T) {
 	}{
 		{"only", "--only us-east-1,eu-west-1", []string{"eu-west-2"}, exitOK, []string{"eu-west-1", "us-east-1"}, "written, 2 regions"},
 		{"only, twice", "--only us-east-1 --only us-east-1", []string{"us-east-1"}, exitOK, []string{"us-east-1"}, "unchanged, 1 region:"},
-		{"add", "--add eu-south-1", []string{"eu-west-2"}, exitOK, []string{"eu-south-1", "eu-west-2"}, "written, 2 regions"},
+		{"add", "--add eu-west-1", []string{"eu-west-2"}, exitOK, []string{"eu-west-1", "eu-west-2"}, "written, 2 regions: eu-west-1 eu-west-2\n"},
+		{"add one that is not enabled by default", "--add eu-south-1", []string{"eu-west-2"}, exitOK, []string{"eu-south-1", "eu-west-2"}, "warning: eu-south-1 is not enabled by default: enable it"},
+		{"add one that AWS has just opened", "--add eu-west-9", []string{"eu-west-2"}, exitOK, []string{"eu-west-2", "eu-west-9"}, "warning: eu-west-9 is not known to this version"},
 		{"neither", "", []string{"eu-south-1"}, exitOK, append(regions.Default(), "eu-south-1"), "written, 18 regions"},
 		{"no file", "", nil, exitOK, regions.Default(), "written, 17 regions"},
 		{"check", "--check", []string{"eu-south-1"}, exitOK, []string{"eu-south-1"}, "unchanged, 1 region:"},
@@ -106,7 +108,7 @@ func TestRegions(t *testing.T) {
 			write(t, dir, "one.json", `{"regions": {"ca-west-1": {"instances": {}}}}`)
 			write(t, dir, "none.tfvars", "name = \"x\"\n")
 			args := strings.Fields(strings.ReplaceAll(tt.args, "DIR", dir))
-			code, stdout, stderr := command(t, append([]string{"regions", "--file", file}, args...)...)
+			code, stdout, stderr := command(t, append([]string{"regions", "--dir", filepath.Dir(file)}, args...)...)
 			if says := strings.ReplaceAll(tt.says, "DIR", dir); code != tt.code || !strings.Contains(stdout+stderr, says) {
 				t.Errorf("%d, want %d and %q:\n%s%s", code, tt.code, says, stdout, stderr)
 			}
@@ -134,7 +136,7 @@ func TestRegionsUsageErrors(t *testing.T) {
 		{"--check --only eu-west-1", "--check and --only do not go together"},
 		{"--check --add eu-west-1", "--check and --add do not go together"},
 		{"--only eu-wset-1", "did you mean eu-west-1?"},
-		{"--only cn-north-1", `"cn-north-1" is not a commercial AWS region; did you mean `},
+		{"--only cn-north-1", `"cn-north-1" is a region of the partition aws-cn; firstline was built for the partition aws`},
 		{"--add eusouth-1", "did you mean eu-south-1?"},
 		{"--only=", "--only: name at least one region"},
 		{"--add=", "--add: name at least one region"},
@@ -144,11 +146,12 @@ func TestRegionsUsageErrors(t *testing.T) {
 		{"--from DIR", "DIR is a folder"},
 		{"--from DIR/broken.tfvars", "DIR/broken.tfvars:2: "},
 		{"--from DIR/none.tfvars", "DIR/none.tfvars: sets no regions; name the var file that does with --from"},
-		{"--from DIR/wrong.tfvars", `DIR/wrong.tfvars:3: "eu-wset-2" is not a commercial AWS region; did you mean eu-west-2?`},
-		{"--check --from DIR/gov.json", `DIR/gov.json:2: "us-gov-west-1" is not a commercial AWS region`},
+		{"--from DIR/wrong.tfvars", `DIR/wrong.tfvars:3: "eu-wset-2" is not the name of an AWS region; did you mean eu-west-2?`},
+		{"--check --from DIR/gov.json", `DIR/gov.json:2: "us-gov-west-1" is a region of the partition aws-us-gov`},
+		{"--dir DIR/nowhere", "--dir: there is no folder DIR/nowhere"},
 	} {
 		before := read(t, file)
-		args := append([]string{"regions", "--file", file}, strings.Fields(strings.ReplaceAll(tt.args, "DIR", dir))...)
+		args := append([]string{"regions", "--dir", filepath.Dir(file)}, strings.Fields(strings.ReplaceAll(tt.args, "DIR", dir))...)
 		code, stdout, stderr := command(t, args...)
 		if want := strings.ReplaceAll(tt.want, "DIR", dir); code != exitUsage || !strings.Contains(stderr, want) || stdout != "" || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("firstline %s: %d, want 2 and %q:\n%s%s", tt.args, code, want, stdout, stderr)
@@ -165,12 +168,12 @@ func TestRegionsCheckFails(t *testing.T) {
 	for text, want := range map[string]string{
 		edited + "# by hand\n": "is not what this command writes",
 		"":                     "holds no region",
-		strings.ReplaceAll(edited, "eu-west-1", "eu-west-9"): `: "eu-west-9" is not a commercial AWS region; did you mean eu-west-1?`,
+		strings.ReplaceAll(edited, "eu-west-1", "eu-wset-1"): `: "eu-wset-1" is not the name of an AWS region; did you mean eu-west-1?`,
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		code, _, stderr := command(t, "regions", "--check", "--file", file)
+		code, _, stderr := command(t, "regions", "--check", "--dir", filepath.Dir(file))
 		if code != exitFailed || !strings.Contains(stderr, file) || !strings.Contains(stderr, want) {
 			t.Errorf("%d, want 1 and %q: %s", code, want, stderr)
 		}
@@ -193,7 +196,7 @@ func TestRegionsJSON(t *testing.T) {
 		{[]string{"--only", "eu-west-2"}, map[string]any{"changed": false, "regions": []any{"eu-west-1", "eu-west-2"}, "kept": []any{"eu-west-1"}}},
 		{[]string{"--check"}, map[string]any{"changed": false, "regions": []any{"eu-west-1", "eu-west-2"}, "kept": []any{}}},
 	} {
-		code, stdout, stderr := command(t, append([]string{"regions", "--json", "--file", file}, tt.args...)...)
+		code, stdout, stderr := command(t, append([]string{"regions", "--json", "--dir", filepath.Dir(file)}, tt.args...)...)
 		var got map[string]any
 		if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != exitOK {
 			t.Fatalf("%v: %d, %v: %s%s", tt.args, code, err, stdout, stderr)
@@ -255,7 +258,7 @@ func TestRegionsKeepsWhatTheStateHolds(t *testing.T) {
 			}
 			from := write(t, t.TempDir(), "one.tfvars", "regions = { eu-west-3 = {} }\n")
 			args := strings.Fields(strings.ReplaceAll(tt.args, "one.tfvars", from))
-			code, stdout, stderr := command(t, append([]string{"regions", "--file", file}, args...)...)
+			code, stdout, stderr := command(t, append([]string{"regions", "--dir", filepath.Dir(file)}, args...)...)
 			if code != exitOK || !strings.HasSuffix(stdout, tt.says) || stderr != "" {
 				t.Errorf("%d, want 0 and %q:\n%s%s", code, tt.says, stdout, stderr)
 			}
@@ -288,7 +291,7 @@ func TestRegionsDropsNothingBlindly(t *testing.T) {
 				write(t, dir, name, text)
 			}
 			before := read(t, file)
-			code, stdout, stderr := command(t, "regions", "--only", "eu-west-1", "--file", file)
+			code, stdout, stderr := command(t, "regions", "--only", "eu-west-1", "--dir", filepath.Dir(file))
 			want := "firstline: no region is dropped from " + file + ": cannot find out which regions the state still holds: " + strings.ReplaceAll(tt.want, "DIR", dir)
 			if code != exitFailed || stdout != "" || !strings.HasPrefix(stderr, want) || strings.Count(stderr, "\n") != 1 {
 				t.Errorf("%d, want 1 and\n%s\ngot\n%s%s", code, want, stdout, stderr)
@@ -298,7 +301,7 @@ func TestRegionsDropsNothingBlindly(t *testing.T) {
 			}
 			// Neither of these drops anything, so neither asks.
 			for _, args := range []string{"--check", "--add eu-west-3", ""} {
-				if code, _, stderr := command(t, append([]string{"regions", "--file", file}, strings.Fields(args)...)...); code != exitOK {
+				if code, _, stderr := command(t, append([]string{"regions", "--dir", filepath.Dir(file)}, strings.Fields(args)...)...); code != exitOK {
 					t.Errorf("%s: %d, want 0: %s", args, code, stderr)
 				}
 			}
@@ -336,7 +339,7 @@ func TestRegionsAsksTerraform(t *testing.T) {
 	write(t, dir, "modules/region/main.tf", "")
 	fails := func(t *testing.T, want string) {
 		t.Helper()
-		code, stdout, stderr := command(t, "regions", "--only", "eu-west-1", "--file", file)
+		code, stdout, stderr := command(t, "regions", "--only", "eu-west-1", "--dir", filepath.Dir(file))
 		want = "terraform state pull in " + dir + ": " + want + ": run `terraform init` there, or give the credentials of its backend\n"
 		if code != exitFailed || stdout != "" || !strings.HasSuffix(stderr, want) || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%d, want 1 and %q:\n%s%s", code, want, stdout, stderr)
@@ -368,7 +371,7 @@ func TestRegionsAsksTerraform(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv("TF_WORKSPACE", tt.workspace)
-			code, stdout, stderr := command(t, "regions", "--only", "eu-west-1", "--file", file)
+			code, stdout, stderr := command(t, "regions", "--only", "eu-west-1", "--dir", filepath.Dir(file))
 			if diff := cmp.Diff(tt.want, regions.Read([]byte(read(t, file)))); code != exitOK || diff != "" {
 				t.Errorf("%d, want 0 (-want +got):\n%s\n%s%s", code, diff, stdout, stderr)
 			}

@@ -1,10 +1,12 @@
-// Package regions knows AWS's commercial regions and writes terraform/regions.tf,
-// which holds a provider and an instance of modules/region for each.
+// Package regions knows the regions of the partition aws and writes
+// terraform/regions.tf, which holds a provider and an instance of modules/region
+// for each.
 package regions
 
 import (
 	"bytes"
 	_ "embed"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -16,9 +18,8 @@ import (
 // (https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html), sorted.
 func Default() []string { return slices.Clone(enabled) }
 
-// Known returns every commercial region, those that an account must opt in to
-// included, sorted.
-func Known() []string {
+// known returns every region that this version knows, sorted.
+func known() []string {
 	all := slices.Concat(enabled, optIn)
 	slices.Sort(all)
 	return all
@@ -36,20 +37,66 @@ var optIn = []string{
 	"me-central-1", "me-south-1", "mx-central-1",
 }
 
-// Check returns an error for names that are no commercial region; it names the
-// nearest one that is.
+// Form is the pattern of the names of the partition aws's regions, also of those
+// that AWS will open. terraform/modules/settings has the same.
+const Form = `^(af|ap|ca|eu|il|me|mx|sa|us)-(central|(north|south)?(east|west)|north|south)-[1-9]$`
+
+var form = regexp.MustCompile(Form)
+
+// Is reports whether a name is that of a region of the partition aws, or may
+// become one.
+func Is(name string) bool { return form.MatchString(name) }
+
+// others are the other partitions by what their regions' names begin with. They
+// have accounts, endpoints and consoles of their own.
+var others = []struct{ prefix, partition string }{
+	{"cn-", "aws-cn"}, {"eusc-", "aws-eusc"}, {"us-gov-", "aws-us-gov"}, {"us-iso-", "aws-iso"},
+	{"us-isob-", "aws-iso-b"}, {"eu-isoe-", "aws-iso-e"}, {"us-isof-", "aws-iso-f"},
+}
+
+// Check returns an error for names that are no region's or another partition's.
 func Check(names []string) error {
-	known := Known()
 	var wrong []string
 	for _, name := range names {
-		if !slices.Contains(known, name) {
-			wrong = append(wrong, fmt.Sprintf("%q is not a commercial AWS region; did you mean %s?", name, nearest(name, known)))
+		if Is(name) {
+			continue
 		}
+		other := slices.IndexFunc(others, func(o struct{ prefix, partition string }) bool { return strings.HasPrefix(name, o.prefix) })
+		if other >= 0 {
+			wrong = append(wrong, fmt.Sprintf("%q is a region of the partition %s; firstline was built for the partition aws and is not tested in any other", name, others[other].partition))
+			continue
+		}
+		wrong = append(wrong, fmt.Sprintf("%q is not the name of an AWS region; did you mean %s?", name, nearest(name, known())))
 	}
 	if len(wrong) > 0 {
-		return fmt.Errorf("%s", strings.Join(wrong, "; "))
+		return errors.New(strings.Join(wrong, "; "))
 	}
 	return nil
+}
+
+// OptIn reports whether an account must enable a region before it can use it, as
+// all that AWS has opened since 2019
+// (https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html).
+func OptIn(name string) bool { return Is(name) && !slices.Contains(enabled, name) }
+
+// Enable says how to come to work in a region that is not enabled by default
+// (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html).
+func Enable(name string) string {
+	return fmt.Sprintf("enable it in the account (`aws account enable-region --region-name %s`, which takes minutes to hours); session tokens of STS's global endpoint are not valid there: take yours from a regional one (AWS_STS_REGIONAL_ENDPOINTS=regional for older tools), or run `aws iam set-security-token-service-preferences --global-endpoint-token-version v2Token`", name)
+}
+
+// Warnings say of names that Check accepts what else it takes to use them.
+func Warnings(names []string) []string {
+	var all []string
+	for _, name := range names {
+		if !slices.Contains(known(), name) {
+			all = append(all, fmt.Sprintf("%s is not known to this version: unless it is a misspelt %s, use an AWS provider that knows it; firstline was not tested there", name, nearest(name, known())))
+		}
+		if OptIn(name) {
+			all = append(all, fmt.Sprintf("%s is not enabled by default: %s", name, Enable(name)))
+		}
+	}
+	return all
 }
 
 // nearest returns the candidate that the fewest edits make of name.

@@ -36,17 +36,19 @@ func TestKnownIsWhatTheSDKKnows(t *testing.T) {
 	}
 	var theirs []string
 	for _, p := range sdk.Partitions {
-		if p.ID != "aws" {
-			continue
-		}
 		for name := range p.Regions {
-			// Not a region: where global services answer.
-			if name != "aws-global" {
+			switch refusal := Check([]string{name}); {
+			case strings.HasSuffix(name, "-global"): // not a region: where global services answer
+			case p.ID != "aws" && (refusal == nil || !strings.Contains(refusal.Error(), "partition "+p.ID+";")):
+				t.Errorf("%s of the partition %s: %v", name, p.ID, refusal)
+			case p.ID == "aws" && refusal != nil:
+				t.Errorf("%s %s: %v: correct Form", module, version, refusal)
+			case p.ID == "aws":
 				theirs = append(theirs, name)
 			}
 		}
 	}
-	ours := Known()
+	ours := known()
 	for _, name := range theirs {
 		if !slices.Contains(ours, name) {
 			t.Errorf("%s %s knows the region %s: add it to optIn in regions.go", module, version, name)

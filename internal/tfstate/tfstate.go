@@ -85,7 +85,6 @@ func Parse(raw []byte) (State, error) {
 		return State{}, fmt.Errorf("not a Terraform state of format version %d: %w", Format, err)
 	}
 	out := State{Serial: s.Serial, Empty: true}
-	known := regions.Known()
 	for _, r := range s.Resources {
 		module := r.topModule()
 		if r.Mode != "managed" {
@@ -96,7 +95,7 @@ func Parse(raw []byte) (State, error) {
 			out.Held = append(out.Held, alias)
 		}
 		switch {
-		case slices.Contains(known, module):
+		case regions.Is(module):
 			out.Regions = append(out.Regions, module)
 			out.Held = append(out.Held, module)
 			out.Accounts = append(out.Accounts, r.accounts()...)
@@ -104,12 +103,12 @@ func Parse(raw []byte) (State, error) {
 			out.Foreign = append(out.Foreign, r.address())
 		}
 	}
-	for _, region := range known {
+	for region, output := range s.Outputs {
 		var value struct {
 			Name string `json:"name"`
 		}
 		// What is of another form is not ours.
-		if json.Unmarshal(s.Outputs[region].Value, &value) == nil && value.Name != "" && slices.Contains(out.Regions, region) {
+		if json.Unmarshal(output.Value, &value) == nil && value.Name != "" && slices.Contains(out.Regions, region) {
 			out.Names = append(out.Names, value.Name)
 		}
 	}

@@ -41,9 +41,9 @@ func TestParse(t *testing.T) {
 			"another project", `{"version": 4, "serial": 3, "resources": [
 				{"mode": "managed", "type": "aws_instance", "name": "web", "provider": "` + aws + `", "instances": [{"index_key": 0, "attributes": {"arn": "arn:aws:ec2:eu-west-1:123456789012:instance/i-0"}}]},
 				{"module": "module.vpc", "mode": "managed", "type": "aws_vpc", "name": "this", "provider": "module.vpc.` + aws + `.eu-west-1", "instances": []},
-				{"module": "module.eu-west-9[0]", "mode": "managed", "type": "aws_vpc", "name": "this", "provider": "provider[\"registry.terraform.io/hashicorp/null\"].eu-west-1", "instances": []}
+				{"module": "module.eu-wset-1[0]", "mode": "managed", "type": "aws_vpc", "name": "this", "provider": "provider[\"registry.terraform.io/hashicorp/null\"].eu-west-1", "instances": []}
 			]}`,
-			State{Foreign: []string{"aws_instance.web", "module.eu-west-9[0].aws_vpc.this", "module.vpc.aws_vpc.this"}, Serial: 3},
+			State{Foreign: []string{"aws_instance.web", "module.eu-wset-1[0].aws_vpc.this", "module.vpc.aws_vpc.this"}, Serial: 3},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

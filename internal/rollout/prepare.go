@@ -3,20 +3,11 @@ package rollout
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go"
 
 	"firstline/internal/regions"
 	"firstline/internal/tfstate"
@@ -55,7 +46,7 @@ func (r *Root) Prepare(ctx context.Context) error {
 	if err := r.choose(); err != nil {
 		return err
 	}
-	return r.probe(ctx)
+	return r.identify(ctx)
 }
 
 // readState reads the state and refuses one that is not of this project.
@@ -184,82 +175,4 @@ func (r *Root) targets(names []string) []string {
 		targets = append(targets, "module."+name)
 	}
 	return targets
-}
-
-const (
-	// probeTime bounds the question whether a region answers.
-	probeTime = 15 * time.Second
-	// probeAttempts rides out a moment's trouble.
-	probeAttempts = 3
-)
-
-// probe asks each chosen region who is calling: a region that does not answer
-// would hold up all of them in Terraform.
-func (r *Root) probe(ctx context.Context) error {
-	config, err := r.o.AWS(ctx)
-	if err != nil {
-		return InputError{err}
-	}
-	var (
-		wg     sync.WaitGroup
-		mu     sync.Mutex
-		failed = map[string]error{}
-		caller = map[string]bool{}
-	)
-	chosen := r.Chosen()
-	for _, name := range chosen {
-		wg.Go(func() {
-			account, err := identify(ctx, config, name)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				failed[name] = err
-				return
-			}
-			caller[account] = true
-		})
-	}
-	wg.Wait()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if len(failed) == len(chosen) {
-		// The same everywhere is no region's fault.
-		first := failed[chosen[0]]
-		answer, ok := errors.AsType[smithy.APIError](first)
-		if status, said := errors.AsType[*awshttp.ResponseError](first); ok && said && status.HTTPStatusCode() < http.StatusInternalServerError {
-			return inputf("AWS refuses your credentials: %s: %s", answer.ErrorCode(), answer.ErrorMessage())
-		}
-		if _, ok := errors.AsType[*aws.RequestCanceledError](first); !ok && strings.Contains(first.Error(), "credentials") {
-			return inputf("no AWS credentials: %w", first)
-		}
-	}
-	for name, err := range failed {
-		hint := ""
-		if answer, ok := errors.AsType[smithy.APIError](err); ok && (answer.ErrorCode() == "InvalidClientTokenId" || answer.ErrorCode() == "UnrecognizedClientException") {
-			hint = "; is the region enabled in this account?"
-		}
-		r.fail(name, fmt.Sprintf("the region does not answer: %v%s", err, hint))
-	}
-	for account := range caller {
-		if len(r.state.Accounts) > 0 && !slices.Contains(r.state.Accounts, account) {
-			return inputf("the state is of account %s, your credentials are of %s: use the other account's credentials, or another state", strings.Join(r.state.Accounts, ", "), account)
-		}
-	}
-	return nil
-}
-
-// identify asks a region which account is calling.
-func identify(ctx context.Context, config aws.Config, region string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, probeTime)
-	defer cancel()
-	client := sts.NewFromConfig(config, func(o *sts.Options) {
-		o.Region = region
-		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = probeAttempts })
-	})
-	out, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-	if err != nil {
-		return "", err
-	}
-	return aws.ToString(out.Account), nil
 }

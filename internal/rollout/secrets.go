@@ -151,7 +151,7 @@ func (r *Root) readSecret(ctx context.Context, region, name string) (stored bool
 	defer cancel()
 	out, err := ssm.NewFromConfig(config, func(o *ssm.Options) {
 		o.Region = region
-		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = probeAttempts })
+		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = identifyAttempts })
 	}).GetParameter(ctx, &ssm.GetParameterInput{Name: &name, WithDecryption: aws.Bool(true)})
 	if _, none := errors.AsType[*ssmtypes.ParameterNotFound](err); none {
 		return false, nil

@@ -78,6 +78,32 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "code" {
   }
 }
 
+# A superseded package is deleted by Terraform, and its versions with it; what stays
+# behind, such as after an upload again, expires. No rule is for current objects:
+# Terraform would find the package of the deployed version missing.
+resource "aws_s3_bucket_lifecycle_configuration" "code" {
+  bucket = aws_s3_bucket_versioning.code.bucket # versioning first
+
+  rule {
+    id     = "superseded"
+    status = "Enabled"
+
+    filter {}
+
+    noncurrent_version_expiration {
+      noncurrent_days = 30
+    }
+
+    expiration {
+      expired_object_delete_marker = true
+    }
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 1
+    }
+  }
+}
+
 data "aws_iam_policy_document" "code" {
   statement {
     sid       = "TLSOnly"
@@ -223,7 +249,7 @@ locals {
   # read them in the apply.)
   exact_arns     = concat(local.instance_arns, local.health_check_arns)
   arn_size       = max(1, [for a in local.exact_arns : length(a) + 3]...)
-  inline_size    = 10240 - 2040 - sum([for a in local.ssm_arns : length(a) + 3]) - sum(concat([0], [for a in local.topic_arns : length(a) + 80], [for a in keys(local.foreign_topics) : length(a) + 330]))
+  inline_size    = 10240 - 2440 - sum([for a in local.ssm_arns : length(a) + 3]) - sum(concat([0], [for a in local.topic_arns : length(a) + 80], [for a in keys(local.foreign_topics) : length(a) + 330]))
   inline_slots   = min(length(local.exact_arns), max(0, floor(local.inline_size / local.arn_size)))
   managed_slots  = floor((6144 - 250) / local.arn_size)
   managed_chunks = chunklist(slice(local.exact_arns, local.inline_slots, length(local.exact_arns)), local.managed_slots)
@@ -338,25 +364,41 @@ data "aws_iam_policy_document" "function" {
     }
   }
 
-  dynamic "statement" {
-    for_each = var.vpc[*]
+  # Lambda's use of a VPC, also without one: Lambda leaves a VPC up to 20 minutes
+  # after the function, with this right, and each published version keeps the VPC
+  # that it was made with
+  # (https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html).
+  statement {
+    sid       = "JoinVPC"
+    actions   = local.vpc_actions
+    resources = ["*"] # Lambda checks for exactly this before it joins a VPC
+  }
 
-    content {
-      sid = "JoinVPC"
-      actions = [
-        "ec2:AssignPrivateIpAddresses",
-        "ec2:CreateNetworkInterface",
-        "ec2:DeleteNetworkInterface",
-        "ec2:DescribeNetworkInterfaces",
-        "ec2:DescribeSubnets",
-        "ec2:UnassignPrivateIpAddresses",
-      ]
-      resources = ["*"] # Lambda checks for exactly this before it joins a VPC
+  # Not for the function's own code, whose calls alone carry this key
+  # (https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html).
+  statement {
+    sid       = "JoinVPCByLambdaOnly"
+    effect    = "Deny"
+    actions   = local.vpc_actions
+    resources = ["*"]
+
+    condition {
+      test     = "ArnEquals"
+      variable = "lambda:SourceFunctionArn"
+      values   = ["arn:${local.partition}:lambda:${local.region}:${local.account}:function:${local.function_name}"]
     }
   }
 }
 
 locals {
+  vpc_actions = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+  ]
   exact_statements = [
     { sid = "Reboot", actions = ["ec2:GetConsoleOutput", "ec2:RebootInstances"], arns = local.instance_arns },
     { sid = "AskHealthCheck", actions = ["route53:GetHealthCheck", "route53:GetHealthCheckStatus"], arns = local.health_check_arns },

@@ -126,5 +126,13 @@ resource "aws_sfn_state_machine" "responder" {
     enabled = true
   }
 
+  # AWS deletes a state machine when its executions have ended, and ends one at its
+  # next transition
+  # (https://docs.aws.amazon.com/step-functions/latest/apireference/API_DeleteStateMachine.html).
+  # The longest state is a Wait of an hour; a Task with all its retries takes 0.8 h.
+  timeouts {
+    delete = "90m"
+  }
+
   depends_on = [aws_iam_role_policy.workflow]
 }

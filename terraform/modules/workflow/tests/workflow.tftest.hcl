@@ -23,6 +23,12 @@ run "definition" {
     error_message = "the state machine"
   }
   assert {
+    condition = tonumber(trimsuffix(aws_sfn_state_machine.responder.timeouts.delete, "m")) * 60 > 1.2 * max(3600, [
+      for state in values(jsondecode(aws_sfn_state_machine.responder.definition).States) : try(state.Seconds, 0)
+    ]...)
+    error_message = "AWS deletes it when the longest state has ended, which is a Wait of up to an hour (internal/incident)"
+  }
+  assert {
     condition     = jsondecode(aws_sfn_state_machine.responder.definition).TimeoutSeconds == 21600
     error_message = "the time-out of the whole is a number"
   }

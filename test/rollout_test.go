@@ -777,7 +777,7 @@ func flat(verifications []probe.Verification) map[string]string {
 				all[v.Region+" "+i.ID+" "+c.Check] = string(c.Result)
 			}
 		}
-		for _, m := range v.Messages {
+		for _, m := range v.Deployment {
 			all[v.Region+" "+m.Check] = string(m.Result)
 		}
 	}

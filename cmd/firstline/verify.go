@@ -51,8 +51,13 @@ and nobody is told (` + "`firstline notify test`" + ` sends messages).
 
 In each region the function runs the checks of URL, Route 53 and SSH once per
 instance, asks EC2 with DryRun whether it would reboot the instance, and checks that
-the secrets of Slack and of every pager are stored. The command asks SNS whether the
-topic of pages has a confirmed subscription.
+the secrets of Slack and of every pager are stored.
+
+With your own rights the command reads whether each instance's alarm can fire (its
+state, the instance's monitoring and credit mode), whether Lambda's concurrency is
+enough for all instances at once, whether the topic of pages has a confirmed
+subscription, and whether the subscribers of the deployment's own alarms hear anything.
+Without these rights it warns.
 
 What passes is stored as the instance's baseline: a check that has never passed with
 its present settings leads to a page, not to a reboot.
@@ -311,7 +316,7 @@ func tally(v probe.Verification) string {
 	for _, of := range []struct {
 		n    int
 		what string
-	}{{unhealthy, "not healthy"}, {handled, "being handled"}, {broken, "could not be told"}, {warned, "with a warning"}} {
+	}{{unhealthy, "not healthy"}, {handled, "being handled"}, {broken, "with an error"}, {warned, "with a warning"}} {
 		if of.n > 0 {
 			text = append(text, fmt.Sprintf("%d %s", of.n, of.what))
 		}
@@ -319,12 +324,14 @@ func tally(v probe.Verification) string {
 	if len(text) == 1 && len(v.Instances) > 0 {
 		text = append(text, "all well")
 	}
-	for _, m := range v.Messages {
+	for _, m := range v.Deployment {
 		switch {
 		case m.Result == probe.Warned:
 			text = append(text, "a warning of "+column(m.Check))
 		case m.Result == probe.Errored && m.Check == probe.CheckSubscriptions:
 			text = append(text, "nobody gets a page by SNS")
+		case m.Result == probe.Errored && m.Check == probe.CheckSubscribers:
+			text = append(text, "a subscriber hears nothing")
 		case m.Result == probe.Errored:
 			text = append(text, column(m.Check)+" does not work")
 		}
@@ -341,6 +348,8 @@ func column(check string) string {
 		return "the pager"
 	case probe.CheckSubscriptions:
 		return "SNS"
+	case probe.CheckConcurrency:
+		return "Lambda's concurrency"
 	}
 	return cmp.Or(incident.CheckTitle(check), check)
 }
@@ -364,11 +373,11 @@ func cells(results []probe.CheckResult, checks ...string) string {
 }
 
 // printVerification prints tables of what passed, and under them the reasons of
-// what did not, in full. What SNS says has a column only where a page goes there.
+// what did not, in full. Topics have columns only where there are any.
 func printVerification(w io.Writer, verified []probe.Verification) error {
 	t := newTable(w)
-	_, _ = fmt.Fprintln(t, "\nREGION\tINSTANCE\tURL\tROUTE53\tSSH\tREBOOT")
-	columns := append(slices.Clone(incident.Checks), probe.CheckReboot)
+	_, _ = fmt.Fprintln(t, "\nREGION\tINSTANCE\tURL\tROUTE53\tSSH\tREBOOT\tALARM")
+	columns := append(slices.Clone(incident.Checks), probe.CheckReboot, probe.CheckAlarm)
 	for _, v := range verified {
 		for _, i := range v.Instances {
 			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\n", v.Region, i.ID, cells(i.Checks, columns...))
@@ -380,25 +389,23 @@ func printVerification(w io.Writer, verified []probe.Verification) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	columns = []string{probe.CheckSlack, probe.CheckPager}
-	heading := "\nREGION\tSLACK\tPAGER"
-	if slices.ContainsFunc(verified, asksTopic) {
-		columns, heading = append(columns, probe.CheckSubscriptions), heading+"\tSUBSCRIBED"
+	columns = []string{probe.CheckSlack, probe.CheckPager, probe.CheckConcurrency}
+	heading := "\nREGION\tSLACK\tPAGER\tCONCURRENCY"
+	for _, topic := range []struct{ check, title string }{{probe.CheckSubscriptions, "SUBSCRIBED"}, {probe.CheckSubscribers, "SUBSCRIBERS"}} {
+		asked := func(c probe.CheckResult) bool { return c.Check == topic.check }
+		if slices.ContainsFunc(verified, func(v probe.Verification) bool { return slices.ContainsFunc(v.Deployment, asked) }) {
+			columns, heading = append(columns, topic.check), heading+"\t"+topic.title
+		}
 	}
 	_, _ = fmt.Fprintln(t, heading)
 	for _, v := range verified {
-		_, _ = fmt.Fprintf(t, "%s\t%s\n", v.Region, cells(v.Messages, columns...))
+		_, _ = fmt.Fprintf(t, "%s\t%s\n", v.Region, cells(v.Deployment, columns...))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	_, err := io.WriteString(w, reasons(verified))
 	return err
-}
-
-// asksTopic reports whether a region's pages go to a topic.
-func asksTopic(v probe.Verification) bool {
-	return slices.ContainsFunc(v.Messages, func(c probe.CheckResult) bool { return c.Check == probe.CheckSubscriptions })
 }
 
 // reasons says of all that did not pass why, a line for each reason.
@@ -414,7 +421,7 @@ func reasons(verified []probe.Verification) string {
 				line(v.Region+" "+i.ID, text)
 			}
 		}
-		for _, text := range grouped(v.Messages) {
+		for _, text := range grouped(v.Deployment) {
 			line(v.Region, text)
 		}
 		if v.Error == "" && len(v.Instances) == 0 {

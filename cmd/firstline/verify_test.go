@@ -21,7 +21,7 @@ import (
 // checked is an instance's result: what is not said has passed.
 func checked(id string, other ...probe.CheckResult) probe.InstanceResult {
 	i := probe.InstanceResult{ID: id}
-	for _, check := range []string{"url", "route53", "ssh", "reboot"} {
+	for _, check := range []string{"url", "route53", "ssh", "reboot", "alarm"} {
 		c := probe.CheckResult{Check: check, Result: probe.Passed, Reason: "as it should"}
 		for _, o := range other {
 			if o.Check == check || o.Check == "" {
@@ -34,8 +34,8 @@ func checked(id string, other ...probe.CheckResult) probe.InstanceResult {
 	return i
 }
 
-func messages(slack, pager, subscriptions probe.Result) []probe.CheckResult {
-	all := []probe.CheckResult{{Check: "slack", Result: slack}, {Check: "pager", Result: pager}}
+func shared(slack, pager, subscriptions probe.Result) []probe.CheckResult {
+	all := []probe.CheckResult{{Check: "slack", Result: slack}, {Check: "pager", Result: pager}, {Check: "concurrency", Result: probe.Passed}}
 	if subscriptions != "" {
 		all = append(all, probe.CheckResult{Check: "subscriptions", Result: subscriptions, Reason: "nobody\x1b has confirmed"})
 	}
@@ -49,15 +49,20 @@ func TestPrintVerification(t *testing.T) {
 			Instances: []probe.InstanceResult{
 				checked("i-0a1b2c3d", probe.CheckResult{Check: "route53", Result: probe.Skipped, Reason: "skipped: no health check"}),
 				checked("i-1a1b2c3d", probe.CheckResult{Check: "url", Result: "attention", Reason: "GET http://203.0.113.7/: 404"}),
-				checked("i-2a1b2c3d", probe.CheckResult{Check: "ssh", Result: probe.Failed, Reason: "refused"}, probe.CheckResult{Check: "reboot", Result: probe.Errored, Reason: "Denied: dry run"}),
-				checked("i-3a1b2c3d", probe.CheckResult{Result: probe.Handled, Reason: "an incident is being handled"}),
+				checked("i-2a1b2c3d", probe.CheckResult{Check: "ssh", Result: probe.Failed, Reason: "refused"}, probe.CheckResult{Check: "reboot", Result: probe.Errored, Reason: "Denied: dry run"}, probe.CheckResult{Check: "alarm", Result: probe.Errored, Reason: "no data"}),
+				checked("i-3a1b2c3d", probe.CheckResult{Result: probe.Handled, Reason: "an incident is being handled"}, probe.CheckResult{Check: "alarm", Result: probe.Passed}),
 			},
-			Messages: []probe.CheckResult{{Check: "slack", Result: probe.Passed}, {Check: "pager", Result: probe.Errored, Reason: "the key is not set"}},
+			Deployment: []probe.CheckResult{
+				{Check: "slack", Result: probe.Passed},
+				{Check: "pager", Result: probe.Errored, Reason: "the key is not set"},
+				{Check: "concurrency", Result: probe.Warned, Reason: "10 are few"},
+				{Check: "subscribers", Result: probe.Errored, Reason: "the queue's policy"},
+			},
 		},
-		{Region: "eu-west-2", Messages: messages(probe.Passed, probe.Skipped, "")},
-		{Region: "eu-west-3", Instances: []probe.InstanceResult{checked("i-4a1b2c3d", probe.CheckResult{Check: "url", Result: "busy", Reason: "429"})}, Messages: messages(probe.Passed, probe.Passed, probe.Errored)},
-		{Region: "eu-north-1", Instances: []probe.InstanceResult{checked("i-5a1b2c3d")}, Messages: messages(probe.Passed, probe.Passed, probe.Warned)},
-		{Region: "sa-east-1", Instances: []probe.InstanceResult{checked("i-7a1b2c3d", probe.CheckResult{Check: "url", Result: probe.Warned, Reason: "answered by 198.51.100.4"})}, Messages: messages(probe.Passed, probe.Passed, "")},
+		{Region: "eu-west-2", Deployment: shared(probe.Passed, probe.Skipped, "")},
+		{Region: "eu-west-3", Instances: []probe.InstanceResult{checked("i-4a1b2c3d", probe.CheckResult{Check: "url", Result: "busy", Reason: "429"})}, Deployment: shared(probe.Passed, probe.Passed, probe.Errored)},
+		{Region: "eu-north-1", Instances: []probe.InstanceResult{checked("i-5a1b2c3d")}, Deployment: shared(probe.Passed, probe.Passed, probe.Warned)},
+		{Region: "sa-east-1", Instances: []probe.InstanceResult{checked("i-7a1b2c3d", probe.CheckResult{Check: "url", Result: probe.Warned, Reason: "answered by 198.51.100.4"})}, Deployment: shared(probe.Passed, probe.Passed, "")},
 		{Region: "us-east-1", Error: "the function cannot be invoked: down", Instances: []probe.InstanceResult{checked("i-6a1b2c3d", probe.CheckResult{Result: probe.Skipped})}},
 	}
 	var out bytes.Buffer
@@ -65,30 +70,33 @@ func TestPrintVerification(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `
-REGION      INSTANCE    URL        ROUTE53  SSH      REBOOT
-eu-west-1   i-0a1b2c3d  passed     -        passed   passed
-eu-west-1   i-1a1b2c3d  ATTENTION  passed   passed   passed
-eu-west-1   i-2a1b2c3d  passed     passed   FAILED   ERROR
-eu-west-1   i-3a1b2c3d  HANDLED    HANDLED  HANDLED  HANDLED
-eu-west-2   -           -          -        -        -
-eu-west-3   i-4a1b2c3d  BUSY       passed   passed   passed
-eu-north-1  i-5a1b2c3d  passed     passed   passed   passed
-sa-east-1   i-7a1b2c3d  WARNING    passed   passed   passed
-us-east-1   i-6a1b2c3d  -          -        -        -
+REGION      INSTANCE    URL        ROUTE53  SSH      REBOOT   ALARM
+eu-west-1   i-0a1b2c3d  passed     -        passed   passed   passed
+eu-west-1   i-1a1b2c3d  ATTENTION  passed   passed   passed   passed
+eu-west-1   i-2a1b2c3d  passed     passed   FAILED   ERROR    ERROR
+eu-west-1   i-3a1b2c3d  HANDLED    HANDLED  HANDLED  HANDLED  passed
+eu-west-2   -           -          -        -        -        -
+eu-west-3   i-4a1b2c3d  BUSY       passed   passed   passed   passed
+eu-north-1  i-5a1b2c3d  passed     passed   passed   passed   passed
+sa-east-1   i-7a1b2c3d  WARNING    passed   passed   passed   passed
+us-east-1   i-6a1b2c3d  -          -        -        -        -
 
-REGION      SLACK   PAGER   SUBSCRIBED
-eu-west-1   passed  ERROR   -
-eu-west-2   passed  -       -
-eu-west-3   passed  passed  ERROR
-eu-north-1  passed  passed  WARNING
-sa-east-1   passed  passed  -
-us-east-1   -       -       -
+REGION      SLACK   PAGER   CONCURRENCY  SUBSCRIBED  SUBSCRIBERS
+eu-west-1   passed  ERROR   WARNING      -           ERROR
+eu-west-2   passed  -       passed       -           -
+eu-west-3   passed  passed  passed       ERROR       -
+eu-north-1  passed  passed  passed       WARNING     -
+sa-east-1   passed  passed  passed       -           -
+us-east-1   -       -       -            -           -
 
 eu-west-1 i-1a1b2c3d: URL: attention: GET http://203.0.113.7/: 404
 eu-west-1 i-2a1b2c3d: SSH: failed: refused
 eu-west-1 i-2a1b2c3d: reboot: error: Denied: dry run
+eu-west-1 i-2a1b2c3d: alarm: error: no data
 eu-west-1 i-3a1b2c3d: URL, Route 53, SSH, reboot: handled: an incident is being handled
 eu-west-1: the pager: error: the key is not set
+eu-west-1: Lambda's concurrency: warning: 10 are few
+eu-west-1: subscribers: error: the queue's policy
 eu-west-2: no instance is watched here, so no check was tried
 eu-west-3 i-4a1b2c3d: URL: busy: 429
 eu-west-3: SNS: error: nobody has confirmed
@@ -100,7 +108,7 @@ us-east-1: given up: the function cannot be invoked: down
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for n, want := range []string{
-		"4 instances, 1 not healthy, 1 being handled, 1 could not be told, the pager does not work", "0 instances",
+		"4 instances, 1 not healthy, 1 being handled, 1 with an error, the pager does not work, a warning of Lambda's concurrency, a subscriber hears nothing", "0 instances",
 		"1 instance, 1 not healthy, nobody gets a page by SNS", "1 instance, all well, a warning of SNS", "1 instance, 1 with a warning", "given up: the function cannot be invoked: down",
 	} {
 		if got := tally(verified[n]); got != want {

@@ -118,17 +118,17 @@ func realHandler(url incident.Outcome) deployedHandler {
 func TestRealHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := realHandler(incident.Failed)
-		v := NewVerifier(aws.Config{})
+		v := verifier(nil)
 		v.client = func(string) invoker { return h }
 		got := v.Verify(t.Context(), ireland(first, second), nil)
-		if r := results(got.Instances[0].Checks); r != "failed skipped passed passed" || got.Error != "" {
+		if r := results(got.Instances[0].Checks); r != "failed skipped passed passed passed" || got.Error != "" {
 			t.Errorf("%q, %+v", r, got)
 		}
 		if c := got.Instances[1].Checks[0]; c.Result != Errored || !strings.Contains(c.Reason, "add the instance to regions.tfvars") {
 			t.Errorf("%+v", c)
 		}
-		if r := results(got.Messages); r != "passed error" || !strings.Contains(got.Messages[1].Reason, "export TF_VAR_jsm_api_key") {
-			t.Errorf("%q, %+v", r, got.Messages)
+		if r := results(got.Deployment); r != "passed error passed" || !strings.Contains(got.Deployment[1].Reason, "export TF_VAR_jsm_api_key") {
+			t.Errorf("%q, %+v", r, got.Deployment)
 		}
 		e, err := h.Table.Load(t.Context(), first)
 		if i := e.State.Instance; err != nil || i.Baseline["ssh"] == "" || i.Baseline["url"] != "" || i.Lease.Execution != "" {

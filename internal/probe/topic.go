@@ -23,8 +23,9 @@ const CheckSubscriptions = "subscriptions"
 // pagerSNS is the pager whose subscribers SNS has to reach.
 const pagerSNS = "sns"
 
-// topicTime bounds the question. What it is asked beside can be told without it.
-const topicTime = 30 * time.Second
+// readTime bounds each question that is asked with the caller's own rights. What it
+// is asked beside can be told without it.
+const readTime = 30 * time.Second
 
 // topicReader is the one call of SNS's client that tells of a topic.
 type topicReader interface {
@@ -53,7 +54,7 @@ func subscriptions(ctx context.Context, topics func(region string) topicReader, 
 		return c, true
 	}
 	start := time.Now()
-	asked, stop := context.WithTimeout(ctx, topicTime)
+	asked, stop := context.WithTimeout(ctx, readTime)
 	defer stop()
 	out, err := topics(parts[3]).GetTopicAttributes(asked, &sns.GetTopicAttributesInput{TopicArn: &r.PagerTopicARN})
 	if ctx.Err() != nil {
@@ -77,11 +78,18 @@ func subscribed(topic string, out *sns.GetTopicAttributesOutput, err error) (Res
 		}
 		err = errors.New("the answer of SNS has no counts")
 	}
-	said := Said(err)
-	if errors.Is(err, context.DeadlineExceeded) {
-		said = fmt.Sprintf("no answer within %s", topicTime)
+	return Warned, fmt.Sprintf("cannot tell whether anybody has confirmed a subscription of %s (%s): that needs the right sns:GetTopicAttributes; publish a test and see that somebody gets it", topic, saidWithin(err))
+}
+
+// saidWithin is Said of a call that readTime bounds.
+func saidWithin(err error) string {
+	switch {
+	case err == nil:
+		return "the answer says nothing of it"
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("no answer within %s", readTime)
 	}
-	return Warned, fmt.Sprintf("cannot tell whether anybody has confirmed a subscription of %s (%s): that needs the right sns:GetTopicAttributes; publish a test and see that somebody gets it", topic, said)
+	return Said(err)
 }
 
 // heard says what the subscriptions of a topic mean for a page.

@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 
@@ -150,11 +149,10 @@ func TestVerifySubscriptions(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				v := NewVerifier(aws.Config{})
-				v.client = func(string) invoker { return play(healthy) }
+				v := verifier(healthy)
 				v.topics = counting(tt.confirmed, tt.pending).in
 				got := v.Verify(t.Context(), bySNS(ownTopic, tt.ids...), nil)
-				if got.Messages[2].Result != tt.want || got.Broken() != tt.broken || got.Failed() {
+				if got.Deployment[3].Result != tt.want || got.Broken() != tt.broken || got.Failed() {
 					t.Errorf("%+v", got)
 				}
 			})

@@ -11,7 +11,11 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"firstline/internal/deployed"
 	"firstline/internal/fault"
@@ -52,9 +56,11 @@ const (
 type Verification struct {
 	Region    string           `json:"region"`
 	Instances []InstanceResult `json:"instances"`
-	// Messages are Slack and the pagers, which are one, and the subscriptions of a
-	// topic that is among them.
-	Messages []CheckResult `json:"messages,omitempty"`
+	// Deployment is what all instances share: Slack, the pagers, which are one,
+	// Lambda's concurrency, the subscriptions of a topic that is among the pagers, and
+	// the subscribers of the deployment's own. The alarms are there when none of them
+	// could be read.
+	Deployment []CheckResult `json:"deployment,omitempty"`
 	// Error is why the region was given up; what had not been tried by then is
 	// Skipped.
 	Error string `json:"error,omitempty"`
@@ -63,13 +69,14 @@ type Verification struct {
 // InstanceResult is what came of trying one instance.
 type InstanceResult struct {
 	ID string `json:"id"`
-	// Checks are URL, Route 53, SSH and the reboot, in this order.
+	// Checks are URL, Route 53, SSH, the reboot and the alarm, in this order.
 	Checks []CheckResult `json:"checks"`
 }
 
 // CheckResult is what came of one check.
 type CheckResult struct {
-	// Check is url, route53, ssh, reboot, slack, pager or subscriptions.
+	// Check is url, route53, ssh, reboot, alarm, slack, pager, concurrency,
+	// subscriptions or subscribers.
 	Check  string `json:"check"`
 	Result Result `json:"result"`
 	// Reason says in words what was seen.
@@ -101,7 +108,7 @@ func (v Verification) Denied() bool {
 }
 
 func (v Verification) any(of func(CheckResult) bool) bool {
-	return slices.ContainsFunc(v.Messages, of) ||
+	return slices.ContainsFunc(v.Deployment, of) ||
 		slices.ContainsFunc(v.Instances, func(i InstanceResult) bool { return slices.ContainsFunc(i.Checks, of) })
 }
 
@@ -125,6 +132,7 @@ const (
 type Verifier struct {
 	client func(region string) invoker
 	topics func(region string) topicReader
+	read   func(region string) clients
 	// pace has a tick for each instance.
 	pace <-chan time.Time
 }
@@ -135,14 +143,27 @@ func NewVerifier(cfg aws.Config) *Verifier {
 	return &Verifier{
 		client: func(region string) invoker { return lambda.NewFromConfig(clientConfig(cfg, region)) },
 		topics: topicsOf(cfg),
-		pace:   time.Tick(interval),
+		read: func(region string) clients {
+			cfg := clientConfig(cfg, region)
+			return clients{cloudwatch.NewFromConfig(cfg), ec2.NewFromConfig(cfg), lambda.NewFromConfig(cfg), sns.NewFromConfig(cfg), sqs.NewFromConfig(cfg)}
+		},
+		pace: time.Tick(interval),
 	}
+}
+
+// clients are a region's, with the caller's own rights. They only read.
+type clients struct {
+	cloudwatch alarmReader
+	ec2        instanceReader
+	lambda     functionReader
+	sns        subscriptionReader
+	sqs        queueReader
 }
 
 // Verify tries, through the deployed function, each check of each instance of
 // r.InstanceIDs and whether it may be rebooted, and the ways to Slack and the
-// pagers; and it asks SNS for the subscriptions of a pager's topic. It reboots
-// nothing and sends nothing. What has passed the function keeps as the baseline:
+// pagers. With the caller's own rights it asks whether the alarms can fire, who hears
+// what the topics say, and for Lambda's quota. It reboots nothing and sends nothing. What has passed the function keeps as the baseline:
 // a check that never passed cannot cause a reboot. It tells how many instances
 // are done.
 //
@@ -160,7 +181,7 @@ func (v *Verifier) Verify(ctx context.Context, r deployed.Region, tell func(done
 	f := function{v.client(r.Region), r.FunctionARN}
 	err := v.instances(ctx, f, r, result.Instances, tell)
 	if err == nil {
-		result.Messages = v.messages(ctx, f, r)
+		result.Deployment = v.deployment(ctx, f, r, result.Instances)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -318,23 +339,27 @@ func execution() incident.Execution {
 	return incident.Execution{ID: id, Name: id, StartedAt: time.Now().UTC()}
 }
 
-// messages tries Slack and the pagers, and asks who is subscribed to a pager's
-// topic.
-func (v *Verifier) messages(ctx context.Context, f function, r deployed.Region) []CheckResult {
-	var (
-		wg           sync.WaitGroup
-		slack, pager CheckResult
-		topic        CheckResult
-		asked        bool
-	)
-	wg.Go(func() { slack = f.message(ctx, r, CheckSlack, incident.NextSlack) })
-	wg.Go(func() { pager = f.message(ctx, r, CheckPager, incident.NextPage) })
-	wg.Go(func() { topic, asked = subscriptions(ctx, v.topics, r) })
-	wg.Wait()
-	if asked {
-		return []CheckResult{slack, pager, topic}
+// deployment tries what all instances share, and reads the alarms of all.
+func (v *Verifier) deployment(ctx context.Context, f function, r deployed.Region, all []InstanceResult) []CheckResult {
+	tries := []func() (CheckResult, bool){
+		func() (CheckResult, bool) { return f.message(ctx, r, CheckSlack, incident.NextSlack), true },
+		func() (CheckResult, bool) { return f.message(ctx, r, CheckPager, incident.NextPage), true },
+		func() (CheckResult, bool) { return v.concurrency(ctx, r), true },
+		func() (CheckResult, bool) { return subscriptions(ctx, v.topics, r) },
+		func() (CheckResult, bool) { return v.subscribers(ctx, r) },
+		func() (CheckResult, bool) { return v.alarms(ctx, r, all) },
 	}
-	return []CheckResult{slack, pager}
+	var wg sync.WaitGroup
+	results := make([][]CheckResult, len(tries))
+	for n, try := range tries {
+		wg.Go(func() {
+			if c, ok := try(); ok {
+				results[n] = []CheckResult{c}
+			}
+		})
+	}
+	wg.Wait()
+	return slices.Concat(results...)
 }
 
 // message has the function prepare a message about a dry event that could not be

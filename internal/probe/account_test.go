@@ -1,0 +1,333 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+)
+
+// account is an AWS account as its operator reads it. Of what it does not say all is
+// well: each instance runs and has an alarm with data.
+type account struct {
+	region    string
+	alarm     func(*cwtypes.MetricAlarm)
+	instance  func(*ec2types.Instance)
+	noAlarm   bool
+	credits   string // mode of each burstable instance
+	balance   *float64
+	quota     int32 // of concurrency, 1000 by default
+	topic     []snstypes.Subscription
+	queues    map[string]map[string]string // attributes by account and name
+	functions map[string]string            // policies by ARN
+	denied    string                       // an action
+	calls     *[]string
+}
+
+func (a account) in(region string) clients {
+	a.region = region
+	return clients{a, a, a, a, a}
+}
+
+func (a account) called(action string) error {
+	if a.calls != nil {
+		*a.calls = append(*a.calls, a.region+" "+action)
+	}
+	if a.denied == action {
+		return refusal(http.StatusForbidden, "AccessDenied")
+	}
+	return nil
+}
+
+// born is when everything in an account was made.
+func born() *time.Time { return aws.Time(time.Now().Add(-24 * time.Hour)) }
+
+func (a account) DescribeAlarms(_ context.Context, in *cloudwatch.DescribeAlarmsInput, _ ...func(*cloudwatch.Options)) (*cloudwatch.DescribeAlarmsOutput, error) {
+	out := new(cloudwatch.DescribeAlarmsOutput)
+	for _, name := range in.AlarmNames {
+		alarm := cwtypes.MetricAlarm{
+			AlarmName: &name, StateValue: cwtypes.StateValueOk, StateUpdatedTimestamp: born(), AlarmConfigurationUpdatedTimestamp: born(),
+			Namespace: aws.String("AWS/EC2"), MetricName: aws.String("CPUUtilization"), Period: aws.Int32(300), EvaluationPeriods: aws.Int32(1),
+			Threshold: aws.Float64(100), ComparisonOperator: cwtypes.ComparisonOperatorGreaterThanOrEqualToThreshold,
+			Dimensions: []cwtypes.Dimension{{Name: aws.String("InstanceId"), Value: aws.String(strings.TrimPrefix(name, "firstline-cpu-"))}},
+		}
+		if a.alarm != nil {
+			a.alarm(&alarm)
+		}
+		if !a.noAlarm {
+			out.MetricAlarms = append(out.MetricAlarms, alarm)
+		}
+	}
+	return out, a.called("DescribeAlarms")
+}
+
+func (a account) GetMetricStatistics(_ context.Context, in *cloudwatch.GetMetricStatisticsInput, _ ...func(*cloudwatch.Options)) (*cloudwatch.GetMetricStatisticsOutput, error) {
+	out := new(cloudwatch.GetMetricStatisticsOutput)
+	if a.balance != nil && *in.MetricName == "CPUCreditBalance" {
+		out.Datapoints = []cwtypes.Datapoint{{Timestamp: in.EndTime, Maximum: a.balance}, {Timestamp: in.StartTime, Maximum: aws.Float64(99)}}
+	}
+	return out, a.called("GetMetricStatistics")
+}
+
+func (a account) DescribeInstances(_ context.Context, in *ec2.DescribeInstancesInput, _ ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
+	var all []ec2types.Instance
+	for _, id := range in.Filters[0].Values {
+		i := ec2types.Instance{
+			InstanceId: &id, InstanceType: "m7g.large", LaunchTime: born(), State: &ec2types.InstanceState{Name: ec2types.InstanceStateNameRunning},
+			Monitoring: &ec2types.Monitoring{State: ec2types.MonitoringStateDisabled},
+		}
+		if a.instance != nil {
+			a.instance(&i)
+		}
+		all = append(all, i)
+	}
+	return &ec2.DescribeInstancesOutput{Reservations: []ec2types.Reservation{{Instances: all}}}, a.called("DescribeInstances")
+}
+
+func (a account) DescribeInstanceCreditSpecifications(_ context.Context, in *ec2.DescribeInstanceCreditSpecificationsInput, _ ...func(*ec2.Options)) (*ec2.DescribeInstanceCreditSpecificationsOutput, error) {
+	out := new(ec2.DescribeInstanceCreditSpecificationsOutput)
+	for _, id := range in.InstanceIds {
+		out.InstanceCreditSpecifications = append(out.InstanceCreditSpecifications, ec2types.InstanceCreditSpecification{InstanceId: &id, CpuCredits: &a.credits})
+	}
+	return out, a.called("DescribeInstanceCreditSpecifications")
+}
+
+func (a account) GetAccountSettings(context.Context, *lambda.GetAccountSettingsInput, ...func(*lambda.Options)) (*lambda.GetAccountSettingsOutput, error) {
+	quota := a.quota
+	if quota == 0 {
+		quota = 1000
+	}
+	return &lambda.GetAccountSettingsOutput{AccountLimit: &lambdatypes.AccountLimit{ConcurrentExecutions: quota, UnreservedConcurrentExecutions: &quota}}, a.called("GetAccountSettings")
+}
+
+func (a account) GetPolicy(_ context.Context, in *lambda.GetPolicyInput, _ ...func(*lambda.Options)) (*lambda.GetPolicyOutput, error) {
+	policy, ok := a.functions[*in.FunctionName]
+	if !ok {
+		return nil, &lambdatypes.ResourceNotFoundException{}
+	}
+	return &lambda.GetPolicyOutput{Policy: &policy}, a.called("GetPolicy")
+}
+
+// ListSubscriptionsByTopic has one subscription a page.
+func (a account) ListSubscriptionsByTopic(_ context.Context, in *sns.ListSubscriptionsByTopicInput, _ ...func(*sns.Options)) (*sns.ListSubscriptionsByTopicOutput, error) {
+	out := new(sns.ListSubscriptionsByTopicOutput)
+	if n := len(aws.ToString(in.NextToken)); n < len(a.topic) {
+		out.Subscriptions = a.topic[n : n+1]
+		if n+1 < len(a.topic) {
+			out.NextToken = aws.String(strings.Repeat("x", n+1))
+		}
+	}
+	return out, a.called("ListSubscriptionsByTopic")
+}
+
+func (a account) GetQueueUrl(_ context.Context, in *sqs.GetQueueUrlInput, _ ...func(*sqs.Options)) (*sqs.GetQueueUrlOutput, error) { //nolint:revive // the SDK's name
+	name := *in.QueueOwnerAWSAccountId + "/" + *in.QueueName
+	if _, ok := a.queues[name]; !ok {
+		return nil, &sqstypes.QueueDoesNotExist{}
+	}
+	return &sqs.GetQueueUrlOutput{QueueUrl: &name}, a.called("GetQueueUrl")
+}
+
+func (a account) GetQueueAttributes(_ context.Context, in *sqs.GetQueueAttributesInput, _ ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error) {
+	return &sqs.GetQueueAttributesOutput{Attributes: a.queues[*in.QueueUrl]}, a.called("GetQueueAttributes")
+}
+
+// says reports an excerpt that is missing in a text.
+func says(t *testing.T, text string, wanted ...string) {
+	t.Helper()
+	for _, want := range wanted {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q does not say %q", text, want)
+		}
+	}
+}
+
+func TestAlarms(t *testing.T) {
+	insufficient := func(a *cwtypes.MetricAlarm) { a.StateValue = cwtypes.StateValueInsufficientData }
+	minute := func(a *cwtypes.MetricAlarm) { a.Period = aws.Int32(60) }
+	t2 := func(i *ec2types.Instance) { i.InstanceType = "t2.medium" }
+	for _, tt := range []struct {
+		name string
+		account
+		want Result
+		says []string
+	}{
+		{"has data", account{}, Passed, []string{"OK"}},
+		{"fires", account{alarm: func(a *cwtypes.MetricAlarm) { a.StateValue = cwtypes.StateValueAlarm }}, Passed, nil},
+		{"is missing", account{noAlarm: true}, Errored, []string{"does not exist", "deploy again"}},
+		{"of a stopped instance", account{alarm: insufficient, instance: func(i *ec2types.Instance) { i.State.Name = ec2types.InstanceStateNameStopped }}, Skipped, nil},
+
+		{"has never had data", account{alarm: insufficient}, Errored, []string{"has had no data since", "exactly the dimensions InstanceId=" + first, "aws cloudwatch list-metrics --region eu-west-1 --namespace AWS/EC2 --metric-name CPUUtilization", "alarm.dimensions"}},
+		{"has never had data, which counts as good ones", account{alarm: func(a *cwtypes.MetricAlarm) {
+			a.StateReason = aws.String("Threshold Crossed: no datapoints were received for 1 period and 1 missing datapoint was treated as [NonBreaching].")
+		}}, Errored, []string{"has had no data since"}},
+		{"is new", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.StateUpdatedTimestamp = aws.Time(time.Now()) }}, Passed, []string{"INSUFFICIENT_DATA"}},
+		{"was changed just now", account{alarm: func(a *cwtypes.MetricAlarm) {
+			insufficient(a)
+			a.AlarmConfigurationUpdatedTimestamp = aws.Time(time.Now())
+		}}, Passed, nil},
+		{"of an instance that was started just now", account{alarm: insufficient, instance: func(i *ec2types.Instance) { i.LaunchTime = aws.Time(time.Now()) }}, Passed, nil},
+		{"takes a day", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.EvaluationPeriods = aws.Int32(288) }}, Passed, nil},
+
+		{"each minute, with basic monitoring", account{alarm: minute}, Errored, []string{"period 60 s needs detailed monitoring", "aws ec2 monitor-instances --instance-ids " + first, "alarm.period_seconds = 300"}},
+		{"each minute, with detailed monitoring", account{alarm: minute, instance: func(i *ec2types.Instance) { i.Monitoring.State = ec2types.MonitoringStateEnabled }}, Passed, nil},
+		{"each minute, on a status check", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.MetricName = aws.String("StatusCheckFailed_Instance") }}, Passed, nil},
+		{"each minute, of an agent", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.Namespace = aws.String("CWAgent") }}, Passed, nil},
+		{"each minute, on credits", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.MetricName = aws.String("CPUCreditBalance") }, instance: func(i *ec2types.Instance) { i.Monitoring.State = ec2types.MonitoringStateEnabled }}, Errored, []string{"CPUCreditBalance has a datapoint each 300 s"}},
+
+		{"standard, balance unknown", account{instance: t2, credits: "standard"}, Warned, []string{"a t2.medium in credit mode standard is held at 20 % once it has no credits, and its alarm, at 100 %", "CpuCredits=unlimited", "alarm.threshold below 20", "CPUCreditBalance"}},
+		{"standard, with credits", account{instance: t2, credits: "standard", balance: aws.Float64(57.6)}, Warned, []string{"of which it has 58 now"}},
+		{"standard, without credits", account{instance: t2, credits: "standard", balance: aws.Float64(0)}, Errored, []string{"of which it has none now"}},
+		{"standard, below the baseline", account{instance: t2, credits: "standard", balance: aws.Float64(0), alarm: func(a *cwtypes.MetricAlarm) { a.Threshold = aws.Float64(20) }}, Passed, nil},
+		{"standard, on credits", account{instance: t2, credits: "standard", balance: aws.Float64(0), alarm: func(a *cwtypes.MetricAlarm) {
+			a.MetricName, a.ComparisonOperator, a.Threshold = aws.String("CPUCreditBalance"), cwtypes.ComparisonOperatorLessThanOrEqualToThreshold, aws.Float64(1)
+		}}, Passed, nil},
+		{"unlimited", account{instance: t2, credits: "unlimited", balance: aws.Float64(0)}, Passed, nil},
+		{"not burstable, though its name begins with a t", account{instance: func(i *ec2types.Instance) { i.InstanceType = "trn1.2xlarge" }, credits: "standard"}, Passed, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := verifier(healthy)
+			v.read = tt.in
+			all := []InstanceResult{newInstanceResult(first)}
+			if c, ok := v.alarms(t.Context(), ireland(first), all); ok {
+				t.Fatalf("of all: %+v", c)
+			}
+			c := all[0].Checks[len(all[0].Checks)-1]
+			if c.Check != "alarm" || c.Result != tt.want {
+				t.Errorf("%+v", c)
+			}
+			says(t, c.Reason, tt.says...)
+		})
+	}
+}
+
+// Who may not read the alarms hears that once, and no instance fails.
+func TestAlarmsUnread(t *testing.T) {
+	for _, action := range []string{"DescribeAlarms", "GetMetricStatistics", "DescribeInstances", "DescribeInstanceCreditSpecifications"} {
+		v := verifier(healthy)
+		v.read = account{denied: action, instance: func(i *ec2types.Instance) { i.InstanceType = "t2.medium" }, credits: "standard"}.in
+		got := v.Verify(t.Context(), ireland(first, second), nil)
+		last := got.Deployment[len(got.Deployment)-1]
+		if last.Check != "alarm" || last.Result != Warned || got.Broken() || got.Failed() || results(got.Instances[1].Checks) != "passed passed passed passed skipped" {
+			t.Errorf("%s: %+v", action, got)
+		}
+		says(t, last.Reason, "AccessDenied: said AWS", action)
+	}
+}
+
+// CloudWatch is asked for 100 alarms at once.
+func TestAlarmsOfMany(t *testing.T) {
+	var ids, calls []string
+	for n := range 250 {
+		ids = append(ids, fmt.Sprintf("i-%017x", n))
+	}
+	r := ireland(ids...)
+	w, err := account{calls: &calls}.in("eu-west-1").watched(t.Context(), r)
+	if err != nil || len(w.alarms) != 250 || len(w.instances) != 250 || len(calls) != 6 {
+		t.Errorf("%v: %d, %d, %q", err, len(w.alarms), len(w.instances), calls)
+	}
+}
+
+func TestConcurrency(t *testing.T) {
+	r := ireland(first, second)
+	r.InstanceIDs = r.InstanceIDs[:1] // one is tried, a storm has both
+	for _, tt := range []struct {
+		quota  int32
+		denied string
+		want   Result
+		says   []string
+	}{
+		{1000, "", Passed, []string{"3 steps run at once when all 2 instances fail together", "1000 is unreserved"}},
+		{3, "", Passed, nil},
+		{2, "", Warned, []string{"throttle", "--service-code lambda --quota-code L-B99A9384 --desired-value 1000"}},
+		{1000, "GetAccountSettings", Warned, []string{"cannot tell", "AccessDenied", "lambda:GetAccountSettings"}},
+	} {
+		v := verifier(healthy)
+		v.read = account{quota: tt.quota, denied: tt.denied}.in
+		got := v.concurrency(t.Context(), r)
+		if got.Check != "concurrency" || got.Result != tt.want {
+			t.Errorf("%d: %+v", tt.quota, got)
+		}
+		says(t, got.Reason, tt.says...)
+	}
+}
+
+func TestSubscribers(t *testing.T) {
+	const (
+		queue    = "arn:aws:sqs:us-east-1:123456789012:oncall"
+		function = "arn:aws:lambda:eu-west-2:123456789012:function:oncall:live"
+		open     = `{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "SQS:*", "Resource": "*"}}`
+		admitted = `{"Statement": [{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:sns:*:123456789012:firstline-self"}}}]}`
+	)
+	sub := func(protocol, endpoint, arn string) snstypes.Subscription {
+		return snstypes.Subscription{Protocol: &protocol, Endpoint: &endpoint, SubscriptionArn: &arn}
+	}
+	mail, waiting := sub("email", "a@example.com", ownTopic+":1"), sub("email", "b@example.com", "PendingConfirmation")
+	toQueue, toFunction := sub("sqs", queue, ownTopic+":2"), sub("lambda", function, ownTopic+":3")
+	with := func(policy, key string) map[string]map[string]string {
+		return map[string]map[string]string{"123456789012/oncall": {"Policy": policy, "KmsMasterKeyId": key}}
+	}
+	for _, tt := range []struct {
+		name string
+		account
+		want Result
+		says []string
+	}{
+		{"nobody", account{}, Errored, []string{"nobody is subscribed to " + ownTopic}},
+		{"all confirmed", account{topic: []snstypes.Subscription{mail, sub("sms", "+49", ownTopic+":4")}}, Passed, []string{"2 confirmed"}},
+		{"one waits", account{topic: []snstypes.Subscription{mail, waiting}}, Warned, []string{"email to b@example.com is not confirmed", "follows the link"}},
+		{"may not be read", account{denied: "ListSubscriptionsByTopic"}, Warned, []string{"cannot tell", "sns:ListSubscriptionsByTopic"}},
+
+		{"a queue that admits the topic", account{topic: []snstypes.Subscription{toQueue}, queues: with(admitted, "")}, Passed, nil},
+		{"a queue that admits everybody", account{topic: []snstypes.Subscription{toQueue}, queues: with(open, "alias/mine")}, Passed, nil},
+		{"a queue without a policy", account{topic: []snstypes.Subscription{toQueue, waiting}, queues: with("", "")}, Errored, []string{"sqs to " + queue + " hears nothing: its policy does not let " + ownTopic + " do sqs:SendMessage", "terraform/README.md", "; email to b@"}},
+		{"a queue for another topic", account{topic: []snstypes.Subscription{toQueue}, queues: with(strings.Replace(admitted, "firstline-self", "other", 1), "")}, Errored, []string{"hears nothing"}},
+		{"a queue for another account", account{topic: []snstypes.Subscription{toQueue}, queues: with(strings.Replace(admitted, `"ArnLike"`, `"StringEquals": {"aws:SourceAccount": ["210987654321"]}, "ArnLike"`, 1), "")}, Errored, nil},
+		{"a queue for another service", account{topic: []snstypes.Subscription{toQueue}, queues: with(strings.Replace(admitted, "sns.amazonaws.com", "events.amazonaws.com", 1), "")}, Errored, nil},
+		{"a queue with another right", account{topic: []snstypes.Subscription{toQueue}, queues: with(strings.Replace(admitted, "SendMessage", "ReceiveMessage", 1), "")}, Errored, nil},
+		{"a queue that denies", account{topic: []snstypes.Subscription{toQueue}, queues: with(strings.Replace(admitted, "Allow", "Deny", 1), "")}, Errored, nil},
+		{"a queue with AWS's key", account{topic: []snstypes.Subscription{toQueue}, queues: with(admitted, "alias/aws/sqs")}, Errored, []string{"encrypted with alias/aws/sqs", "SSE-SQS"}},
+		{"no such queue", account{topic: []snstypes.Subscription{toQueue}}, Errored, []string{"there is no such queue"}},
+		{"a queue that may not be read", account{topic: []snstypes.Subscription{toQueue}, queues: with(admitted, ""), denied: "GetQueueAttributes"}, Warned, []string{"cannot tell whether sqs to " + queue, "sqs:GetQueueAttributes"}},
+
+		{"a function that admits the topic", account{topic: []snstypes.Subscription{toFunction}, functions: map[string]string{function: strings.Replace(admitted, "sqs:SendMessage", "lambda:InvokeFunction", 1)}}, Passed, nil},
+		{"a function without a policy", account{topic: []snstypes.Subscription{toFunction}}, Errored, []string{"lambda to " + function + " hears nothing", "aws lambda add-permission --region eu-west-2 --function-name " + function, "--source-arn " + ownTopic}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var calls []string
+			tt.calls = &calls
+			v := verifier(healthy)
+			v.read = tt.in
+			r := ireland(first)
+			r.AlarmTopicARN = aws.String(ownTopic)
+			c, ok := v.subscribers(t.Context(), r)
+			if !ok || c.Check != "subscribers" || c.Result != tt.want {
+				t.Errorf("%v: %+v", ok, c)
+			}
+			says(t, c.Reason, tt.says...)
+			// In its own region, which is not the topic's.
+			if slices.Contains(calls, "eu-west-1 GetQueueUrl") || slices.Contains(calls, "eu-west-1 GetPolicy") {
+				t.Errorf("%q", calls)
+			}
+		})
+	}
+	v := verifier(healthy)
+	if c, ok := v.subscribers(t.Context(), ireland(first)); ok {
+		t.Errorf("without subscribers: %+v", c)
+	}
+}

@@ -1,0 +1,254 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"firstline/internal/deployed"
+	"firstline/internal/incident"
+)
+
+// CheckAlarm is whether an instance's alarm can fire. It is asked with the caller's
+// own rights.
+const CheckAlarm = "alarm"
+
+// alarmRights are what the check of alarms needs.
+const alarmRights = "cloudwatch:DescribeAlarms, cloudwatch:GetMetricStatistics, ec2:DescribeInstances, ec2:DescribeInstanceCreditSpecifications"
+
+// askAtOnce is of how many alarms or instances one call asks: CloudWatch takes 100
+// names (https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html).
+const askAtOnce = 100
+
+type alarmReader interface {
+	DescribeAlarms(context.Context, *cloudwatch.DescribeAlarmsInput, ...func(*cloudwatch.Options)) (*cloudwatch.DescribeAlarmsOutput, error)
+	GetMetricStatistics(context.Context, *cloudwatch.GetMetricStatisticsInput, ...func(*cloudwatch.Options)) (*cloudwatch.GetMetricStatisticsOutput, error)
+}
+
+type instanceReader interface {
+	DescribeInstances(context.Context, *ec2.DescribeInstancesInput, ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error)
+	DescribeInstanceCreditSpecifications(context.Context, *ec2.DescribeInstanceCreditSpecificationsInput, ...func(*ec2.Options)) (*ec2.DescribeInstanceCreditSpecificationsOutput, error)
+}
+
+// watched is what CloudWatch and EC2 say of a region's instances and their alarms.
+type watched struct {
+	region    string
+	alarms    map[string]cwtypes.MetricAlarm // by name
+	instances map[string]ec2types.Instance   // by id
+	// credits are those of the burstable instances in standard mode, by id; nil
+	// where CloudWatch has no figure.
+	credits map[string]*float64
+}
+
+// alarms adds to each instance whether its alarm can fire. When that cannot be told of
+// any, it returns why: that needs rights which only the caller lacks.
+func (v *Verifier) alarms(ctx context.Context, r deployed.Region, all []InstanceResult) (c CheckResult, unknown bool) {
+	start := time.Now()
+	asked, stop := context.WithTimeout(ctx, readTime)
+	defer stop()
+	w, err := v.read(r.Region).watched(asked, r)
+	elapsed := time.Since(start).Milliseconds()
+	for n := range all {
+		c := CheckResult{Check: CheckAlarm, Result: Skipped, Reason: "not tried", ElapsedMs: elapsed}
+		if err == nil {
+			c.Result, c.Reason = w.result(r.Alarm(all[n].ID), all[n].ID, start)
+		}
+		all[n].Checks = append(all[n].Checks, c)
+	}
+	if err == nil || ctx.Err() != nil || len(all) == 0 {
+		return c, false
+	}
+	return CheckResult{
+		Check: CheckAlarm, Result: Warned, ElapsedMs: elapsed,
+		Reason: fmt.Sprintf("cannot tell whether the alarms can fire (%s): that needs the rights %s", saidWithin(err), alarmRights),
+	}, true
+}
+
+// burstableType tells T2 to T4g from Trn1.
+var burstableType = regexp.MustCompile(`^t[0-9]`)
+
+// watched asks CloudWatch and EC2.
+func (c clients) watched(ctx context.Context, r deployed.Region) (*watched, error) {
+	w := &watched{region: r.Region, alarms: map[string]cwtypes.MetricAlarm{}, instances: map[string]ec2types.Instance{}, credits: map[string]*float64{}}
+	for ids := range slices.Chunk(r.InstanceIDs, askAtOnce) {
+		var names []string
+		for _, id := range ids {
+			if name := r.Alarm(id); name != "" {
+				names = append(names, name)
+			}
+		}
+		if len(names) > 0 { // none would ask for all
+			out, err := c.cloudwatch.DescribeAlarms(ctx, &cloudwatch.DescribeAlarmsInput{AlarmNames: names, MaxRecords: aws.Int32(askAtOnce)})
+			if err != nil {
+				return nil, err
+			}
+			for _, a := range out.MetricAlarms {
+				w.alarms[aws.ToString(a.AlarmName)] = a
+			}
+		}
+		// By a filter, since one id that EC2 does not know fails a call.
+		out, err := c.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{{Name: aws.String("instance-id"), Values: ids}}})
+		if err != nil {
+			return nil, err
+		}
+		for _, reservation := range out.Reservations {
+			for _, i := range reservation.Instances {
+				w.instances[aws.ToString(i.InstanceId)] = i
+			}
+		}
+	}
+	return w, w.readCredits(ctx, c)
+}
+
+// readCredits asks for the credits of the burstable instances in standard mode.
+func (w *watched) readCredits(ctx context.Context, c clients) error {
+	burstable := slices.DeleteFunc(slices.Sorted(maps.Keys(w.instances)), func(id string) bool {
+		i := w.instances[id]
+		return i.State == nil || i.State.Name != ec2types.InstanceStateNameRunning || !burstableType.MatchString(string(i.InstanceType))
+	})
+	for ids := range slices.Chunk(burstable, askAtOnce) {
+		out, err := c.ec2.DescribeInstanceCreditSpecifications(ctx, &ec2.DescribeInstanceCreditSpecificationsInput{InstanceIds: ids})
+		if err != nil {
+			return err
+		}
+		for _, s := range out.InstanceCreditSpecifications {
+			if id := aws.ToString(s.InstanceId); aws.ToString(s.CpuCredits) == "standard" {
+				if w.credits[id], err = c.credits(ctx, id); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// credits is the newest CPUCreditBalance of an instance within the hour; nil without
+// one.
+func (c clients) credits(ctx context.Context, id string) (*float64, error) {
+	now := time.Now()
+	out, err := c.cloudwatch.GetMetricStatistics(ctx, &cloudwatch.GetMetricStatisticsInput{
+		Namespace: aws.String(namespaceEC2), MetricName: aws.String("CPUCreditBalance"),
+		Dimensions: []cwtypes.Dimension{{Name: aws.String(incident.DimensionInstance), Value: &id}},
+		StartTime:  aws.Time(now.Add(-time.Hour)), EndTime: &now, Period: aws.Int32(basicSeconds),
+		Statistics: []cwtypes.Statistic{cwtypes.StatisticMaximum},
+	})
+	if err != nil || len(out.Datapoints) == 0 {
+		return nil, err
+	}
+	newest := slices.MaxFunc(out.Datapoints, func(a, b cwtypes.Datapoint) int {
+		return aws.ToTime(a.Timestamp).Compare(aws.ToTime(b.Timestamp))
+	})
+	return newest.Maximum, nil
+}
+
+const (
+	namespaceEC2 = "AWS/EC2"
+	// basicSeconds is how often an instance without detailed monitoring has a
+	// datapoint (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/manage-detailed-monitoring.html).
+	basicSeconds = 300
+	// patience is what an alarm may take until it has data, beside two of its
+	// evaluations.
+	patience = 15 * time.Minute
+)
+
+// baselines are what a burstable instance without credits may use at most, in percent,
+// by size, or by type where a family differs
+// (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-credits-baseline-concepts.html).
+var baselines = map[string]float64{
+	"nano": 5, "micro": 10, "small": 20, "medium": 20, "large": 30, "xlarge": 40, "2xlarge": 40,
+	"t2.xlarge": 22.5, "t2.2xlarge": 17,
+}
+
+// result says whether an instance's alarm can fire. An instance that does not run is
+// none of its business.
+func (w *watched) result(name, id string, now time.Time) (Result, string) {
+	a, ok := w.alarms[name]
+	i := w.instances[id]
+	switch {
+	case !ok:
+		return Errored, "its alarm does not exist, so nothing starts an incident: deploy again"
+	case i.State == nil || i.State.Name != ec2types.InstanceStateNameRunning:
+		return Skipped, "the instance is not running"
+	}
+	if reason := unfilled(a, i); reason != "" {
+		return Errored, reason
+	}
+	if reason := w.noData(a, i, now); reason != "" {
+		return Errored, reason
+	}
+	if balance, standard := w.credits[id]; standard {
+		return capped(a, i, balance)
+	}
+	return Passed, "state " + string(a.StateValue)
+}
+
+// unfilled says why an alarm's period has no datapoint most of the time; "" if it has.
+func unfilled(a cwtypes.MetricAlarm, i ec2types.Instance) string {
+	metric, period := aws.ToString(a.MetricName), aws.ToInt32(a.Period)
+	detailed := i.Monitoring != nil && (i.Monitoring.State == ec2types.MonitoringStateEnabled || i.Monitoring.State == ec2types.MonitoringStatePending)
+	switch {
+	case aws.ToString(a.Namespace) != namespaceEC2 || period >= basicSeconds || strings.HasPrefix(metric, "StatusCheckFailed"):
+	case strings.HasPrefix(metric, "CPUCredit"), strings.HasPrefix(metric, "CPUSurplusCredit"):
+		return fmt.Sprintf("its alarm has a period of %d s, and %s has a datapoint each %d s: use alarm.period_seconds = %d", period, metric, basicSeconds, basicSeconds)
+	case !detailed:
+		return fmt.Sprintf("period %d s needs detailed monitoring: under basic monitoring there is a datapoint each %d s; turn it on with `aws ec2 monitor-instances --instance-ids %s` or use alarm.period_seconds = %d", period, basicSeconds, aws.ToString(i.InstanceId), basicSeconds)
+	}
+	return ""
+}
+
+// noData says that an alarm has had no data for long; "" if it has, or may be too
+// young.
+func (w *watched) noData(a cwtypes.MetricAlarm, i ec2types.Instance, now time.Time) string {
+	since := aws.ToTime(a.StateUpdatedTimestamp)
+	for _, at := range []*time.Time{a.AlarmConfigurationUpdatedTimestamp, i.LaunchTime} {
+		if at := aws.ToTime(at); at.After(since) {
+			since = at
+		}
+	}
+	evaluation := time.Duration(aws.ToInt32(a.Period)) * time.Second * time.Duration(aws.ToInt32(a.EvaluationPeriods))
+	// With missing data taken for good ones, the state is OK.
+	none := a.StateValue == cwtypes.StateValueInsufficientData || a.StateValue == cwtypes.StateValueOk && strings.Contains(aws.ToString(a.StateReason), "no datapoints were received")
+	if !none || now.Sub(since) < patience+2*evaluation {
+		return ""
+	}
+	var dimensions []string
+	for _, d := range a.Dimensions {
+		dimensions = append(dimensions, aws.ToString(d.Name)+"="+aws.ToString(d.Value))
+	}
+	return fmt.Sprintf("its alarm has had no data since %s, so it cannot fire: there is no metric %s of %s with exactly the dimensions %s, or it has no datapoints; see what there is with `aws cloudwatch list-metrics --region %s --namespace %s --metric-name %s --dimensions Name=%s,Value=%s`, and name the other dimensions in alarm.dimensions",
+		since.UTC().Format(time.RFC3339), aws.ToString(a.MetricName), aws.ToString(a.Namespace), strings.Join(dimensions, ", "),
+		w.region, aws.ToString(a.Namespace), aws.ToString(a.MetricName), incident.DimensionInstance, aws.ToString(i.InstanceId))
+}
+
+// capped says whether an alarm on the CPU of an instance in standard mode can fire:
+// without credits the instance is held at its baseline.
+func capped(a cwtypes.MetricAlarm, i ec2types.Instance, balance *float64) (Result, string) {
+	_, size, _ := strings.Cut(string(i.InstanceType), ".")
+	baseline, known := baselines[string(i.InstanceType)]
+	if !known {
+		baseline = baselines[size]
+	}
+	above := a.ComparisonOperator == cwtypes.ComparisonOperatorGreaterThanOrEqualToThreshold || a.ComparisonOperator == cwtypes.ComparisonOperatorGreaterThanThreshold
+	if aws.ToString(a.Namespace) != namespaceEC2 || aws.ToString(a.MetricName) != "CPUUtilization" || !above || aws.ToFloat64(a.Threshold) <= baseline {
+		return Passed, "state " + string(a.StateValue)
+	}
+	result, now := Warned, ""
+	if balance != nil {
+		now = fmt.Sprintf(", of which it has %.0f now", *balance)
+		if *balance < 1 {
+			result, now = Errored, ", of which it has none now"
+		}
+	}
+	return result, fmt.Sprintf("a %s in credit mode standard is held at %g %% once it has no credits%s, and its alarm, at %g %%, cannot fire then: run `aws ec2 modify-instance-credit-specification --instance-credit-specification InstanceId=%s,CpuCredits=unlimited`, or use an alarm.threshold below %g, or alarm.metric = \"CPUCreditBalance\"",
+		i.InstanceType, baseline, now, aws.ToFloat64(a.Threshold), aws.ToString(i.InstanceId), baseline)
+}

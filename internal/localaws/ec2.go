@@ -127,6 +127,16 @@ func (a *AWS) rewriteInstances(body []byte) []byte {
 	})
 }
 
+// rewriteCredits gives each instance the credit mode with which EC2 starts a T3, such
+// as those of RunInstance. moto says "standard" of all.
+func (a *AWS) rewriteCredits(body []byte) []byte {
+	return a.rewrite("DescribeInstanceCreditSpecifications", body, func(root *node) {
+		for _, item := range root.at("instanceCreditSpecificationSet").children("item") {
+			item.set("cpuCredits", "unlimited")
+		}
+	})
+}
+
 // SetConsoleOutput sets what GetConsoleOutput answers of an instance. Empty is
 // an instance that has written nothing yet.
 func (a *AWS) SetConsoleOutput(instanceID, text string) {

@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -72,5 +73,23 @@ func TestTags(t *testing.T) {
 	}
 	if got := tag(); got != "none" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// What an account has by default, and moto does not.
+func TestDefaultsOfAnAccount(t *testing.T) {
+	a := shared(t)
+	const region = "eu-central-1"
+	id, err := a.RunInstance(t.Context(), region)
+	if err != nil {
+		t.Fatal(err)
+	}
+	credits, err := ec2.NewFromConfig(a.Config(region)).DescribeInstanceCreditSpecifications(t.Context(), &ec2.DescribeInstanceCreditSpecificationsInput{InstanceIds: []string{id}})
+	if err != nil || len(credits.InstanceCreditSpecifications) != 1 || aws.ToString(credits.InstanceCreditSpecifications[0].CpuCredits) != "unlimited" {
+		t.Errorf("credits: %+v, %v", credits, err)
+	}
+	settings, err := lambda.NewFromConfig(a.Config(region)).GetAccountSettings(t.Context(), &lambda.GetAccountSettingsInput{})
+	if err != nil || settings.AccountLimit.ConcurrentExecutions != 1000 || aws.ToInt32(settings.AccountLimit.UnreservedConcurrentExecutions) != 1000 {
+		t.Errorf("Lambda: %+v, %v", settings, err)
 	}
 }

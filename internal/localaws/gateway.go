@@ -104,6 +104,8 @@ func (a *AWS) answer(ctx context.Context, q *request, role string) *response {
 	switch q.signed + ":" + q.action {
 	case "lambda:Invoke":
 		return a.functions.answer(ctx, q)
+	case "lambda:GetAccountSettings":
+		return accountSettings()
 	case "states:ValidateStateMachineDefinition":
 		return validateDefinition(q)
 	case "states:ListStateMachineVersions":
@@ -141,6 +143,8 @@ func (a *AWS) answer(ctx context.Context, q *request, role string) *response {
 	switch {
 	case q.is("ec2", "DescribeInstances"):
 		resp.body = a.rewriteInstances(resp.body)
+	case q.is("ec2", "DescribeInstanceCreditSpecifications"):
+		resp.body = a.rewriteCredits(resp.body)
 	case q.is("ec2", "GetConsoleOutput"):
 		resp.body = a.rewriteConsole(resp.body)
 	case q.is("ec2", "RebootInstances"):
@@ -149,6 +153,8 @@ func (a *AWS) answer(ctx context.Context, q *request, role string) *response {
 		a.functions.watch(ctx, q, resp)
 	case q.is("sns", "Publish"):
 		a.keepPublished(q, role)
+	case q.is("sns", "ListSubscriptionsByTopic"):
+		resp.body = a.rewriteSubscriptions(resp.body)
 	}
 	return resp
 }

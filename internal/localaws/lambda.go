@@ -628,3 +628,10 @@ func (l *functionLog) String() string {
 	defer l.mu.Unlock()
 	return string(l.buf)
 }
+
+// accountSettings are those of an account with Lambda's default quota, of which
+// nothing is reserved.
+func accountSettings() *response {
+	const quota = 1000
+	return answerJSON(http.StatusOK, map[string]any{"AccountLimit": map[string]any{"ConcurrentExecutions": quota, "UnreservedConcurrentExecutions": quota}})
+}

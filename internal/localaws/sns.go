@@ -44,6 +44,18 @@ func (a *AWS) keepPublished(q *request, role string) {
 	a.published[topic] = append(a.published[topic], n)
 }
 
+// rewriteSubscriptions hides the ARN of each subscription that waits for somebody to
+// confirm it, as SNS does: nobody here can.
+func (a *AWS) rewriteSubscriptions(body []byte) []byte {
+	return a.rewrite("ListSubscriptionsByTopic", body, func(root *node) {
+		for _, s := range root.at("ListSubscriptionsByTopicResult").at("Subscriptions").children("member") {
+			if slices.Contains([]string{"email", "email-json", "http", "https"}, s.text("Protocol")) {
+				s.set("SubscriptionArn", "PendingConfirmation")
+			}
+		}
+	})
+}
+
 // refusedPublish answers what SNS refuses of a message. moto takes most of it.
 func (q *request) refusedPublish() *response {
 	bad := func(message string, args ...any) *response {

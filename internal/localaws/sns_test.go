@@ -135,11 +135,17 @@ func TestTopicSubscriptions(t *testing.T) {
 	call("Action", "CreateTopic", "Name", name+"-other")
 	counts("0 confirmed, 0 pending")
 	call("Action", "Subscribe", "TopicArn", topic+"-other", "Protocol", "sms", "Endpoint", "+4930123456")
-	call("Action", "Subscribe", "TopicArn", topic, "Protocol", "email", "Endpoint", "oncall@example.com")
-	call("Action", "Subscribe", "TopicArn", topic, "Protocol", "https", "Endpoint", "https://example.com/hook")
+	arns := map[string]string{} // by protocol
+	subscribe := func(protocol, endpoint string) {
+		t.Helper()
+		_, answer, _ := strings.Cut(call("Action", "Subscribe", "TopicArn", topic, "Protocol", protocol, "Endpoint", endpoint), "<SubscriptionArn>")
+		arns[protocol], _, _ = strings.Cut(answer, "<")
+	}
+	subscribe("email", "oncall@example.com")
+	subscribe("https", "https://example.com/hook")
 	counts("0 confirmed, 2 pending")
-	call("Action", "Subscribe", "TopicArn", topic, "Protocol", "sms", "Endpoint", "+4930123456")
-	call("Action", "Subscribe", "TopicArn", topic, "Protocol", "sqs", "Endpoint", "arn:aws:sqs:"+region+":"+AccountID+":queue")
+	subscribe("sms", "+4930123456")
+	subscribe("sqs", "arn:aws:sqs:"+region+":"+AccountID+":queue")
 	counts("2 confirmed, 2 pending")
 	nobodys := topic + "-nobodys"
 	if _, err := client.GetTopicAttributes(t.Context(), &sns.GetTopicAttributesInput{TopicArn: &nobodys}); err == nil {
@@ -147,8 +153,19 @@ func TestTopicSubscriptions(t *testing.T) {
 	} else if _, ok := errors.AsType[*snstypes.NotFoundException](err); !ok {
 		t.Errorf("a topic that is not there: %v", err)
 	}
-	for _, part := range strings.Split(call("Action", "ListSubscriptionsByTopic", "TopicArn", topic), "<SubscriptionArn>")[1:] {
-		arn, _, _ := strings.Cut(part, "<")
+	listed := map[string]string{}
+	list, err := client.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &topic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list.Subscriptions {
+		listed[*s.Protocol] = *s.SubscriptionArn
+	}
+	want := map[string]string{"email": "PendingConfirmation", "https": "PendingConfirmation", "sms": arns["sms"], "sqs": arns["sqs"]}
+	if diff := cmp.Diff(want, listed); diff != "" || !strings.HasPrefix(arns["sms"], topic+":") {
+		t.Errorf("subscriptions (-want +got):\n%s", diff)
+	}
+	for _, arn := range arns {
 		call("Action", "Unsubscribe", "SubscriptionArn", arn)
 	}
 	counts("0 confirmed, 0 pending")

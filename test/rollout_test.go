@@ -755,11 +755,13 @@ func (r *rollout) verification(wrong map[string]string, regions ...string) map[s
 	want := map[string]string{}
 	for _, region := range regions {
 		for check, result := range map[string]probe.Result{
-			"url": probe.Passed, "route53": probe.Skipped, "ssh": probe.Passed, "reboot": probe.Passed,
+			"url": probe.Passed, "route53": probe.Skipped, "ssh": probe.Passed, "reboot": probe.Passed, "alarm": probe.Passed,
 		} {
 			want[region+" "+r.instances[region].ID+" "+check] = string(result)
 		}
-		want[region+" slack"], want[region+" pager"] = string(probe.Passed), string(probe.Passed)
+		for _, check := range []string{"slack", "pager", "concurrency"} {
+			want[region+" "+check] = string(probe.Passed)
+		}
 	}
 	maps.Copy(want, wrong)
 	return want
@@ -777,8 +779,8 @@ func flat(verifications []probe.Verification) map[string]string {
 				all[v.Region+" "+i.ID+" "+c.Check] = string(c.Result)
 			}
 		}
-		for _, m := range v.Deployment {
-			all[v.Region+" "+m.Check] = string(m.Result)
+		for _, c := range v.Deployment {
+			all[v.Region+" "+c.Check] = string(c.Result)
 		}
 	}
 	return all

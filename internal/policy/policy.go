@@ -51,7 +51,7 @@ const (
 	often = 3
 	// unsteady is the number of recoveries in 2 hours that make an instance
 	// unsteady. Then nothing short counts any more: it must be healthy for
-	// wellAgain to be well, fail for downAgain to be worse, and for downLong to
+	// wellAgain to be well, unhealthy for downAgain to be worse, and for downLong to
 	// have died again.
 	unsteady = 3
 	downLong = 2 * time.Hour
@@ -411,7 +411,7 @@ func (d *decider) handedOverPage() bool {
 	if m.Unsteady {
 		worse, again = downAgain, downLong
 	}
-	isDown := d.l.Verdict == incident.VerdictFailed && d.lasted(d.i.FailedSince, worse) || d.halted()
+	isDown := d.l.Verdict == incident.VerdictFailed && d.lasted(d.i.UnhealthySince, worse) || d.halted()
 	isIll := d.l.Kind != incident.Busy && d.l.Kind != incident.Blind && d.lasted(d.i.UnhealthySince, again)
 	switch {
 	case !isKnown:

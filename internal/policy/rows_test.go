@@ -280,6 +280,7 @@ func TestRow7HandedOverPage(t *testing.T) {
 		{"said to be healthy again, failed for 19:59", is(down, own, saidAgain, failedFor(20*min-sec)), note},
 
 		{"unsteady: worse for 20 minutes", is(down, member(cause, sevUnknown, 3*hour), unsteady, failedFor(20*min)), "7 page worse down @i-self"},
+		{"unsteady: unhealthy for 20 minutes, failed for 3", is(down, member(cause, sevUnknown, 3*hour), unsteady, failedFor(3*min), instance(func(i *policy.Instance) { i.UnhealthySince = ago(20 * min) })), "7 page worse down @i-self"},
 		{"unsteady: worse for 19:59", is(down, member(cause, sevUnknown, 3*hour), unsteady, failedFor(20*min-sec)), "8 page note unknown note @url/attention"},
 		{"unsteady: died again for 2 h", is(down, own, unsteady, longWell, failedFor(2*hour)), "7 page died_again down @i-self"},
 		{"unsteady: died again for 1:59:59", is(down, own, unsteady, longWell, saidAgain, failedFor(2*hour-sec)), note},

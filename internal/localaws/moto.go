@@ -34,7 +34,7 @@ const motoStart = 90 * time.Second
 var startHook []byte
 
 // mends is how many modules of moto's the start hook mends.
-const mends = 15
+const mends = 16
 
 // moto is a running moto server.
 type moto struct {
@@ -201,6 +201,9 @@ func (m *moto) ready() error {
 	if _, err := m.form(ctx, "sns", "us-east-1", url.Values{"Action": {"ListTopics"}, "Version": {"2010-03-31"}}); err != nil {
 		return err
 	}
+	if _, err := m.get(ctx, "lambda", "us-east-1", "/2015-03-31/functions"); err != nil {
+		return err
+	}
 	for range mends {
 		select {
 		case err := <-m.mended:
@@ -323,6 +326,7 @@ func (m *moto) plain(ctx context.Context, method, path, body string) (*response,
 var target = map[string]string{
 	"dynamodb":   "DynamoDB_20120810",
 	"events":     "AWSEvents",
+	"kms":        "TrentService",
 	"monitoring": "GraniteServiceVersion20100801",
 	"sqs":        "AmazonSQS",
 	"ssm":        "AmazonSSM",

@@ -250,6 +250,19 @@ def mend_topics(module):
     module.Topic.subscriptions_pending = counted(True)
 
 
+def mend_versions(module):
+    # A version's number is how many there are, so that of a deleted one is given
+    # again. Lambda never does, not even to a function of the same name.
+    number, last = module.LambdaFunction.set_version, {}
+
+    def set_new_version(self, version):
+        key = self.region, self.function_name
+        last[key] = max(version, last.get(key, 0) + 1)
+        number(self, last[key])
+
+    module.LambdaFunction.set_version = set_new_version
+
+
 def mend_modules(module):
     # Every request goes through the folders of all services, and the others wait
     # for it meanwhile.
@@ -276,6 +289,7 @@ def mend_access_log(module):
 
 
 mends = {
+    "moto.awslambda.models": mend_versions,
     "moto.backends": mend_modules,
     "moto.cloudwatch.responses": mend_alarms,
     "moto.dynamodb.models": mend_tables,

@@ -79,8 +79,10 @@ type rolloutResult struct {
 	Regions      []regionResult       `json:"regions"`
 	Canary       []probe.Rehearsal    `json:"canary,omitempty"`
 	Verification []probe.Verification `json:"verification,omitempty"`
-	Log          string               `json:"log"`
-	Seconds      float64              `json:"seconds"`
+	// Stopped are the incidents that were stopped in regions that were removed.
+	Stopped []rollout.UnderWay `json:"stopped,omitempty"`
+	Log     string             `json:"log"`
+	Seconds float64            `json:"seconds"`
 	// Error is what concerns all regions, such as a lock that somebody holds.
 	Error string `json:"error,omitempty"`
 }
@@ -453,10 +455,14 @@ A region that stays in the var files is created again by the next deploy.` + rol
 		if err := r.show(ctx, p); err != nil || p.Empty() {
 			return err
 		}
+		going, err := r.removals(ctx, p)
+		if err != nil {
+			return err
+		}
 		if err := r.confirm(ctx, fmt.Sprintf("Destroy this in %s?", strings.Join(slices.Sorted(maps.Keys(p.Changes)), ", "))); err != nil {
 			return err
 		}
-		return r.apply(ctx, p)
+		return r.remove(ctx, p, going)
 	})
 	c.Flags().BoolVar(&r.yes, "yes", false, "do not ask")
 	return c
@@ -538,6 +544,10 @@ func deployRegions(ctx context.Context, r *rolloutRun) error {
 	if err := r.show(ctx, p); err != nil {
 		return err
 	}
+	going, err := r.removals(ctx, p)
+	if err != nil {
+		return err
+	}
 	if p.Empty() {
 		if len(r.failed()) == 0 {
 			r.say("nothing to change")
@@ -551,13 +561,10 @@ func deployRegions(ctx context.Context, r *rolloutRun) error {
 			return err
 		}
 	}
-	if err := r.apply(ctx, p); err != nil {
+	if err := r.remove(ctx, p, going); err != nil {
 		return err
 	}
 	r.board.reset()
-	if !r.verify {
-		return nil
-	}
 	return r.verifyDeployed(ctx)
 }
 
@@ -592,23 +599,7 @@ func (r *rolloutRun) canaries(ctx context.Context, shown *rollout.Plan) (*rollou
 	if err != nil {
 		return nil, err
 	}
-	again := func(names []string) (*rollout.Plan, error) {
-		p, err := r.plan(ctx, names, false)
-		if err != nil {
-			return nil, err
-		}
-		digests, err := r.root.Digests(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range p.Regions {
-			if digests[name] != agreed[name] {
-				return nil, fmt.Errorf("%s: the changes to make are no longer those that were shown: run this again", name)
-			}
-		}
-		return p, nil
-	}
-	first, err := again(r.canary)
+	first, err := r.again(ctx, r.canary, shown, agreed)
 	if err != nil {
 		return nil, err
 	}
@@ -625,7 +616,34 @@ func (r *rolloutRun) canaries(ctx context.Context, shown *rollout.Plan) (*rollou
 	if err := r.rehearse(ctx); err != nil {
 		return nil, err
 	}
-	return again(r.root.Chosen())
+	return r.again(ctx, r.root.Chosen(), shown, agreed)
+}
+
+// again makes a plan anew of what was shown, for the given regions.
+func (r *rolloutRun) again(ctx context.Context, names []string, shown *rollout.Plan, agreed map[string]string) (*rollout.Plan, error) {
+	p, err := r.plan(ctx, names, shown.Destroy)
+	if err != nil {
+		return nil, err
+	}
+	return p, r.agree(ctx, p, shown, agreed)
+}
+
+// agree refuses a plan that does in a region anything else than what was shown, whose
+// digests are agreed, or a part of it that only deletes.
+func (r *rolloutRun) agree(ctx context.Context, p, shown *rollout.Plan, agreed map[string]string) error {
+	digests, err := r.root.Digests(ctx, p)
+	if err != nil {
+		return err
+	}
+	for _, name := range p.Regions {
+		other := slices.ContainsFunc(p.Changes[name], func(change string) bool {
+			return !strings.HasPrefix(change, "delete ") || !slices.Contains(shown.Changes[name], change)
+		})
+		if digests[name] != agreed[name] && other {
+			return fmt.Errorf("%s: the changes to make are no longer those that were shown: run this again", name)
+		}
+	}
+	return nil
 }
 
 // rehearse tries a dry incident in each canary.
@@ -695,7 +713,8 @@ func (r *rolloutRun) verifyDenied(ctx context.Context, config aws.Config, output
 	}
 }
 
-// verifyDeployed runs the checks of what was deployed to. What a check finds
+// verifyDeployed runs the checks of what was deployed to, unless that is not wanted,
+// and deletes the versions of the function that it has replaced. What a check finds
 // wrong with an instance is told; what firstline could not do is an error.
 func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
 	outputs, err := r.root.Outputs(ctx)
@@ -713,6 +732,10 @@ func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
 		}
 	}
 	if len(done) == 0 {
+		return nil
+	}
+	if !r.verify {
+		r.pruneVersions(ctx, done)
 		return nil
 	}
 	r.say("verifying: running the checks of every instance, rebooting nothing")
@@ -733,5 +756,6 @@ func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
 	if len(broken) > 0 {
 		return fmt.Errorf("deployed, but firstline cannot do its work in %s: see the table", strings.Join(broken, ", "))
 	}
+	r.pruneVersions(ctx, done)
 	return nil
 }

@@ -42,7 +42,7 @@ func (r *Root) Plan(ctx context.Context, names []string, destroy bool) (*Plan, e
 		if len(names) == 0 {
 			return &Plan{Destroy: destroy}, nil
 		}
-		p, failed, err := r.plan(ctx, names, destroy)
+		p, failed, err := r.plan(ctx, names, destroy, r.targets(names))
 		if err != nil || len(failed) == 0 {
 			return p, err
 		}
@@ -56,9 +56,9 @@ func (r *Root) Plan(ctx context.Context, names []string, destroy bool) (*Plan, e
 	}
 }
 
-// plan plans once. The regions that failed are returned with the reasons; then
-// there is no plan.
-func (r *Root) plan(ctx context.Context, names []string, destroy bool) (*Plan, map[string][]string, error) {
+// plan plans once, restricted to the targets if there are any. The regions that
+// failed are returned with the reasons; then there is no plan.
+func (r *Root) plan(ctx context.Context, names []string, destroy bool, targets []string) (*Plan, map[string][]string, error) {
 	file, err := os.CreateTemp(r.temp, "plan-")
 	if err != nil {
 		return nil, nil, err
@@ -74,7 +74,7 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool) (*Plan, m
 		}
 		options = append(options, tfexec.VarFile(path))
 	}
-	for _, t := range r.targets(names) {
+	for _, t := range targets {
 		options = append(options, tfexec.Target(t))
 	}
 	for _, name := range names {

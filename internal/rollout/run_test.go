@@ -163,7 +163,7 @@ func TestPlanHangs(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := played(t, map[string][]string{"plan": tt.says}, "eu-west-1", "us-east-1")
 			r.silence = 300 * time.Millisecond
-			_, failed, err := r.plan(t.Context(), []string{"eu-west-1", "us-east-1"}, false)
+			_, failed, err := r.plan(t.Context(), []string{"eu-west-1", "us-east-1"}, false, nil)
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Errorf("got %v, want %q", err, tt.err)

@@ -3,7 +3,6 @@ locals {
 
   tags = merge(var.tags, {
     project    = "firstline"
-    version    = local.version
     repository = var.repository
   })
 }
@@ -30,6 +29,7 @@ locals {
   # What regions.tf hands to all regions.
   shared = {
     name                 = var.name
+    version              = local.version
     slack                = local.deployment.slack
     pagers               = local.deployment.pagers
     function             = local.deployment.function

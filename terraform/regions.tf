@@ -53,7 +53,7 @@ module "ap-northeast-1" {
 
 output "ap-northeast-1" {
   description = "What is deployed in ap-northeast-1; null when nothing is."
-  value       = one([for r in module.ap-northeast-1 : merge(r, { version = local.version })])
+  value       = one(module.ap-northeast-1)
 }
 
 provider "aws" {
@@ -78,7 +78,7 @@ module "ap-northeast-2" {
 
 output "ap-northeast-2" {
   description = "What is deployed in ap-northeast-2; null when nothing is."
-  value       = one([for r in module.ap-northeast-2 : merge(r, { version = local.version })])
+  value       = one(module.ap-northeast-2)
 }
 
 provider "aws" {
@@ -103,7 +103,7 @@ module "ap-northeast-3" {
 
 output "ap-northeast-3" {
   description = "What is deployed in ap-northeast-3; null when nothing is."
-  value       = one([for r in module.ap-northeast-3 : merge(r, { version = local.version })])
+  value       = one(module.ap-northeast-3)
 }
 
 provider "aws" {
@@ -128,7 +128,7 @@ module "ap-south-1" {
 
 output "ap-south-1" {
   description = "What is deployed in ap-south-1; null when nothing is."
-  value       = one([for r in module.ap-south-1 : merge(r, { version = local.version })])
+  value       = one(module.ap-south-1)
 }
 
 provider "aws" {
@@ -153,7 +153,7 @@ module "ap-southeast-1" {
 
 output "ap-southeast-1" {
   description = "What is deployed in ap-southeast-1; null when nothing is."
-  value       = one([for r in module.ap-southeast-1 : merge(r, { version = local.version })])
+  value       = one(module.ap-southeast-1)
 }
 
 provider "aws" {
@@ -178,7 +178,7 @@ module "ap-southeast-2" {
 
 output "ap-southeast-2" {
   description = "What is deployed in ap-southeast-2; null when nothing is."
-  value       = one([for r in module.ap-southeast-2 : merge(r, { version = local.version })])
+  value       = one(module.ap-southeast-2)
 }
 
 provider "aws" {
@@ -203,7 +203,7 @@ module "ca-central-1" {
 
 output "ca-central-1" {
   description = "What is deployed in ca-central-1; null when nothing is."
-  value       = one([for r in module.ca-central-1 : merge(r, { version = local.version })])
+  value       = one(module.ca-central-1)
 }
 
 provider "aws" {
@@ -228,7 +228,7 @@ module "eu-central-1" {
 
 output "eu-central-1" {
   description = "What is deployed in eu-central-1; null when nothing is."
-  value       = one([for r in module.eu-central-1 : merge(r, { version = local.version })])
+  value       = one(module.eu-central-1)
 }
 
 provider "aws" {
@@ -253,7 +253,7 @@ module "eu-north-1" {
 
 output "eu-north-1" {
   description = "What is deployed in eu-north-1; null when nothing is."
-  value       = one([for r in module.eu-north-1 : merge(r, { version = local.version })])
+  value       = one(module.eu-north-1)
 }
 
 provider "aws" {
@@ -278,7 +278,7 @@ module "eu-west-1" {
 
 output "eu-west-1" {
   description = "What is deployed in eu-west-1; null when nothing is."
-  value       = one([for r in module.eu-west-1 : merge(r, { version = local.version })])
+  value       = one(module.eu-west-1)
 }
 
 provider "aws" {
@@ -303,7 +303,7 @@ module "eu-west-2" {
 
 output "eu-west-2" {
   description = "What is deployed in eu-west-2; null when nothing is."
-  value       = one([for r in module.eu-west-2 : merge(r, { version = local.version })])
+  value       = one(module.eu-west-2)
 }
 
 provider "aws" {
@@ -328,7 +328,7 @@ module "eu-west-3" {
 
 output "eu-west-3" {
   description = "What is deployed in eu-west-3; null when nothing is."
-  value       = one([for r in module.eu-west-3 : merge(r, { version = local.version })])
+  value       = one(module.eu-west-3)
 }
 
 provider "aws" {
@@ -353,7 +353,7 @@ module "sa-east-1" {
 
 output "sa-east-1" {
   description = "What is deployed in sa-east-1; null when nothing is."
-  value       = one([for r in module.sa-east-1 : merge(r, { version = local.version })])
+  value       = one(module.sa-east-1)
 }
 
 provider "aws" {
@@ -378,7 +378,7 @@ module "us-east-1" {
 
 output "us-east-1" {
   description = "What is deployed in us-east-1; null when nothing is."
-  value       = one([for r in module.us-east-1 : merge(r, { version = local.version })])
+  value       = one(module.us-east-1)
 }
 
 provider "aws" {
@@ -403,7 +403,7 @@ module "us-east-2" {
 
 output "us-east-2" {
   description = "What is deployed in us-east-2; null when nothing is."
-  value       = one([for r in module.us-east-2 : merge(r, { version = local.version })])
+  value       = one(module.us-east-2)
 }
 
 provider "aws" {
@@ -428,7 +428,7 @@ module "us-west-1" {
 
 output "us-west-1" {
   description = "What is deployed in us-west-1; null when nothing is."
-  value       = one([for r in module.us-west-1 : merge(r, { version = local.version })])
+  value       = one(module.us-west-1)
 }
 
 provider "aws" {
@@ -453,5 +453,5 @@ module "us-west-2" {
 
 output "us-west-2" {
   description = "What is deployed in us-west-2; null when nothing is."
-  value       = one([for r in module.us-west-2 : merge(r, { version = local.version })])
+  value       = one(module.us-west-2)
 }

@@ -347,6 +347,7 @@ func TestRollout(t *testing.T) {
 		{"a canary that sings", (*rollout).canarySings},
 		{"verify", (*rollout).verified},
 		{"output", (*rollout).printed},
+		{"a release changes one resource per region", (*rollout).released},
 		{"a region removed while another is dead", (*rollout).removed},
 		{"destroyed", (*rollout).destroyed},
 	} {
@@ -656,6 +657,27 @@ func (r *rollout) printed(t *testing.T) {
 		if _, err := sfn.NewFromConfig(r.AWS.Config(region)).DescribeStateMachine(t.Context(), &sfn.DescribeStateMachineInput{StateMachineArn: &arn}); err != nil {
 			t.Errorf("%s: the state machine %q: %v", region, arn, err)
 		}
+	}
+}
+
+// released plans another version of the same code.
+func (r *rollout) released(t *testing.T) {
+	version := filepath.Join(r.dir, "VERSION")
+	before, err := os.ReadFile(version) //nolint:gosec // below a folder of our own
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(version, []byte("99.0.0\n"), 0o600); err != nil { //nolint:gosec // below a folder of our own
+		t.Fatal(err)
+	}
+	out := r.run(t, 0, "plan")
+	for _, region := range []string{first, second} {
+		if got := out.in(region); got.Added != 0 || got.Changed != 1 || got.Destroyed != 0 {
+			t.Errorf("%s: %+v, want one change", region, got)
+		}
+	}
+	if err := os.WriteFile(version, before, 0o600); err != nil { //nolint:gosec // below a folder of our own
+		t.Fatal(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,7 +82,52 @@ func TestTerraformIsValid(t *testing.T) {
 	}
 	run := runs(t, terraformCopy(t, names...))
 	run(t, "init", "-backend=false", "-no-color", "-input=false")
-	run(t, "validate", "-no-color", "-no-tests")
+	var result struct {
+		Warnings []struct{ Summary, Detail string } `json:"diagnostics"`
+	}
+	if out := run(t, "validate", "-json", "-no-tests"); json.Unmarshal([]byte(out), &result) != nil || len(result.Warnings) > 0 {
+		t.Errorf("terraform validate: %s", out)
+	}
+}
+
+// deprecated is what later versions of the AWS provider that terraform/versions.tf
+// allows have deprecated of the kinds of resources that are used here
+// (https://github.com/hashicorp/terraform-provider-aws/blob/main/CHANGELOG.md).
+var deprecated = map[string]string{
+	`data\.aws_region\.\w+\.(id|name)\b`:      "id (6.47) and name (6.0) of aws_region: region, which 5.x lacks, so modules/region takes either",
+	`\bexpected_bucket_owner\b`:               "of the S3 bucket's parts (6.31)",
+	`\bglobal_secondary_index\b`:              "hash_key and range_key of one (6.29); 5.x lacks key_schema. Those of the table are not deprecated",
+	`\b(inline_policy|managed_policy_arns)\b`: "of aws_iam_role (5.x): resources of their own",
+	`\bis_enabled\b`:                          "of aws_cloudwatch_event_rule (5.x): state",
+	`\boverwrite\b`:                           "of aws_ssm_parameter (5.x)",
+	`aws_s3_bucket\.\w+\.region\b`:            "of aws_s3_bucket (6.0): bucket_region",
+}
+
+func TestTerraformUsesNothingDeprecated(t *testing.T) {
+	t.Parallel()
+	var files []string
+	for _, pattern := range []string{"*.tf", "modules/*/*.tf"} {
+		found, err := filepath.Glob(filepath.Join(root(t), "terraform", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	if len(files) < 20 {
+		t.Fatalf("found %d files", len(files))
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file) //nolint:gosec // of the repository
+		if err != nil {
+			t.Fatal(err)
+		}
+		code := regexp.MustCompile(`(?m)(^|\s)#.*$`).ReplaceAllString(string(text), "")
+		for form, what := range deprecated {
+			if found := regexp.MustCompile(form).FindString(code); found != "" {
+				t.Errorf("%s uses %s: deprecated %s", file, found, what)
+			}
+		}
+	}
 }
 
 // TestTerraform runs `terraform test` in the root and in every module.

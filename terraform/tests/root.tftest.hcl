@@ -110,7 +110,7 @@ run "regions_of_the_file_and_no_other" {
     error_message = "the version that is deployed"
   }
   assert {
-    condition     = local.tags == { project = "firstline", version = trimspace(file("VERSION")), repository = "firstline" }
+    condition     = local.tags == { project = "firstline", repository = "firstline" }
     error_message = "tags"
   }
 }

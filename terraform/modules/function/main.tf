@@ -1,19 +1,17 @@
 data "aws_partition" "current" {}
-data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {
   partition = data.aws_partition.current.partition
-  region    = data.aws_region.current.id
   account   = data.aws_caller_identity.current.account_id
 
   function_name = "${var.name}-responder"
-  role_name     = "${var.name}-responder-${local.region}"
+  role_name     = "${var.name}-responder-${var.region}"
   log_group     = "/aws/lambda/${local.function_name}"
   settings_path = "/${var.name}/instances/"
   # By name, since it is made after the function, which its definition calls.
-  state_machine_arn = "arn:${local.partition}:states:${local.region}:${local.account}:stateMachine:${var.state_machine_name}"
-  execution_arns    = "arn:${local.partition}:states:${local.region}:${local.account}:execution:${var.state_machine_name}:*"
+  state_machine_arn = "arn:${local.partition}:states:${var.region}:${local.account}:stateMachine:${var.state_machine_name}"
+  execution_arns    = "arn:${local.partition}:states:${var.region}:${local.account}:execution:${var.state_machine_name}:*"
 
   # A pager's key is there if the pager is: parameter => variable.
   keys    = { for pager, key in { opsgenie = "opsgenie-api-key", jsm = "jsm-api-key" } : pager => key if contains(var.pagers[*].type, pager) }
@@ -27,7 +25,7 @@ locals {
     region  = split(":", arn)[3]
     account = split(":", arn)[4]
     service = "sns.${split(":", arn)[3]}.amazonaws.com${local.partition == "aws-cn" ? ".cn" : ""}"
-  } if arn != "arn:${local.partition}:sns:${local.region}:${local.account}:${var.name}-self" }
+  } if arn != "arn:${local.partition}:sns:${var.region}:${local.account}:${var.name}-self" }
 
   pagers = [for p in var.pagers : merge(
     jsondecode(p.json),
@@ -40,7 +38,7 @@ locals {
 # a function is updated exactly when its package is another one.
 
 resource "aws_s3_bucket" "code" {
-  bucket        = "${var.name}-code-${local.account}-${local.region}"
+  bucket        = "${var.name}-code-${local.account}-${var.region}"
   force_destroy = true
 }
 
@@ -186,7 +184,7 @@ resource "aws_ssm_parameter" "secret" {
   lifecycle {
     precondition {
       condition     = var.secrets_version == coalesce(local.stored_version, 1) || length(local.missing_secrets) == 0
-      error_message = "secrets_version = ${var.secrets_version} writes the secrets of ${var.name} in ${local.region} again (${local.stored_version == null ? "none are" : "version ${local.stored_version} is"} stored), so it wants all of them: set ${join(" and ", values(local.secrets))}. What is stored stays as it is."
+      error_message = "secrets_version = ${var.secrets_version} writes the secrets of ${var.name} in ${var.region} again (${local.stored_version == null ? "none are" : "version ${local.stored_version} is"} stored), so it wants all of them: set ${join(" and ", values(local.secrets))}. What is stored stays as it is."
     }
   }
 }
@@ -223,7 +221,7 @@ data "aws_iam_policy_document" "assume" {
 
 resource "aws_iam_role" "function" {
   name                 = local.role_name
-  description          = "The checks of ${var.name} in ${local.region}, its reboots and its messages."
+  description          = "The checks of ${var.name} in ${var.region}, its reboots and its messages."
   assume_role_policy   = data.aws_iam_policy_document.assume.json
   path                 = var.roles.path
   permissions_boundary = var.roles.permissions_boundary
@@ -235,9 +233,9 @@ locals {
     [for key in keys(local.secrets) : "${var.name}/secrets/${key}"],
     [for parameter in distinct(flatten([for i in values(var.instances) : i.secret_parameters])) : trimprefix(parameter, "/")],
   )
-  ssm_arns = [for p in local.ssm_parameters : "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter/${p}"]
+  ssm_arns = [for p in local.ssm_parameters : "arn:${local.partition}:ssm:${var.region}:${local.account}:parameter/${p}"]
 
-  instance_arns     = [for id in keys(var.instances) : "arn:${local.partition}:ec2:${local.region}:${local.account}:instance/${id}"]
+  instance_arns     = [for id in keys(var.instances) : "arn:${local.partition}:ec2:${var.region}:${local.account}:instance/${id}"]
   health_check_arns = [for id in distinct([for i in values(var.instances) : i.health_check_id if i.health_check_id != ""]) : "arn:${local.partition}:route53:::healthcheck/${id}"]
 
   # A list of ARNs soon exceeds what a policy holds. As many as fit go into the
@@ -260,7 +258,7 @@ data "aws_iam_policy_document" "function" {
   statement {
     sid       = "Log"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.log_group}:*"]
+    resources = ["arn:${local.partition}:logs:${var.region}:${local.account}:log-group:${local.log_group}:*"]
   }
 
   statement {
@@ -274,7 +272,7 @@ data "aws_iam_policy_document" "function" {
   statement {
     sid       = "ListSettings"
     actions   = ["ssm:GetParametersByPath"]
-    resources = ["arn:${local.partition}:ssm:${local.region}:${local.account}:parameter${trimsuffix(local.settings_path, "/")}"]
+    resources = ["arn:${local.partition}:ssm:${var.region}:${local.account}:parameter${trimsuffix(local.settings_path, "/")}"]
   }
 
   # Settings and secrets. No kms:Decrypt: they are encrypted with alias/aws/ssm,
@@ -297,14 +295,14 @@ data "aws_iam_policy_document" "function" {
     sid     = "AskAlarm"
     actions = ["cloudwatch:DescribeAlarms"]
     # CloudWatch checks for all alarms, whichever names are asked for.
-    resources = ["arn:${local.partition}:cloudwatch:${local.region}:${local.account}:alarm:*"]
+    resources = ["arn:${local.partition}:cloudwatch:${var.region}:${local.account}:alarm:*"]
   }
 
   # A transaction needs the rights of what it consists of: updates alone.
   statement {
     sid       = "Remember"
     actions   = ["dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
-    resources = ["arn:${local.partition}:dynamodb:${local.region}:${local.account}:table/${var.table_name}"]
+    resources = ["arn:${local.partition}:dynamodb:${var.region}:${local.account}:table/${var.table_name}"]
   }
 
   statement {
@@ -385,7 +383,7 @@ data "aws_iam_policy_document" "function" {
     condition {
       test     = "ArnEquals"
       variable = "lambda:SourceFunctionArn"
-      values   = ["arn:${local.partition}:lambda:${local.region}:${local.account}:function:${local.function_name}"]
+      values   = ["arn:${local.partition}:lambda:${var.region}:${local.account}:function:${local.function_name}"]
     }
   }
 }
@@ -413,11 +411,11 @@ resource "aws_iam_role_policy" "function" {
   lifecycle {
     precondition {
       condition     = local.inline_size >= 0 && length(data.aws_iam_policy_document.function.minified_json) <= 10240
-      error_message = "The function's policy in ${local.region} is longer than the 10240 characters that IAM allows: ${length(local.ssm_arns)} SSM parameters are too many; let instances share the parameters of their secret headers."
+      error_message = "The function's policy in ${var.region} is longer than the 10240 characters that IAM allows: ${length(local.ssm_arns)} SSM parameters are too many; let instances share the parameters of their secret headers."
     }
     precondition {
       condition     = length(local.managed_chunks) <= var.function.managed_policies
-      error_message = "${local.region} names ${length(local.instance_arns)} instances and ${length(local.health_check_arns)} health checks; the function's role holds ${local.inline_slots + local.managed_slots * var.function.managed_policies} of both (a policy of 10240 characters and ${var.function.managed_policies} managed policies of 6144). Take some out, split them over two deployments (name), or have IAM's quota \"managed policies per role\" raised and set function.managed_policies."
+      error_message = "${var.region} names ${length(local.instance_arns)} instances and ${length(local.health_check_arns)} health checks; the function's role holds ${local.inline_slots + local.managed_slots * var.function.managed_policies} of both (a policy of 10240 characters and ${var.function.managed_policies} managed policies of 6144). Take some out, split them over two deployments (name), or have IAM's quota \"managed policies per role\" raised and set function.managed_policies."
     }
   }
 }
@@ -441,13 +439,13 @@ resource "aws_iam_policy" "exact" {
 
   name        = "${local.role_name}-${count.index + 1}"
   path        = var.roles.path
-  description = "The instances and health checks of ${var.name} in ${local.region}, part ${count.index + 1}."
+  description = "The instances and health checks of ${var.name} in ${var.region}, part ${count.index + 1}."
   policy      = data.aws_iam_policy_document.exact[count.index].json
 
   lifecycle {
     precondition {
       condition     = length(data.aws_iam_policy_document.exact[count.index].minified_json) <= 6144
-      error_message = "A managed policy for the function in ${local.region} is longer than the 6144 characters that IAM allows."
+      error_message = "A managed policy for the function in ${var.region} is longer than the 6144 characters that IAM allows."
     }
   }
 }
@@ -475,6 +473,8 @@ resource "aws_lambda_function" "responder" {
   memory_size      = var.function.memory_mb
   timeout          = var.function.timeout_seconds
   publish          = true # running incidents keep the version that they began with
+  # Here alone: a release would change every resource of the deployment otherwise.
+  tags = { version = var.release }
 
   environment {
     variables = merge({

@@ -3,6 +3,16 @@ variable "name" {
   type        = string
 }
 
+variable "release" {
+  description = "Version of this code, for the function's tag."
+  type        = string
+}
+
+variable "region" {
+  description = "Name of the region."
+  type        = string
+}
+
 variable "package" {
   description = "Path of the function's zip, for the architecture below."
   type        = string

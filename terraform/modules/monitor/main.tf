@@ -2,12 +2,9 @@
 # been told, and a dashboard.
 
 data "aws_partition" "current" {}
-data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {
-  region = data.aws_region.current.id
-
   # Each fires when its metric is above 0 in every one of so many periods in a
   # row. Without data nothing has happened.
   alarms = merge({
@@ -145,20 +142,20 @@ locals {
 
 # Dashboards belong to the account, not to a region, and so the name says which.
 resource "aws_cloudwatch_dashboard" "region" {
-  dashboard_name = "${var.name}-${local.region}"
+  dashboard_name = "${var.name}-${var.region}"
 
   dashboard_body = jsonencode({
     widgets = concat(
       [{
         type = "alarm", x = 0, y = 0, width = 24, height = 3
         properties = {
-          title  = "${var.name} in ${local.region}: alarms on the deployment itself"
-          alarms = [for name in local.alarm_names : "arn:${data.aws_partition.current.partition}:cloudwatch:${local.region}:${data.aws_caller_identity.current.account_id}:alarm:${name}"]
+          title  = "${var.name} in ${var.region}: alarms on the deployment itself"
+          alarms = [for name in local.alarm_names : "arn:${data.aws_partition.current.partition}:cloudwatch:${var.region}:${data.aws_caller_identity.current.account_id}:alarm:${name}"]
         }
       }],
       [for n, graph in local.graphs : {
         type       = "metric", x = 8 * (n % 3), y = 3 + 6 * floor(n / 3), width = 8, height = 6
-        properties = merge(graph, { region = local.region, view = "timeSeries", period = 300 })
+        properties = merge(graph, { region = var.region, view = "timeSeries", period = 300 })
       }],
     )
   })

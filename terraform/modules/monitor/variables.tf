@@ -3,6 +3,11 @@ variable "name" {
   type        = string
 }
 
+variable "region" {
+  description = "Name of the region."
+  type        = string
+}
+
 variable "state_machine_arn" {
   description = "ARN of the state machine."
   type        = string

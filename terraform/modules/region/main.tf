@@ -3,6 +3,9 @@ data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
 
 locals {
+  # Provider 6 has deprecated id and name for region, which provider 5 lacks.
+  region = one([for r in [data.aws_region.current] : try(r.region, r.id)])
+
   # The rule matches alarms by this prefix. The deployment's own alarms begin
   # with NAME-self- and never start an incident.
   alarm_prefix  = "${var.deployment.name}-cpu-"
@@ -12,7 +15,7 @@ locals {
 
   # Pages may go to the topic of the deployment's own alarms too. Its ARN is known
   # by its name, so that the function's policy can be weighed in a plan.
-  topic_arn  = "arn:${data.aws_partition.current.partition}:sns:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:${var.deployment.name}-self"
+  topic_arn  = "arn:${data.aws_partition.current.partition}:sns:${local.region}:${data.aws_caller_identity.current.account_id}:${var.deployment.name}-self"
   pages_here = length([for p in local.pagers : p if p.topic_arn == local.topic_arn]) > 0
   pagers     = [for p in var.deployment.pagers : merge(p, { topic_arn = p.type == "sns" && p.topic_arn == "" ? local.topic_arn : p.topic_arn })]
 }
@@ -22,6 +25,7 @@ module "topic" {
   count  = length(var.deployment.subscribers) > 0 ? 1 : 0
 
   name        = var.deployment.name
+  region      = local.region
   subscribers = var.deployment.subscribers
   # A list, since whether there is one has to be known before the role is.
   publisher_role_arns = local.pages_here ? [module.function.role_arn] : []
@@ -37,6 +41,8 @@ module "function" {
   source = "../function"
 
   name               = var.deployment.name
+  release            = var.deployment.version
+  region             = local.region
   package            = var.deployment.function.package
   function           = var.deployment.function
   slack              = var.deployment.slack
@@ -58,6 +64,7 @@ module "workflow" {
   source = "../workflow"
 
   name                     = var.deployment.name
+  region                   = local.region
   function_arn             = module.function.arn
   function_unqualified_arn = module.function.unqualified_arn
   log_retention_days       = var.deployment.function.log_retention_days
@@ -68,6 +75,7 @@ module "trigger" {
   source = "../trigger"
 
   name              = var.deployment.name
+  region            = local.region
   alarm_prefix      = local.alarm_prefix
   state_machine_arn = module.workflow.arn
   function_name     = module.function.name
@@ -80,6 +88,7 @@ module "monitor" {
   source = "../monitor"
 
   name              = var.deployment.name
+  region            = local.region
   state_machine_arn = module.workflow.arn
   function_name     = module.function.name
   queue_name        = module.trigger.dead_letter_queue_name

@@ -1,6 +1,11 @@
 output "region" {
   description = "Name of the region."
-  value       = data.aws_region.current.id
+  value       = local.region
+}
+
+output "version" {
+  description = "Version of the code that was applied here last."
+  value       = var.deployment.version
 }
 
 output "account_id" {

@@ -1,7 +1,8 @@
 variable "deployment" {
-  description = "What all regions have in common: name is the prefix of every name, slack to reconcile are module.settings.deployment's, subscribers are told about the deployment's own alarms (pass [] explicitly to notify nobody), secrets_version writes the secrets again when it rises, role_path and permissions_boundary (an ARN) are of every role."
+  description = "What all regions have in common: name is the prefix of every name, version is that of this code (the function has it as a tag), slack to reconcile are module.settings.deployment's, subscribers are told about the deployment's own alarms (pass [] explicitly to notify nobody), secrets_version writes the secrets again when it rises, role_path and permissions_boundary (an ARN) are of every role."
   type = object({
-    name = string
+    name    = string
+    version = string
     slack = optional(object({
       channel_id = string
       api_url    = string

@@ -7,7 +7,7 @@ resource "aws_dynamodb_table" "incidents" {
   billing_mode = "PAY_PER_REQUEST" # a storm needs a thousand times what a quiet day does
   table_class  = "STANDARD"
 
-  # Some 6.x providers warn that these two are old; 5.100 knows no key_schema.
+  # Provider 6 has deprecated them in global_secondary_index, not here.
   hash_key  = "pk"
   range_key = "sk"
 

@@ -1,5 +1,4 @@
 data "aws_partition" "current" {}
-data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {
@@ -105,7 +104,7 @@ data "aws_iam_policy_document" "topic" {
     condition {
       test     = "ArnLike"
       variable = "aws:SourceArn"
-      values   = ["arn:${local.partition}:cloudwatch:${data.aws_region.current.id}:${local.account}:alarm:${var.name}-self-*"]
+      values   = ["arn:${local.partition}:cloudwatch:${var.region}:${local.account}:alarm:${var.name}-self-*"]
     }
 
     condition {
@@ -145,7 +144,7 @@ locals {
   subscribers = { for s in var.subscribers : "${s.protocol}:${s.endpoint}" => merge(s, {
     elsewhere = contains(["sqs", "lambda"], s.protocol) && !try(split(":", s.endpoint)[1] == local.partition && split(":", s.endpoint)[4] == local.account, false)
   }) }
-  functions = { for key, s in local.subscribers : key => split(":", s.endpoint) if s.protocol == "lambda" && !s.elsewhere && try(split(":", s.endpoint)[3] == data.aws_region.current.id, false) }
+  functions = { for key, s in local.subscribers : key => split(":", s.endpoint) if s.protocol == "lambda" && !s.elsewhere && try(split(":", s.endpoint)[3] == var.region, false) }
 }
 
 resource "aws_sns_topic_subscription" "subscriber" {

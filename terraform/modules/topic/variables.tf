@@ -3,6 +3,11 @@ variable "name" {
   type        = string
 }
 
+variable "region" {
+  description = "Name of the region."
+  type        = string
+}
+
 variable "subscribers" {
   description = "Who is told about the deployment's own alarms."
   type = list(object({

@@ -1,19 +1,17 @@
 data "aws_partition" "current" {}
-data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {
   partition = data.aws_partition.current.partition
-  region    = data.aws_region.current.id
   account   = data.aws_caller_identity.current.account_id
 
   queue_name = "${var.name}-dead-letter"
-  queue_arn  = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.queue_name}"
+  queue_arn  = "arn:${local.partition}:sqs:${var.region}:${local.account}:${local.queue_name}"
 
   # What both rules match; they differ in the source, so no event matches both.
   pattern = {
     "detail-type" = ["CloudWatch Alarm State Change"]
-    resources     = [{ prefix = "arn:${local.partition}:cloudwatch:${local.region}:${local.account}:alarm:${var.alarm_prefix}" }]
+    resources     = [{ prefix = "arn:${local.partition}:cloudwatch:${var.region}:${local.account}:alarm:${var.alarm_prefix}" }]
     detail        = { state = { value = ["ALARM"] } }
   }
 }
@@ -59,8 +57,8 @@ data "aws_iam_policy_document" "assume" {
 }
 
 resource "aws_iam_role" "trigger" {
-  name                 = "${var.name}-trigger-${local.region}"
-  description          = "The rules ${var.name}-alarm and ${var.name}-canary in ${local.region}."
+  name                 = "${var.name}-trigger-${var.region}"
+  description          = "The rules ${var.name}-alarm and ${var.name}-canary in ${var.region}."
   assume_role_policy   = data.aws_iam_policy_document.assume.json
   path                 = var.roles.path
   permissions_boundary = var.roles.permissions_boundary

@@ -3,6 +3,11 @@ variable "name" {
   type        = string
 }
 
+variable "region" {
+  description = "Name of the region."
+  type        = string
+}
+
 variable "alarm_prefix" {
   description = "Prefix of the names of the alarms that start an incident."
   type        = string

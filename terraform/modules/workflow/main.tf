@@ -1,5 +1,4 @@
 data "aws_partition" "current" {}
-data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {
@@ -57,8 +56,8 @@ data "aws_iam_policy_document" "assume" {
 }
 
 resource "aws_iam_role" "workflow" {
-  name                 = "${var.name}-workflow-${data.aws_region.current.id}"
-  description          = "The state machine ${var.name} in ${data.aws_region.current.id}."
+  name                 = "${var.name}-workflow-${var.region}"
+  description          = "The state machine ${var.name} in ${var.region}."
   assume_role_policy   = data.aws_iam_policy_document.assume.json
   path                 = var.roles.path
   permissions_boundary = var.roles.permissions_boundary

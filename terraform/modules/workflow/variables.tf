@@ -3,6 +3,11 @@ variable "name" {
   type        = string
 }
 
+variable "region" {
+  description = "Name of the region."
+  type        = string
+}
+
 variable "function_arn" {
   description = "ARN of a published version of the function."
   type        = string

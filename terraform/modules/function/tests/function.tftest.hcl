@@ -5,6 +5,8 @@ mock_provider "aws" {
 variables {
   roles    = { path = "/", permissions_boundary = null }
   name     = "firstline"
+  region   = "eu-west-1"
+  release  = "1.2.3"
   package  = "main.tf"
   function = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
   slack    = { channel_id = "C0123456789", api_url = "", pages = true }

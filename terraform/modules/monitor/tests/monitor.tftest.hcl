@@ -4,6 +4,7 @@ mock_provider "aws" {
 
 variables {
   name              = "firstline"
+  region            = "eu-west-1"
   state_machine_arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
   function_name     = "firstline-responder"
   queue_name        = "firstline-dead-letter"

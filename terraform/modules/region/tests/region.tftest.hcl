@@ -28,6 +28,7 @@ variables {
   }
   deployment = {
     name        = "firstline"
+    version     = "1.2.3"
     slack       = { channel_id = "C0123456789", api_url = "", pages = true }
     pagers      = [{ type = "opsgenie", json = "{}", topic_arn = "" }]
     function    = { package = "main.tf", architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }

@@ -16,6 +16,7 @@ mock_provider "aws" {
 
 variables {
   name        = "firstline"
+  region      = "eu-west-1"
   subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }, { protocol = "https", endpoint = "https://example.com/hook" }]
 }
 

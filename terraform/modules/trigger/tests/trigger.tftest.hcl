@@ -5,6 +5,7 @@ mock_provider "aws" {
 variables {
   roles             = { path = "/", permissions_boundary = null }
   name              = "firstline"
+  region            = "eu-west-1"
   alarm_prefix      = "firstline-cpu-"
   state_machine_arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
   function_name     = "firstline-responder"

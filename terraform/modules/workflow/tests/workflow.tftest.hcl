@@ -11,6 +11,7 @@ mock_provider "aws" {
 variables {
   roles                    = { path = "/", permissions_boundary = null }
   name                     = "firstline"
+  region                   = "eu-west-1"
   function_arn             = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:7"
   function_unqualified_arn = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder"
   log_retention_days       = 90

@@ -31,6 +31,7 @@ type account struct {
 	noAlarm   bool
 	credits   string // mode of each burstable instance
 	balance   *float64
+	noData    bool
 	quota     int32 // of concurrency, 1000 by default
 	topic     []snstypes.Subscription
 	queues    map[string]map[string]string // attributes by account and name
@@ -78,6 +79,9 @@ func (a account) DescribeAlarms(_ context.Context, in *cloudwatch.DescribeAlarms
 
 func (a account) GetMetricStatistics(_ context.Context, in *cloudwatch.GetMetricStatisticsInput, _ ...func(*cloudwatch.Options)) (*cloudwatch.GetMetricStatisticsOutput, error) {
 	out := new(cloudwatch.GetMetricStatisticsOutput)
+	if *in.MetricName == "CPUUtilization" && !a.noData {
+		out.Datapoints = []cwtypes.Datapoint{{Timestamp: in.EndTime, Maximum: aws.Float64(7)}}
+	}
 	if a.balance != nil && *in.MetricName == "CPUCreditBalance" {
 		out.Datapoints = []cwtypes.Datapoint{{Timestamp: in.EndTime, Maximum: a.balance}, {Timestamp: in.StartTime, Maximum: aws.Float64(99)}}
 	}
@@ -159,6 +163,7 @@ func says(t *testing.T, text string, wanted ...string) {
 
 func TestAlarms(t *testing.T) {
 	insufficient := func(a *cwtypes.MetricAlarm) { a.StateValue = cwtypes.StateValueInsufficientData }
+	good := func(a *cwtypes.MetricAlarm) { a.TreatMissingData = aws.String("notBreaching") }
 	minute := func(a *cwtypes.MetricAlarm) { a.Period = aws.Int32(60) }
 	t2 := func(i *ec2types.Instance) { i.InstanceType = "t2.medium" }
 	for _, tt := range []struct {
@@ -172,10 +177,9 @@ func TestAlarms(t *testing.T) {
 		{"is missing", account{noAlarm: true}, Errored, []string{"does not exist", "deploy again"}},
 		{"of a stopped instance", account{alarm: insufficient, instance: func(i *ec2types.Instance) { i.State.Name = ec2types.InstanceStateNameStopped }}, Skipped, nil},
 
-		{"has never had data", account{alarm: insufficient}, Errored, []string{"has had no data since", "exactly the dimensions InstanceId=" + first, "aws cloudwatch list-metrics --region eu-west-1 --namespace AWS/EC2 --metric-name CPUUtilization", "alarm.dimensions"}},
-		{"has never had data, which counts as good ones", account{alarm: func(a *cwtypes.MetricAlarm) {
-			a.StateReason = aws.String("Threshold Crossed: no datapoints were received for 1 period and 1 missing datapoint was treated as [NonBreaching].")
-		}}, Errored, []string{"has had no data since"}},
+		{"has never had data", account{alarm: insufficient}, Errored, []string{"has had no data for at least 25m0s", "exactly the dimensions InstanceId=" + first, "aws cloudwatch list-metrics --region eu-west-1 --namespace AWS/EC2 --metric-name CPUUtilization", "alarm.dimensions"}},
+		{"without data, which counts as good ones", account{alarm: good, noData: true}, Errored, []string{"has had no data for at least 25m0s"}},
+		{"with data, of which missing ones would count as good", account{alarm: good}, Passed, nil},
 		{"is new", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.StateUpdatedTimestamp = aws.Time(time.Now()) }}, Passed, []string{"INSUFFICIENT_DATA"}},
 		{"was changed just now", account{alarm: func(a *cwtypes.MetricAlarm) {
 			insufficient(a)

@@ -45,6 +45,9 @@ type watched struct {
 	region    string
 	alarms    map[string]cwtypes.MetricAlarm // by name
 	instances map[string]ec2types.Instance   // by id
+	// silent are the alarms whose metric has had no datapoint for the alarm's patience,
+	// by name, of those whose state does not tell.
+	silent map[string]bool
 	// credits are those of the burstable instances in standard mode, by id; nil
 	// where CloudWatch has no figure.
 	credits map[string]*float64
@@ -54,7 +57,7 @@ type watched struct {
 // any, it returns why: that needs rights which only the caller lacks.
 func (v *Verifier) alarms(ctx context.Context, r deployed.Region, all []InstanceResult) (c CheckResult, unknown bool) {
 	start := time.Now()
-	asked, stop := context.WithTimeout(ctx, readTime)
+	asked, stop := context.WithTimeout(ctx, readTime+time.Duration(len(all))*interval)
 	defer stop()
 	w, err := v.read(r.Region).watched(asked, r)
 	elapsed := time.Since(start).Milliseconds()
@@ -79,7 +82,7 @@ var burstableType = regexp.MustCompile(`^t[0-9]`)
 
 // watched asks CloudWatch and EC2.
 func (c clients) watched(ctx context.Context, r deployed.Region) (*watched, error) {
-	w := &watched{region: r.Region, alarms: map[string]cwtypes.MetricAlarm{}, instances: map[string]ec2types.Instance{}, credits: map[string]*float64{}}
+	w := &watched{region: r.Region, alarms: map[string]cwtypes.MetricAlarm{}, instances: map[string]ec2types.Instance{}, silent: map[string]bool{}, credits: map[string]*float64{}}
 	for ids := range slices.Chunk(r.InstanceIDs, askAtOnce) {
 		var names []string
 		for _, id := range ids {
@@ -107,7 +110,39 @@ func (c clients) watched(ctx context.Context, r deployed.Region) (*watched, erro
 			}
 		}
 	}
+	if err := w.readSilence(ctx, c); err != nil {
+		return nil, err
+	}
 	return w, w.readCredits(ctx, c)
+}
+
+// readSilence asks for the datapoints of those alarms that keep their state, or are OK,
+// without any.
+func (w *watched) readSilence(ctx context.Context, c clients) error {
+	for name, a := range w.alarms {
+		if missing := aws.ToString(a.TreatMissingData); missing != "ignore" && missing != "notBreaching" {
+			continue
+		}
+		points, err := c.datapoints(ctx, a.Namespace, a.MetricName, a.Dimensions, patience(a), max(basicSeconds, aws.ToInt32(a.Period)))
+		if err != nil {
+			return err
+		}
+		w.silent[name] = len(points) == 0
+	}
+	return nil
+}
+
+// datapoints are the newest of a metric.
+func (c clients) datapoints(ctx context.Context, namespace, metric *string, dimensions []cwtypes.Dimension, span time.Duration, period int32) ([]cwtypes.Datapoint, error) {
+	now := time.Now()
+	out, err := c.cloudwatch.GetMetricStatistics(ctx, &cloudwatch.GetMetricStatisticsInput{
+		Namespace: namespace, MetricName: metric, Dimensions: dimensions, StartTime: aws.Time(now.Add(-span)), EndTime: &now, Period: &period,
+		Statistics: []cwtypes.Statistic{cwtypes.StatisticMaximum},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out.Datapoints, nil
 }
 
 // readCredits asks for the credits of the burstable instances in standard mode.
@@ -135,17 +170,11 @@ func (w *watched) readCredits(ctx context.Context, c clients) error {
 // credits is the newest CPUCreditBalance of an instance within the hour; nil without
 // one.
 func (c clients) credits(ctx context.Context, id string) (*float64, error) {
-	now := time.Now()
-	out, err := c.cloudwatch.GetMetricStatistics(ctx, &cloudwatch.GetMetricStatisticsInput{
-		Namespace: aws.String(namespaceEC2), MetricName: aws.String("CPUCreditBalance"),
-		Dimensions: []cwtypes.Dimension{{Name: aws.String(incident.DimensionInstance), Value: &id}},
-		StartTime:  aws.Time(now.Add(-time.Hour)), EndTime: &now, Period: aws.Int32(basicSeconds),
-		Statistics: []cwtypes.Statistic{cwtypes.StatisticMaximum},
-	})
-	if err != nil || len(out.Datapoints) == 0 {
+	points, err := c.datapoints(ctx, aws.String(namespaceEC2), aws.String("CPUCreditBalance"), []cwtypes.Dimension{{Name: aws.String(incident.DimensionInstance), Value: &id}}, time.Hour, basicSeconds)
+	if err != nil || len(points) == 0 {
 		return nil, err
 	}
-	newest := slices.MaxFunc(out.Datapoints, func(a, b cwtypes.Datapoint) int {
+	newest := slices.MaxFunc(points, func(a, b cwtypes.Datapoint) int {
 		return aws.ToTime(a.Timestamp).Compare(aws.ToTime(b.Timestamp))
 	})
 	return newest.Maximum, nil
@@ -156,10 +185,13 @@ const (
 	// basicSeconds is how often an instance without detailed monitoring has a
 	// datapoint (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/manage-detailed-monitoring.html).
 	basicSeconds = 300
-	// patience is what an alarm may take until it has data, beside two of its
-	// evaluations.
-	patience = 15 * time.Minute
 )
+
+// patience is how long an alarm may be without data: EC2 and agents may be late.
+func patience(a cwtypes.MetricAlarm) time.Duration {
+	evaluation := time.Duration(aws.ToInt32(a.Period)) * time.Second * time.Duration(aws.ToInt32(a.EvaluationPeriods))
+	return 15*time.Minute + 2*evaluation
+}
 
 // baselines are what a burstable instance without credits may use at most, in percent,
 // by size, or by type where a family differs
@@ -215,18 +247,16 @@ func (w *watched) noData(a cwtypes.MetricAlarm, i ec2types.Instance, now time.Ti
 			since = at
 		}
 	}
-	evaluation := time.Duration(aws.ToInt32(a.Period)) * time.Second * time.Duration(aws.ToInt32(a.EvaluationPeriods))
-	// With missing data taken for good ones, the state is OK.
-	none := a.StateValue == cwtypes.StateValueInsufficientData || a.StateValue == cwtypes.StateValueOk && strings.Contains(aws.ToString(a.StateReason), "no datapoints were received")
-	if !none || now.Sub(since) < patience+2*evaluation {
+	none := a.StateValue == cwtypes.StateValueInsufficientData || w.silent[aws.ToString(a.AlarmName)]
+	if !none || now.Sub(since) < patience(a) {
 		return ""
 	}
 	var dimensions []string
 	for _, d := range a.Dimensions {
 		dimensions = append(dimensions, aws.ToString(d.Name)+"="+aws.ToString(d.Value))
 	}
-	return fmt.Sprintf("its alarm has had no data since %s, so it cannot fire: there is no metric %s of %s with exactly the dimensions %s, or it has no datapoints; see what there is with `aws cloudwatch list-metrics --region %s --namespace %s --metric-name %s --dimensions Name=%s,Value=%s`, and name the other dimensions in alarm.dimensions",
-		since.UTC().Format(time.RFC3339), aws.ToString(a.MetricName), aws.ToString(a.Namespace), strings.Join(dimensions, ", "),
+	return fmt.Sprintf("its alarm has had no data for at least %s, so it cannot fire: there is no metric %s of %s with exactly the dimensions %s, or it has no datapoints; see what there is with `aws cloudwatch list-metrics --region %s --namespace %s --metric-name %s --dimensions Name=%s,Value=%s`, and name the other dimensions in alarm.dimensions",
+		patience(a), aws.ToString(a.MetricName), aws.ToString(a.Namespace), strings.Join(dimensions, ", "),
 		w.region, aws.ToString(a.Namespace), aws.ToString(a.MetricName), incident.DimensionInstance, aws.ToString(i.InstanceId))
 }
 

@@ -42,6 +42,8 @@ type execution struct {
 	instance    string
 	invocations int
 	reboots     int
+	// decided is its newest decision.
+	decided incident.Decision
 	// stop ends it before its next Task.
 	stop    bool
 	outcome *asl.Outcome
@@ -257,6 +259,9 @@ func (w *world) decided(i *invocation, out []byte) {
 	var d incident.Decision
 	if json.Unmarshal(raw, &d) != nil {
 		return
+	}
+	if i.execution != nil {
+		i.execution.decided = d
 	}
 	w.count["looks"]++
 	w.count[fmt.Sprintf("row %02d", d.Row)]++

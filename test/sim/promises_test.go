@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -456,8 +457,11 @@ func (w *world) checkEnd(e *execution) {
 	}
 	// What is for Slack alone, nobody is told while Slack is out; the next look says
 	// it again.
+	// Only the pager that has the alert takes what is merely a note.
+	said := e.decided.Situation
+	isNote := w.isOut(cmp.Or(e.decided.Alert.Pager, w.pagers[0].name)) && (said == incident.SituationNote || said == incident.SituationHealthyAgain)
 	isLate := slices.ContainsFunc(w.pagers, func(p *pager) bool { return w.isOut("late:" + p.name) })
-	if out.End() == "Nobody was told" && w.faulty == 0 && !w.noPager() && !w.isOut("slack") && !isLate {
+	if out.End() == "Nobody was told" && w.faulty == 0 && !w.noPager() && !w.isOut("slack") && !isLate && !isNote {
 		w.violate("end", "%s: nobody was told, though a pager works", e.name)
 	}
 }

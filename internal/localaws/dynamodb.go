@@ -74,7 +74,7 @@ func tableRights(q *request) []right {
 	}
 	var rights []right
 	for _, action := range slices.Sorted(maps.Keys(needed)) {
-		rights = append(rights, right{action, needed[action]})
+		rights = append(rights, right{"dynamodb", action, needed[action], nil})
 	}
 	return rights
 }

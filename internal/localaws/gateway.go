@@ -76,12 +76,13 @@ func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	role := a.caller(q)
-	resp := a.answer(r.Context(), q, role)
-	for _, right := range q.rights() {
-		a.record(Call{
-			Time: at, Role: role, Service: q.policyService(), Action: right.action,
-			Region: q.region, Resources: right.resources, Status: resp.status,
-		})
+	calls, resp := a.authorize(r.Context(), q, role)
+	if resp == nil {
+		resp = a.answer(r.Context(), q, role)
+	}
+	for _, c := range calls {
+		c.Time, c.Status = at, resp.status
+		a.record(c)
 	}
 	write(w, r, resp)
 }

@@ -5,8 +5,8 @@
 // which call on what.
 //
 // It serves demonstrations and tests, on loopback addresses only. It checks no
-// signatures and no permissions; [AWS.Calls] has what a test needs to compare
-// them with the deployed policies.
+// signatures, and no permissions but those of [AWS.NewPrincipal]; [AWS.Calls] has
+// what a test needs to compare the others with the deployed policies.
 package localaws
 
 import (
@@ -90,7 +90,8 @@ type AWS struct {
 
 	mu        sync.Mutex
 	closing   bool
-	roles     map[string]string // access key to role or service
+	roles     map[string]string   // access key to role, principal or service
+	policies  map[string][]Policy // of principals, by ARN
 	calls     []Call
 	addresses map[string]string // public, by instance
 	consoles  map[string]string
@@ -124,6 +125,7 @@ func Start(ctx context.Context, o Options) (_ *AWS, err error) {
 		dir:       dir,
 		log:       &lineWriter{w: o.Log},
 		roles:     map[string]string{},
+		policies:  map[string][]Policy{},
 		addresses: map[string]string{},
 		consoles:  map[string]string{},
 		published: map[string][]Notification{},

@@ -2,9 +2,7 @@ package localaws
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
-	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
@@ -27,8 +25,11 @@ type Call struct {
 	Region          string
 	// Resources are what a policy has to allow the action on: ARNs, or "*"
 	// where the action has no resource level. They are exact for what functions,
-	// state machines and rules of this project call, and "*" for the rest.
+	// state machines, rules and deployments of this project call, and "*" for the
+	// rest.
 	Resources []string
+	// Context are the condition keys of a call of [AWS.NewPrincipal]'s.
+	Context map[string]string
 	// Status is the HTTP status of the answer.
 	Status int
 }
@@ -183,25 +184,6 @@ func route53Action(method string, path []string) string {
 	}, method, path)
 }
 
-func s3Action(method string, path []string, query url.Values) string {
-	if len(path) > 1 {
-		switch method {
-		case http.MethodGet:
-			return "GetObject"
-		case http.MethodHead:
-			return "HeadObject"
-		case http.MethodPut:
-			return "PutObject"
-		case http.MethodDelete:
-			return "DeleteObject"
-		}
-	}
-	for name := range query {
-		return method + " bucket " + name
-	}
-	return method + " bucket"
-}
-
 // policyService is a signing name as policies write it.
 func (q *request) policyService() string {
 	if q.signed == "monitoring" {
@@ -219,99 +201,6 @@ func (q *request) policyAction() string {
 		return "GetObject"
 	}
 	return q.action
-}
-
-// right is an action, as policies write it, and what it is done on.
-type right struct {
-	action    string
-	resources []string
-}
-
-// rights are what a policy has to allow for the call, at least one.
-func (q *request) rights() []right {
-	if q.signed == "dynamodb" {
-		if rights := tableRights(q); len(rights) > 0 {
-			return rights
-		}
-	}
-	return []right{{q.policyAction(), q.resources()}}
-}
-
-// resources are what a policy has to allow the call on.
-func (q *request) resources() []string {
-	arn := func(service, rest string) string {
-		return fmt.Sprintf("arn:%s:%s:%s:%s:%s", partition(q.region), service, q.region, AccountID, rest)
-	}
-	var found []string
-	switch q.signed + ":" + q.action {
-	case "ec2:RebootInstances", "ec2:StopInstances", "ec2:StartInstances", "ec2:TerminateInstances":
-		for _, id := range instanceIDs(q.form) {
-			found = append(found, arn("ec2", "instance/"+id))
-		}
-	case "ec2:GetConsoleOutput":
-		found = append(found, arn("ec2", "instance/"+q.form.Get("InstanceId")))
-	case "ec2:CreateTags", "ec2:DeleteTags":
-		for i := 1; q.form.Get(fmt.Sprintf("ResourceId.%d", i)) != ""; i++ {
-			if id := q.form.Get(fmt.Sprintf("ResourceId.%d", i)); strings.HasPrefix(id, "i-") {
-				found = append(found, arn("ec2", "instance/"+id))
-			}
-		}
-	case "ssm:GetParameter", "ssm:PutParameter", "ssm:DeleteParameter", "ssm:GetParameterHistory":
-		found = append(found, parameterARN(arn, q.text("Name")))
-	case "ssm:GetParameters", "ssm:DeleteParameters":
-		names, _ := q.json["Names"].([]any)
-		for _, name := range names {
-			if name, ok := name.(string); ok {
-				found = append(found, parameterARN(arn, name))
-			}
-		}
-	case "ssm:GetParametersByPath":
-		found = append(found, parameterARN(arn, q.text("Path")))
-	case "route53:GetHealthCheckStatus", "route53:GetHealthCheck", "route53:DeleteHealthCheck":
-		found = append(found, "arn:"+partition(q.region)+":route53:::healthcheck/"+q.path[2])
-	case "lambda:Invoke", "lambda:InvokeAsync":
-		f := parseFunctionName(q.path[2], q.http.URL.Query().Get("Qualifier"), q.region)
-		found = append(found, f.arn())
-	case "states:StartExecution", "states:StartSyncExecution", "states:ListExecutions", "states:DescribeStateMachine":
-		found = append(found, q.text("stateMachineArn"))
-	case "states:DescribeExecution", "states:GetExecutionHistory", "states:StopExecution":
-		found = append(found, q.text("executionArn"))
-	case "monitoring:DescribeAlarms":
-		// AWS asks for all alarms, whichever ones the call names: its refusals
-		// end in "on resource: arn:aws:cloudwatch:…:alarm:*".
-		found = append(found, arn("cloudwatch", "alarm:*"))
-	case "monitoring:SetAlarmState":
-		if name := q.field("AlarmName"); name != "" {
-			found = append(found, arn("cloudwatch", "alarm:"+name))
-		}
-	case "sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes":
-		address := q.text("QueueUrl")
-		found = append(found, arn("sqs", address[strings.LastIndex(address, "/")+1:]))
-	case "monitoring:PutDashboard", "monitoring:GetDashboard":
-		// Dashboards belong to no region.
-		found = append(found, fmt.Sprintf("arn:%s:cloudwatch::%s:dashboard/%s", partition(q.region), AccountID, q.field("DashboardName")))
-	case "sns:Publish":
-		found = append(found, cmp.Or(q.form.Get("TopicArn"), q.form.Get("TargetArn"), "*"))
-	case "s3:GetObject", "s3:HeadObject", "s3:PutObject", "s3:DeleteObject":
-		found = append(found, "arn:"+partition(q.region)+":s3:::"+strings.Join(q.path, "/"))
-	case "events:PutEvents":
-		entries, _ := q.json["Entries"].([]any)
-		for _, e := range entries {
-			entry, _ := e.(map[string]any)
-			found = append(found, arn("events", "event-bus/"+busName(entry["EventBusName"])))
-		}
-	}
-	if len(found) == 0 {
-		found = []string{"*"}
-	}
-	return found
-}
-
-func parameterARN(arn func(service, rest string) string, name string) string {
-	if strings.HasPrefix(name, "arn:") {
-		return name
-	}
-	return arn("ssm", "parameter/"+strings.TrimPrefix(name, "/"))
 }
 
 // partition is the first part of the ARNs of a region.

@@ -458,8 +458,8 @@ func (w *world) checkEnd(e *execution) {
 	// What is for Slack alone, nobody is told while Slack is out; the next look says
 	// it again.
 	// Only the pager that has the alert takes what is merely a note.
-	said := e.decided.Situation
-	isNote := w.isOut(cmp.Or(e.decided.Alert.Pager, w.pagers[0].name)) && (said == incident.SituationNote || said == incident.SituationHealthyAgain)
+	d := e.decided
+	isNote := d.Alert != nil && w.isOut(cmp.Or(d.Alert.Pager, w.pagers[0].name)) && (d.Situation == incident.SituationNote || d.Situation == incident.SituationHealthyAgain)
 	isLate := slices.ContainsFunc(w.pagers, func(p *pager) bool { return w.isOut("late:" + p.name) })
 	if out.End() == "Nobody was told" && w.faulty == 0 && !w.noPager() && !w.isOut("slack") && !isLate && !isNote {
 		w.violate("end", "%s: nobody was told, though a pager works", e.name)

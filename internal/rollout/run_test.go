@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -177,6 +178,43 @@ func TestPlanHangs(t *testing.T) {
 				if len(failed[name]) != 1 || !strings.Contains(failed[name][0], want) {
 					t.Errorf("%s: got %q, want %q", name, failed[name], want)
 				}
+			}
+		})
+	}
+}
+
+// TestProviderDies has a provider's process end, as the kernel ends it for want of
+// memory: Terraform has an error for each resource.
+func TestProviderDies(t *testing.T) {
+	gone := func(summary, address string) string {
+		return fmt.Sprintf(`{"type":"diagnostic","diagnostic":{"severity":"error","summary":%q,"detail":"The plugin encountered an error, and failed to respond to the plugin.(*GRPCProvider).ReadResource call. The plugin logs may contain more details.","address":%q,"range":{"filename":"modules/trigger/main.tf","start":{"line":1}}}}`, summary, address)
+	}
+	killed := []string{planned("create", inVirginia)}
+	for range 100 {
+		killed = append(killed, gone("Plugin did not respond", inIreland), gone("Request cancelled", inVirginia))
+	}
+	for _, tt := range []struct {
+		name string
+		says []string
+	}{
+		{name: "while it plans", says: slices.Concat(killed, []string{"1"})},
+		{name: "with an error of another kind", says: slices.Concat(killed, []string{said("503", inVirginia), "1"})},
+		{name: "before it has begun", says: []string{`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Failed to load plugin schemas","detail":"Could not load the schema for provider registry.terraform.io/hashicorp/aws: failed to instantiate provider to obtain schema: timeout while waiting for plugin to start."}}`, "1"}},
+		{name: "Terraform itself", says: []string{"exec sh -c 'kill -9 $$'"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := played(t, map[string][]string{"plan": tt.says}, "eu-west-1", "us-east-1")
+			_, err := r.Plan(t.Context(), []string{"eu-west-1", "us-east-1"}, false)
+			if _, wrong := errors.AsType[InputError](err); err == nil || wrong {
+				t.Fatalf("got %v, want an error that is not the caller's", err)
+			}
+			for _, want := range []string{"killed, mostly for want of memory: a plan of the 2 regions in regions.tf takes about 0.8 GB", "firstline regions --from", "(log: "} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("it does not say %q: %v", want, err)
+				}
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("not one line: %v", err)
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -83,6 +84,17 @@ type Diagnostic struct {
 
 // Error reports whether it is an error, and not a warning.
 func (d *Diagnostic) Error() bool { return d.Severity == "error" }
+
+// died matches what Terraform says of a plugin whose process has ended
+// (https://github.com/hashicorp/terraform/blob/main/internal/plugin/grpc_error.go),
+// and of one that did not come up.
+var died = regexp.MustCompile(`Plugin did not respond|plugin exited|timeout while waiting for plugin to start|Unrecognized remote plugin message|error reading from server: EOF|transport is closing`)
+
+// PluginDied reports whether it says that a provider's process has ended.
+func (d *Diagnostic) PluginDied() bool { return died.MatchString(d.Summary + " " + d.Detail) }
+
+// Cancelled reports whether it comes of another error, or of an interrupt.
+func (d *Diagnostic) Cancelled() bool { return d.Summary == "Request cancelled" }
 
 // String is the whole of it, in a form close to Terraform's own.
 func (d *Diagnostic) String() string {

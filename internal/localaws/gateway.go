@@ -124,10 +124,10 @@ func (a *AWS) answer(ctx context.Context, q *request, role string) *response {
 			return resp
 		}
 	}
-	switch {
-	case q.signed == "dynamodb":
+	switch q.signed {
+	case "dynamodb":
 		return a.tables.answer(q, a.forward)
-	case q.signed == "states":
+	case "states":
 		if resp := a.deleting(ctx, q); resp != nil {
 			return resp
 		}

@@ -80,8 +80,17 @@ func TestTerraformIsValid(t *testing.T) {
 	if testing.Short() {
 		names = names[:1]
 	}
-	run := runs(t, terraformCopy(t, names...))
-	run(t, "init", "-backend=false", "-no-color", "-input=false")
+	dir := terraformCopy(t, names...)
+	// It has everybody take the provider that is tested, until they choose another.
+	lock, err := os.ReadFile(filepath.Join(root(t), "terraform", ".terraform.lock.hcl"))
+	if err != nil || !strings.Contains(string(lock), `version     = "`+toolchain.ProviderVersion+`"`) {
+		t.Errorf("the lock file does not name the provider %s: %v", toolchain.ProviderVersion, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".terraform.lock.hcl"), lock, 0o600); err != nil { //nolint:gosec // below a folder of our own
+		t.Fatal(err)
+	}
+	run := runs(t, dir)
+	run(t, "init", "-backend=false", "-no-color", "-input=false", "-lockfile=readonly")
 	var result struct {
 		Warnings []struct{ Summary, Detail string } `json:"diagnostics"`
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -519,8 +518,8 @@ func (a *AWS) send(ctx context.Context, t eventTarget, r rule, eventID, input st
 		if t.RoleArn == "" {
 			return "", &apiError{http.StatusBadRequest, "ValidationException", "a target that is a state machine needs a role"}
 		}
-		if err := a.assumed(ctx, t.RoleArn, region); err != nil {
-			return "", err
+		if arn, _ := a.role(ctx, path.Base(t.RoleArn)); arn == "" {
+			return "", &apiError{http.StatusForbidden, "FAILED_TO_ASSUME_ROLE", "there is no role " + t.RoleArn}
 		}
 		var out struct{ ExecutionArn string }
 		err := a.asRole(ctx, t.RoleArn, "states", "StartExecution", region, map[string]string{
@@ -534,18 +533,6 @@ func (a *AWS) send(ctx context.Context, t eventTarget, r rule, eventID, input st
 		return "", err
 	}
 	return "", fmt.Errorf("rule %s: the local AWS delivers to state machines, queues and functions, not to %s", r.Name, t.Arn)
-}
-
-// assumed returns an error if the role of a target does not exist.
-func (a *AWS) assumed(ctx context.Context, role, region string) error {
-	resp, err := a.moto.get(ctx, "iam", region, "/?Action=GetRole&Version=2010-05-08&RoleName="+url.QueryEscape(path.Base(role)))
-	if err != nil {
-		return err
-	}
-	if resp.status == http.StatusNotFound {
-		return &apiError{http.StatusForbidden, "FAILED_TO_ASSUME_ROLE", "there is no role " + role}
-	}
-	return nil
 }
 
 // enqueue sends a message to a queue in EventBridge's own name.

@@ -50,8 +50,13 @@ func Is(name string) bool { return form.MatchString(name) }
 // others are the other partitions by what their regions' names begin with. They
 // have accounts, endpoints and consoles of their own.
 var others = []struct{ prefix, partition string }{
-	{"cn-", "aws-cn"}, {"eusc-", "aws-eusc"}, {"us-gov-", "aws-us-gov"}, {"us-iso-", "aws-iso"},
-	{"us-isob-", "aws-iso-b"}, {"eu-isoe-", "aws-iso-e"}, {"us-isof-", "aws-iso-f"},
+	{"cn-", "aws-cn"},
+	{"eusc-", "aws-eusc"},
+	{"us-gov-", "aws-us-gov"},
+	{"us-iso-", "aws-iso"},
+	{"us-isob-", "aws-iso-b"},
+	{"eu-isoe-", "aws-iso-e"},
+	{"us-isof-", "aws-iso-f"},
 }
 
 // Check returns an error for names that are no region's or another partition's.

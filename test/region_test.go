@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
@@ -58,17 +61,40 @@ func decode(t *testing.T, out string, into any) {
 }
 
 // playVerify has the command keep the baseline of every instance. One instance has
-// another host key than its settings say.
-func playVerify(t *testing.T, w *stage.World, dirs map[string]string, other *stage.Instance) {
-	for name, code := range map[string]int{chain: 0, plain: 1} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			out := run(t, w, dirs[name], code, "verify")
-			if name == plain && (!strings.Contains(out, other.ID+": SSH: ") || !strings.Contains(out, "SHA256:")) {
-				t.Errorf("it does not name the host key of %s:\n%s", other.ID, out)
-			}
-		})
-	}
+// another host key than its settings say, and a queue is subscribed to the topic that
+// does not admit it at first.
+func playVerify(t *testing.T, w *stage.World, dirs map[string]string, other *stage.Instance, topic string) {
+	t.Run(plain, func(t *testing.T) {
+		t.Parallel()
+		if out := run(t, w, dirs[plain], 1, "verify"); !strings.Contains(out, other.ID+": SSH: ") || !strings.Contains(out, "SHA256:") {
+			t.Errorf("it does not name the host key of %s:\n%s", other.ID, out)
+		}
+	})
+	t.Run(chain, func(t *testing.T) {
+		t.Parallel()
+		queues, topics := sqs.NewFromConfig(w.AWS.Config(home)), sns.NewFromConfig(w.AWS.Config(home))
+		queue, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("subscriber")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		arn := strings.Replace(strings.Replace(topic, ":sns:", ":sqs:", 1), chain+"-self", "subscriber", 1)
+		subscription, err := topics.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: &arn, ReturnSubscriptionArn: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, w, dirs[chain], 1, "verify", home+": subscribers: error: sqs to "+arn+" hears nothing")
+		policy := `{"Statement": [{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": "` + arn + `", "Condition": {"ArnLike": {"aws:SourceArn": "` + topic + `"}}}]}`
+		if _, err := queues.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{QueueUrl: queue.QueueUrl, Attributes: map[string]string{"Policy": policy}}); err != nil {
+			t.Fatal(err)
+		}
+		run(t, w, dirs[chain], 0, "verify")
+		if _, err := topics.Unsubscribe(t.Context(), &sns.UnsubscribeInput{SubscriptionArn: subscription.SubscriptionArn}); err != nil {
+			t.Error(err)
+		}
+		if _, err := queues.DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: queue.QueueUrl}); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // playWithoutSettings takes an instance's settings away: no incident can be made

@@ -87,7 +87,11 @@ func instanceStories() []story {
 				t.Errorf("it was rebooted without a second look: %q", e.path)
 			}
 		}},
-		{name: "a reboot does not cure it", settings: map[string]any{"ssh": map[string]any{"timeout_seconds": 1, "attempts": 1}}, act: func(t *testing.T, s *scene) {
+		// Its alarm is on a metric of an agent's, which has more dimensions.
+		{name: "a reboot does not cure it", settings: map[string]any{
+			"ssh":   map[string]any{"timeout_seconds": 1, "attempts": 1},
+			"alarm": map[string]any{"namespace": "CWAgent", "metric": "cpu_usage_active", "dimensions": map[string]any{"cpu": "cpu-total"}},
+		}, act: func(t *testing.T, s *scene) {
 			_ = s.i.SetSSH(stage.Hang)
 			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 1, pages: 1}, "is not well after firstline's reboot: SSH failed, while URL passes", "firstline pause --region "+home+" --instance "+s.i.ID)
 			// It is handed over: no second page, no second reboot.
@@ -311,7 +315,7 @@ func TestStories(t *testing.T) {
 			s.topic = topic
 		}
 	}
-	t.Run("verify", func(t *testing.T) { playVerify(t, w, dirs, pinned) })
+	t.Run("verify", func(t *testing.T) { playVerify(t, w, dirs, pinned, topic) })
 	t.Run("story", func(t *testing.T) {
 		for n, s := range all {
 			t.Run(s.name, func(t *testing.T) {

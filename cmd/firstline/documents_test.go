@@ -20,7 +20,8 @@ func TestDocumentedCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	typed := regexp.MustCompile("`(?:build/)?firstline ([a-z-][^`]*)`|(?m)^ *(?:build/)?firstline ([a-z-].*)$")
+	inText := regexp.MustCompile("`(?:build/)?firstline ([a-z-][^`]*)`")
+	inBlock := regexp.MustCompile(`(?m)^ *(?:build/)?firstline ([a-z-].*)$`)
 	found := 0
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -35,11 +36,17 @@ func TestDocumentedCommands(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for _, m := range typed.FindAllStringSubmatch(string(text), -1) {
-			found++
-			line, _, _ := strings.Cut(m[1]+m[2], " #")
-			if err := exists(strings.Fields(line), m[2] != ""); err != nil {
-				t.Errorf("%s: firstline %s: %v", path, line, err)
+		for n, part := range strings.Split(string(text), "```") {
+			typed, complete := inText, n%2 == 1
+			if complete {
+				typed = inBlock
+			}
+			for _, m := range typed.FindAllStringSubmatch(part, -1) {
+				found++
+				line, _, _ := strings.Cut(m[1], " #")
+				if err := exists(strings.Fields(line), complete); err != nil {
+					t.Errorf("%s: firstline %s: %v", path, line, err)
+				}
 			}
 		}
 		return nil

@@ -24,7 +24,7 @@ locals {
   foreign_topics = { for arn in local.topic_arns : arn => {
     region  = split(":", arn)[3]
     account = split(":", arn)[4]
-    service = "sns.${split(":", arn)[3]}.amazonaws.com${local.partition == "aws-cn" ? ".cn" : ""}"
+    service = "sns.${split(":", arn)[3]}.amazonaws.com"
   } if arn != "arn:${local.partition}:sns:${var.region}:${local.account}:${var.name}-self" }
 
   pagers = [for p in var.pagers : merge(

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -86,15 +87,30 @@ func (a *AWS) complete(ctx context.Context, q *request, r right, c *Call) {
 			c.Context["iam:PermissionsBoundary"] = boundary
 		}
 	}
-	if id := q.text("KeyId") + q.text("TargetKeyId"); q.signed == "kms" && id != "" {
-		var out struct {
-			Tags []struct{ TagKey, TagValue string }
-		}
-		if err := a.moto.call(ctx, "kms", "ListResourceTags", q.region, map[string]string{"KeyId": id}, &out); err == nil {
-			for _, tag := range out.Tags {
-				c.Context["aws:ResourceTag/"+tag.TagKey] = tag.TagValue
-			}
-		}
+	if q.signed == "kms" && len(c.Resources) > 0 && c.Resources[0] != "*" {
+		a.completeKey(ctx, q, c)
+	}
+}
+
+// completeKey adds the tags of the key that a call names, or whose alias it names,
+// and that key itself: KMS wants a right to both.
+func (a *AWS) completeKey(ctx context.Context, q *request, c *Call) {
+	id := cmp.Or(q.text("KeyId"), q.text("TargetKeyId"), q.text("AliasName"))
+	var key struct{ KeyMetadata struct{ Arn string } }
+	if err := a.moto.call(ctx, "kms", "DescribeKey", q.region, map[string]string{"KeyId": id}, &key); err != nil {
+		return
+	}
+	if arn := key.KeyMetadata.Arn; !slices.Contains(c.Resources, arn) {
+		c.Resources = append(c.Resources, arn)
+	}
+	var out struct {
+		Tags []struct{ TagKey, TagValue string }
+	}
+	if err := a.moto.call(ctx, "kms", "ListResourceTags", q.region, map[string]string{"KeyId": key.KeyMetadata.Arn}, &out); err != nil {
+		return
+	}
+	for _, tag := range out.Tags {
+		c.Context["aws:ResourceTag/"+tag.TagKey] = tag.TagValue
 	}
 }
 

@@ -26,7 +26,9 @@ func (q *request) rights() []right {
 		}
 	}
 	if q.is("s3", "DeleteObjects") {
-		return severalObjects(q)
+		if rights := severalObjects(q); len(rights) > 0 {
+			return rights
+		}
 	}
 	resources := []string{"*"}
 	if name := operations[q.signed+":"+q.action]; name != nil {
@@ -59,10 +61,14 @@ func (q *request) dependent() (all []right) {
 		pass("lambda.amazonaws.com", q.json["Role"])
 		if vpc, _ := q.json["VpcConfig"].(map[string]any); len(items(vpc["SubnetIds"])) > 0 {
 			// https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
-			for _, action := range []string{"DescribeSecurityGroups", "DescribeSubnets", "DescribeVpcs"} {
+			for _, action := range []string{"DescribeSecurityGroups", "DescribeSubnets", "DescribeVpcs", "GetSecurityGroupsForVpc"} {
 				need("ec2", action, "*")
 			}
 		}
+	case "lambda:GetFunction":
+		// Without it the answer lacks the tags
+		// (https://docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html).
+		need("lambda", "ListTags", own.resources...)
 	case "states:CreateStateMachine", "states:UpdateStateMachine":
 		pass("states.amazonaws.com", q.json["roleArn"])
 	case "events:PutTargets":
@@ -318,21 +324,21 @@ func onManagedPolicy(q *request) []string {
 
 func onObjects(q *request) []string { return []string{q.global("s3", strings.Join(q.path, "/"))} }
 
-// severalObjects are the rights to delete several objects at once, or versions of them.
-func severalObjects(q *request) []right {
-	all := []right{{service: "s3", action: "DeleteObject"}, {service: "s3", action: "DeleteObjectVersion"}}
+// severalObjects are the rights to delete several objects at once, or versions of
+// them.
+func severalObjects(q *request) (all []right) {
 	root, err := readXML(q.body)
 	if err != nil {
 		return nil
 	}
 	for _, o := range root.children("Object") {
-		r := &all[0]
+		action := "DeleteObject"
 		if o.text("VersionId") != "" {
-			r = &all[1]
+			action = "DeleteObjectVersion"
 		}
-		r.resources = append(r.resources, q.global("s3", q.path[0]+"/"+o.text("Key")))
+		all = append(all, right{"s3", action, []string{q.global("s3", q.path[0]+"/"+o.text("Key"))}, nil})
 	}
-	return slices.DeleteFunc(all, func(r right) bool { return len(r.resources) == 0 })
+	return all
 }
 
 // bucketActions are the actions on a part of a bucket, by the part's name in the

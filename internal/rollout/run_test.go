@@ -199,7 +199,7 @@ func TestProviderDies(t *testing.T) {
 	}{
 		{name: "while it plans", says: slices.Concat(killed, []string{"1"})},
 		{name: "with an error of another kind", says: slices.Concat(killed, []string{said("503", inVirginia), "1"})},
-		{name: "before it has begun", says: []string{`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Failed to load plugin schemas","detail":"Could not load the schema for provider registry.terraform.io/hashicorp/aws: failed to instantiate provider to obtain schema: timeout while waiting for plugin to start."}}`, "1"}},
+		{name: "before it has begun", says: []string{`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Failed to load plugin schemas","detail":"Could not load the schema for provider registry.terraform.io/hashicorp/aws: failed to instantiate provider \"registry.terraform.io/hashicorp/aws\" to obtain schema: Unrecognized remote plugin message: \nFailed to read any lines from plugin's stdout"}}`, "1"}},
 		{name: "Terraform itself", says: []string{"exec sh -c 'kill -9 $$'"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -26,6 +26,17 @@ def mend_execution(module):
     # executions, and a running one cannot be copied: the second at a time fails.
     module.Execution.__deepcopy__ = lambda self, memo: self
 
+    # One that is stopped runs on until the call that it waits for is answered.
+    stop, status = module.Execution.stop, module.ExecutionStatus
+
+    def stop_at_once(self, stop_date, error, cause):
+        running = self.exec_status == status.RUNNING
+        stop(self, stop_date, error, cause)
+        if running:
+            self.exec_status, self.stop_date = status.ABORTED, stop_date
+
+    module.Execution.stop = stop_at_once
+
 
 def mend_boto_client(module):
     # Every task of every execution makes a client, and boto3's session is not

@@ -99,34 +99,49 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestDeleting: a state machine is not gone before its executions have ended.
+// TestDeleting: a state machine is not gone before its executions have ended, and one
+// that is stopped has ended, whatever it waits for.
 func TestDeleting(t *testing.T) {
 	a := shared(t)
 	client := sfn.NewFromConfig(a.Config(region))
-	machine, _ := makeMachine(t, a, region, unique(t), `{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 3600, "End": true}}}`)
-	started, err := client.StartExecution(t.Context(), &sfn.StartExecutionInput{StateMachineArn: &machine})
-	if err != nil {
-		t.Fatal(err)
+	function, release := unique(t), make(chan struct{})
+	held := a.AddFault(Fault{Service: "lambda", Contains: function, Until: release, Status: 503})
+	defer held.Remove()
+	defer close(release)
+	for name, state := range map[string]string{
+		"a wait": `{"Type": "Wait", "Seconds": 3600, "End": true}`,
+		"a call": `{"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": "` + function + `", "Payload": {}}, "End": true}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			machine, _ := makeMachine(t, a, region, unique(t), `{"StartAt": "S", "States": {"S": `+state+`}}`)
+			started, err := client.StartExecution(t.Context(), &sfn.StartExecutionInput{StateMachineArn: &machine})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "a call" {
+				eventually(t, "it calls", func() bool { return held.Hits() > 0 })
+			}
+			for range 2 { // again is as well
+				if _, err := client.DeleteStateMachine(t.Context(), &sfn.DeleteStateMachineInput{StateMachineArn: &machine}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			described, err := client.DescribeStateMachine(t.Context(), &sfn.DescribeStateMachineInput{StateMachineArn: &machine})
+			if err != nil || described.Status != sfntypes.StateMachineStatusDeleting {
+				t.Fatalf("%+v, %v", described, err)
+			}
+			_, err = client.StartExecution(t.Context(), &sfn.StartExecutionInput{StateMachineArn: &machine})
+			if _, deleting := errors.AsType[*sfntypes.StateMachineDeleting](err); !deleting {
+				t.Errorf("another execution: %v", err)
+			}
+			if _, err := client.StopExecution(t.Context(), &sfn.StopExecutionInput{ExecutionArn: started.ExecutionArn}); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the state machine is gone", func() bool {
+				_, err := client.DescribeStateMachine(t.Context(), &sfn.DescribeStateMachineInput{StateMachineArn: &machine})
+				_, gone := errors.AsType[*sfntypes.StateMachineDoesNotExist](err)
+				return gone
+			})
+		})
 	}
-	for range 2 { // again is as well
-		if _, err := client.DeleteStateMachine(t.Context(), &sfn.DeleteStateMachineInput{StateMachineArn: &machine}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	described, err := client.DescribeStateMachine(t.Context(), &sfn.DescribeStateMachineInput{StateMachineArn: &machine})
-	if err != nil || described.Status != sfntypes.StateMachineStatusDeleting {
-		t.Fatalf("%+v, %v", described, err)
-	}
-	_, err = client.StartExecution(t.Context(), &sfn.StartExecutionInput{StateMachineArn: &machine})
-	if _, deleting := errors.AsType[*sfntypes.StateMachineDeleting](err); !deleting {
-		t.Errorf("another execution: %v", err)
-	}
-	if _, err := client.StopExecution(t.Context(), &sfn.StopExecutionInput{ExecutionArn: started.ExecutionArn}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the state machine is gone", func() bool {
-		_, err := client.DescribeStateMachine(t.Context(), &sfn.DescribeStateMachineInput{StateMachineArn: &machine})
-		_, gone := errors.AsType[*sfntypes.StateMachineDoesNotExist](err)
-		return gone
-	})
 }

@@ -85,8 +85,14 @@ func (r *rolloutRun) remove(ctx context.Context, p *rollout.Plan, going []rollou
 // stopIncidents stops the incidents of regions that are removed, and until end is
 // called those that begin: the rules that start them stand for a while.
 func (r *rolloutRun) stopIncidents(ctx context.Context, going []rollout.Removal) (end func(), err error) {
+	told := map[string]bool{}
 	stop := func(ctx context.Context) error {
 		stopped, err := r.root.StopIncidents(ctx, going)
+		// The list of executions lags behind: one that was stopped may be in it again.
+		stopped = slices.DeleteFunc(stopped, func(u rollout.UnderWay) bool { return told[u.ExecutionARN] })
+		for _, u := range stopped {
+			told[u.ExecutionARN] = true
+		}
 		r.result.Stopped = append(r.result.Stopped, stopped...)
 		r.tellIncidents(stopped, "stopped; look after these instances yourself: %s")
 		return err

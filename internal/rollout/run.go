@@ -199,7 +199,7 @@ func (s *Status) plan(action string) {
 // it at once.
 func (r *Root) Apply(ctx context.Context, p *Plan) error {
 	for name := range p.Changes {
-		r.change(name, func(s *Status) { s.Phase, s.Began = Applying, time.Now() })
+		r.change(name, func(s *Status) { s.Phase, s.Began, s.Ended = Applying, time.Now(), time.Time{} })
 	}
 	insistence := r.o.Insist
 	if insistence == nil {

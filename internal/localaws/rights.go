@@ -157,7 +157,7 @@ var operations = func() map[string]naming {
 		{"logs", "CreateLogGroup PutRetentionPolicy DeleteRetentionPolicy DescribeLogGroups DeleteLogGroup ListTagsForResource TagResource UntagResource", onLogGroup},
 		{"iam", "CreateRole GetRole DeleteRole UpdateRole UpdateRoleDescription UpdateAssumeRolePolicy PutRolePermissionsBoundary TagRole UntagRole ListRolePolicies ListAttachedRolePolicies ListInstanceProfilesForRole PutRolePolicy GetRolePolicy DeleteRolePolicy AttachRolePolicy DetachRolePolicy", onRole},
 		{"iam", "CreatePolicy GetPolicy DeletePolicy GetPolicyVersion ListPolicyVersions CreatePolicyVersion DeletePolicyVersion TagPolicy UntagPolicy ListPolicyTags", onManagedPolicy},
-		{"s3", "CreateBucket DeleteBucket ListBucket ListBucketVersions GetBucketLocation GetObject HeadObject PutObject DeleteObject DeleteObjectVersion GetObjectTagging PutObjectTagging DeleteObjects", onObjects},
+		{"s3", "AbortMultipartUpload CreateBucket DeleteBucket ListBucket ListBucketVersions GetBucketLocation GetObject HeadObject PutObject DeleteObject DeleteObjectVersion GetObjectTagging PutObjectTagging DeleteObjects", onObjects},
 		{"dynamodb", "CreateTable DescribeTable UpdateTable DeleteTable DescribeContinuousBackups UpdateContinuousBackups DescribeTimeToLive UpdateTimeToLive TagResource UntagResource ListTagsOfResource", onAnything}, // see tableRights
 		// No policy can deny it.
 		{"sts", "GetCallerIdentity", onAnything},
@@ -372,6 +372,10 @@ func s3Action(method string, path []string, query url.Values) string {
 			action += "Tagging"
 		case method == http.MethodDelete && query.Has("versionId"):
 			action = "DeleteObjectVersion"
+		case method == http.MethodDelete && query.Has("uploadId"):
+			action = "AbortMultipartUpload"
+		case method == http.MethodPost && (query.Has("uploads") || query.Has("uploadId")):
+			action = "PutObject" // in parts: above 5 MiB, as the SDKs do
 		}
 		return cmp.Or(action, method+" object")
 	}

@@ -129,17 +129,25 @@ func (r regionsResult) String() string {
 	return text
 }
 
-func (o *regionsOptions) run(ctx context.Context) (regionsResult, error) {
+// locate finds the folder of the Terraform root, and the file in it.
+func (o *regionsOptions) locate() error {
 	if o.dir == "" {
 		root, err := toolchain.Root()
 		if err != nil {
-			return regionsResult{}, usageError{err}
+			return usageError{err}
 		}
 		o.dir = filepath.Join(root, "terraform")
 	} else if info, err := os.Stat(o.dir); err != nil || !info.IsDir() {
-		return regionsResult{}, usagef("--dir: there is no folder %s", o.dir)
+		return usagef("--dir: there is no folder %s", o.dir)
 	}
 	o.file = filepath.Join(o.dir, "regions.tf")
+	return nil
+}
+
+func (o *regionsOptions) run(ctx context.Context) (regionsResult, error) {
+	if err := o.locate(); err != nil {
+		return regionsResult{}, err
+	}
 	old, err := os.ReadFile(o.file)
 	if missing := errors.Is(err, fs.ErrNotExist); o.check && missing {
 		return regionsResult{}, fmt.Errorf("%s does not exist: run `firstline regions` and commit the file", o.file)

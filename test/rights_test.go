@@ -32,6 +32,12 @@ var unused = map[string]string{
 	"xray:GetSamplingRules":         "the X-Ray daemon of the service sends traces; the local AWS has none",
 	"xray:GetSamplingTargets":       "the X-Ray daemon of the service sends traces; the local AWS has none",
 
+	"ec2:AssignPrivateIpAddresses":   "the Lambda service joins and leaves VPCs; the local AWS has no network",
+	"ec2:CreateNetworkInterface":     "the Lambda service joins and leaves VPCs; the local AWS has no network",
+	"ec2:DeleteNetworkInterface":     "the Lambda service joins and leaves VPCs; the local AWS has no network",
+	"ec2:DescribeNetworkInterfaces":  "the Lambda service joins and leaves VPCs; the local AWS has no network",
+	"ec2:DescribeSubnets":            "the Lambda service joins and leaves VPCs; the local AWS has no network",
+	"ec2:UnassignPrivateIpAddresses": "the Lambda service joins and leaves VPCs; the local AWS has no network",
 }
 
 // auditRights holds what every role did against what its policies allow: moto

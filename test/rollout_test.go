@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,15 +21,21 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/google/go-cmp/cmp"
 	"github.com/gruntwork-io/terratest/modules/terraform"
 
 	"firstline/internal/deployed"
+	"firstline/internal/incident"
 	"firstline/internal/localaws"
 	"firstline/internal/probe"
+	operations "firstline/internal/rollout"
 	"firstline/internal/stage"
 	"firstline/internal/tfstate"
 )
@@ -97,6 +104,7 @@ type outcome struct {
 	Log          string
 	Canary       []probe.Rehearsal
 	Verification []probe.Verification
+	Stopped      []operations.UnderWay
 }
 
 // in returns what came of it in a region.
@@ -316,6 +324,9 @@ type rollout struct {
 	*operator
 	variables map[string]any
 	instances map[string]*stage.Instance // by region
+	// begun is an incident in the first region that began with version 1 of the
+	// function.
+	begun *held
 }
 
 // TestRollout takes one deployment through what an operator of several regions
@@ -342,9 +353,11 @@ func TestRollout(t *testing.T) {
 		{"two at once, and cut off in the middle", (*rollout).cutOff},
 		{"the next run heals it, and another region cannot be planned", (*rollout).healed},
 		{"drift is found", (*rollout).drifted},
+		{"an incident begins", (*rollout).begins},
 		{"a canary that fails", (*rollout).canaryFails},
 		{"interrupted in the middle", (*rollout).interrupted},
 		{"a canary that sings", (*rollout).canarySings},
+		{"old versions go when no incident calls them", (*rollout).pruned},
 		{"verify", (*rollout).verified},
 		{"output", (*rollout).printed},
 		{"a release changes one resource per region", (*rollout).released},
@@ -681,8 +694,12 @@ func (r *rollout) released(t *testing.T) {
 	}
 }
 
-// removed takes a region out of the file, while another one is dead.
+// removed takes a region out of the file, while another one is dead. The function
+// has a network interface in a VPC there, which Lambda deletes some time after it.
 func (r *rollout) removed(t *testing.T) {
+	under := r.hold(t, second)
+	defer under.release()
+	left := r.leaveVPC(t, second)
 	regions := maps.Clone(r.variables["regions"].(map[string]any))
 	delete(regions, second)
 	r.variables["regions"] = regions
@@ -692,6 +709,10 @@ func (r *rollout) removed(t *testing.T) {
 	dead.Remove()
 	if diff := cmp.Diff(map[string]string{first: "failed", second: "done"}, out.results()); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	under.stopped(t, out)
+	if id := <-left; !strings.Contains(out.stderr, "waiting for Lambda to delete its network interfaces") || !strings.Contains(out.stderr, id) {
+		t.Errorf("it does not say that it waits for %s", id)
 	}
 	if gone := out.in(second); gone.Destroyed < 20 || gone.Added+gone.Changed > 0 {
 		t.Errorf("%s: %+v", second, gone)
@@ -714,9 +735,22 @@ func (r *rollout) removed(t *testing.T) {
 	}
 }
 
-// destroyed removes all of it.
+// destroyed removes all of it, while an incident waits and another one begins.
 func (r *rollout) destroyed(t *testing.T) {
-	out := r.run(t, 0, "destroy", "--yes")
+	under := r.hold(t, first)
+	defer under.release()
+	release := make(chan struct{})
+	rules := r.AWS.AddFault(localaws.Fault{Region: first, Service: "events", Action: "RemoveTargets", Until: release})
+	defer rules.Remove()
+	destroy := r.start(t, "destroy", "--yes")
+	destroy.until("the rules' targets are removed", func() bool { return rules.Hits() > 0 })
+	late := r.hold(t, first)
+	defer late.release()
+	destroy.until("the late incident is stopped", func() bool { return late.status(t) == sfntypes.ExecutionStatusAborted })
+	close(release)
+	out := destroy.result(0)
+	under.stopped(t, out)
+	late.stopped(t, out)
 	if diff := cmp.Diff(map[string]string{first: "done"}, out.results()); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
 	}
@@ -725,6 +759,136 @@ func (r *rollout) destroyed(t *testing.T) {
 	}
 	auditEmpty(t, r.World, first, second)
 	r.nothingRuns(t)
+}
+
+// held is an incident whose steps are held.
+type held struct {
+	client       *sfn.Client
+	arn          string
+	region, name string
+	instance     string
+	release      func()
+}
+
+// hold starts an incident of a region's instance, none of whose steps ends until
+// release is called: then they fail.
+func (r *rollout) hold(t *testing.T, region string) *held {
+	t.Helper()
+	h := &held{client: sfn.NewFromConfig(r.AWS.Config(region)), region: region, name: "held-" + rand.Text(), instance: r.instances[region].ID}
+	released := make(chan struct{})
+	fault := r.AWS.AddFault(localaws.Fault{Region: region, Service: "lambda", Action: "Invoke", Contains: h.name, Until: released, Status: 503, Code: "ServiceException"})
+	h.release = sync.OnceFunc(func() { close(released); fault.Remove() })
+	input, err := json.Marshal(incident.Look{
+		Source: incident.SourcePerson, DetailType: incident.DetailTypeLook, Account: localaws.AccountID, Region: region,
+		Time: time.Now(), Detail: incident.LookDetail{InstanceID: h.instance},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine := fmt.Sprintf("arn:aws:states:%s:%s:stateMachine:firstline", region, localaws.AccountID)
+	started, err := h.client.StartExecution(t.Context(), &sfn.StartExecutionInput{StateMachineArn: &machine, Name: &h.name, Input: aws.String(string(input))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.arn = aws.ToString(started.ExecutionArn)
+	until(t, "its first step", func() bool { return fault.Hits() > 0 })
+	return h
+}
+
+// status is the execution's.
+func (h *held) status(t *testing.T) sfntypes.ExecutionStatus {
+	t.Helper()
+	out, err := h.client.DescribeExecution(t.Context(), &sfn.DescribeExecutionInput{ExecutionArn: &h.arn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Status
+}
+
+// stopped asserts that a command has stopped it, and says so.
+func (h *held) stopped(t *testing.T, out *outcome) {
+	t.Helper()
+	if !slices.ContainsFunc(out.Stopped, func(u operations.UnderWay) bool { return u.ExecutionARN == h.arn && u.InstanceID == h.instance }) {
+		t.Errorf("%s is not among what was stopped: %+v", h.arn, out.Stopped)
+	}
+	if want := h.region + ": 1 incident stopped; look after these instances yourself: " + h.instance; !strings.Contains(out.stderr, want) {
+		t.Errorf("it does not say %q", want)
+	}
+}
+
+// begins starts an incident that outlasts some deployments.
+func (r *rollout) begins(t *testing.T) {
+	r.begun = r.hold(t, first)
+}
+
+// versions are the published versions of a region's function.
+func (r *rollout) versions(t *testing.T, region string) []string {
+	t.Helper()
+	out, err := lambda.NewFromConfig(r.AWS.Config(region)).ListVersionsByFunction(t.Context(), &lambda.ListVersionsByFunctionInput{FunctionName: aws.String("firstline-responder")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, v := range out.Versions {
+		if *v.Version != "$LATEST" {
+			all = append(all, *v.Version)
+		}
+	}
+	return all
+}
+
+// pruned deploys again once the incident that called version 1 has ended.
+func (r *rollout) pruned(t *testing.T) {
+	if diff := cmp.Diff([]string{"1", "2", "3"}, r.versions(t, first)); diff != "" {
+		t.Errorf("versions while an incident calls the first one (-want +got):\n%s", diff)
+	}
+	if _, err := r.begun.client.StopExecution(t.Context(), &sfn.StopExecutionInput{ExecutionArn: &r.begun.arn}); err != nil {
+		t.Fatal(err)
+	}
+	r.begun.release()
+	out := r.run(t, 0, "deploy", "--yes", "--verify=false", "--region", first)
+	if want := first + ": deleted old versions of the function: 1"; !strings.Contains(out.stderr, want) {
+		t.Errorf("it does not say %q", want)
+	}
+	if diff := cmp.Diff([]string{"2", "3"}, r.versions(t, first)); diff != "" {
+		t.Errorf("versions (-want +got):\n%s", diff)
+	}
+}
+
+// leaveVPC makes a network interface as Lambda does for a function in a VPC, and
+// deletes it as Lambda does, once the function is gone: with the function's rights.
+// It sends the interface's id.
+func (r *rollout) leaveVPC(t *testing.T, region string) <-chan string {
+	t.Helper()
+	network := ec2.NewFromConfig(r.AWS.Config(region))
+	subnets, err := network.DescribeSubnets(t.Context(), &ec2.DescribeSubnetsInput{})
+	if err != nil || len(subnets.Subnets) == 0 {
+		t.Fatalf("no subnets in %s: %v", region, err)
+	}
+	made, err := network.CreateNetworkInterface(t.Context(), &ec2.CreateNetworkInterfaceInput{
+		SubnetId: subnets.Subnets[0].SubnetId, Description: aws.String("AWS Lambda VPC ENI-firstline-responder-3d3a8f1c-6b0f-4d0e-9d3f-0a4b5c6d7e8f"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := made.NetworkInterface.NetworkInterfaceId
+	done := make(chan string, 1)
+	go func() {
+		defer func() { done <- aws.ToString(id) }()
+		for gone := false; !gone && t.Context().Err() == nil; time.Sleep(100 * time.Millisecond) {
+			_, err := lambda.NewFromConfig(r.AWS.Config(region)).GetFunction(t.Context(), &lambda.GetFunctionInput{FunctionName: aws.String("firstline-responder")})
+			_, gone = errors.AsType[*lambdatypes.ResourceNotFoundException](err)
+		}
+		// Lambda takes its time.
+		time.Sleep(3 * time.Second)
+		if _, err := iam.NewFromConfig(r.AWS.Config(region)).GetRolePolicy(t.Context(), &iam.GetRolePolicyInput{RoleName: aws.String("firstline-responder-" + region), PolicyName: aws.String("responder")}); err != nil {
+			t.Errorf("Lambda may no longer delete its network interface: %v", err)
+		}
+		if _, err := network.DeleteNetworkInterface(t.Context(), &ec2.DeleteNetworkInterfaceInput{NetworkInterfaceId: id}); err != nil {
+			t.Error(err)
+		}
+	}()
+	return done
 }
 
 // alarm is the name of a region's CPU alarm.

@@ -38,7 +38,7 @@ func (r *rolloutRun) removals(ctx context.Context, p *rollout.Plan) ([]rollout.R
 	if err != nil {
 		return nil, fmt.Errorf("find out which incidents are under way: %w", err)
 	}
-	r.tellIncidents(underWay, "are under way and will be stopped: %s")
+	r.tellIncidents(underWay, "under way, to be stopped: %s")
 	return going, nil
 }
 
@@ -145,7 +145,7 @@ func (r *rolloutRun) leaveVPCs(ctx context.Context, shown *rollout.Plan, going [
 			return nil, err
 		}
 		if failed := r.failed(); slices.ContainsFunc(names, func(name string) bool { return slices.Contains(failed, name) }) {
-			return nil, fmt.Errorf("the function could not be deleted everywhere, and its role stays until then: %s", strings.Join(failed, ", "))
+			return nil, fmt.Errorf("the function could not be deleted in %s, so its role stays there: correct what failed and run this again", strings.Join(failed, ", "))
 		}
 	}
 	if err := r.awaitInterfaces(ctx, going); err != nil {

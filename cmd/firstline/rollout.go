@@ -445,7 +445,10 @@ func newDestroy() *cobra.Command {
 		Use:   "destroy",
 		Short: "Remove everything that was deployed",
 		Long: `Remove everything that was deployed, in all regions or in those named with --region.
-A region that stays in the var files is created again by the next deploy.` + rolloutExits,
+A region that stays in the var files is created again by the next deploy.
+
+Incidents under way are named and stopped, and their instances are not looked after.
+In a VPC this waits up to 45 minutes until Lambda has deleted its network interfaces.` + rolloutExits,
 		Example: "  firstline destroy --var-file terraform/regions.tfvars --region eu-west-1",
 	}, func(ctx context.Context, r *rolloutRun) error {
 		p, err := r.plan(ctx, r.root.Chosen(), true)
@@ -505,7 +508,8 @@ func newDeploy() *cobra.Command {
 		Short: "Deploy to the regions of the var files, and verify",
 		Long: `Deploy to the regions of the var files: plan, show the plan as a table, ask
 once, apply exactly that plan, and verify what was deployed. A region that fails
-does not stop the others; running the command again repairs it.
+does not stop the others; running the command again repairs it. Regions that the var
+files no longer name are removed, as destroy does it.
 
 With --canary these regions come first. A dry incident then runs in each of them,
 from the event bus to its end, with reboot and messages suppressed; only when all

@@ -63,12 +63,13 @@ What passes is stored as the instance's baseline: a check that has never passed 
 its present settings leads to a page, not to a reboot.
 
 "attention" and "busy" are answers that no reboot would change. "warning" means that a
-check says nothing about the instance, such as an answer of another machine. "error"
-means that firstline could not tell or could not do something. "handled" means that an incident
-of the instance was under way, so nothing was checked. A region that does not answer is
-reported and does not stop the others.
+check says nothing about the instance, such as an answer of another machine, that a
+right is missing, or that something may fail later. "error" means that firstline could
+not tell or could not do something, that an alarm cannot fire, or that nobody hears.
+"handled" means that an incident of the instance was under way, so nothing was checked.
+A region that does not answer is reported and does not stop the others.
 
-Exit codes: 0 all passed, 1 something did not, 2 wrong usage or nothing deployed,
+Exit codes: 0 all passed or warned, 1 something did not, 2 wrong usage or nothing deployed,
 130 interrupted.`,
 		Example: "  firstline verify\n  firstline verify --region eu-west-1 --instance i-0c1cbf2e7abdedf75",
 		Args:    noArgs,

@@ -192,11 +192,11 @@ func TestAlarms(t *testing.T) {
 		{"each minute, with detailed monitoring", account{alarm: minute, instance: func(i *ec2types.Instance) { i.Monitoring.State = ec2types.MonitoringStateEnabled }}, Passed, nil},
 		{"each minute, on a status check", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.MetricName = aws.String("StatusCheckFailed_Instance") }}, Passed, nil},
 		{"each minute, of an agent", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.Namespace = aws.String("CWAgent") }}, Passed, nil},
-		{"each minute, on credits", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.MetricName = aws.String("CPUCreditBalance") }, instance: func(i *ec2types.Instance) { i.Monitoring.State = ec2types.MonitoringStateEnabled }}, Errored, []string{"CPUCreditBalance has a datapoint each 300 s"}},
+		{"each minute, on credits", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.MetricName = aws.String("CPUCreditBalance") }, instance: func(i *ec2types.Instance) { i.Monitoring.State = ec2types.MonitoringStateEnabled }}, Errored, []string{"CPUCreditBalance has one datapoint every 300 s"}},
 
-		{"standard, balance unknown", account{instance: t2, credits: "standard"}, Warned, []string{"a t2.medium in credit mode standard is held at 20 % once it has no credits, and its alarm, at 100 %", "CpuCredits=unlimited", "alarm.threshold below 20", "CPUCreditBalance"}},
-		{"standard, with credits", account{instance: t2, credits: "standard", balance: aws.Float64(57.6)}, Warned, []string{"of which it has 58 now"}},
-		{"standard, without credits", account{instance: t2, credits: "standard", balance: aws.Float64(0)}, Errored, []string{"of which it has none now"}},
+		{"standard, balance unknown", account{instance: t2, credits: "standard"}, Warned, []string{"a t2.medium in credit mode standard is held at 20 % once it has no credits, so its alarm, with threshold 100, cannot fire", "CpuCredits=unlimited", "alarm.threshold below 20", "CPUCreditBalance"}},
+		{"standard, with credits", account{instance: t2, credits: "standard", balance: aws.Float64(57.6)}, Warned, []string{"(it has 58 now)"}},
+		{"standard, without credits", account{instance: t2, credits: "standard", balance: aws.Float64(0)}, Errored, []string{"(it has none now)"}},
 		{"standard, below the baseline", account{instance: t2, credits: "standard", balance: aws.Float64(0), alarm: func(a *cwtypes.MetricAlarm) { a.Threshold = aws.Float64(20) }}, Passed, nil},
 		{"standard, on credits", account{instance: t2, credits: "standard", balance: aws.Float64(0), alarm: func(a *cwtypes.MetricAlarm) {
 			a.MetricName, a.ComparisonOperator, a.Threshold = aws.String("CPUCreditBalance"), cwtypes.ComparisonOperatorLessThanOrEqualToThreshold, aws.Float64(1)
@@ -299,7 +299,7 @@ func TestSubscribers(t *testing.T) {
 
 		{"a queue that admits the topic", account{topic: []snstypes.Subscription{toQueue}, queues: with(admitted, "")}, Passed, nil},
 		{"a queue that admits everybody", account{topic: []snstypes.Subscription{toQueue}, queues: with(open, "alias/mine")}, Passed, nil},
-		{"a queue without a policy", account{topic: []snstypes.Subscription{toQueue, waiting}, queues: with("", "")}, Errored, []string{"sqs to " + queue + " hears nothing: its policy does not let " + ownTopic + " do sqs:SendMessage", "terraform/README.md", "; email to b@"}},
+		{"a queue without a policy", account{topic: []snstypes.Subscription{toQueue, waiting}, queues: with("", "")}, Errored, []string{"sqs to " + queue + " hears nothing: its policy does not allow sqs:SendMessage for " + ownTopic, "terraform/README.md", "; email to b@"}},
 		{"a queue for another topic", account{topic: []snstypes.Subscription{toQueue}, queues: with(strings.Replace(admitted, "firstline-self", "other", 1), "")}, Errored, []string{"hears nothing"}},
 		{"a queue for another account", account{topic: []snstypes.Subscription{toQueue}, queues: with(strings.Replace(admitted, `"ArnLike"`, `"StringEquals": {"aws:SourceAccount": ["210987654321"]}, "ArnLike"`, 1), "")}, Errored, nil},
 		{"a queue for another service", account{topic: []snstypes.Subscription{toQueue}, queues: with(strings.Replace(admitted, "sns.amazonaws.com", "events.amazonaws.com", 1), "")}, Errored, nil},

@@ -231,9 +231,9 @@ func unfilled(a cwtypes.MetricAlarm, i ec2types.Instance) string {
 	switch {
 	case aws.ToString(a.Namespace) != namespaceEC2 || period >= basicSeconds || strings.HasPrefix(metric, "StatusCheckFailed"):
 	case strings.HasPrefix(metric, "CPUCredit"), strings.HasPrefix(metric, "CPUSurplusCredit"):
-		return fmt.Sprintf("its alarm has a period of %d s, and %s has a datapoint each %d s: use alarm.period_seconds = %d", period, metric, basicSeconds, basicSeconds)
+		return fmt.Sprintf("its alarm has a period of %d s, and %s has one datapoint every %d s: use alarm.period_seconds = %d", period, metric, basicSeconds, basicSeconds)
 	case !detailed:
-		return fmt.Sprintf("period %d s needs detailed monitoring: under basic monitoring there is a datapoint each %d s; turn it on with `aws ec2 monitor-instances --instance-ids %s` or use alarm.period_seconds = %d", period, basicSeconds, aws.ToString(i.InstanceId), basicSeconds)
+		return fmt.Sprintf("period %d s needs detailed monitoring: with basic monitoring there is one datapoint every %d s; turn it on with `aws ec2 monitor-instances --instance-ids %s` or use alarm.period_seconds = %d", period, basicSeconds, aws.ToString(i.InstanceId), basicSeconds)
 	}
 	return ""
 }
@@ -274,11 +274,11 @@ func capped(a cwtypes.MetricAlarm, i ec2types.Instance, balance *float64) (Resul
 	}
 	result, now := Warned, ""
 	if balance != nil {
-		now = fmt.Sprintf(", of which it has %.0f now", *balance)
+		now = fmt.Sprintf(" (it has %.0f now)", *balance)
 		if *balance < 1 {
-			result, now = Errored, ", of which it has none now"
+			result, now = Errored, " (it has none now)"
 		}
 	}
-	return result, fmt.Sprintf("a %s in credit mode standard is held at %g %% once it has no credits%s, and its alarm, at %g %%, cannot fire then: run `aws ec2 modify-instance-credit-specification --instance-credit-specification InstanceId=%s,CpuCredits=unlimited`, or use an alarm.threshold below %g, or alarm.metric = \"CPUCreditBalance\"",
+	return result, fmt.Sprintf("a %s in credit mode standard is held at %g %% once it has no credits%s, so its alarm, with threshold %g, cannot fire then: run `aws ec2 modify-instance-credit-specification --instance-credit-specification InstanceId=%s,CpuCredits=unlimited`, or use an alarm.threshold below %g, or alarm.metric = \"CPUCreditBalance\"",
 		i.InstanceType, baseline, now, aws.ToFloat64(a.Threshold), aws.ToString(i.InstanceId), baseline)
 }

@@ -106,7 +106,7 @@ func (v *Verifier) hears(ctx context.Context, s snstypes.Subscription, topic str
 	case err != nil:
 		return Warned, fmt.Sprintf("cannot tell whether %s hears anything (%s): that needs the rights sqs:GetQueueUrl and sqs:GetQueueAttributes, or lambda:GetPolicy", who, saidWithin(err))
 	case !admits(policy, action, topic):
-		return Errored, fmt.Sprintf("%s hears nothing: its policy does not let %s do %s; %s", who, topic, action, cure)
+		return Errored, fmt.Sprintf("%s hears nothing: its policy does not allow %s for %s; %s", who, action, topic, cure)
 	case strings.HasSuffix(encrypted, "alias/aws/sqs"):
 		return Errored, who + " hears nothing: it is encrypted with alias/aws/sqs, whose policy keeps SNS out and cannot be changed; use SSE-SQS, or a key of your own whose policy admits sns.amazonaws.com"
 	}

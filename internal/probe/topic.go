@@ -85,7 +85,7 @@ func subscribed(topic string, out *sns.GetTopicAttributesOutput, err error) (Res
 func saidWithin(err error) string {
 	switch {
 	case err == nil:
-		return "the answer says nothing of it"
+		return "the answer does not contain it"
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("no answer within %s", readTime)
 	}

@@ -95,7 +95,7 @@ func Warnings(names []string) []string {
 	var all []string
 	for _, name := range names {
 		if !slices.Contains(known(), name) {
-			all = append(all, fmt.Sprintf("%s is not known to this version: unless it is a misspelt %s, use an AWS provider that knows it; firstline was not tested there", name, nearest(name, known())))
+			all = append(all, fmt.Sprintf("%s is not known to this version: if you did not mean %s, use an AWS provider that knows it; firstline was not tested there", name, nearest(name, known())))
 		}
 		if OptIn(name) {
 			all = append(all, fmt.Sprintf("%s is not enabled by default: %s", name, Enable(name)))

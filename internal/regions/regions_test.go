@@ -69,7 +69,7 @@ func TestWarnings(t *testing.T) {
 	}{
 		{"eu-west-1", false, nil},
 		{"me-south-1", true, []string{"me-south-1 is not enabled by default: enable it in the account (`aws account enable-region --region-name me-south-1`"}},
-		{"eu-west-9", true, []string{"eu-west-9 is not known to this version: unless it is a misspelt eu-west-1", "eu-west-9 is not enabled by default"}},
+		{"eu-west-9", true, []string{"eu-west-9 is not known to this version: if you did not mean eu-west-1", "eu-west-9 is not enabled by default"}},
 	} {
 		got := Warnings([]string{tt.name})
 		if err := Check([]string{tt.name}); err != nil || OptIn(tt.name) != tt.optIn || len(got) != len(tt.want) {

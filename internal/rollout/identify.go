@@ -145,15 +145,15 @@ func refused(region string, err error) string {
 	case answer != nil && unknownThere(answer) && regions.OptIn(region):
 		return fmt.Sprintf("the region is not enabled in this account, or does not take this session token (%s): %s", answer.ErrorCode(), regions.Enable(region))
 	case answer != nil && status < http.StatusInternalServerError:
-		return fmt.Sprintf("the region denies sts:GetCallerIdentity, which needs no right (%s: %s): a service control policy or the policy of a VPC endpoint may be in the way; have the region admitted there, or leave it out with --exclude-region", answer.ErrorCode(), answer.ErrorMessage())
+		return fmt.Sprintf("the region denies sts:GetCallerIdentity, which needs no right (%s: %s): a service control policy or the policy of a VPC endpoint may be in the way; allow the region there, or leave it out with --exclude-region", answer.ErrorCode(), answer.ErrorMessage())
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("the region does not answer: nothing within %s; look at DNS, network and proxy from here to %s", identifyTime, host(region))
 	case answer == nil && status > 0 && status < http.StatusInternalServerError:
-		return fmt.Sprintf("the region does not answer: what answers in its place is not AWS (HTTP %d); look at the proxy from here to %s", status, host(region))
+		return fmt.Sprintf("the region does not answer: the answer (HTTP %d) is not from AWS; look at the proxy from here to %s", status, host(region))
 	case answer == nil && status == 0:
 		return fmt.Sprintf("the region does not answer: %s; look at DNS, network and proxy from here to %s", probe.Said(err), host(region))
 	}
-	return fmt.Sprintf("the region does not answer: HTTP %d: %s; the fault is AWS's (https://health.aws.amazon.com)", status, probe.Said(err))
+	return fmt.Sprintf("the region does not answer: HTTP %d: %s; see https://health.aws.amazon.com", status, probe.Said(err))
 }
 
 // host is where a region's STS answers.

@@ -389,10 +389,10 @@ type diedError struct{ error }
 // regions in regions.tf, 2.0 GB with 17.
 const planGB, planRegionGB = 0.65, 0.08
 
-// died says what mostly ends a process of Terraform's, and what helps.
+// died says what most likely ends a process of Terraform's, and what helps.
 func (r *Root) died() error {
 	n := len(r.providers)
-	return diedError{fmt.Errorf("terraform or one of its %d providers was killed, mostly for want of memory: a plan of the %d regions in regions.tf takes about %.1f GB; keep those that you use with `firstline regions --from VAR_FILE`, or take a machine with more memory; then run this again (log: %s)",
+	return diedError{fmt.Errorf("terraform or one of its %d providers was killed, most likely because the machine ran out of memory: a plan of the %d regions in regions.tf takes about %.1f GB; keep only those that you use with `firstline regions --from VAR_FILE`, or take a machine with more memory; then run this again (log: %s)",
 		n, n, planGB+float64(n)*planRegionGB, r.logPath)}
 }
 

@@ -208,7 +208,7 @@ func TestProviderDies(t *testing.T) {
 			if _, wrong := errors.AsType[InputError](err); err == nil || wrong {
 				t.Fatalf("got %v, want an error that is not the caller's", err)
 			}
-			for _, want := range []string{"killed, mostly for want of memory: a plan of the 2 regions in regions.tf takes about 0.8 GB", "firstline regions --from", "(log: "} {
+			for _, want := range []string{"killed, most likely because the machine ran out of memory: a plan of the 2 regions in regions.tf takes about 0.8 GB", "firstline regions --from", "(log: "} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("it does not say %q: %v", want, err)
 				}

@@ -108,7 +108,7 @@ variable "permissions_boundary" {
 }
 
 variable "tags" {
-  description = "Tags of every resource, beside project, version and repository."
+  description = "Tags of every resource, beside project and repository; the function has the tag version too."
   type        = map(string)
   default     = {}
 

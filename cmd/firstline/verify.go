@@ -323,7 +323,7 @@ func tally(v probe.Verification) string {
 		}
 	}
 	if len(text) == 1 && len(v.Instances) > 0 {
-		text = append(text, "all well")
+		text = append(text, "all passed")
 	}
 	for _, m := range v.Deployment {
 		switch {

@@ -109,7 +109,7 @@ us-east-1: given up: the function cannot be invoked: down
 	}
 	for n, want := range []string{
 		"4 instances, 1 not healthy, 1 being handled, 1 with an error, the pager does not work, a warning of Lambda's concurrency, a subscriber hears nothing", "0 instances",
-		"1 instance, 1 not healthy, nobody gets a page by SNS", "1 instance, all well, a warning of SNS", "1 instance, 1 with a warning", "given up: the function cannot be invoked: down",
+		"1 instance, 1 not healthy, nobody gets a page by SNS", "1 instance, all passed, a warning of SNS", "1 instance, 1 with a warning", "given up: the function cannot be invoked: down",
 	} {
 		if got := tally(verified[n]); got != want {
 			t.Errorf("%s: %q, want %q", verified[n].Region, got, want)

@@ -149,7 +149,7 @@ func refused(region string, err error) string {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("the region does not answer: nothing within %s; look at DNS, network and proxy from here to %s", identifyTime, host(region))
 	case answer == nil && status > 0 && status < http.StatusInternalServerError:
-		return fmt.Sprintf("the region does not answer: the answer (HTTP %d) is not from AWS; look at the proxy from here to %s", status, host(region))
+		return fmt.Sprintf("the region does not answer: something other than AWS answered with HTTP %d; look at the proxy from here to %s", status, host(region))
 	case answer == nil && status == 0:
 		return fmt.Sprintf("the region does not answer: %s; look at DNS, network and proxy from here to %s", probe.Said(err), host(region))
 	}

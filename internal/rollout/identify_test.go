@@ -81,7 +81,7 @@ func TestIdentify(t *testing.T) {
 		{"a default region does not know the token", "us-east-1", 403, invalid, "the region denies sts:GetCallerIdentity, which needs no right (InvalidClientTokenId: "},
 		{"denied", "me-south-1", 403, refusal("AccessDenied", "User: arn:aws:sts::123456789012:assumed-role/ops/ann is not authorized"), "the region denies sts:GetCallerIdentity, which needs no right (AccessDenied: User: arn:aws:sts::123456789012:assumed-role/ops/ann is not authorized): a service control policy"},
 		{"unreachable", "us-east-1", 0, "", "the region does not answer: no answer from sts.us-east-1.amazonaws.com: no such host; look at DNS, network and proxy"},
-		{"a proxy answers", "us-east-1", 403, "<html>Forbidden</html>", "the region does not answer: the answer (HTTP 403) is not from AWS"},
+		{"a proxy answers", "us-east-1", 403, "<html>Forbidden</html>", "the region does not answer: something other than AWS answered with HTTP 403"},
 		{"AWS is down", "us-east-1", 503, refusal("ServiceUnavailable", "try later"), "the region does not answer: HTTP 503: ServiceUnavailable: try later; see https://health.aws.amazon.com"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

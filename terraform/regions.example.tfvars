@@ -2,8 +2,8 @@
 #
 #   make build
 #   export TF_VAR_slack_token=xoxb-...  TF_VAR_opsgenie_api_key=...
-#   terraform init
-#   terraform apply -var-file=regions.tfvars
+#   terraform -chdir=terraform init
+#   terraform -chdir=terraform apply -var-file=regions.tfvars
 #
 # A misspelt or impossible setting fails the plan, which reports all problems at once.
 # Every setting, its default and its bounds: README.md.

@@ -184,7 +184,7 @@ resource "aws_ssm_parameter" "secret" {
   lifecycle {
     precondition {
       condition     = var.secrets_version == coalesce(local.stored_version, 1) || length(local.missing_secrets) == 0
-      error_message = "secrets_version = ${var.secrets_version} writes the secrets of ${var.name} in ${var.region} again (${local.stored_version == null ? "none are" : "version ${local.stored_version} is"} stored), so it wants all of them: set ${join(" and ", values(local.secrets))}. What is stored stays as it is."
+      error_message = "secrets_version = ${var.secrets_version} writes the secrets of ${var.name} in ${var.region} again (${local.stored_version == null ? "none are" : "version ${local.stored_version} is"} stored), so all of them are needed: set ${join(" and ", values(local.secrets))}. The stored ones stay as they are."
     }
   }
 }

@@ -89,7 +89,7 @@ resource "aws_cloudwatch_metric_alarm" "self" {
 # but also for ever where reconcile has never worked.)
 resource "aws_cloudwatch_metric_alarm" "reconcile" {
   alarm_name          = "${var.name}-self-reconcile-missing"
-  alarm_description   = "Reconcile is missing: the rule ${var.rules.reconcile} has not had the function reconcile for ${3 * local.reconcile_period / 60} minutes, so a lost event or a dead execution goes unnoticed. Look at the rule, then at the log of the function. (In the first ${var.reconcile.every_minutes} min after the first deployment this is no fault.)"
+  alarm_description   = "Reconcile has not succeeded for ${3 * local.reconcile_period / 60} minutes, so a lost event or a dead execution goes unnoticed. Look at the rule ${var.rules.reconcile}, then at the log of the function. (In the first ${var.reconcile.every_minutes} min after the first deployment this is no fault.)"
   namespace           = local.namespace
   metric_name         = "Reconciles"
   dimensions          = { Deployment = var.name }

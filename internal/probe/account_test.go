@@ -60,9 +60,13 @@ func born() *time.Time { return aws.Time(time.Now().Add(-24 * time.Hour)) }
 
 func (a account) DescribeAlarms(_ context.Context, in *cloudwatch.DescribeAlarmsInput, _ ...func(*cloudwatch.Options)) (*cloudwatch.DescribeAlarmsOutput, error) {
 	out := new(cloudwatch.DescribeAlarmsOutput)
+	if in.NextToken == nil { // an empty page first
+		out.NextToken = aws.String("more")
+		return out, a.called("DescribeAlarms")
+	}
 	for _, name := range in.AlarmNames {
 		alarm := cwtypes.MetricAlarm{
-			AlarmName: &name, StateValue: cwtypes.StateValueOk, StateUpdatedTimestamp: born(), AlarmConfigurationUpdatedTimestamp: born(),
+			AlarmName: &name, StateValue: cwtypes.StateValueOk, StateTransitionedTimestamp: born(), AlarmConfigurationUpdatedTimestamp: born(),
 			Namespace: aws.String("AWS/EC2"), MetricName: aws.String("CPUUtilization"), Period: aws.Int32(300), EvaluationPeriods: aws.Int32(1),
 			Threshold: aws.Float64(100), ComparisonOperator: cwtypes.ComparisonOperatorGreaterThanOrEqualToThreshold,
 			Dimensions: []cwtypes.Dimension{{Name: aws.String("InstanceId"), Value: aws.String(strings.TrimPrefix(name, "firstline-cpu-"))}},
@@ -89,6 +93,9 @@ func (a account) GetMetricStatistics(_ context.Context, in *cloudwatch.GetMetric
 }
 
 func (a account) DescribeInstances(_ context.Context, in *ec2.DescribeInstancesInput, _ ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
+	if in.NextToken == nil {
+		return &ec2.DescribeInstancesOutput{NextToken: aws.String("more")}, a.called("DescribeInstances")
+	}
 	var all []ec2types.Instance
 	for _, id := range in.Filters[0].Values {
 		i := ec2types.Instance{
@@ -180,7 +187,8 @@ func TestAlarms(t *testing.T) {
 		{"has never had data", account{alarm: insufficient}, Errored, []string{"has had no data for at least 25m0s", "exactly the dimensions InstanceId=" + first, "aws cloudwatch list-metrics --region eu-west-1 --namespace AWS/EC2 --metric-name CPUUtilization", "alarm.dimensions"}},
 		{"without data, which counts as good ones", account{alarm: good, noData: true}, Errored, []string{"has had no data for at least 25m0s"}},
 		{"with data, of which missing ones would count as good", account{alarm: good}, Passed, nil},
-		{"is new", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.StateUpdatedTimestamp = aws.Time(time.Now()) }}, Passed, []string{"INSUFFICIENT_DATA"}},
+		{"has never had data, whatever else changes", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.StateUpdatedTimestamp = aws.Time(time.Now()) }}, Errored, nil},
+		{"is new", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.StateTransitionedTimestamp = aws.Time(time.Now()) }}, Passed, []string{"INSUFFICIENT_DATA"}},
 		{"was changed just now", account{alarm: func(a *cwtypes.MetricAlarm) {
 			insufficient(a)
 			a.AlarmConfigurationUpdatedTimestamp = aws.Time(time.Now())
@@ -202,6 +210,7 @@ func TestAlarms(t *testing.T) {
 			a.MetricName, a.ComparisonOperator, a.Threshold = aws.String("CPUCreditBalance"), cwtypes.ComparisonOperatorLessThanOrEqualToThreshold, aws.Float64(1)
 		}}, Passed, nil},
 		{"unlimited", account{instance: t2, credits: "unlimited", balance: aws.Float64(0)}, Passed, nil},
+		{"of an old generation", account{instance: func(i *ec2types.Instance) { i.InstanceType = "t1.micro" }, denied: "DescribeInstanceCreditSpecifications"}, Passed, nil},
 		{"not burstable, though its name begins with a t", account{instance: func(i *ec2types.Instance) { i.InstanceType = "trn1.2xlarge" }, credits: "standard"}, Passed, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -234,7 +243,7 @@ func TestAlarmsUnread(t *testing.T) {
 	}
 }
 
-// CloudWatch is asked for 100 alarms at once.
+// CloudWatch is asked for 100 alarms at once, and to the last page.
 func TestAlarmsOfMany(t *testing.T) {
 	var ids, calls []string
 	for n := range 250 {
@@ -242,7 +251,7 @@ func TestAlarmsOfMany(t *testing.T) {
 	}
 	r := ireland(ids...)
 	w, err := account{calls: &calls}.in("eu-west-1").watched(t.Context(), r)
-	if err != nil || len(w.alarms) != 250 || len(w.instances) != 250 || len(calls) != 6 {
+	if err != nil || len(w.alarms) != 250 || len(w.instances) != 250 || len(calls) != 12 {
 		t.Errorf("%v: %d, %d, %q", err, len(w.alarms), len(w.instances), calls)
 	}
 }
@@ -295,6 +304,7 @@ func TestSubscribers(t *testing.T) {
 		{"nobody", account{}, Errored, []string{"nobody is subscribed to " + ownTopic}},
 		{"all confirmed", account{topic: []snstypes.Subscription{mail, sub("sms", "+49", ownTopic+":4")}}, Passed, []string{"2 confirmed"}},
 		{"one waits", account{topic: []snstypes.Subscription{mail, waiting}}, Warned, []string{"email to b@example.com is not confirmed", "follows the link"}},
+		{"the only one has unsubscribed", account{topic: []snstypes.Subscription{sub("email", "a@example.com", "Deleted")}}, Errored, []string{"nobody is subscribed to " + ownTopic}},
 		{"may not be read", account{denied: "ListSubscriptionsByTopic"}, Warned, []string{"cannot tell", "sns:ListSubscriptionsByTopic"}},
 
 		{"a queue that admits the topic", account{topic: []snstypes.Subscription{toQueue}, queues: with(admitted, "")}, Passed, nil},

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -25,6 +26,10 @@ const CheckAlarm = "alarm"
 
 // alarmRights are what the check of alarms needs.
 const alarmRights = "cloudwatch:DescribeAlarms, cloudwatch:GetMetricStatistics, ec2:DescribeInstances, ec2:DescribeInstanceCreditSpecifications"
+
+// alarmTime is what one alarm may take beside readTime: up to two calls, of a region
+// that may be far away.
+const alarmTime = time.Second
 
 // askAtOnce is of how many alarms or instances one call asks: CloudWatch takes 100
 // names (https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html).
@@ -57,7 +62,7 @@ type watched struct {
 // any, it returns why: that needs rights which only the caller lacks.
 func (v *Verifier) alarms(ctx context.Context, r deployed.Region, all []InstanceResult) (c CheckResult, unknown bool) {
 	start := time.Now()
-	asked, stop := context.WithTimeout(ctx, readTime+time.Duration(len(all))*interval)
+	asked, stop := context.WithTimeout(ctx, readTime+time.Duration(len(all))*alarmTime)
 	defer stop()
 	w, err := v.read(r.Region).watched(asked, r)
 	elapsed := time.Since(start).Milliseconds()
@@ -77,8 +82,9 @@ func (v *Verifier) alarms(ctx context.Context, r deployed.Region, all []Instance
 	}, true
 }
 
-// burstableType tells T2 to T4g from Trn1.
-var burstableType = regexp.MustCompile(`^t[0-9]`)
+// burstableType tells T2 to T4g from Trn1, and from T1, of whose credits EC2 refuses to
+// tell.
+var burstableType = regexp.MustCompile(`^t[2-9]`)
 
 // watched asks CloudWatch and EC2.
 func (c clients) watched(ctx context.Context, r deployed.Region) (*watched, error) {
@@ -91,22 +97,28 @@ func (c clients) watched(ctx context.Context, r deployed.Region) (*watched, erro
 			}
 		}
 		if len(names) > 0 { // none would ask for all
-			out, err := c.cloudwatch.DescribeAlarms(ctx, &cloudwatch.DescribeAlarmsInput{AlarmNames: names, MaxRecords: aws.Int32(askAtOnce)})
-			if err != nil {
-				return nil, err
-			}
-			for _, a := range out.MetricAlarms {
-				w.alarms[aws.ToString(a.AlarmName)] = a
+			pages := cloudwatch.NewDescribeAlarmsPaginator(c.cloudwatch, &cloudwatch.DescribeAlarmsInput{AlarmNames: names, MaxRecords: aws.Int32(askAtOnce)})
+			for pages.HasMorePages() {
+				page, err := pages.NextPage(ctx)
+				if err != nil {
+					return nil, err
+				}
+				for _, a := range page.MetricAlarms {
+					w.alarms[aws.ToString(a.AlarmName)] = a
+				}
 			}
 		}
 		// By a filter, since one id that EC2 does not know fails a call.
-		out, err := c.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{{Name: aws.String("instance-id"), Values: ids}}})
-		if err != nil {
-			return nil, err
-		}
-		for _, reservation := range out.Reservations {
-			for _, i := range reservation.Instances {
-				w.instances[aws.ToString(i.InstanceId)] = i
+		pages := ec2.NewDescribeInstancesPaginator(c.ec2, &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{{Name: aws.String("instance-id"), Values: ids}}})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return nil, err
+			}
+			for _, reservation := range page.Reservations {
+				for _, i := range reservation.Instances {
+					w.instances[aws.ToString(i.InstanceId)] = i
+				}
 			}
 		}
 	}
@@ -241,7 +253,7 @@ func unfilled(a cwtypes.MetricAlarm, i ec2types.Instance) string {
 // noData says that an alarm has had no data for long; "" if it has, or may be too
 // young.
 func (w *watched) noData(a cwtypes.MetricAlarm, i ec2types.Instance, now time.Time) string {
-	since := aws.ToTime(a.StateUpdatedTimestamp)
+	since := aws.ToTime(cmp.Or(a.StateTransitionedTimestamp, a.StateUpdatedTimestamp))
 	for _, at := range []*time.Time{a.AlarmConfigurationUpdatedTimestamp, i.LaunchTime} {
 		if at := aws.ToTime(at); at.After(since) {
 			since = at

@@ -1,10 +1,12 @@
 locals {
   version = trimspace(file("${path.module}/VERSION"))
 
-  tags = merge(var.tags, {
-    project    = "firstline"
-    repository = var.repository
-  })
+  # IAM does not tell upper from lower case in a key: it refuses a role with project
+  # and Project (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html).
+  tags = merge(
+    { for key, value in { project = "firstline", repository = var.repository } : key => value if !contains([for k in keys(var.tags) : lower(k)], key) },
+    var.tags,
+  )
 }
 
 module "settings" {

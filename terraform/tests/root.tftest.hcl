@@ -118,11 +118,16 @@ run "regions_of_the_file_and_no_other" {
 run "what_is_easily_meant_otherwise_warns" {
   command = plan
   variables {
+    tags    = { Project = "shop" }
     breaker = { per_hour = 0 }
     slack   = null
     pagers  = []
   }
   expect_failures = [check.breaker, check.channels]
+  assert {
+    condition     = local.tags == { Project = "shop", repository = "firstline" }
+    error_message = "IAM refuses a role with the tags project and Project"
+  }
 }
 
 # Several to a run: seventeen providers make each run slow.

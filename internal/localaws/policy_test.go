@@ -100,13 +100,17 @@ func TestPrincipal(t *testing.T) {
 		})
 		return err
 	}
-	describe := func(c aws.Config) error {
-		who, err := c.Credentials.Retrieve(t.Context())
-		if err != nil {
-			return err
+	onKeys := func(action string, in map[string]any) func(aws.Config) error {
+		return func(c aws.Config) error {
+			who, err := c.Credentials.Retrieve(t.Context())
+			if err != nil {
+				return err
+			}
+			return callJSON(t.Context(), a.moto.do, a.endpoint, who.AccessKeyID, "kms", action, region, in, nil)
 		}
-		return callJSON(t.Context(), a.moto.do, a.endpoint, who.AccessKeyID, "kms", "DescribeKey", region, map[string]string{"KeyId": key.KeyMetadata.KeyID}, nil)
 	}
+	describe := onKeys("DescribeKey", map[string]any{"KeyId": key.KeyMetadata.KeyID})
+	create := onKeys("CreateKey", map[string]any{"Tags": []any{map[string]string{"TagKey": "deployment", "TagValue": name}}})
 	for _, tt := range []struct {
 		name  string
 		as    []string
@@ -125,6 +129,8 @@ func TestPrincipal(t *testing.T) {
 		{"to this one", []string{allow("*", "states:*"), `{"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*", "Condition": {"StringEquals": {"iam:PassedToService": "states.amazonaws.com"}}}`}, machine, ""},
 		{"a resource's tag", []string{tagged}, describe, ""},
 		{"another one's", []string{strings.Replace(tagged, name, "other", 1)}, describe, "kms:DescribeKey"},
+		{"a key whose policy one could not change", []string{allow("*", "kms:CreateKey", "kms:TagResource"), tagged}, create, "kms:PutKeyPolicy"},
+		{"a key with the tag", []string{strings.Replace(tagged, "ResourceTag", "RequestTag", 1)}, create, ""},
 		{"a bucket", []string{allow("arn:aws:s3:::other", "s3:*")}, func(c aws.Config) error {
 			_, err := s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = true }).GetBucketPolicy(t.Context(), &s3.GetBucketPolicyInput{Bucket: &name})
 			return err

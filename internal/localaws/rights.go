@@ -69,6 +69,11 @@ func (q *request) dependent() (all []right) {
 		// Without it the answer lacks the tags
 		// (https://docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html).
 		need("lambda", "ListTags", own.resources...)
+	case "kms:CreateKey":
+		// KMS takes no policy under which the caller could not change the policy again
+		// (https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html). AWS
+		// does not say that it knows the key's tags by then: here it knows the request's.
+		need("kms", "PutKeyPolicy", "*")
 	case "states:CreateStateMachine", "states:UpdateStateMachine":
 		pass("states.amazonaws.com", q.json["roleArn"])
 	case "events:PutTargets":

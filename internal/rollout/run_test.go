@@ -268,6 +268,11 @@ func TestApply(t *testing.T) {
 			want:  map[string]Phase{"eu-west-1": Done, "eu-west-2": Unchanged, "us-east-1": Applying},
 			error: "exit status 137",
 		},
+		{
+			name: "killed after an error", says: []string{applied("create", inIreland), said("503", "module.eu-west-2[0]"), "exec sh -c 'kill -9 $$'"},
+			want:  map[string]Phase{"eu-west-1": Done, "eu-west-2": Unchanged, "us-east-1": Applying},
+			error: "ran out of memory",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := played(t, map[string][]string{

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"firstline/internal/deployed"
+	"firstline/internal/regions"
 	"firstline/internal/rollout"
 )
 
@@ -36,7 +36,7 @@ func (r *rolloutRun) removals(ctx context.Context, p *rollout.Plan) ([]rollout.R
 	}
 	underWay, err := r.root.UnderWay(ctx, going)
 	if err != nil {
-		return nil, fmt.Errorf("find out which incidents are under way: %w", err)
+		return nil, fmt.Errorf("find out which incidents are under way, which needs the right states:ListExecutions (or leave the region out with --exclude-region): %w", err)
 	}
 	r.tellIncidents(underWay, "under way, to be stopped: %s")
 	return going, nil
@@ -48,7 +48,7 @@ func (r *rolloutRun) tellIncidents(all []rollout.UnderWay, format string) {
 		var names []string
 		for _, u := range all {
 			if u.Region == region {
-				names = append(names, fmt.Sprintf("%s since %s", cmp.Or(u.InstanceID, "an event without an instance"), u.Since.UTC().Format("15:04 UTC")))
+				names = append(names, fmt.Sprintf("%s since %s", u.Who(), u.Since.UTC().Format("15:04 UTC")))
 			}
 		}
 		slices.Sort(names)
@@ -67,8 +67,14 @@ func regionsOf[T any](all []T, region func(T) string) []string {
 
 // remove applies a plan that removes regions.
 func (r *rolloutRun) remove(ctx context.Context, p *rollout.Plan, going []rollout.Removal) error {
+	// The plan may be a later one, without regions that have failed since.
+	going = slices.DeleteFunc(slices.Clone(going), func(g rollout.Removal) bool { return len(p.Changes[g.Region]) == 0 })
 	if len(going) == 0 {
 		return r.apply(ctx, p)
+	}
+	left, err := r.root.Interfaces(ctx, going)
+	if err != nil {
+		return fmt.Errorf("find out whether Lambda has network interfaces in a VPC, which needs the right ec2:DescribeNetworkInterfaces: %w", err)
 	}
 	r.touched = true
 	end, err := r.stopIncidents(ctx, going)
@@ -76,8 +82,12 @@ func (r *rolloutRun) remove(ctx context.Context, p *rollout.Plan, going []rollou
 		return err
 	}
 	defer end()
-	if p, err = r.leaveVPCs(ctx, p, going); err != nil {
-		return err
+	if len(left) > 0 {
+		names := regionsOf(left, func(i rollout.Interface) string { return i.Region })
+		inVPC := slices.DeleteFunc(slices.Clone(going), func(g rollout.Removal) bool { return !slices.Contains(names, g.Region) })
+		if p, err = r.leaveVPCs(ctx, p, inVPC); err != nil {
+			return err
+		}
 	}
 	return r.apply(ctx, p)
 }
@@ -108,7 +118,8 @@ func (r *rolloutRun) stopIncidents(ctx context.Context, going []rollout.Removal)
 			select {
 			case <-ctx.Done():
 			case <-time.After(stopPause):
-				if err := stop(ctx); err != nil && ctx.Err() == nil {
+				if err := stop(ctx); err != nil && ctx.Err() == nil && !told[err.Error()] {
+					told[err.Error()] = true
 					r.say("%v", err)
 				}
 			}
@@ -117,41 +128,30 @@ func (r *rolloutRun) stopIncidents(ctx context.Context, going []rollout.Removal)
 	return func() { cancel(); wg.Wait() }, nil
 }
 
-// leaveVPCs deletes the functions that have network interfaces in a VPC, waits until
-// Lambda has deleted these, for which it needs the functions' roles, and returns the
-// plan of the rest.
+// leaveVPCs deletes the functions of regions in which Lambda has network interfaces in
+// a VPC, waits until Lambda has deleted these, for which it needs the functions' roles,
+// and returns the plan of the rest. A region whose function cannot be deleted keeps all
+// that is left.
 func (r *rolloutRun) leaveVPCs(ctx context.Context, shown *rollout.Plan, going []rollout.Removal) (*rollout.Plan, error) {
-	left, err := r.root.Interfaces(ctx, going)
-	if err != nil {
-		return nil, fmt.Errorf("find out whether Lambda has network interfaces in a VPC: %w", err)
-	} else if len(left) == 0 {
-		return shown, nil
-	}
 	agreed, err := r.root.Digests(ctx, shown)
 	if err != nil {
 		return nil, err
 	}
-	names := regionsOf(left, func(i rollout.Interface) string { return i.Region })
-	going = slices.DeleteFunc(slices.Clone(going), func(g rollout.Removal) bool { return !slices.Contains(names, g.Region) })
 	functions, err := r.root.PlanFunctions(ctx, going)
 	if err != nil {
 		return nil, err
 	}
-	if functions != nil {
-		if err := r.agree(ctx, functions, shown, agreed); err != nil {
-			return nil, err
-		}
-		if err := r.apply(ctx, functions); err != nil {
-			return nil, err
-		}
-		if failed := r.failed(); slices.ContainsFunc(names, func(name string) bool { return slices.Contains(failed, name) }) {
-			return nil, fmt.Errorf("the function could not be deleted in %s, so its role stays there: correct what failed and run this again", strings.Join(failed, ", "))
-		}
-	}
-	if err := r.awaitInterfaces(ctx, going); err != nil {
+	if err := r.agree(ctx, functions, shown, agreed); err != nil {
 		return nil, err
 	}
-	return r.again(ctx, slices.DeleteFunc(slices.Clone(shown.Regions), func(name string) bool { return slices.Contains(r.failed(), name) }), shown, agreed)
+	if err := r.apply(ctx, functions); err != nil {
+		return nil, err
+	}
+	failed := r.failed()
+	if err := r.awaitInterfaces(ctx, slices.DeleteFunc(going, func(g rollout.Removal) bool { return slices.Contains(failed, g.Region) })); err != nil {
+		return nil, err
+	}
+	return r.again(ctx, regions.Without(shown.Regions, failed), shown, agreed)
 }
 
 // awaitInterfaces waits until Lambda has deleted its network interfaces, for
@@ -172,8 +172,10 @@ func (r *rolloutRun) awaitInterfaces(ctx context.Context, going []rollout.Remova
 			return nil
 		case err != nil && time.Since(began) > interfacesTime:
 			return err
-		case err != nil:
+		case err != nil && time.Since(told) > interfacesTold:
 			r.say("%v", err)
+			told = time.Now()
+		case err != nil:
 		case time.Since(began) > interfacesTime:
 			r.say("Lambda has not deleted its network interfaces within %.0f minutes, so the rest is deleted without waiting longer: %s. Another function may share them; delete those whose status is \"available\" with `aws ec2 delete-network-interface`", interfacesTime.Minutes(), names)
 			return nil

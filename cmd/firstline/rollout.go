@@ -735,22 +735,19 @@ func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
 			done = append(done, o)
 		}
 	}
-	if len(done) == 0 {
-		return nil
+	if r.verify && len(done) > 0 {
+		r.say("verifying: running the checks of every instance, rebooting nothing")
+		r.result.Verification = verifyRegions(ctx, r.p, config, done)
+		r.verifyDenied(ctx, config, outputs)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := printVerification(r.out, r.result.Verification); err != nil {
+			return err
+		}
 	}
-	if !r.verify {
-		r.pruneVersions(ctx, done)
-		return nil
-	}
-	r.say("verifying: running the checks of every instance, rebooting nothing")
-	r.result.Verification = verifyRegions(ctx, r.p, config, done)
-	r.verifyDenied(ctx, config, outputs)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err := printVerification(r.out, r.result.Verification); err != nil {
-		return err
-	}
+	// Also where something is broken: each version may keep interfaces in a VPC.
+	r.pruneVersions(ctx, done)
 	var broken []string
 	for _, v := range r.result.Verification {
 		if v.Broken() {
@@ -760,6 +757,5 @@ func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
 	if len(broken) > 0 {
 		return fmt.Errorf("deployed, but firstline cannot do its work in %s: see the table", strings.Join(broken, ", "))
 	}
-	r.pruneVersions(ctx, done)
 	return nil
 }

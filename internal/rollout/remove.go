@@ -8,6 +8,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,29 +78,38 @@ func (r *Root) Removals(ctx context.Context, p *Plan) ([]Removal, error) {
 // UnderWay is an incident that has not ended.
 type UnderWay struct {
 	Region string `json:"region"`
-	// InstanceID is empty when the event that started it names none.
+	// InstanceID is empty when the event that started it names none, and where AWS does
+	// not tell.
 	InstanceID   string    `json:"instance_id"`
 	ExecutionARN string    `json:"execution_arn"`
 	Since        time.Time `json:"since"`
 }
 
+// Who is the instance, or else the execution.
+func (u UnderWay) Who() string {
+	return cmp.Or(u.InstanceID, "execution "+u.ExecutionARN[strings.LastIndex(u.ExecutionARN, ":")+1:])
+}
+
 // UnderWay returns the incidents of the regions that have not ended.
 func (r *Root) UnderWay(ctx context.Context, removals []Removal) ([]UnderWay, error) {
 	return everywhere(ctx, r, removals, func(ctx context.Context, config aws.Config, removal Removal) ([]UnderWay, error) {
-		client := sfn.NewFromConfig(config)
+		client := executions(config)
 		running, err := runningExecutions(ctx, client, removal.machine)
-		var all []UnderWay
-		for _, e := range running {
-			u := UnderWay{Region: removal.Region, ExecutionARN: aws.ToString(e.ExecutionArn), Since: aws.ToTime(e.StartDate)}
-			described, err := client.DescribeExecution(ctx, &sfn.DescribeExecutionInput{ExecutionArn: e.ExecutionArn})
-			if err != nil {
-				return nil, err
-			}
-			if i, err := incident.ParseEvent([]byte(aws.ToString(described.Input))); err == nil {
-				u.InstanceID = i.InstanceID
-			}
-			all = append(all, u)
+		all := make([]UnderWay, len(running))
+		for n, e := range running {
+			all[n] = UnderWay{Region: removal.Region, ExecutionARN: aws.ToString(e.ExecutionArn), Since: aws.ToTime(e.StartDate)}
 		}
+		// Where AWS does not tell an incident's instance, such as to somebody without
+		// the right, the incident is named by its execution.
+		_ = each(all, func(u *UnderWay) error {
+			described, err := client.DescribeExecution(ctx, &sfn.DescribeExecutionInput{ExecutionArn: &u.ExecutionARN})
+			if err == nil {
+				if i, err := incident.ParseEvent([]byte(aws.ToString(described.Input))); err == nil {
+					u.InstanceID = i.InstanceID
+				}
+			}
+			return nil
+		})
 		return all, err
 	})
 }
@@ -118,14 +128,48 @@ func (r *Root) StopIncidents(ctx context.Context, removals []Removal) ([]UnderWa
 	if err != nil {
 		return nil, err
 	}
-	for n, u := range running {
-		client := sfn.NewFromConfig(config, func(o *sfn.Options) { o.Region = u.Region })
-		_, err := client.StopExecution(ctx, &sfn.StopExecutionInput{ExecutionArn: &u.ExecutionARN, Cause: aws.String(stopCause)})
+	stopped := map[string]bool{}
+	var mu sync.Mutex
+	err = each(running, func(u *UnderWay) error {
+		config := config.Copy()
+		config.Region = u.Region
+		_, err := executions(config).StopExecution(ctx, &sfn.StopExecutionInput{ExecutionArn: &u.ExecutionARN, Cause: aws.String(stopCause)})
 		if _, gone := errors.AsType[*sfntypes.ExecutionDoesNotExist](err); err != nil && !gone {
-			return running[:n], fmt.Errorf("%s: stop the incident of %s: %s", u.Region, cmp.Or(u.InstanceID, u.ExecutionARN), inOneLine(err))
+			return fmt.Errorf("%s: stop the incident of %s: %s", u.Region, u.Who(), inOneLine(err))
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		stopped[u.ExecutionARN] = true
+		return nil
+	})
+	return slices.DeleteFunc(running, func(u UnderWay) bool { return !stopped[u.ExecutionARN] }), err
+}
+
+// executions makes a client for many calls in a row, which Step Functions throttles:
+// for DescribeExecution to 10 a second in most regions
+// (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html).
+func executions(config aws.Config) *sfn.Client {
+	return sfn.NewFromConfig(config, func(o *sfn.Options) { o.RetryMaxAttempts = 10 })
+}
+
+// atOnce is how many calls about incidents are under way: a region may be far away,
+// and a storm has hundreds.
+const atOnce = 8
+
+// each does something for each incident. After an error it begins no further ones.
+func each(all []UnderWay, do func(*UnderWay) error) error {
+	for some := range slices.Chunk(all, atOnce) {
+		var wg sync.WaitGroup
+		errs := make([]error, len(some))
+		for n := range some {
+			wg.Go(func() { errs[n] = do(&some[n]) })
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return err
 		}
 	}
-	return running, nil
+	return nil
 }
 
 // runningExecutions are the executions of a state machine that have not ended; none
@@ -181,23 +225,21 @@ func (r *Root) Interfaces(ctx context.Context, removals []Removal) ([]Interface,
 }
 
 // PlanFunctions plans to delete the functions of the regions, with what depends on
-// them, and to keep their rights. Nil is that none is there any more.
+// them, and to keep their rights.
 func (r *Root) PlanFunctions(ctx context.Context, removals []Removal) (*Plan, error) {
-	var names, targets []string
+	functions := map[string]string{}
 	for _, removal := range removals {
 		if removal.function != "" {
-			names, targets = append(names, removal.Region), append(targets, removal.function)
+			functions[removal.Region] = removal.function
 		}
 	}
-	if len(names) == 0 {
-		return nil, nil
-	}
-	p, failed, err := r.plan(ctx, names, true, targets)
-	for region, reasons := range failed {
-		r.fail(region, reasons...)
-		err = errors.Join(err, fmt.Errorf("%s: the function cannot be deleted", region))
-	}
-	return p, err
+	return r.planOf(ctx, slices.Sorted(maps.Keys(functions)), true, func(names []string) []string {
+		var targets []string
+		for _, name := range names {
+			targets = append(targets, functions[name])
+		}
+		return targets
+	})
 }
 
 // everywhere asks all regions at the same time, each for askTime at most.

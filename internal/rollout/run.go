@@ -37,12 +37,17 @@ func (p *Plan) Empty() bool { return len(p.Changes) == 0 }
 // Plan plans the given regions, those of Chosen that have not failed. A region
 // that cannot be planned fails, and the others are planned without it.
 func (r *Root) Plan(ctx context.Context, names []string, destroy bool) (*Plan, error) {
+	return r.planOf(ctx, names, destroy, r.targets)
+}
+
+// planOf plans what targets names of the regions.
+func (r *Root) planOf(ctx context.Context, names []string, destroy bool, targets func(names []string) []string) (*Plan, error) {
 	for {
 		// Terraform without a target would work on every region.
 		if len(names) == 0 {
 			return &Plan{Destroy: destroy}, nil
 		}
-		p, failed, err := r.plan(ctx, names, destroy, r.targets(names))
+		p, failed, err := r.plan(ctx, names, destroy, targets(names))
 		if err != nil || len(failed) == 0 {
 			return p, err
 		}
@@ -301,10 +306,11 @@ func (r *Root) stream(ctx context.Context, do func(context.Context, io.Writer) e
 	case ctx.Err() != nil:
 		// What it says then comes of the interrupt.
 		return nil, ctx.Err()
+	case err != nil && strings.Contains(err.Error(), "signal: killed"):
+		// Also if it has said an error: it has not come to its end.
+		return nil, r.died()
 	case err != nil && len(said) > 0:
 		return said, nil
-	case err != nil && strings.Contains(err.Error(), "signal: killed"):
-		return nil, r.died()
 	case err != nil:
 		return nil, fmt.Errorf("terraform: %w (see %s)", tidy(err), r.logPath)
 	}

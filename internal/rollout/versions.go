@@ -33,6 +33,8 @@ func (r *Root) PruneVersions(ctx context.Context, d deployed.Region) (Pruned, er
 	if err != nil {
 		return Pruned{}, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
 	config = config.Copy()
 	config.Region = d.Region
 	client := lambda.NewFromConfig(config)

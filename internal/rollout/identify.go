@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 
+	"firstline/internal/fault"
 	"firstline/internal/probe"
 	"firstline/internal/regions"
 )
@@ -92,7 +93,7 @@ func account(ctx context.Context, config aws.Config, region string) (string, err
 
 // refusedAll returns what is wrong with the caller's, nil unless that is what
 // all regions' errors say.
-func refusedAll(failed map[string]error) (fault error) {
+func refusedAll(failed map[string]error) (mistake error) {
 	for _, name := range slices.Sorted(maps.Keys(failed)) {
 		err := failed[name]
 		answer, status := answered(err)
@@ -100,15 +101,15 @@ func refusedAll(failed map[string]error) (fault error) {
 		switch {
 		case answer != nil && unknownThere(answer) && regions.OptIn(name):
 			// It may be the region's.
-		case answer != nil && status < http.StatusInternalServerError && answer.ErrorCode() != regionDisabled:
-			fault = inputf("AWS refuses your credentials: %s: %s", answer.ErrorCode(), answer.ErrorMessage())
+		case answer != nil && status < http.StatusInternalServerError && answer.ErrorCode() != regionDisabled && !fault.Throttled(answer):
+			mistake = inputf("AWS refuses your credentials: %s: %s", answer.ErrorCode(), answer.ErrorMessage())
 		case answer == nil && status == 0 && !cancelled && strings.Contains(err.Error(), "credentials"):
-			fault = inputf("no AWS credentials: %w", err)
+			mistake = inputf("no AWS credentials: %w", err)
 		default:
 			return nil
 		}
 	}
-	return fault
+	return mistake
 }
 
 // answered returns what AWS has said, nil where it has said nothing, and the
@@ -132,11 +133,17 @@ func unknownThere(answer smithy.APIError) bool {
 	return slices.Contains([]string{"InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "OptInRequired"}, answer.ErrorCode())
 }
 
+// unfit reports whether credentials have expired, or were not what a request was
+// signed with (https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html).
+func unfit(answer smithy.APIError) bool {
+	return slices.Contains([]string{"ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "RequestExpired", "SignatureDoesNotMatch"}, answer.ErrorCode())
+}
+
 // regionDisabled is what STS says where it was switched off for an account.
 const regionDisabled = "RegionDisabledException"
 
 // refused tells in words why a region did not say who is calling: it is not
-// enabled, it denies, or it cannot be reached.
+// enabled, it takes no such credentials, it denies, or it cannot be reached.
 func refused(region string, err error) string {
 	answer, status := answered(err)
 	switch {
@@ -144,7 +151,9 @@ func refused(region string, err error) string {
 		return fmt.Sprintf("STS is switched off for the region in this account (%s): activate it in the account settings of IAM's console", answer.ErrorMessage())
 	case answer != nil && unknownThere(answer) && regions.OptIn(region):
 		return fmt.Sprintf("the region is not enabled in this account, or does not take this session token (%s): %s", answer.ErrorCode(), regions.Enable(region))
-	case answer != nil && status < http.StatusInternalServerError:
+	case answer != nil && (unknownThere(answer) || unfit(answer)):
+		return fmt.Sprintf("the region refuses your credentials (%s: %s): renew them, such as with `aws sso login`, see that this machine's clock is right, and run this again", answer.ErrorCode(), answer.ErrorMessage())
+	case answer != nil && status < http.StatusInternalServerError && !fault.Throttled(answer):
 		return fmt.Sprintf("the region denies sts:GetCallerIdentity, which needs no right (%s: %s): a service control policy or the policy of a VPC endpoint may be in the way; allow the region there, or leave it out with --exclude-region", answer.ErrorCode(), answer.ErrorMessage())
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("the region does not answer: nothing within %s; look at DNS, network and proxy from here to %s", identifyTime, host(region))

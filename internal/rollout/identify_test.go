@@ -78,7 +78,9 @@ func TestIdentify(t *testing.T) {
 		{"well", "us-east-1", 200, known, ""},
 		{"not enabled", "me-south-1", 403, invalid, "the region is not enabled in this account, or does not take this session token (InvalidClientTokenId): enable it in the account (`aws account enable-region --region-name me-south-1`"},
 		{"STS switched off", "us-east-1", 403, refusal("RegionDisabledException", "STS is not activated in this region for account:123456789012."), "STS is switched off for the region in this account"},
-		{"a default region does not know the token", "us-east-1", 403, invalid, "the region denies sts:GetCallerIdentity, which needs no right (InvalidClientTokenId: "},
+		{"a default region does not know the token", "us-east-1", 403, invalid, "the region refuses your credentials (InvalidClientTokenId: "},
+		{"expired meanwhile", "us-east-1", 403, refusal("ExpiredToken", "The security token included in the request is expired"), "the region refuses your credentials (ExpiredToken: The security token included in the request is expired): renew them"},
+		{"throttled", "us-east-1", 400, refusal("Throttling", "Rate exceeded"), "the region does not answer: HTTP 400: Throttling: Rate exceeded"},
 		{"denied", "me-south-1", 403, refusal("AccessDenied", "User: arn:aws:sts::123456789012:assumed-role/ops/ann is not authorized"), "the region denies sts:GetCallerIdentity, which needs no right (AccessDenied: User: arn:aws:sts::123456789012:assumed-role/ops/ann is not authorized): a service control policy"},
 		{"unreachable", "us-east-1", 0, "", "the region does not answer: no answer from sts.us-east-1.amazonaws.com: no such host; look at DNS, network and proxy"},
 		{"a proxy answers", "us-east-1", 403, "<html>Forbidden</html>", "the region does not answer: something other than AWS answered with HTTP 403"},
@@ -107,6 +109,8 @@ func TestIdentifyNowhere(t *testing.T) {
 		want string // of the error; "": the regions fail one by one
 	}{
 		{"wrong credentials", answers{"eu-west-1": {403, invalid}, "me-south-1": {403, invalid}}, "AWS refuses your credentials: InvalidClientTokenId: "},
+		{"expired credentials", answers{"eu-west-1": {403, refusal("ExpiredToken", "expired")}, "me-south-1": {403, refusal("ExpiredToken", "expired")}}, "AWS refuses your credentials: ExpiredToken: "},
+		{"throttled", answers{"eu-west-1": {400, refusal("Throttling", "Rate exceeded")}}, ""},
 		{"an opt-in region alone", answers{"me-south-1": {403, invalid}}, ""},
 		{"different faults", answers{"eu-west-1": {403, invalid}, "us-east-1": {0, ""}}, ""},
 	} {

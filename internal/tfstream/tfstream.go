@@ -16,7 +16,6 @@ import (
 // Message is one line of the output: what this project reads of it.
 type Message struct {
 	Type      string    `json:"type"`
-	Level     string    `json:"@level"`
 	Text      string    `json:"@message"`
 	Timestamp time.Time `json:"@timestamp"`
 	// Change is what is planned for a resource (planned_change), or what was
@@ -44,7 +43,6 @@ const (
 // Resource names an instance of a resource.
 type Resource struct {
 	Address string `json:"addr"`
-	Type    string `json:"resource_type"`
 }
 
 // Change is a change of one resource.

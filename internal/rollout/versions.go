@@ -46,7 +46,7 @@ func (r *Root) PruneVersions(ctx context.Context, d deployed.Region) (Pruned, er
 	if len(old) == 0 {
 		return Pruned{}, nil
 	}
-	called, err := calledFunctions(ctx, sfn.NewFromConfig(config), d.StateMachineARN)
+	called, err := calledFunctions(ctx, executions(config), d.StateMachineARN)
 	if err != nil {
 		return Pruned{}, fmt.Errorf("find out which versions of %s are in use: %s", d.FunctionName, inOneLine(err))
 	}

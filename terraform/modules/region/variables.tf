@@ -36,8 +36,8 @@ variable "deployment" {
   # The longest name made of it is the code bucket's: NAME-code-ACCOUNT-REGION,
   # 63 characters at most. SSM keeps names that begin with aws or ssm to itself.
   validation {
-    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.deployment.name)) && length(var.deployment.name) <= 28 && !can(regex("^(aws|ssm)|-cpu(-|$)|-self(-|$)", var.deployment.name))
-    error_message = "name = \"${var.deployment.name}\": use up to 28 lower-case letters, digits and single hyphens, beginning with a letter, not with aws or ssm, without -cpu or -self, which set this project's alarms apart."
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.deployment.name)) && length(var.deployment.name) <= 28 && !can(regex("^(aws|ssm)|-(cpu|self|responder)(-|$)", var.deployment.name))
+    error_message = "name = \"${var.deployment.name}\": use up to 28 lower-case letters, digits and single hyphens, beginning with a letter, not with aws or ssm, without -cpu, -self or -responder, which stand in the names of what a deployment makes."
   }
 
   validation {

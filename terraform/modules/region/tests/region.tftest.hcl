@@ -259,6 +259,16 @@ run "name_that_another_deployment_would_match" {
   expect_failures = [var.deployment]
 }
 
+run "name_of_a_function" {
+  command = plan
+  variables {
+    deployment = merge(var.deployment, {
+      name = "firstline-responder"
+    })
+  }
+  expect_failures = [var.deployment]
+}
+
 run "secrets_version_below_one" {
   command = plan
   variables {

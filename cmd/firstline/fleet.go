@@ -41,20 +41,13 @@ func (f *rootFlags) fleet(c *cobra.Command, what string) (deployment, aws.Config
 	return d, cfg, err
 }
 
-// inRegion is a configuration of AWS for clients of a region.
-func inRegion(cfg aws.Config, region string) aws.Config {
-	cfg = cfg.Copy()
-	cfg.Region = region
-	return cfg
-}
-
 // tableOf returns the table of a region.
 func tableOf(cfg aws.Config, r deployed.Region) (*store.Table, error) {
 	if r.TableName == "" {
 		return nil, errors.New("no table is deployed here: deploy this version first")
 	}
 	return &store.Table{Name: r.TableName, Client: func(context.Context) (store.API, error) {
-		return dynamodb.NewFromConfig(inRegion(cfg, r.Region)), nil
+		return dynamodb.NewFromConfig(probe.InRegion(cfg, r.Region)), nil
 	}}, nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"firstline/internal/deployed"
 	"firstline/internal/incident"
 	"firstline/internal/policy"
+	"firstline/internal/probe"
 	"firstline/internal/store"
 )
 
@@ -49,7 +50,7 @@ type pauser struct {
 
 func newPauser(cfg aws.Config) *pauser {
 	return &pauser{now: time.Now, table: tablesOf(cfg), clients: func(region string) clients {
-		cfg := inRegion(cfg, region)
+		cfg := probe.InRegion(cfg, region)
 		return clients{ec2.NewFromConfig(cfg), sts.NewFromConfig(cfg), sfn.NewFromConfig(cfg)}
 	}}
 }

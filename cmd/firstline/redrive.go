@@ -16,6 +16,7 @@ import (
 
 	"firstline/internal/deadletter"
 	"firstline/internal/deployed"
+	"firstline/internal/probe"
 )
 
 // letters is the dead-letter queue of a region; see deadletter.Queue.
@@ -35,7 +36,7 @@ func newRedriver(cfg aws.Config) *redriver {
 		if r.DeadLetterQueueURL == "" || r.StateMachineARN == "" {
 			return nil, errors.New("only a part of the region is deployed, without the queue or the state machine: deploy it again")
 		}
-		cfg := inRegion(cfg, r.Region)
+		cfg := probe.InRegion(cfg, r.Region)
 		return &deadletter.Queue{
 			SQS: sqs.NewFromConfig(cfg), URL: r.DeadLetterQueueURL,
 			States: sfn.NewFromConfig(cfg), StateMachine: r.StateMachineARN,

@@ -110,16 +110,17 @@ func (r *rolloutRun) stopIncidents(ctx context.Context, going []rollout.Removal)
 	if err := stop(ctx); err != nil {
 		return nil, err
 	}
-	// An interrupted apply comes to its end, and so does this.
+	// An interrupted apply still finishes, and so does this.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	said := map[string]bool{}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for ctx.Err() == nil {
 			select {
 			case <-ctx.Done():
 			case <-time.After(stopPause):
-				if err := stop(ctx); err != nil && ctx.Err() == nil && !told[err.Error()] {
-					told[err.Error()] = true
+				if err := stop(ctx); err != nil && ctx.Err() == nil && !said[err.Error()] {
+					said[err.Error()] = true
 					r.say("%v", err)
 				}
 			}

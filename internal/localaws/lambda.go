@@ -565,7 +565,7 @@ var logLevels = []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}
 type filteredLog struct {
 	to    *processLog
 	least string
-	rest  []byte // the begin of a line
+	rest  []byte // the start of a line
 }
 
 func (f *filteredLog) Write(p []byte) (int, error) {

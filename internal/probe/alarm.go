@@ -60,7 +60,7 @@ type watched struct {
 
 // alarms adds to each instance whether its alarm can fire. When that cannot be told of
 // any, it returns why: that needs rights which only the caller lacks.
-func (v *Verifier) alarms(ctx context.Context, r deployed.Region, all []InstanceResult) (c CheckResult, unknown bool) {
+func (v *Verifier) alarms(ctx context.Context, r deployed.Region, all []InstanceResult) (_ CheckResult, unknown bool) {
 	start := time.Now()
 	asked, stop := context.WithTimeout(ctx, readTime+time.Duration(len(all))*alarmTime)
 	defer stop()
@@ -74,7 +74,7 @@ func (v *Verifier) alarms(ctx context.Context, r deployed.Region, all []Instance
 		all[n].Checks = append(all[n].Checks, c)
 	}
 	if err == nil || ctx.Err() != nil || len(all) == 0 {
-		return c, false
+		return CheckResult{}, false
 	}
 	return CheckResult{
 		Check: CheckAlarm, Result: Warned, ElapsedMs: elapsed,

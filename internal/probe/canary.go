@@ -78,7 +78,7 @@ type executions interface {
 // A failure is never an error of Canary: everything is in the Rehearsal, also
 // that ctx has ended.
 func Canary(ctx context.Context, cfg aws.Config, r deployed.Region, instanceID string, tell func(state string)) Rehearsal {
-	cfg = clientConfig(cfg, r.Region)
+	cfg = InRegion(cfg, r.Region)
 	c := &canary{events: eventbridge.NewFromConfig(cfg), states: sfn.NewFromConfig(cfg), region: r, tell: tell}
 	return c.rehearse(ctx, instanceID)
 }

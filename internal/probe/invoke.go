@@ -193,8 +193,8 @@ func Unpack(cause string) string {
 	return cause
 }
 
-// clientConfig is the configuration of a region's clients.
-func clientConfig(cfg aws.Config, region string) aws.Config {
+// InRegion is the configuration of a region's clients.
+func InRegion(cfg aws.Config, region string) aws.Config {
 	cfg = cfg.Copy()
 	cfg.Region = region
 	return cfg

@@ -56,7 +56,7 @@ func (n Notification) OK() bool {
 // A failure is never an error of Notify: everything is in the Notification, also
 // that ctx has ended.
 func Notify(ctx context.Context, cfg aws.Config, r deployed.Region) Notification {
-	return notifyBy(ctx, lambda.NewFromConfig(clientConfig(cfg, r.Region)), topicsOf(cfg), r)
+	return notifyBy(ctx, lambda.NewFromConfig(InRegion(cfg, r.Region)), topicsOf(cfg), r)
 }
 
 func notifyBy(ctx context.Context, client invoker, topics func(region string) topicReader, r deployed.Region) Notification {

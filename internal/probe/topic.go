@@ -34,7 +34,7 @@ type topicReader interface {
 
 // topicsOf makes clients of SNS.
 func topicsOf(cfg aws.Config) func(region string) topicReader {
-	return func(region string) topicReader { return sns.NewFromConfig(clientConfig(cfg, region)) }
+	return func(region string) topicReader { return sns.NewFromConfig(InRegion(cfg, region)) }
 }
 
 // subscriptions asks whether anybody has confirmed a subscription of the topic that

@@ -141,10 +141,10 @@ type Verifier struct {
 // not matter.
 func NewVerifier(cfg aws.Config) *Verifier {
 	return &Verifier{
-		client: func(region string) invoker { return lambda.NewFromConfig(clientConfig(cfg, region)) },
+		client: func(region string) invoker { return lambda.NewFromConfig(InRegion(cfg, region)) },
 		topics: topicsOf(cfg),
 		read: func(region string) clients {
-			cfg := clientConfig(cfg, region)
+			cfg := InRegion(cfg, region)
 			return clients{cloudwatch.NewFromConfig(cfg), ec2.NewFromConfig(cfg), lambda.NewFromConfig(cfg), sns.NewFromConfig(cfg), sqs.NewFromConfig(cfg)}
 		},
 		pace: time.Tick(interval),
@@ -163,9 +163,9 @@ type clients struct {
 // Verify tries, through the deployed function, each check of each instance of
 // r.InstanceIDs and whether it may be rebooted, and the ways to Slack and the
 // pagers. With the caller's own rights it asks whether the alarms can fire, who hears
-// what the topics say, and for Lambda's quota. It reboots nothing and sends nothing. What has passed the function keeps as the baseline:
-// a check that never passed cannot cause a reboot. It tells how many instances
-// are done.
+// what the topics say, and for Lambda's quota. It reboots nothing and sends nothing.
+// What has passed the function keeps as the baseline: a check that never passed cannot
+// cause a reboot. It tells how many instances are done.
 //
 // A failure is never an error of Verify: everything is in the Verification, also
 // that ctx has ended.

@@ -22,12 +22,18 @@ import (
 	"firstline/internal/regions"
 )
 
-const (
-	// identifyTime bounds the question whether a region answers.
-	identifyTime = 15 * time.Second
-	// identifyAttempts rides out a moment's trouble.
-	identifyAttempts = 3
-)
+// identifyTime bounds the question whether a region answers.
+const identifyTime = 15 * time.Second
+
+// probing is the configuration of a question to a region that may not answer: a few
+// attempts ride out a moment's trouble.
+func probing(config aws.Config, region string) aws.Config {
+	config = probe.InRegion(config, region)
+	config.Retryer = func() aws.Retryer {
+		return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = 3 })
+	}
+	return config
+}
 
 // identify asks each chosen region who is calling: a region that does not answer
 // would hold up all of them in Terraform.
@@ -80,11 +86,7 @@ func (r *Root) identify(ctx context.Context) error {
 func account(ctx context.Context, config aws.Config, region string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, identifyTime)
 	defer cancel()
-	client := sts.NewFromConfig(config, func(o *sts.Options) {
-		o.Region = region
-		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = identifyAttempts })
-	})
-	out, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	out, err := sts.NewFromConfig(probing(config, region)).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
 		return "", err
 	}

@@ -19,6 +19,7 @@ import (
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
 
 	"firstline/internal/incident"
+	"firstline/internal/probe"
 )
 
 // Removal is a region in which a plan deletes what incidents run on.
@@ -131,9 +132,7 @@ func (r *Root) StopIncidents(ctx context.Context, removals []Removal) ([]UnderWa
 	stopped := map[string]bool{}
 	var mu sync.Mutex
 	err = each(running, func(u *UnderWay) error {
-		config := config.Copy()
-		config.Region = u.Region
-		_, err := executions(config).StopExecution(ctx, &sfn.StopExecutionInput{ExecutionArn: &u.ExecutionARN, Cause: aws.String(stopCause)})
+		_, err := executions(probe.InRegion(config, u.Region)).StopExecution(ctx, &sfn.StopExecutionInput{ExecutionArn: &u.ExecutionARN, Cause: aws.String(stopCause)})
 		if _, gone := errors.AsType[*sfntypes.ExecutionDoesNotExist](err); err != nil && !gone {
 			return fmt.Errorf("%s: stop the incident of %s: %s", u.Region, u.Who(), inOneLine(err))
 		}
@@ -196,8 +195,8 @@ func runningExecutions(ctx context.Context, client *sfn.Client, machine string) 
 type Interface struct{ Region, ID string }
 
 // Interfaces returns Lambda's network interfaces for the function in the regions that
-// lose its rights. They pin subnets and security groups. Lambda deletes them some time after the
-// function, and with its role
+// lose its rights. They pin subnets and security groups. Lambda deletes them some time
+// after the function, and with its role
 // (https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html). All that
 // tells them from others is their description: "AWS Lambda VPC ENI-", the function
 // that they were made for, and mostly a UUID.
@@ -254,10 +253,8 @@ func everywhere[T any](ctx context.Context, r *Root, removals []Removal, ask fun
 	var wg sync.WaitGroup
 	for n, removal := range removals {
 		wg.Go(func() {
-			config := config.Copy()
-			config.Region = removal.Region
 			var err error
-			if answers[n], err = ask(ctx, config, removal); err != nil {
+			if answers[n], err = ask(ctx, probe.InRegion(config, removal.Region), removal); err != nil {
 				errs[n] = fmt.Errorf("%s: %s", removal.Region, inOneLine(err))
 			}
 		})

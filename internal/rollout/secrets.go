@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/smithy-go"
@@ -149,10 +148,7 @@ func (r *Root) readSecret(ctx context.Context, region, name string) (stored bool
 	}
 	ctx, cancel := context.WithTimeout(ctx, secretTime)
 	defer cancel()
-	out, err := ssm.NewFromConfig(config, func(o *ssm.Options) {
-		o.Region = region
-		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = identifyAttempts })
-	}).GetParameter(ctx, &ssm.GetParameterInput{Name: &name, WithDecryption: aws.Bool(true)})
+	out, err := ssm.NewFromConfig(probing(config, region)).GetParameter(ctx, &ssm.GetParameterInput{Name: &name, WithDecryption: aws.Bool(true)})
 	if _, none := errors.AsType[*ssmtypes.ParameterNotFound](err); none {
 		return false, nil
 	} else if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 
 	"firstline/internal/deployed"
+	"firstline/internal/probe"
 )
 
 // Pruned is what became of a function's old versions.
@@ -35,8 +36,7 @@ func (r *Root) PruneVersions(ctx context.Context, d deployed.Region) (Pruned, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	config = config.Copy()
-	config.Region = d.Region
+	config = probe.InRegion(config, d.Region)
 	client := lambda.NewFromConfig(config)
 	versions, err := publishedVersions(ctx, client, d.FunctionName)
 	if err != nil {

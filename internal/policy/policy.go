@@ -34,6 +34,8 @@ const (
 	// waking is how long others leave a page of their alert to the instance that
 	// makes it.
 	waking = 5 * time.Minute
+	// repeating is the same for a page that is repeated.
+	repeating = 2 * time.Minute
 	// joinWithin is how recently an alert must have woken somebody for a new
 	// member to be a note; hourly bounds notes and Slack.
 	joinWithin = time.Hour
@@ -404,6 +406,7 @@ func (d *decider) handedOverPage() bool {
 		return false
 	}
 	a, isKnown := d.r.Alerts[m.Alert]
+	m.Confirmed = m.Confirmed || a.LastWakeAt > m.JoinedAt // another member's page names this one, too
 	worse, again, noted := time.Duration(0), downAgain, repeatNoted
 	if m.Severity >= incident.SeverityDown {
 		noted = repeatDown
@@ -416,6 +419,8 @@ func (d *decider) handedOverPage() bool {
 	switch {
 	case !isKnown:
 		return d.pageLook(incident.SituationNotConfirmed, "the table has lost its alert: "+d.l.firstReason())
+	case a.LastWakeAt == 0 && d.within(a.WakingAt, repeating):
+		return d.done("handed over: its page is on its way")
 	case !m.Confirmed, a.LastWakeAt == 0 && !d.within(a.WakingAt, waking):
 		return d.repeat()
 	case d.severity() > m.Severity && isDown:
@@ -450,6 +455,8 @@ func (d *decider) repeat() bool {
 	a := d.r.Alerts[m.Alert]
 	switch {
 	case a.LastWakeAt == 0:
+		a.WakingAt = d.now
+		d.r.Alerts[m.Alert] = a
 	case a.ClosedAt > 0, m.ByNote && !d.within(a.LastWakeAt, joinWithin):
 		d.wake(m.Alert)
 		m.ByNote = false

@@ -461,6 +461,7 @@ func (w *world) checkEnd(e *execution) {
 	d := e.decided
 	isNote := d.Alert != nil && w.isOut(cmp.Or(d.Alert.Pager, w.pagers[0].name)) && (d.Situation == incident.SituationNote || d.Situation == incident.SituationHealthyAgain)
 	isLate := slices.ContainsFunc(w.pagers, func(p *pager) bool { return w.isOut("late:" + p.name) })
+	isLate = isLate || time.Since(w.outages["lambda"]) < time.Minute // the last retry came before its end
 	if out.End() == "Nobody was told" && w.faulty == 0 && !w.noPager() && !w.isOut("slack") && !isLate && !isNote {
 		w.violate("end", "%s: nobody was told, though a pager works", e.name)
 	}

@@ -23,20 +23,8 @@ func TestDocumentedCommands(t *testing.T) {
 	inText := regexp.MustCompile("`(?:build/)?firstline ([a-z-][^`]*)`")
 	inBlock := regexp.MustCompile(`(?m)^ *(?:build/)?firstline ([a-z-].*)$`)
 	found := 0
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && slices.Contains([]string{"build", ".git", "testdata", ".terraform"}, d.Name()):
-			return fs.SkipDir
-		case !slices.Contains([]string{".md", ".tf", ".tfvars"}, filepath.Ext(path)):
-			return nil
-		}
-		text, err := os.ReadFile(path) //nolint:gosec // the project's own documents
-		if err != nil {
-			return err
-		}
-		for n, part := range strings.Split(string(text), "```") {
+	for path, text := range documents(t, root, ".md", ".tf", ".tfvars") {
+		for n, part := range strings.Split(text, "```") {
 			typed, complete := inText, n%2 == 1
 			if complete {
 				typed = inBlock
@@ -49,10 +37,64 @@ func TestDocumentedCommands(t *testing.T) {
 				}
 			}
 		}
-		return nil
+	}
+	if found < 40 {
+		t.Errorf("%d commands", found)
+	}
+}
+
+// documents returns the text of each file of the project with one of the extensions, by
+// its path.
+func documents(t *testing.T, root string, extensions ...string) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && slices.Contains([]string{"build", ".git", "testdata", ".terraform"}, d.Name()):
+			return fs.SkipDir
+		case !slices.Contains(extensions, filepath.Ext(path)):
+			return nil
+		}
+		text, err := os.ReadFile(path) //nolint:gosec // the project's own documents
+		texts[path] = string(text)
+		return err
 	})
-	if err != nil || found < 40 {
-		t.Errorf("%d commands, %v", found, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return texts
+}
+
+// Each link within the project leads to a file, and to a heading that is there.
+func TestLinks(t *testing.T) {
+	root, err := toolchain.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := regexp.MustCompile(`\]\(([^)\s:]*)\)`)
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	other := regexp.MustCompile(`[^\w -]`) // what GitHub leaves out of an anchor
+	texts := documents(t, root, ".md")
+	for path, text := range texts {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			target, anchor, _ := strings.Cut(m[1], "#")
+			file := filepath.Join(filepath.Dir(path), target)
+			if target == "" {
+				file = path
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("%s: %s: %v", path, m[1], err)
+			}
+			ok := anchor == ""
+			for _, h := range heading.FindAllStringSubmatch(texts[file], -1) {
+				ok = ok || strings.ReplaceAll(other.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-") == anchor
+			}
+			if !ok {
+				t.Errorf("%s: %s: there is no such heading", path, m[1])
+			}
+		}
 	}
 }
 

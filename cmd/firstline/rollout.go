@@ -220,21 +220,41 @@ func (r *rolloutRun) plan(ctx context.Context, names []string, destroy bool) (*r
 	return r.root.Plan(ctx, names, destroy)
 }
 
+// propose plans, unless that would be refused, and shows what would be done: all that
+// precedes the question. plan ends with it, so that it is refused what deploy is.
+func (r *rolloutRun) propose(ctx context.Context, destroy bool) (*rollout.Plan, []rollout.Removal, error) {
+	if err := r.root.Refuse(ctx, destroy); err != nil {
+		return nil, nil, err
+	}
+	p, err := r.plan(ctx, r.root.Chosen(), destroy)
+	if err != nil {
+		return nil, nil, err
+	}
+	missing, unclear, err := r.root.MissingSecrets(ctx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, text := range unclear {
+		r.say("%s", text)
+	}
+	if len(missing) > 0 {
+		return nil, nil, usagef("%s", strings.Join(missing, "; "))
+	}
+	if !destroy {
+		r.warn()
+	}
+	if err := r.show(ctx, p); err != nil {
+		return nil, nil, err
+	}
+	going, err := r.removals(ctx, p)
+	return p, going, err
+}
+
 // warn says what Terraform would warn of.
 func (r *rolloutRun) warn() {
 	for _, warning := range r.root.Warnings() {
 		r.say("warning: %s", warning)
 	}
-}
-
-// missingSecrets says which secrets a plan would leave without a value, and tells
-// where that cannot be seen.
-func (r *rolloutRun) missingSecrets(ctx context.Context, p *rollout.Plan) ([]string, error) {
-	missing, unclear, err := r.root.MissingSecrets(ctx, p)
-	for _, text := range unclear {
-		r.say("%s", text)
-	}
-	return missing, err
 }
 
 // show prints a plan as a table with a line per region, and Terraform's own text if
@@ -420,22 +440,11 @@ func newPlan() *cobra.Command {
 	return newRollout(&rolloutRun{}, &cobra.Command{
 		Use:     "plan",
 		Short:   "Show what a deploy would change, per region",
-		Long:    "Show what a deploy would change, per region. It changes nothing." + rolloutExits,
+		Long:    "Show what a deploy would change, per region, or for which reason it would be\nrefused. It changes nothing." + rolloutExits,
 		Example: "  firstline plan --var-file terraform/regions.tfvars --verbose",
 	}, func(ctx context.Context, r *rolloutRun) error {
-		p, err := r.plan(ctx, r.root.Chosen(), false)
-		if err != nil {
-			return err
-		}
-		missing, err := r.missingSecrets(ctx, p)
-		if err != nil {
-			return err
-		}
-		for _, text := range missing {
-			r.say("a deploy would be refused: %s", text)
-		}
-		r.warn()
-		return r.show(ctx, p)
+		_, _, err := r.propose(ctx, false)
+		return err
 	})
 }
 
@@ -451,15 +460,8 @@ Incidents under way are named and stopped, and their instances are not looked af
 In a VPC this waits up to 45 minutes until Lambda has deleted its network interfaces.` + rolloutExits,
 		Example: "  firstline destroy --var-file terraform/regions.tfvars --region eu-west-1",
 	}, func(ctx context.Context, r *rolloutRun) error {
-		p, err := r.plan(ctx, r.root.Chosen(), true)
-		if err != nil {
-			return err
-		}
-		if err := r.show(ctx, p); err != nil || p.Empty() {
-			return err
-		}
-		going, err := r.removals(ctx, p)
-		if err != nil {
+		p, going, err := r.propose(ctx, true)
+		if err != nil || p.Empty() {
 			return err
 		}
 		if err := r.confirm(ctx, fmt.Sprintf("Destroy this in %s?", strings.Join(slices.Sorted(maps.Keys(p.Changes)), ", "))); err != nil {
@@ -529,26 +531,10 @@ nor stored, deploy refuses before it changes anything.` + rolloutExits,
 }
 
 func deployRegions(ctx context.Context, r *rolloutRun) error {
-	chosen := r.root.Chosen()
-	if err := r.checkCanaries(chosen); err != nil {
+	if err := r.checkCanaries(r.root.Chosen()); err != nil {
 		return err
 	}
-	p, err := r.plan(ctx, chosen, false)
-	if err != nil {
-		return err
-	}
-	missing, err := r.missingSecrets(ctx, p)
-	if err != nil {
-		return err
-	}
-	if len(missing) > 0 {
-		return usagef("%s", strings.Join(missing, "; "))
-	}
-	r.warn()
-	if err := r.show(ctx, p); err != nil {
-		return err
-	}
-	going, err := r.removals(ctx, p)
+	p, going, err := r.propose(ctx, false)
 	if err != nil {
 		return err
 	}

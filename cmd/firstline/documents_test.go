@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -118,4 +119,33 @@ func exists(words []string, complete bool) error {
 		}
 	}
 	return nil
+}
+
+// What a deployment consists of is committed, what Terraform makes of it is not.
+func TestIgnored(t *testing.T) {
+	root, err := toolchain.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := os.ReadFile(filepath.Join(root, ".gitignore")) //nolint:gosec // the project's own
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, ".gitignore"), rules, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	git := func(args ...string) string {
+		cmd := exec.CommandContext(t.Context(), "git", args...)
+		cmd.Dir = dir
+		out, _ := cmd.Output() // check-ignore fails when nothing is ignored
+		return string(out)
+	}
+	git("init", "--quiet")
+	ignored := []string{"terraform/terraform.tfstate", "terraform/terraform.tfstate.backup", "terraform/.terraform/environment", "terraform/x.tfplan", "build/firstline"}
+	kept := []string{"terraform/regions.tfvars", "terraform/regions.tfvars.json", "terraform/.terraform.lock.hcl", "terraform/regions.tf", "terraform/backend.tf", "terraform/backend.hcl"}
+	got := strings.Fields(git(append([]string{"check-ignore"}, slices.Concat(ignored, kept)...)...))
+	if !slices.Equal(got, ignored) {
+		t.Errorf("git ignores %v, want %v", got, ignored)
+	}
 }

@@ -76,6 +76,7 @@ resource "aws_cloudwatch_metric_alarm" "self" {
   threshold           = 0
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarm_actions
+  actions_enabled     = true
 }
 
 # The dead man's switch: whatever keeps reconcile from its end (the schedule, the
@@ -100,6 +101,7 @@ resource "aws_cloudwatch_metric_alarm" "reconcile" {
   threshold           = 1
   treat_missing_data  = "breaching"
   alarm_actions       = var.alarm_actions
+  actions_enabled     = true
 }
 
 locals {

@@ -70,6 +70,7 @@ data "aws_iam_policy_document" "key" {
 
 resource "aws_kms_key" "topic" {
   description             = "The topic ${var.name}-self."
+  is_enabled              = true
   enable_key_rotation     = true
   deletion_window_in_days = 7
   policy                  = data.aws_iam_policy_document.key.json

@@ -21,6 +21,7 @@ resource "aws_cloudwatch_event_rule" "alarm" {
   description = "An alarm ${var.alarm_prefix}... is in ALARM: start an incident."
 
   event_pattern = jsonencode(merge(local.pattern, { source = ["aws.cloudwatch"] }))
+  state         = "ENABLED" # unset, Terraform would leave alone what somebody has disabled
 }
 
 # Dry incidents: EventBridge takes no event of an aws. source from an account, and
@@ -31,6 +32,7 @@ resource "aws_cloudwatch_event_rule" "canary" {
   description = "A simulated alarm ${var.alarm_prefix}...: start a dry incident, which reboots nothing and tells nobody."
 
   event_pattern = jsonencode(merge(local.pattern, { source = ["firstline.canary"], account = [local.account] }))
+  state         = "ENABLED"
 }
 
 data "aws_iam_policy_document" "assume" {
@@ -167,6 +169,7 @@ resource "aws_cloudwatch_event_rule" "reconcile" {
   name                = "${var.name}-reconcile"
   description         = "Reconcile: start a look wherever one is due."
   schedule_expression = var.reconcile.every_minutes == 1 ? "rate(1 minute)" : "rate(${var.reconcile.every_minutes} minutes)"
+  state               = "ENABLED"
 }
 
 # The newest code: no running incident depends on it. While Lambda throttles or is

@@ -33,4 +33,5 @@ resource "aws_cloudwatch_metric_alarm" "cpu" {
   comparison_operator = jsondecode(each.value).comparison
   threshold           = jsondecode(each.value).threshold
   treat_missing_data  = jsondecode(each.value).treat_missing_data
+  actions_enabled     = true
 }

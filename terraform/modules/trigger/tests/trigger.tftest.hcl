@@ -46,6 +46,10 @@ run "canary_rule" {
     condition     = aws_cloudwatch_event_rule.canary.name == "firstline-canary" && output.canary_rule_name == "firstline-canary" && output.rule_name == "firstline-alarm"
     error_message = "names of the rules"
   }
+  assert {
+    condition     = alltrue([for rule in [aws_cloudwatch_event_rule.alarm, aws_cloudwatch_event_rule.canary, aws_cloudwatch_event_rule.reconcile] : rule.state == "ENABLED"])
+    error_message = "an apply enables a rule that somebody has disabled"
+  }
 }
 
 run "canary_target" {

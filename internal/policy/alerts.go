@@ -54,16 +54,20 @@ func (d *decider) hold(why string) bool {
 }
 
 // page makes the instance a member of the alert with a key. The member is a
-// note if that alert is open and has woken somebody within the hour; else the
-// alert is paged, under a new alias.
+// note if that alert is open and has woken somebody within the hour, after people
+// last took this instance for healthy; else the alert is paged, under a new alias.
 func (d *decider) page(key, situation, reason string) {
 	m, old := d.i.Membership, ""
 	if m != nil {
 		old = m.Alert
 	}
 	id := d.r.openAlert(key)
+	takenForHealthy := d.i.LastResolvedAt // by people, since then
 	if id == "" && m != nil && d.r.Alerts[old].Key == key && key == d.i.ID {
 		id = old // closed by a person, and paged again
+	}
+	if old != "" && old == id {
+		takenForHealthy = cmp.Or(m.AgainAt, d.i.FailedSince, d.i.UnhealthySince)
 	}
 	switch a, ok := d.r.Alerts[id]; {
 	case !ok:
@@ -72,8 +76,8 @@ func (d *decider) page(key, situation, reason string) {
 		d.out.Note = true // another one's page is on its way
 	case a.LastWakeAt == 0:
 		// No pager has confirmed its page: it is sent once more, under its alias.
-	case key != d.i.ID && d.within(a.LastWakeAt, joinWithin) && (old != id || a.LastWakeAt > cmp.Or(m.AgainAt, d.i.FailedSince, d.i.UnhealthySince)):
-		d.out.Note = true // for one that was in it already, if another's page came since it was said to be healthy
+	case key != d.i.ID && d.within(a.LastWakeAt, joinWithin) && a.LastWakeAt > takenForHealthy:
+		d.out.Note = true
 	default:
 		d.wake(id)
 	}

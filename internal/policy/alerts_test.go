@@ -15,11 +15,16 @@ const cause = "url/attention"
 // A new member of a cause is a note if its alert is open and woke somebody
 // within the hour; otherwise it pages.
 func TestJoining(t *testing.T) {
+	resolved := func(d time.Duration) option {
+		return instance(func(i *policy.Instance) { i.LastResolvedAt = ago(d) })
+	}
 	alertIs := func(woke time.Duration) option { return alert("a/"+cause, cause, woke, other) }
 	decisions(t, []decisionCase{
 		{"no alert yet", is(attention), "12 page attention unknown @url/attention"},
 		{"it woke somebody 59:59 ago", is(attention, alertIs(hour-sec)), "12 page attention unknown note @url/attention"},
 		{"it woke somebody an hour ago", is(attention, alertIs(hour)), "12 page attention unknown @url/attention"},
+		{"this instance was well, and left it, after that", is(attention, alertIs(hour-sec), resolved(hour-2*sec)), "12 page attention unknown @url/attention"},
+		{"this instance was well before that", is(attention, alertIs(hour-sec), resolved(hour)), "12 page attention unknown note @url/attention"},
 		{"its page was never confirmed", is(attention, alertIs(min), alertOf("a/"+cause, func(a *policy.Alert) { a.LastWakeAt = 0 })), "12 page attention unknown @url/attention"},
 		{"a person has closed it", is(attention, alertIs(min), closed(cause, sec)), "12 page attention unknown @url/attention"},
 		{"a person closes it now", is(attention, alertIs(min), change(func(in *policy.Input) { in.Facts.Alerts["a/"+cause] = policy.AlertClosed })), "12 page attention unknown @url/attention"},
@@ -169,6 +174,9 @@ func TestQuietEndsForAllMembersOnce(t *testing.T) {
 // A page that is repeated keeps its alias, so that a pager that has it already
 // wakes nobody. A note is repeated as a note.
 func TestRepeating(t *testing.T) {
+	repeats := func(d time.Duration) option {
+		return alertOf("a/"+cause, func(a *policy.Alert) { a.WakingAt = ago(d) })
+	}
 	unconfirmed := func(isNote bool) option {
 		return membership(func(m *policy.Membership) { m.Confirmed, m.ByNote = false, isNote })
 	}
@@ -181,6 +189,9 @@ func TestRepeating(t *testing.T) {
 	}{
 		{"no pager has taken it", options(member(cause, sevUnknown, min), unconfirmed(false), neverTaken), "7 page not_confirmed unknown @url/attention", 1},
 		{"a pager has taken another member's page", options(member(cause, sevUnknown, min, other), unconfirmed(false)), "7 page not_confirmed unknown @url/attention", 1},
+		{"a pager has taken another member's page after it joined", options(member(cause, sevUnknown, hour, other), unconfirmed(false), alertOf("a/"+cause, func(a *policy.Alert) { a.LastWakeAt = ago(hour - sec) })), "8 handed_over", 1},
+		{"another member repeats the page since 1:59", options(member(cause, sevUnknown, min, other), unconfirmed(false), neverTaken, repeats(2*min-sec)), "7 handed_over", 1},
+		{"another member repeated the page two minutes ago", options(member(cause, sevUnknown, min, other), unconfirmed(false), neverTaken, repeats(2*min)), "7 page not_confirmed unknown @url/attention", 1},
 		{"a note, woke somebody 59:59 ago", options(member(cause, sevUnknown, hour-sec, other), unconfirmed(true)), "7 page not_confirmed unknown note @url/attention", 1},
 		{"a note, woke somebody an hour ago", options(member(cause, sevUnknown, hour, other), unconfirmed(true)), "7 page not_confirmed unknown @url/attention", 2},
 		{"a note on an alert that nobody took", options(member(cause, sevUnknown, min, other), unconfirmed(true), neverTaken), "7 page not_confirmed unknown @url/attention", 1},
@@ -192,8 +203,8 @@ func TestRepeating(t *testing.T) {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 			a := out.State.Region.Alerts["a/"+cause]
-			if a.Wake != tt.wake || out.Decision.Alert.Alias != a.Alias || a.ClosedAt != 0 {
-				t.Errorf("alias %s, alert %+v", out.Decision.Alert.Alias, a)
+			if ref := out.Decision.Alert; a.Wake != tt.wake || ref != nil && ref.Alias != a.Alias || a.ClosedAt != 0 {
+				t.Errorf("decision %+v, alert %+v", out.Decision, a)
 			}
 		})
 	}

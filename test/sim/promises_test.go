@@ -59,7 +59,7 @@ const (
 )
 
 func (w *world) wokenWithin() time.Duration {
-	if w.dies > 0 {
+	if w.dies > 0 || w.faulty > .3 { // which ends whole runs of reconcile
 		return wokenWithinFaults
 	}
 	return wokenWithin
@@ -95,7 +95,8 @@ func (w *world) watchMachine(m *machine) {
 	s.downLast = now
 	isFiring := now.Before(m.alarmUntil)
 	isHidden := (m.sshPath != well || w.path != well) && !m.web.down() // see severity
-	cannotTell := isHidden || now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() || len(m.blinded) > 0 ||
+	isBlind := w.isOut("route53") && !m.settings.Enabled(incident.CheckURL) && !m.settings.Enabled(incident.CheckSSH)
+	cannotTell := isHidden || isBlind || now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() || len(m.blinded) > 0 ||
 		slices.ContainsFunc([]string{"ec2", "egress", "ssm", "table"}, w.isOut)
 	if cannotTell || !isFiring {
 		s.firedSince = time.Time{}
@@ -426,6 +427,7 @@ func (w *world) checkNoise(a *alert, m notify.Message) {
 			anHour = 15 * time.Minute
 		}
 		isAgain := other.alert != a && other.key == a.key && other.alert.pager == a.pager && now.Sub(other.at) < anHour
+		isAgain = isAgain && !other.alert.members[m.Incident.InstanceID].again // people take it for healthy since
 		if isCause && isAgain && other.alert.open && !other.at.Before(w.breakerClosed) && !w.hasEnded(other.alert) {
 			w.violate("noise", "the cause %s was paged twice within an hour", a.key)
 		}

@@ -54,20 +54,24 @@ func (d *decider) hold(why string) bool {
 }
 
 // page makes the instance a member of the alert with a key. The member is a
-// note if that alert is open and has woken somebody within the hour, after people
-// last took this instance for healthy; else the alert is paged, under a new alias.
+// note if that alert is open and has woken somebody within the hour, and since
+// it last said that this instance is healthy; else the alert is paged, under a
+// new alias.
 func (d *decider) page(key, situation, reason string) {
 	m, old := d.i.Membership, ""
 	if m != nil {
 		old = m.Alert
 	}
 	id := d.r.openAlert(key)
-	takenForHealthy := d.i.LastResolvedAt // by people, since then
 	if id == "" && m != nil && d.r.Alerts[old].Key == key && key == d.i.ID {
 		id = old // closed by a person, and paged again
 	}
-	if old != "" && old == id {
+	takenForHealthy := incident.Millis(0) // by people, since then
+	switch {
+	case m != nil && old == id:
 		takenForHealthy = cmp.Or(m.AgainAt, d.i.FailedSince, d.i.UnhealthySince)
+	case d.i.ResolvedFrom == id:
+		takenForHealthy = d.i.LastResolvedAt
 	}
 	switch a, ok := d.r.Alerts[id]; {
 	case !ok:

@@ -16,7 +16,7 @@ const cause = "url/attention"
 // within the hour; otherwise it pages.
 func TestJoining(t *testing.T) {
 	resolved := func(d time.Duration) option {
-		return instance(func(i *policy.Instance) { i.LastResolvedAt = ago(d) })
+		return instance(func(i *policy.Instance) { i.LastResolvedAt, i.ResolvedFrom = ago(d), "a/"+cause })
 	}
 	alertIs := func(woke time.Duration) option { return alert("a/"+cause, cause, woke, other) }
 	decisions(t, []decisionCase{
@@ -25,6 +25,7 @@ func TestJoining(t *testing.T) {
 		{"it woke somebody an hour ago", is(attention, alertIs(hour)), "12 page attention unknown @url/attention"},
 		{"this instance was well, and left it, after that", is(attention, alertIs(hour-sec), resolved(hour-2*sec)), "12 page attention unknown @url/attention"},
 		{"this instance was well before that", is(attention, alertIs(hour-sec), resolved(hour)), "12 page attention unknown note @url/attention"},
+		{"this instance was well, and left another alert, after that", is(attention, alertIs(hour-sec), resolved(hour-2*sec), instance(func(i *policy.Instance) { i.ResolvedFrom = "a/" + other })), "12 page attention unknown note @url/attention"},
 		{"its page was never confirmed", is(attention, alertIs(min), alertOf("a/"+cause, func(a *policy.Alert) { a.LastWakeAt = 0 })), "12 page attention unknown @url/attention"},
 		{"a person has closed it", is(attention, alertIs(min), closed(cause, sec)), "12 page attention unknown @url/attention"},
 		{"a person closes it now", is(attention, alertIs(min), change(func(in *policy.Input) { in.Facts.Alerts["a/"+cause] = policy.AlertClosed })), "12 page attention unknown @url/attention"},

@@ -257,7 +257,7 @@ func (d *decider) slack(situation, key, reason string, counted bool) bool {
 
 // resolve takes the instance out of its alert, for the reason why, and tells Slack.
 func (d *decider) resolve(situation, why, reason string) bool {
-	d.i.LastResolvedAt = d.now
+	d.i.LastResolvedAt, d.i.ResolvedFrom = d.now, d.i.Membership.Alert
 	d.leave(why, "")
 	d.out.Slack, d.out.SlackKey = true, situation
 	return d.set(incident.NextResolve, situation, reason)

@@ -56,8 +56,10 @@ type Instance struct {
 
 	// Membership is there while it is handed over.
 	Membership *Membership `dynamodbav:"membership,omitempty"`
-	// LastResolvedAt is when it last left an alert, but for another one.
+	// LastResolvedAt is when it last left an alert, but for another one, and
+	// ResolvedFrom that alert.
 	LastResolvedAt incident.Millis `dynamodbav:"last_resolved_at,omitempty"`
+	ResolvedFrom   string          `dynamodbav:"resolved_from,omitempty"`
 	// OftenPagedAt is when its many reboots were last paged.
 	OftenPagedAt incident.Millis `dynamodbav:"often_paged_at,omitempty"`
 

@@ -6,6 +6,7 @@ GOLANGCI_LINT_MINIMUM := 2.6.0
 BUILD := build
 # One set of flags for every build, so that the large AWS packages compile once.
 export GOFLAGS := -trimpath -buildvcs=false
+, := ,
 
 .PHONY: help
 help: ## List the targets
@@ -15,10 +16,15 @@ help: ## List the targets
 go:
 	@command -v go >/dev/null || { echo "Go is missing: install 1.26 or later (https://go.dev/doc/install)"; exit 1; }
 
+# What takes long says so every ten seconds: $(call ticking,what) program.
+ticking = @(s=0; while sleep 10 >/dev/null 2>&1; do s=$$((s + 10)); echo "$(1): $$s s"; done) & trap "kill $$!" EXIT;
+# Of a test run, a line per package, what runs meanwhile, and failures in full.
+GOTEST := set -o pipefail; go test -json
+SHOW := | go run ./test/progress
+
 .PHONY: command
 command: go
-	@echo "building the command (minutes, the first time)"
-	@go build -o $(BUILD)/firstline ./cmd/firstline
+	$(call ticking,building the command (minutes$(,) the first time)) go build -o $(BUILD)/firstline ./cmd/firstline
 
 # Terraform and moto: those on PATH when they fit, else installed into build/.
 .PHONY: setup
@@ -50,25 +56,25 @@ PURE := firstline/internal/policy
 .PHONY: check
 check: setup ## Run the unit tests (not of the local AWS), 1,000 random days and terraform validate
 	@echo "check 1/3: Go packages, and the contract of the definition"
-	@go test -short $$($(UNIT) | grep -v localaws) ./test/asl ./test/contract ./test/dynamo ./test/peers ./test/sim/mutants
+	@$(GOTEST) -short $$($(UNIT) | grep -v localaws) ./test/asl ./test/contract ./test/dynamo ./test/peers ./test/progress ./test/sim/mutants $(SHOW)
 	@echo "check 2/3: the simulation: scenes, and 1,000 random days"
-	@go test -count=1 -timeout 20m ./test/sim -sim.days 1000
+	@$(GOTEST) -count=1 -timeout 20m ./test/sim -sim.days 1000 $(SHOW)
 	@echo "check 3/3: terraform validate"
-	@go test -count=1 -short -run '^TestTerraformIsValid$$' ./test
+	@$(GOTEST) -count=1 -short -run '^TestTerraformIsValid$$' ./test $(SHOW)
 
 # The race detector is for what has goroutines of ours: the local AWS has its own
 # tests in 1/4, and the programs that 4/4 starts are built without it.
 .PHONY: test
 test: setup cc ## Run all tests: Go, the simulation, Terraform, and the stories on the local AWS
 	@echo "test 1/4: Go packages, with the race detector"
-	@go test -race $$($(UNIT) | grep -vx $(PURE)) ./test/asl ./test/dynamo ./test/peers ./test/sim/mutants
-	@go test $(PURE)
+	@$(GOTEST) -race $$($(UNIT) | grep -vx $(PURE)) ./test/asl ./test/dynamo ./test/peers ./test/progress ./test/sim/mutants $(SHOW)
+	@$(GOTEST) $(PURE) $(SHOW)
 	@echo "test 2/4: the simulation: scenes, and 1,000 random days"
-	@go test -count=1 -timeout 20m ./test/sim -sim.days 1000
+	@$(GOTEST) -count=1 -timeout 20m ./test/sim -sim.days 1000 $(SHOW)
 	@echo "test 3/4: Terraform modules, with mocked providers"
-	@go test -count=1 -timeout 20m -v -run '^TestTerraform' ./test
+	@$(GOTEST) -count=1 -timeout 20m -run '^TestTerraform' ./test $(SHOW)
 	@echo "test 4/4: contract, and stories on the local AWS with the real Terraform and provider"
-	@go test -count=1 -timeout 40m -v -parallel 10 -skip '^TestTerraform' ./test ./test/contract ./test/bench
+	@$(GOTEST) -count=1 -timeout 40m -parallel 10 -skip '^TestTerraform' ./test ./test/contract ./test/bench $(SHOW)
 
 # SOAK is how long, FLAGS are flags of the simulation: FLAGS="-sim.faults .35".
 SOAK ?= 10m
@@ -86,10 +92,11 @@ peers: go ## Run the checks against servers that behave badly: Go peers, and rea
 	@cd test/peers && go test -count=1 -timeout 15m -peers.real -peers.table
 
 .PHONY: lint
-lint: setup lint-tool ## Run golangci-lint and terraform fmt
+lint: command lint-tool ## Run golangci-lint and terraform fmt
 	@echo "lint: Go"
-	@PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" golangci-lint run ./...
+	$(call ticking,lint) PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" golangci-lint run ./...
 	@echo "lint: Terraform"
+	@$(BUILD)/firstline setup --moto=false >/dev/null
 	@$(BUILD)/firstline regions --check
 	@PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" terraform fmt -check -recursive terraform
 
@@ -108,7 +115,7 @@ fuzz: go ## Fuzz each target for 20 seconds
 
 .PHONY: bench-tool
 bench-tool: setup
-	@go build -o $(BUILD)/bench ./test/bench
+	$(call ticking,building the benchmarks) go build -o $(BUILD)/bench ./test/bench
 
 .PHONY: bench
 # BENCH is flags: BENCH="-only function,incident"; BENCH=-help lists them.

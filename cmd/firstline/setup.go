@@ -11,7 +11,7 @@ import (
 )
 
 func newSetup() *cobra.Command {
-	var asJSON bool
+	var asJSON, wantMoto bool
 	c := &cobra.Command{
 		Use:   "setup",
 		Short: "Install what is missing: Terraform, and moto for the local AWS",
@@ -29,9 +29,11 @@ the same when they need it.`,
 			if err != nil {
 				return err
 			}
-			moto, err := t.Moto(c.Context())
-			if err != nil {
-				return err
+			moto := "not looked for"
+			if wantMoto {
+				if moto, err = t.Moto(c.Context()); err != nil {
+					return err
+				}
 			}
 			config, err := t.CLIConfig()
 			if err != nil {
@@ -47,6 +49,7 @@ the same when they need it.`,
 			return err
 		},
 	}
+	c.Flags().BoolVar(&wantMoto, "moto", true, "also moto, which only the local AWS needs")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
 	return c
 }

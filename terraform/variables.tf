@@ -1,4 +1,4 @@
-# The operators' interface: regions.example.tfvars shows it in use, and
+# The operators' interface: examples/production.tfvars shows it in use, and
 # modules/settings/schema.tf lists every setting with its bounds.
 #
 # `any` here and only here: Terraform drops attributes that an object type does

@@ -26,7 +26,7 @@ const (
 	stateKey    = "firstline.tfstate"
 )
 
-// exampleRegions are those of regions.example.tfvars.
+// exampleRegions are those of examples/production.tfvars.
 var exampleRegions = []string{first, other}
 
 // newExample makes a checkout with what the project brings along, for what an
@@ -46,7 +46,7 @@ func newExample(t *testing.T, w *stage.World, zip string) *operator {
 	if err := errors.Join(os.Mkdir(build, 0o750), os.Link(zip, filepath.Join(build, filepath.Base(zip)))); err != nil {
 		t.Fatal(err)
 	}
-	return &operator{World: w, dir: dir, varFile: filepath.Join(dir, "regions.example.tfvars")}
+	return &operator{World: w, dir: dir, varFile: filepath.Join(dir, "examples", "production.tfvars")}
 }
 
 // TestExampleDeploysAsItIs deploys the example as it is, with the state in S3,

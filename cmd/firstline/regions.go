@@ -158,7 +158,7 @@ func (o *regionsOptions) run(ctx context.Context) (regionsResult, error) {
 	if o.check && len(held) == 0 {
 		return regionsResult{}, fmt.Errorf("%s holds no region: run `firstline regions` and commit the file", o.file)
 	}
-	named, err := namedBy(o.from)
+	named, err := namedBy(o.dir, o.from)
 	if err != nil {
 		return regionsResult{}, usageError{err}
 	}
@@ -224,11 +224,11 @@ func (o *regionsOptions) want(held []string, named map[string]string) ([]string,
 	return regions.Union(regions.Default(), held, o.add), nil
 }
 
-// namedBy returns the regions that var files name, with where.
-func namedBy(files []string) (map[string]string, error) {
+// namedBy returns the regions that var files of the root in dir name, with where.
+func namedBy(dir string, files []string) (map[string]string, error) {
 	named := map[string]string{}
 	for _, file := range files {
-		found, err := tfvars.Named(file)
+		found, err := tfvars.Named(dir, file)
 		if err != nil {
 			return nil, err
 		}

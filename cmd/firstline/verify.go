@@ -184,8 +184,8 @@ func (f *rootFlags) deployed(c *cobra.Command, log io.Writer) (d deployment, err
 	return d, nil
 }
 
-// named returns the regions that the var files name. Without --var-file these
-// are what Terraform reads by itself, if anything, and need not be right.
+// named returns the regions that the var files name, with those that Terraform reads
+// by itself; none when no file names any.
 func (f *rootFlags) named() ([]string, error) {
 	dir := f.dir
 	if dir == "" {
@@ -197,10 +197,7 @@ func (f *rootFlags) named() ([]string, error) {
 	}
 	vars, err := tfvars.Load(dir, f.varFiles, os.Environ())
 	if err != nil {
-		if len(f.varFiles) > 0 {
-			return nil, usageError{err}
-		}
-		return nil, nil
+		return nil, usageError{err}
 	}
 	return vars.Regions(), nil
 }

@@ -22,6 +22,9 @@ func (r *Root) Prepare(ctx context.Context) error {
 	if r.vars, err = tfvars.Load(r.o.Dir, r.o.VarFiles, os.Environ()); err != nil {
 		return InputError{err}
 	}
+	if err := r.vars.Missing(); err != nil {
+		return InputError{err}
+	}
 	for name, file := range r.vars.Secrets() {
 		return inputf("%s stands in %s: secrets do not belong in files; take it out, and export it as TF_VAR_%s", name, file, name)
 	}

@@ -338,7 +338,7 @@ func CopyTerraform(to, from string) error {
 		}
 		name := d.Name()
 		left := strings.HasPrefix(name, ".terraform") || strings.Contains(name, ".tfstate") || name == "backend.tf" ||
-			strings.Contains(name, ".tfvars") && !strings.HasSuffix(name, ".example.tfvars")
+			strings.Contains(name, ".tfvars") && !strings.HasPrefix(rel, "examples")
 		switch {
 		case d.IsDir() && left:
 			return filepath.SkipDir

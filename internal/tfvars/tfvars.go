@@ -16,11 +16,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agext/levenshtein"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/json"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
+	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
 
 // Defaults of the root's variables, which are terraform/variables.tf's and
@@ -49,6 +51,7 @@ type Vars struct {
 	slack   bool
 	pagers  []string
 	secrets map[string]string
+	lacks   string
 }
 
 // region is what var.regions holds for a region.
@@ -91,6 +94,15 @@ func (v Vars) Pagers() []string { return slices.Clone(v.pagers) }
 // variable's name => file and line.
 func (v Vars) Secrets() map[string]string { return maps.Clone(v.secrets) }
 
+// Missing returns an error that says what must be set and is not, a line each, with
+// the file to add it to and an example; nil when nothing is missing.
+func (v Vars) Missing() error {
+	if v.lacks == "" {
+		return nil
+	}
+	return errors.New(v.lacks)
+}
+
 // Load returns the variables as Terraform reads them when it runs in dir:
 // environ's TF_VAR_ variables, then in dir terraform.tfvars,
 // terraform.tfvars.json and those that end in .auto.tfvars or .auto.tfvars.json
@@ -98,11 +110,19 @@ func (v Vars) Secrets() map[string]string { return maps.Clone(v.secrets) }
 // directory of this process. What comes later wins.
 //
 // An error is one line with the file and the line in it: of a file that is not
-// there, is none, or does not parse, and of variables without which nothing can
-// be deployed. Unknown variables and wrong settings are Terraform's to report.
+// there, is none, or does not parse, and of a name that is none of the variables that
+// dir declares: Terraform warns of it, goes on, and the setting has no effect. It
+// says nothing of one in the environment, which may be meant for another root: that
+// is an error when it is much like a variable. Wrong settings are Terraform's to
+// report.
 func Load(dir string, files []string, environ []string) (Vars, error) {
-	l := loader{vars: map[string]variable{}, secrets: map[string]string{}}
-	l.environment(environ)
+	l, err := newLoader(dir)
+	if err != nil {
+		return Vars{}, err
+	}
+	if err := l.environment(environ); err != nil {
+		return Vars{}, err
+	}
 	own, err := automatic(dir)
 	if err != nil {
 		return Vars{}, err
@@ -128,22 +148,30 @@ func Load(dir string, files []string, environ []string) (Vars, error) {
 	if v.pagers, err = l.pagers(); err != nil {
 		return Vars{}, err
 	}
-	v.pkg, err = l.pkg(dir)
+	if v.pkg, err = l.pkg(dir); err != nil {
+		return Vars{}, err
+	}
+	pages, err := l.isSet("pagers")
+	if err != nil {
+		return Vars{}, err
+	}
+	v.lacks, err = l.lacking(dir, pages || len(v.pagers) > 0)
 	return v, err
 }
 
-// Named returns the regions that one var file names, with the file and line of
-// each; none when it does not set the variable. It fails as Load does.
-func Named(file string) (map[string]string, error) {
-	l := loader{vars: map[string]variable{}, secrets: map[string]string{}}
+// Named returns the regions that one var file of the root in dir names, with the
+// file and line of each; none when it does not set the variable. It fails as Load
+// does.
+func Named(dir, file string) (map[string]string, error) {
+	l, err := newLoader(dir)
+	if err != nil {
+		return nil, err
+	}
 	if err := l.file(file); err != nil {
 		return nil, err
 	}
-	if _, ok := l.vars["regions"]; !ok {
-		return nil, nil
-	}
 	found, err := l.regions()
-	if err != nil {
+	if err != nil || found == nil {
 		return nil, err
 	}
 	named := map[string]string{}
@@ -196,19 +224,89 @@ type variable struct {
 
 // loader collects variables; what is added later wins.
 type loader struct {
-	vars map[string]variable
+	// known are the variables that the root declares.
+	known []string
+	vars  map[string]variable
 	// files are those that were read.
 	files   []string
 	secrets map[string]string
 }
 
-func (l *loader) environment(environ []string) {
-	for _, entry := range environ {
-		key, value, _ := strings.Cut(entry, "=")
-		if name, ok := strings.CutPrefix(key, envPrefix); ok {
-			l.vars[name] = variable{text: &value, where: key}
+// variableBlocks are the declarations of variables.
+var variableBlocks = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "variable", LabelNames: []string{"name"}}}}
+
+// newLoader returns a loader that knows the variables that the root in dir declares.
+// Of a folder that declares none every name is accepted: it is no root, which
+// Terraform says.
+func newLoader(dir string) (*loader, error) {
+	l := &loader{vars: map[string]variable{}, secrets: map[string]string{}}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: name the folder of the Terraform root", dir, cause(err))
+	}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".tf") && !strings.HasSuffix(e.Name(), ".tf.json") {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		src, err := os.ReadFile(path) //nolint:gosec // the root's own file
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, cause(err))
+		}
+		file, err := parse(path, src)
+		if err != nil {
+			return nil, err
+		}
+		content, _, _ := file.Body.PartialContent(variableBlocks) // the rest is Terraform's to judge
+		for _, b := range content.Blocks {
+			l.known = append(l.known, b.Labels[0])
 		}
 	}
+	return l, nil
+}
+
+// isKnown reports whether the root declares a variable.
+func (l *loader) isKnown(name string) bool {
+	return len(l.known) == 0 || slices.Contains(l.known, name)
+}
+
+// nearest returns the known name that is most like one that is not, "" when each
+// differs in more than so many letters.
+func (l *loader) nearest(name string, most int) string {
+	best := ""
+	for _, k := range l.known {
+		if d := levenshtein.Distance(name, k, nil); d <= most {
+			best, most = k, d-1
+		}
+	}
+	return best
+}
+
+// environment adds what the environment sets. What is meant for another root is not
+// ours to refuse, so a misspelt name is one that differs in a third of its letters at
+// most.
+func (l *loader) environment(environ []string) error {
+	for _, entry := range environ {
+		key, value, _ := strings.Cut(entry, "=")
+		name, ok := strings.CutPrefix(key, envPrefix)
+		if !ok {
+			continue
+		}
+		if near := l.nearest(name, len(name)/3); near != "" && !l.isKnown(name) {
+			return fmt.Errorf("%s: there is no variable %s; did you mean %s%s? If it is meant for something else, unset it here", key, name, envPrefix, near)
+		}
+		l.vars[name] = variable{text: &value, where: key}
+	}
+	return nil
+}
+
+// unknown says that there is no variable of a name.
+func (l *loader) unknown(name string) string {
+	if near := l.nearest(name, max(2, len(name)/3)); near != "" {
+		return fmt.Sprintf("there is no variable %s; did you mean %s?", name, near)
+	}
+	names := slices.DeleteFunc(slices.Sorted(slices.Values(l.known)), func(k string) bool { return slices.Contains(secretNames, k) })
+	return fmt.Sprintf("there is no variable %s; there are %s", name, strings.Join(names, ", "))
 }
 
 func (l *loader) file(path string) error {
@@ -218,24 +316,28 @@ func (l *loader) file(path string) error {
 			return fmt.Errorf("%s is a folder: name a var file in it", path)
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s: there is no such var file: copy terraform/regions.example.tfvars, or name another with --var-file", path)
+			return fmt.Errorf("%s: there is no such var file: copy one of terraform/examples, or name another with --var-file", path)
 		}
 		return fmt.Errorf("%s: %w", path, cause(err))
 	}
 	return l.add(path, src)
 }
 
+// parse reads a file as Terraform does: as JSON when its name ends like that.
+func parse(path string, src []byte) (*hcl.File, error) {
+	if strings.HasSuffix(path, ".json") {
+		file, diags := json.Parse(src, path)
+		return file, first(diags, path)
+	}
+	file, diags := hclsyntax.ParseConfig(src, path, hcl.InitialPos)
+	return file, first(diags, path)
+}
+
 // add adds the text of a file.
 func (l *loader) add(path string, src []byte) error {
 	l.files = append(l.files, path)
-	var file *hcl.File
-	var diags hcl.Diagnostics
-	if strings.HasSuffix(path, ".json") {
-		file, diags = json.Parse(src, path)
-	} else {
-		file, diags = hclsyntax.ParseConfig(src, path, hcl.InitialPos)
-	}
-	if err := first(diags, path); err != nil {
+	file, err := parse(path, src)
+	if err != nil {
 		return err
 	}
 	if body, ok := file.Body.(*hclsyntax.Body); ok && len(body.Blocks) > 0 {
@@ -249,7 +351,12 @@ func (l *loader) add(path string, src []byte) error {
 	if err := first(diags, path); err != nil {
 		return err
 	}
-	for name, a := range attributes {
+	var wrong []string
+	for _, a := range slices.SortedFunc(maps.Values(attributes), func(a, b *hcl.Attribute) int { return a.NameRange.Start.Byte - b.NameRange.Start.Byte }) {
+		name := a.Name
+		if !l.isKnown(name) {
+			wrong = append(wrong, at(a.NameRange)+": "+l.unknown(name))
+		}
 		l.vars[name] = variable{expr: a.Expr, where: at(a.NameRange)}
 		if !slices.Contains(secretNames, name) {
 			continue
@@ -257,6 +364,9 @@ func (l *loader) add(path string, src []byte) error {
 		if value, diags := a.Expr.Value(nil); diags.HasErrors() || !value.IsNull() {
 			l.secrets[name] = at(a.NameRange)
 		}
+	}
+	if len(wrong) > 0 {
+		return errors.New(strings.Join(wrong, "; "))
 	}
 	return nil
 }
@@ -315,11 +425,7 @@ const regionsWanted = `want { "eu-west-1" = { instances = { "i-0123456789abcdef0
 func (l *loader) regions() (map[string]region, error) {
 	v, ok := l.vars["regions"]
 	if !ok {
-		read := ""
-		if len(l.files) > 0 {
-			read = " (" + strings.Join(l.files, ", ") + ")"
-		}
-		return nil, fmt.Errorf("no file sets regions%s: pass --var-file regions.tfvars", read)
+		return nil, nil
 	}
 	value, expr, err := v.value()
 	if err != nil {
@@ -513,6 +619,54 @@ func (l *loader) pagers() ([]string, error) {
 		}
 	}
 	return types, nil
+}
+
+// needed are the variables that must be set, with an example.
+var needed = []struct{ name, example, or string }{
+	{"regions", `{ "eu-west-1" = { instances = { "i-0123456789abcdef0" = {} } } }`, ""},
+	{"subscribers", `[{ protocol = "email", endpoint = "oncall@example.com" }]`, ", or [] to tell nobody when firstline itself fails"},
+	{"slack", `{ channel_id = "C0123456789" }`, ", or a pager"},
+	{"pagers", `["sns"]`, ", or a block of opsgenie, jsm or sns, or [] to page nobody"},
+}
+
+// lacking says what must be set and is not, "" for nothing. Slack and pagers may be
+// left out each, but not in silence: then nobody would be told.
+func (l *loader) lacking(dir string, paged bool) (string, error) {
+	var lines []string
+	for _, n := range needed {
+		set, err := l.isSet(n.name)
+		if err != nil {
+			return "", err
+		}
+		if !set && !(paged && (n.name == "slack" || n.name == "pagers")) {
+			lines = append(lines, fmt.Sprintf("%s is not set: add %s%s", n.name, l.assignment(n.name, n.example), n.or))
+		}
+	}
+	switch _, regions := l.vars["regions"]; {
+	case len(lines) == 0:
+		return "", nil
+	case len(l.files) == 0 && !regions:
+		return fmt.Sprintf("there is no var file: pass one with --var-file (terraform/examples has some to copy), or write %s", filepath.Join(dir, "terraform.tfvars")), nil
+	case len(l.files) == 0:
+		return strings.Join(lines, "; "), nil
+	case len(lines) == 1:
+		return l.files[len(l.files)-1] + ": " + lines[0], nil
+	}
+	return fmt.Sprintf("%s: these are not set:\n  - %s", l.files[len(l.files)-1], strings.Join(lines, "\n  - ")), nil
+}
+
+// assignment is an example as it stands in the last of the files.
+func (l *loader) assignment(name, example string) string {
+	if len(l.files) == 0 || !strings.HasSuffix(l.files[len(l.files)-1], ".json") {
+		return name + " = " + example
+	}
+	expr, diags := hclsyntax.ParseExpression([]byte(example), name, hcl.InitialPos)
+	value, more := expr.Value(nil)
+	text, err := ctyjson.Marshal(value, value.Type())
+	if diags.HasErrors() || more.HasErrors() || err != nil {
+		return name
+	}
+	return fmt.Sprintf("%q: %s", name, text)
 }
 
 // pkg returns function.package as modules/settings completes it and Terraform

@@ -3,6 +3,7 @@ package tfvars
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -37,7 +38,6 @@ const one = `regions = { "eu-west-1" = { instances = { "i-01234567" = {} } } }` 
 func TestLoad(t *testing.T) {
 	dir := folder(t, map[string]string{"r.tfvars": `
 		name = "pager"
-		unknown = 1
 		regions = {
 			"us-east-1" = { instances = { "i-b" = { url = { path = "/x" } }, "i-a" = {} }, vpc = {} }
 			"eu-west-1" = { instances = {} }
@@ -61,7 +61,7 @@ func TestLoad(t *testing.T) {
 			t.Errorf("%s: %v, want none", name, ids)
 		}
 	}
-	for name, want := range map[string]string{"eu-west-2": filepath.Join(dir, "r.tfvars") + ":7", "nowhere": ""} {
+	for name, want := range map[string]string{"eu-west-2": filepath.Join(dir, "r.tfvars") + ":6", "nowhere": ""} {
 		if got := v.Where(name); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
@@ -291,8 +291,6 @@ func TestSecretsInFiles(t *testing.T) {
 
 func TestLoadRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
-		{"r.tfvars", "", "no file sets regions (DIR/r.tfvars): pass --var-file regions.tfvars"},
-		{"r.tfvars", "name = \"x\"\n", "no file sets regions (DIR/r.tfvars): pass"},
 		{"r.json", "", "DIR/r.json:1: "},
 		{"r.json", `{"regions": {"eu-west-1": {}`, "DIR/r.json:1: "},
 		{"r.json", `"regions"`, "DIR/r.json:1: "},
@@ -341,9 +339,6 @@ func TestLoadRefusesEnvironment(t *testing.T) {
 			t.Errorf("%q: got %v, want %q", text, err, want)
 		}
 	}
-	if _, err := Load(dir, nil, nil); err == nil || err.Error() != "no file sets regions: pass --var-file regions.tfvars" {
-		t.Error(err)
-	}
 }
 
 func TestLoadRefusesPaths(t *testing.T) {
@@ -378,7 +373,7 @@ func TestNamed(t *testing.T) {
 	dir := folder(t, map[string]string{"r.tfvars": "regions = {\n  us-east-1 = {}\n  \"eu-wset-1\" = {}\n}\n", "other.tfvars": "name = \"x\"\n", "bad.tfvars": "regions = []\n"})
 	r := filepath.Join(dir, "r.tfvars")
 	for file, want := range map[string]map[string]string{"r.tfvars": {"us-east-1": r + ":2", "eu-wset-1": r + ":3"}, "other.tfvars": nil} {
-		got, err := Named(filepath.Join(dir, file))
+		got, err := Named(dir, filepath.Join(dir, file))
 		if err != nil {
 			t.Error(err)
 		}
@@ -387,25 +382,123 @@ func TestNamed(t *testing.T) {
 		}
 	}
 	for _, file := range []string{"bad.tfvars", "nowhere.tfvars"} {
-		if _, err := Named(filepath.Join(dir, file)); err == nil || !strings.Contains(err.Error(), file) {
+		if _, err := Named(dir, filepath.Join(dir, file)); err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
 }
 
-// TestExample holds that the example that operators copy can be read.
-func TestExample(t *testing.T) {
-	v, err := Load(t.TempDir(), []string{"../../terraform/regions.example.tfvars"}, nil)
+// declaring returns a folder with the root's own variables, and the given files.
+func declaring(t *testing.T, files map[string]string) string {
+	t.Helper()
+	variables, err := os.ReadFile("../../terraform/variables.tf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"eu-west-1", "us-east-1"}, v.Regions()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	all := map[string]string{"variables.tf": string(variables)}
+	maps.Copy(all, files)
+	return folder(t, all)
+}
+
+// TestUnknownVariables: Terraform warns of a misspelt name and goes on without the
+// setting, so that instances are rebooted that were to be left alone.
+func TestUnknownVariables(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"r.tfvars", "default = { reboot = { dry_run = true } }\n", "DIR/r.tfvars:1: there is no variable default; did you mean defaults?"},
+		{"r.tfvars", "\nbrakes = {}\npager = []\n", "DIR/r.tfvars:2: there is no variable brakes; did you mean breaker?; DIR/r.tfvars:3: there is no variable pager; did you mean pagers?"},
+		{"terraform.tfvars", "Slack = {}\n", "DIR/terraform.tfvars:1: there is no variable Slack; did you mean slack?"},
+		{"a.auto.tfvars.json", "{\"//\": \"ours\",\n\"defualts\": {}}", "DIR/a.auto.tfvars.json:2: there is no variable defualts; did you mean defaults?"},
+		{"r.tfvars", "vpc = {}\n", "DIR/r.tfvars:1: there is no variable vpc; there are breaker, defaults, function, jsm, "},
+		{"TF_VAR_default", "{}", "TF_VAR_default: there is no variable default; did you mean TF_VAR_defaults? If it is meant for something else, unset it here"},
+		{"TF_VAR_slack_tokn", "xoxb-1", "TF_VAR_slack_tokn: there is no variable slack_tokn; did you mean TF_VAR_slack_token?"},
+		{"TF_VAR_environment", "production", ""}, // another root's
+		{"TF_VAR_env", "x", ""},
+	} {
+		files, environ := map[string]string{"r.tfvars": one, "extra.tf.json": `{"variable": {"own": {}}}`}, []string{}
+		if strings.HasPrefix(tt.name, envPrefix) {
+			environ = append(environ, tt.name+"="+tt.text)
+		} else {
+			files[tt.name] = tt.text
+		}
+		dir := declaring(t, files)
+		want := strings.ReplaceAll(tt.want, "DIR", dir)
+		_, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, environ)
+		if got := fmt.Sprint(err); want == "" && err != nil || !strings.HasPrefix(got, want) && want != "" || strings.Contains(got, tt.text) {
+			t.Errorf("%s: %s\n got %v\nwant %s", tt.name, tt.text, err, want)
+		}
+		if _, err := Named(dir, filepath.Join(dir, tt.name)); files[tt.name] != "" && (err == nil || !strings.HasPrefix(err.Error(), want)) {
+			t.Errorf("Named: got %v, want %s", err, want)
+		}
+	}
+	dir := declaring(t, map[string]string{"r.tfvars": one + "own = 1\n", "extra.tf.json": `{"variable": {"own": {}}}`})
+	if _, err := Load(dir, []string{filepath.Join(dir, "r.tfvars")}, nil); err != nil {
+		t.Errorf("a variable that the operator has added: %v", err)
+	}
+}
+
+func TestMissing(t *testing.T) {
+	const (
+		noRegions     = `regions is not set: add regions = { "eu-west-1" = { instances = { "i-0123456789abcdef0" = {} } } }`
+		noSubscribers = `subscribers is not set: add subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }], or [] to tell nobody when firstline itself fails`
+		noSlack       = `slack is not set: add slack = { channel_id = "C0123456789" }, or a pager`
+		noPagers      = `pagers is not set: add pagers = ["sns"], or a block of opsgenie, jsm or sns, or [] to page nobody`
+	)
+	for _, tt := range []struct{ name, text, env, want string }{
+		{"r.tfvars", one + "subscribers = []\nsns = {}\n", "", ""},
+		{"r.tfvars", one + "subscribers = []\npagers = []\n", "", ""},
+		{"r.tfvars", one + "slack = {}\npagers = []\n", "subscribers=[]", ""},
+		{"r.tfvars", one + "slack = {}\npagers = []\n", "", "DIR/r.tfvars: " + noSubscribers},
+		{"r.tfvars", one + "slack = {}\npagers = []\nsubscribers = null\n", "", "DIR/r.tfvars: " + noSubscribers},
+		{"r.tfvars", one + "slack = {}\nsubscribers = []\n", "", "DIR/r.tfvars: " + noPagers},
+		{"r.tfvars", one + "pagers = null\nsubscribers = []\n", "", "DIR/r.tfvars: these are not set:\n  - " + noSlack + "\n  - " + noPagers},
+		{"r.tfvars", "", "", "DIR/r.tfvars: these are not set:\n  - " + noRegions + "\n  - " + noSubscribers + "\n  - " + noSlack + "\n  - " + noPagers},
+		{"terraform.tfvars", "name = \"x\"\nsns = {}\nsubscribers = []\n", "", "DIR/terraform.tfvars: " + noRegions},
+		{"r.json", `{"sns": {}, "subscribers": []}`, "", `DIR/r.json: regions is not set: add "regions": {"eu-west-1":{"instances":{"i-0123456789abcdef0":{}}}}`},
+		{"", "", "", "there is no var file: pass one with --var-file (terraform/examples has some to copy), or write DIR/terraform.tfvars"},
+		{"", "", "regions={ eu-west-1 = {} }", noSubscribers + "; " + noSlack + "; " + noPagers},
+	} {
+		files, args := map[string]string{}, []string{}
+		if tt.name != "" {
+			files[tt.name] = tt.text
+		}
+		dir := declaring(t, files)
+		if strings.HasPrefix(tt.name, "r.") {
+			args = append(args, filepath.Join(dir, tt.name))
+		}
+		v, err := Load(dir, args, []string{envPrefix + tt.env})
+		if err != nil {
+			t.Errorf("%s: %v", tt.text, err)
+			continue
+		}
+		got := ""
+		if err := v.Missing(); err != nil {
+			got = err.Error()
+		}
+		if diff := cmp.Diff(strings.ReplaceAll(tt.want, "DIR", dir), got); diff != "" {
+			t.Errorf("%s %q (-want +got):\n%s", tt.name, tt.text, diff)
+		}
+	}
+}
+
+// TestExamples holds that the examples that operators copy can be read, and that
+// nothing is missing there.
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("../../terraform/examples/*.tfvars")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, file := range files {
+		v, err := Load(declaring(t, nil), []string{file}, nil)
+		if err != nil {
+			t.Error(err)
+		} else if err := v.Missing(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
 func FuzzLoad(f *testing.F) {
-	example, err := os.ReadFile("../../terraform/regions.example.tfvars")
+	example, err := os.ReadFile("../../terraform/examples/production.tfvars")
 	if err != nil {
 		f.Fatal(err)
 	}

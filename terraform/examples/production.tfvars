@@ -1,12 +1,5 @@
-# What to watch and whom to tell. Copy this file, replace the ids, then:
-#
-#   make build
-#   export TF_VAR_slack_token=xoxb-...  TF_VAR_opsgenie_api_key=...
-#   terraform -chdir=terraform init
-#   terraform -chdir=terraform apply -var-file=regions.tfvars
-#
-# A misspelt or impossible setting fails the plan, which reports all problems at once.
-# Every setting, its default and its bounds: README.md.
+# Two regions, Slack and two pagers, and nearly every setting in use. Every setting,
+# its default and its bounds: ../README.md.
 
 regions = {
   "eu-west-1" = {
@@ -70,7 +63,7 @@ defaults = {
   confirm_seconds = 120
 
   # A saturated instance often reports 99.8 %, which the built-in 100 never matches.
-  # README.md has more: other metrics, detailed monitoring, credits.
+  # ../README.md has more: other metrics, detailed monitoring, credits.
   alarm = { threshold = 98 }
 }
 
@@ -122,7 +115,7 @@ reconcile = { every_minutes = 5 }
 
 # Who is told when firstline itself fails (an execution, the dead-letter queue, ...).
 # Pass [] explicitly to notify nobody. Protocols, and what a queue or a function needs:
-# README.md.
+# ../README.md.
 subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
 
 # Raise it, with the TF_VAR_... of Slack and of every pager set, to write new secrets.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +17,7 @@ import (
 )
 
 // Drift returns what was changed outside of Terraform, in words, per region. It
-// leaves out what Terraform does not set itself.
+// leaves out what Terraform does not set itself, but for what Lambda runs.
 func (r *Root) Drift(ctx context.Context, p *Plan) (map[string][]string, error) {
 	plan, err := r.showPlan(ctx, p)
 	if err != nil {
@@ -29,7 +30,7 @@ func (r *Root) Drift(ctx context.Context, p *Plan) (map[string][]string, error) 
 	drift := map[string][]string{}
 	for _, c := range plan.ResourceDrift {
 		region := r.regionOf(c.Address)
-		if words := changed(c, wanted[c.Address]); region != "" && len(words) > 0 {
+		if words := changed(c, wanted[c.Address], configured(plan.Config, c)); region != "" && len(words) > 0 {
 			drift[region] = append(drift[region], words...)
 		}
 	}
@@ -115,44 +116,84 @@ func title(c *tfjson.ResourceChange, values map[string]any) string {
 	return kind + " " + c.Address
 }
 
-// most is how many changes of one resource are told.
-const most = 8
+// most is how many changes inside of one attribute of a resource are told.
+const most = 4
+
+// module matches the modules in an address.
+var module = regexp.MustCompile(`module\.([^.\[]+)`)
+
+// configured are the attributes of a resource that Terraform's configuration sets.
+func configured(config *tfjson.Config, c *tfjson.ResourceChange) map[string]*tfjson.Expression {
+	if config == nil {
+		return nil
+	}
+	at := config.RootModule
+	for _, m := range module.FindAllStringSubmatch(c.ModuleAddress, -1) {
+		if at == nil || at.ModuleCalls[m[1]] == nil {
+			return nil
+		}
+		at = at.ModuleCalls[m[1]].Module
+	}
+	if at == nil {
+		return nil
+	}
+	for _, r := range at.Resources {
+		if r.Mode == c.Mode && r.Type == c.Type && r.Name == c.Name {
+			return r.Expressions
+		}
+	}
+	return nil
+}
+
+// runs are the attributes that say what a function runs. Terraform sets neither: it
+// uploads what it has not uploaded yet, and calls the newest version that there is.
+var runs = []string{"code_sha256", "version"}
 
 // changed tells what was changed of one resource. wanted is what Terraform would
-// do to it now.
-func changed(c *tfjson.ResourceChange, wanted *tfjson.Change) []string {
+// do to it now, sets what it sets.
+func changed(c *tfjson.ResourceChange, wanted *tfjson.Change, sets map[string]*tfjson.Expression) []string {
 	before, _ := c.Change.Before.(map[string]any)
 	after, _ := c.Change.After.(map[string]any)
 	what := title(c, before)
 	if c.Change.Actions.Delete() || after == nil {
 		return []string{what + " deleted"}
 	}
-	if wanted == nil || wanted.Actions.NoOp() {
+	if wanted == nil {
 		return nil
 	}
 	has, _ := wanted.Before.(map[string]any)
 	gets, _ := wanted.After.(map[string]any)
 	unknown, _ := wanted.AfterUnknown.(map[string]any)
+	// What Terraform would put back was its own to set. What it would put there may not
+	// be known before another resource is changed.
+	puts := func(attribute string) bool {
+		if unknown[attribute] == true {
+			return sets[attribute] != nil
+		}
+		return !reflect.DeepEqual(has[attribute], gets[attribute]) || c.Type == "aws_lambda_function" && slices.Contains(runs, attribute)
+	}
 	var words []string
 	for _, attribute := range slices.Sorted(maps.Keys(before)) {
 		// Tags are there twice, once with those of the provider.
 		if attribute == "tags" && after["tags_all"] != nil {
 			continue
 		}
-		// Only what Terraform would put back was its own to set.
-		if reflect.DeepEqual(before[attribute], after[attribute]) || unknown[attribute] == true || reflect.DeepEqual(has[attribute], gets[attribute]) {
+		if reflect.DeepEqual(before[attribute], after[attribute]) || !puts(attribute) {
 			continue
 		}
 		if isSensitive(c.Change.BeforeSensitive, attribute) || isSensitive(c.Change.AfterSensitive, attribute) {
 			words = append(words, fmt.Sprintf("%s %s changed (sensitive)", what, attribute))
 			continue
 		}
-		differences(strings.TrimSuffix(attribute, "_all"), before[attribute], after[attribute], func(path, was, is string) {
-			words = append(words, fmt.Sprintf("%s %s %s -> %s", what, path, was, is))
+		var inside []string
+		name := strings.TrimSuffix(attribute, "_all")
+		differences(name, before[attribute], after[attribute], func(path, was, is string) {
+			inside = append(inside, fmt.Sprintf("%s %s %s -> %s", what, path, was, is))
 		})
-	}
-	if len(words) > most {
-		words = append(words[:most], fmt.Sprintf("%s and %d more changes", what, len(words)-most))
+		if len(inside) > most {
+			inside = append(inside[:most], fmt.Sprintf("%s %s: %d more changes", what, name, len(inside)-most))
+		}
+		words = append(words, inside...)
 	}
 	return words
 }

@@ -22,7 +22,9 @@ func TestChanged(t *testing.T) {
 		kind   string
 		drift  tfjson.Change
 		wanted *tfjson.Change
-		want   []string
+		// sets is what the configuration sets, beside what wanted puts there.
+		sets string
+		want []string
 	}{
 		{
 			name: "a number", kind: "aws_cloudwatch_metric_alarm",
@@ -110,6 +112,18 @@ func TestChanged(t *testing.T) {
 			wanted: &tfjson.Change{Actions: update, Before: values{"version": "2"}, After: values{}, AfterUnknown: values{"version": true}},
 		},
 		{
+			name: "what would be put there is not known yet", kind: "aws_sfn_state_machine", sets: "definition",
+			drift:  tfjson.Change{Actions: update, Before: values{"name": "f", "definition": "a", "revision_id": "1"}, After: values{"name": "f", "definition": "b", "revision_id": "2"}},
+			wanted: &tfjson.Change{Actions: update, Before: values{"definition": "b", "revision_id": "2"}, After: values{}, AfterUnknown: values{"definition": true, "revision_id": true}},
+			want:   []string{`state machine f definition "a" -> "b"`},
+		},
+		{
+			name: "other code and a version less, which Terraform leaves alone", kind: "aws_lambda_function",
+			drift:  tfjson.Change{Actions: update, Before: values{"function_name": "f", "version": "2", "code_sha256": "a", "last_modified": "m"}, After: values{"function_name": "f", "version": "1", "code_sha256": "b", "last_modified": "n"}},
+			wanted: &tfjson.Change{Actions: noop, Before: values{"version": "1", "code_sha256": "b", "last_modified": "n"}, After: values{"version": "1", "code_sha256": "b", "last_modified": "n"}},
+			want:   []string{`function f code_sha256 "a" -> "b"`, `function f version "2" -> "1"`},
+		},
+		{
 			name: "an unknown kind", kind: "aws_new_thing",
 			drift:  tfjson.Change{Actions: update, Before: values{"id": "x", "on": true, "list": []any{"a"}}, After: values{"id": "x", "on": false, "list": []any{"a", "b"}}},
 			wanted: &tfjson.Change{Actions: update, Before: values{"on": false, "list": 1.0}, After: values{"on": true}},
@@ -117,7 +131,7 @@ func TestChanged(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := changed(&tfjson.ResourceChange{Address: "a.b", Type: tt.kind, Change: &tt.drift}, tt.wanted)
+			got := changed(&tfjson.ResourceChange{Address: "a.b", Type: tt.kind, Change: &tt.drift}, tt.wanted, map[string]*tfjson.Expression{tt.sets: {}})
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -125,14 +139,20 @@ func TestChanged(t *testing.T) {
 	}
 }
 
+// TestChangedIsBounded shows that what was changed most does not hide the rest.
 func TestChangedIsBounded(t *testing.T) {
-	before, after := values{"id": "x"}, values{"id": "x"}
-	for _, k := range "abcdefghijkl" {
-		before[string(k)], after[string(k)] = 1.0, 2.0
+	environment := func(value string) []any {
+		all := values{}
+		for _, k := range "abcdefghijkl" {
+			all[string(k)] = value
+		}
+		return []any{all}
 	}
+	before := values{"id": "x", "environment": environment("1"), "reserved_concurrent_executions": -1.0}
+	after := values{"id": "x", "environment": environment("2"), "reserved_concurrent_executions": 0.0}
 	drift := tfjson.Change{Actions: tfjson.Actions{tfjson.ActionUpdate}, Before: before, After: after}
-	got := changed(&tfjson.ResourceChange{Type: "aws_thing", Change: &drift}, &tfjson.Change{Actions: drift.Actions, Before: after, After: before})
-	if len(got) != most+1 || got[most] != "thing x and 4 more changes" {
+	got := changed(&tfjson.ResourceChange{Type: "aws_thing", Change: &drift}, &tfjson.Change{Actions: drift.Actions, Before: after, After: before}, nil)
+	if len(got) != most+2 || got[most] != "thing x environment: 8 more changes" || got[most+1] != "thing x reserved_concurrent_executions -1 -> 0" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -33,7 +33,7 @@ variable "slack" {
 }
 
 variable "pagers" {
-  description = "Who wakes people, in order of fallback: any of \"opsgenie\", \"jsm\" (Jira Service Management) and \"sns\" (an SNS topic). Left out: those that have a block of their name, in this order. Pass [] explicitly to page nobody."
+  description = "Who wakes people, in order of fallback: any of \"opsgenie\", \"jsm\" (Jira Service Management) and \"sns\" (an SNS topic). Left out: those that have a block of their name, in this order; there must be one. Pass [] explicitly to page nobody."
   type        = any
   default     = null
 }

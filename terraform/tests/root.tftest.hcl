@@ -91,6 +91,7 @@ variables {
     "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { path = "/healthz" } } } }
   }
   slack       = { channel_id = "C0123456789" }
+  pagers      = []
   function    = { package = "main.tf" }
   subscribers = []
 }

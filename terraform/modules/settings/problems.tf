@@ -41,7 +41,8 @@ locals {
       if !contains(local.pagers, type)
     ],
     var.slack == null || !can(keys(var.slack)) || can(local.checked[""].slack.channel_id) ? [] : ["slack.channel_id: is missing; use ${local.wants.slack.channel_id}"],
-    var.slack == null && var.pagers == null && length(local.pager_blocks) == 0 ? ["slack, opsgenie, jsm, sns: all are left out, so nobody would be told; set at least one of them, or pass pagers = [] explicitly to tell nobody"] : [],
+    # Slack alone wakes nobody: that is said, not left out.
+    var.pagers == null && length(local.pager_blocks) == 0 ? ["pagers: is left out, and opsgenie, jsm and sns are too, so nobody would be paged; set one of them, or pass pagers = [] explicitly to page nobody"] : [],
   )
 
   # In single settings.

@@ -20,7 +20,7 @@ variable "slack" {
 }
 
 variable "pagers" {
-  description = "Who wakes people, in order of fallback: any of \"opsgenie\", \"jsm\" and \"sns\"; null: those that have a block, in this order."
+  description = "Who wakes people, in order of fallback: any of \"opsgenie\", \"jsm\" and \"sns\"; null: those that have a block, in this order. []: nobody is paged."
   type        = any
   default     = null
 }

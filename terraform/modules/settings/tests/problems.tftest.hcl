@@ -3,6 +3,7 @@
 
 variables {
   slack    = { channel_id = "C0123456789" }
+  pagers   = []
   function = { package = "main.tf" }
 }
 
@@ -247,6 +248,7 @@ run "ranges" {
 run "one_of_a_few" {
   command = plan
   variables {
+    pagers   = null
     regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { scheme = "ftp", method = "PUT", address_family = "ip", enabled = "yes" }, ssh = { address_family = 4 }, alarm = { statistic = "Max", comparison = ">=", treat_missing_data = "bad" } } } } }
     function = { package = "main.tf", architecture = "arm", log_level = "trace" }
     opsgenie = { priority = "P6", priority_unknown = 4 }
@@ -326,6 +328,7 @@ run "status_backwards" {
 run "slack_opsgenie_function" {
   command = plan
   variables {
+    pagers   = null
     regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
     slack    = { channel_id = "#ops", api_url = "http://slack-gov.com/api/" }
     opsgenie = { endpoint = "europe", team_id = "the team" }
@@ -348,15 +351,15 @@ run "slack_opsgenie_function" {
   expect_failures = [output.deployment]
 }
 
-run "nobody_to_tell" {
+run "nobody_to_page" {
   command = plan
   variables {
     regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
-    slack   = null
+    pagers  = null
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "slack, opsgenie, jsm, sns: all are left out, so nobody would be told; set at least one of them, or pass pagers = [] explicitly to tell nobody",
+      "pagers: is left out, and opsgenie, jsm and sns are too, so nobody would be paged; set one of them, or pass pagers = [] explicitly to page nobody",
     ])
     error_message = join("\n", output.problems)
   }
@@ -876,6 +879,7 @@ run "pager_blocks_not_maps" {
 run "jira_service_management_as_an_endpoint_of_opsgenie" {
   command = plan
   variables {
+    pagers   = null
     regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
     opsgenie = { endpoint = "jsm" }
   }
@@ -910,6 +914,7 @@ run "forms_of_an_alert" {
 run "responders" {
   command = plan
   variables {
+    pagers   = null
     regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
     opsgenie = { responders = [{ type = "team", name = "operations" }, { type = "group", id = "1" }, { type = "team", id = "1", name = "x" }, { type = "team", username = "x" }, { type = "user" }, { id = "1" }, { type = "user", id = "1", nmae = "x" }, "operations", { type = "user", name = "" }] }
   }
@@ -925,6 +930,7 @@ run "responders" {
 run "responders_not_a_list" {
   command = plan
   variables {
+    pagers   = null
     regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
     opsgenie = { responders = { type = "team", name = "operations" } }
   }
@@ -940,6 +946,7 @@ run "responders_not_a_list" {
 run "team_and_responders" {
   command = plan
   variables {
+    pagers   = null
     regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
     opsgenie = { team_id = "1", responders = [{ type = "user", username = "oncall@example.com" }] }
   }
@@ -973,6 +980,7 @@ run "tags" {
 run "too_many_tags" {
   command = plan
   variables {
+    pagers   = null
     regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
     opsgenie = { tags = [for i in range(13) : "tag ${i}"] }
   }

@@ -249,6 +249,7 @@ run "slack_alone" {
   variables {
     regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
     opsgenie = null
+    pagers   = []
   }
   assert {
     condition     = length(output.problems) == 0 && length(output.deployment.pagers) == 0 && output.deployment.slack.channel_id == "C0123456789"

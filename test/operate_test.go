@@ -30,14 +30,17 @@ func playCommands(t *testing.T, dir string, all []*scene) {
 			}
 			HandedOver []struct{ Instance, Pager string } `json:"handed_over"`
 		}
-		decode(t, run(t, s.World, dir, 0, "paused --region "+home+" --json"), &paused)
+		decode(t, s.byName(t, 0, "paused --json"), &paused)
 		if len(paused.Pauses) != 1 || paused.Pauses[0].Instance != s.i.ID || time.Until(paused.Pauses[0].Until) < 71*time.Hour {
 			t.Errorf("paused are %+v", paused.Pauses)
 		}
 		if !slices.ContainsFunc(paused.HandedOver, func(h struct{ Instance, Pager string }) bool { return h.Instance == s.i.ID && h.Pager == "opsgenie" }) {
 			t.Errorf("handed over are %+v", paused.HandedOver)
 		}
+		s.byName(t, 0, "resume --instance "+s.i.ID, s.i.ID)
+		s.byName(t, 0, "pause --region "+home+" --instance "+s.i.ID, s.i.ID)
 		run(t, s.World, dir, 0, "resume --instance "+s.i.ID, s.i.ID)
+		s.byName(t, 2, "paused --name nothing --region "+home, `"nothing" is not deployed in `+home)
 	})
 	t.Run("incidents", func(t *testing.T) { s.playIncidents(t, dir, e) })
 	t.Run("redrive", func(t *testing.T) { s.playRedrive(t, dir) })
@@ -46,7 +49,7 @@ func playCommands(t *testing.T, dir string, all []*scene) {
 // playIncidents lists incidents, and shows one.
 func (s *scene) playIncidents(t *testing.T, dir string, e ending) {
 	run(t, s.World, dir, 0, "incidents --region "+home+" --instance "+s.i.ID, e.name, "1")
-	run(t, s.World, dir, 0, "incident "+e.name, s.i.ID, "row 10", "503", "its budget is 0 reboots per day", "opsgenie")
+	s.byName(t, 0, "incident "+e.name[:8], s.i.ID, "row 10", "503", "its budget is 0 reboots per day", "opsgenie")
 	var one struct {
 		Incident struct {
 			ID    string
@@ -95,7 +98,7 @@ func (s *scene) playRedrive(t *testing.T, dir string) {
 			Execution  string
 		}
 	}
-	decode(t, run(t, s.World, dir, 1, "redrive --region "+home+" --yes --json"), &result)
+	decode(t, s.byName(t, 1, "redrive --yes --json"), &result)
 	execution := ""
 	for _, m := range result.Messages {
 		switch {
@@ -130,7 +133,7 @@ func playNotifyTest(t *testing.T, dir string, all []*scene) {
 		var result struct {
 			Regions []struct{ Deliveries []delivery }
 		}
-		decode(t, run(t, s.World, dir, code, "notify test --region "+home+" --json", want...), &result)
+		decode(t, s.byName(t, code, "notify test --region "+home+" --json", want...), &result)
 		byChannel := map[string]delivery{}
 		for _, r := range result.Regions {
 			for _, d := range r.Deliveries {

@@ -40,7 +40,21 @@ func regionStories() []regionStory {
 // texts.
 func run(t *testing.T, w *stage.World, dir string, code int, args string, want ...string) string {
 	t.Helper()
-	out := startCommand(t, environ(w.Environment()), "", append(strings.Fields(args), "--dir", dir)...).wait()
+	return wanted(t, startCommand(t, environ(w.Environment()), "", append(strings.Fields(args), "--dir", dir)...), code, args, want...)
+}
+
+// byName runs an operator's command as somebody does who has credentials and the
+// program, and neither the project, nor the state, nor Terraform.
+func (s *scene) byName(t *testing.T, code int, args string, want ...string) string {
+	t.Helper()
+	env := append(environ(s.Environment()), "PATH=", "FIRSTLINE_NAME="+s.deployment, "FIRSTLINE_REGIONS="+home)
+	return wanted(t, startCommand(t, env, t.TempDir(), strings.Fields(args)...), code, args, want...)
+}
+
+// wanted waits for a command and wants an exit code and texts.
+func wanted(t *testing.T, r *process, code int, args string, want ...string) string {
+	t.Helper()
+	out := r.wait()
 	if out.code != code {
 		t.Errorf("%s: exit code %d, want %d:\n%s%s", args, out.code, code, out.stdout, out.stderr)
 	}

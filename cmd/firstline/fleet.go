@@ -76,6 +76,10 @@ func everywhere[T any](ctx context.Context, regions []deployed.Region, most time
 	answers := make([]answer[T], len(regions))
 	var wg sync.WaitGroup
 	for n, r := range regions {
+		if r.Lost != nil {
+			answers[n] = answer[T]{region: r, err: r.Lost}
+			continue
+		}
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, most)
 			defer cancel()

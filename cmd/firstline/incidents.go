@@ -119,6 +119,7 @@ deployed, 130 interrupted.`,
 		},
 	}
 	flags.add(c)
+	flags.addName(c)
 	c.Flags().StringSliceVar(&instances, "instance", nil, "list those of these instances only, comma-separated or repeated")
 	c.Flags().StringVar(&since, "since", "7d", "list those that began since: a time ago such as 24h or 7d, or RFC 3339")
 	c.Flags().IntVar(&limit, "limit", newest, "list the newest N only; 0 lists all")
@@ -328,6 +329,7 @@ such incident or nothing deployed, 130 interrupted.`,
 		},
 	}
 	flags.add(c)
+	flags.addName(c)
 	return c
 }
 

@@ -64,6 +64,48 @@ func TestOutsideTheProject(t *testing.T) {
 	}
 }
 
+// Elsewhere a command says how it may be told where to work, and works on a root whose
+// folder stands alone.
+func TestElsewhere(t *testing.T) {
+	withoutAWS(t)
+	t.Chdir(t.TempDir())
+	const without, orDir = "not inside firstline's folder: change to it first, or name the Terraform root with --dir or FIRSTLINE_DIR", "regions.tf does not exist"
+	dir := t.TempDir()
+	for _, tt := range []struct{ args, env, want string }{
+		{"plan", "", without + "\n"},
+		{"incidents", "", without + ", or the deployment with --name and --region\n"},
+		{"regions --check", "FIRSTLINE_DIR=" + dir, orDir},
+		{"plan", "FIRSTLINE_DIR=" + dir, orDir},
+		{"incident 8b1c", "FIRSTLINE_DIR=" + dir, orDir},
+		{"incident 8b1c --dir " + dir, "FIRSTLINE_NAME=firstline", orDir},
+		{"output", "FIRSTLINE_DIR=" + dir + "/none", "FIRSTLINE_DIR: there is no folder " + dir + "/none"},
+		{"output --dir none", "", "--dir: there is no folder "},
+		{"incidents", "FIRSTLINE_DIR=" + dir + " FIRSTLINE_NAME=firstline", "FIRSTLINE_DIR and FIRSTLINE_NAME are both set: unset one of them"},
+		{"incidents --name firstline --dir " + dir, "", "--name and --dir do not go together"},
+		{"incidents --name firstline --var-file x", "", "--name and --var-file do not go together"},
+		{"paused --name firstline", "", "--name: name the regions too, with --region or FIRSTLINE_REGIONS"},
+		{"paused", "FIRSTLINE_NAME=firstline", "FIRSTLINE_NAME: name the regions too, with --region or FIRSTLINE_REGIONS"},
+		{"paused --name First", "", `--name: "First" is not the name of a deployment, such as firstline`},
+		{"paused --name firstline --region Ireland", "", `"Ireland" is not a region such as eu-west-1`},
+		{"paused --name firstline --region eu-west-1 --exclude-region eu-west-2,eu-west-1", "", "eu-west-1: given with both"},
+		{"verify --exclude-region eu-west-1", "FIRSTLINE_NAME=firstline FIRSTLINE_REGIONS=eu-west-1", "no region is left to work on"},
+		{"notify test --name firstline --region eu-west-1", "", "no AWS credentials: "},
+		{"redrive", "FIRSTLINE_NAME=firstline FIRSTLINE_REGIONS=eu-west-1,us-east-1", "no AWS credentials: "},
+		{"plan --name firstline", "", "unknown flag: --name"},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			for _, v := range strings.Fields(tt.env) {
+				name, value, _ := strings.Cut(v, "=")
+				t.Setenv(name, value)
+			}
+			code, stdout, stderr := command(t, strings.Fields(tt.args)...)
+			if code == exitOK || code != exitUsage && tt.want != orDir || stdout != "" || !strings.Contains(stderr, tt.want) {
+				t.Errorf("%s firstline %s: %d, want 2 and %q:\n%s%s", tt.env, tt.args, code, tt.want, stdout, stderr)
+			}
+		})
+	}
+}
+
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

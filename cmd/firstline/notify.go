@@ -99,6 +99,7 @@ deployed, 130 interrupted.`,
 		},
 	}
 	flags.add(c)
+	flags.addName(c)
 	c.Flags().BoolVar(&all, "all", false, "in every region that is deployed, less --exclude-region")
 	return c
 }

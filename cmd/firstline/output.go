@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -16,7 +17,8 @@ type outputResult struct {
 	Command string         `json:"command"`
 	Regions []outputRegion `json:"regions"`
 	// NotDeployed are the regions that the var files name beside those.
-	NotDeployed []string `json:"not_deployed"`
+	NotDeployed []string      `json:"not_deployed"`
+	Errors      []regionError `json:"errors"`
 }
 
 // outputRegion is a region with the pages of the console that speak of it.
@@ -31,7 +33,7 @@ func newOutput() *cobra.Command {
 		Use:   "output",
 		Short: "Print what is deployed in each region: ARNs and console links",
 		Long: `Print what is deployed in each region, with the ARNs and the links into the AWS
-console that an operator needs. It reads Terraform's state and nothing else.
+console that an operator needs. It reads Terraform's state, or with --name asks AWS.
 Regions that the var files name and that are not deployed are listed as such.
 
 Exit codes: 0 printed, 1 failed, 2 wrong usage or input, 130 interrupted.`,
@@ -42,24 +44,47 @@ Exit codes: 0 printed, 1 failed, 2 wrong usage or input, 130 interrupted.`,
 			if err != nil {
 				return err
 			}
+			lost := d.lost()
 			if flags.json {
-				result := outputResult{Command: "output", Regions: []outputRegion{}, NotDeployed: append([]string{}, d.missing...)}
-				for _, r := range d.regions {
-					o := outputRegion{Region: r, Links: map[string]string{}}
-					for _, p := range parts(r) {
-						if p.link != "" {
-							o.Links[p.key] = p.link
-						}
-					}
-					result.Regions = append(result.Regions, o)
-				}
-				return printJSON(c.OutOrStdout(), result)
+				err = printJSON(c.OutOrStdout(), outputOf(d, lost))
+			} else {
+				err = printRegions(c.OutOrStdout(), d)
 			}
-			return printRegions(c.OutOrStdout(), d)
+			return errors.Join(err, unanswered(c.ErrOrStderr(), lost, "what is deployed could not be read"))
 		},
 	}
 	flags.add(c)
+	flags.addName(c)
 	return c
+}
+
+// outputOf is the result of regions but for those that are lost.
+func outputOf(d deployment, lost []regionError) outputResult {
+	result := outputResult{Command: "output", Regions: []outputRegion{}, NotDeployed: append([]string{}, d.missing...), Errors: lost}
+	for _, r := range d.regions {
+		if r.Lost != nil {
+			continue
+		}
+		o := outputRegion{Region: r, Links: map[string]string{}}
+		for _, p := range parts(r) {
+			if p.link != "" {
+				o.Links[p.key] = p.link
+			}
+		}
+		result.Regions = append(result.Regions, o)
+	}
+	return result
+}
+
+// lost are the regions of which it could not be read what is deployed.
+func (d deployment) lost() []regionError {
+	all := []regionError{}
+	for _, r := range d.regions {
+		if r.Lost != nil {
+			all = append(all, regionError{r.Region, inWords(r.Lost)})
+		}
+	}
+	return all
 }
 
 // printJSON prints a command's result.
@@ -119,6 +144,9 @@ func several(names []string, prefix string) string {
 // printRegions prints what is deployed for people to read.
 func printRegions(w io.Writer, d deployment) error {
 	for _, r := range d.regions {
+		if r.Lost != nil {
+			continue
+		}
 		version := ""
 		if r.Version != "" {
 			version = ", version " + r.Version

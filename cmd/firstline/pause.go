@@ -120,6 +120,7 @@ to be made.` + pauseExits,
 		},
 	}
 	flags.add(c)
+	flags.addName(c)
 	c.Flags().StringSliceVar(&instances, "instance", nil, "pause these instances only, comma-separated or repeated")
 	c.Flags().StringVar(&until, "until", "1h", "when it ends: RFC 3339, or a time from now such as 2h or 3d; at most 7d")
 	return c
@@ -152,6 +153,7 @@ be rebooted.` + pauseExits,
 		},
 	}
 	flags.add(c)
+	flags.addName(c)
 	c.Flags().StringSliceVar(&instances, "instance", nil, "resume these instances only, comma-separated or repeated")
 	return c
 }
@@ -233,13 +235,13 @@ func (p *pauser) each(ctx context.Context, command string, t targets, do func(co
 		if err == nil {
 			lines, err = do(ctx, table, r)
 		}
-		if len(lines) == 0 {
-			lines = t.lines(r, pauseFailed, "")
-		}
 		return lines, err
 	})
 	result := pauseResult{Command: command, Results: []pauseLine{}, Errors: troubles(answers)}
 	for _, a := range answers {
+		if len(a.value) == 0 {
+			a.value = t.lines(a.region, pauseFailed, "")
+		}
 		result.Results = append(result.Results, a.value...)
 	}
 	return result

@@ -311,6 +311,15 @@ us-east-1: AccessDeniedException: not you
 	if got := w.pauser().pause(t.Context(), targets{two[:1], true}, until); got.Errors[0].Error != "who asks for it: AccessDeniedException: not you" {
 		t.Errorf("%+v", got)
 	}
+	// What is not known of a region takes nothing from another.
+	lost := deployed.Region{Region: "us-east-1", Lost: errors.New("what is deployed could not be read: denied")}
+	got = w.pauser().pause(t.Context(), targets{[]deployed.Region{two[0], lost}, true}, until)
+	if got.Errors[len(got.Errors)-1].Error != lost.Lost.Error() || got.Results[1] != (pauseLine{Region: "us-east-1", Result: pauseFailed}) {
+		t.Errorf("%+v", got)
+	}
+	if _, err := onlyInstances([]deployed.Region{two[0], lost}, []string{"i-0a1b2c3d", "i-2a1b2c3d"}); err == nil || err.Error() != "i-2a1b2c3d may be watched where nothing could be read, so nothing was done: us-east-1: "+lost.Lost.Error() {
+		t.Errorf("got %v", err)
+	}
 	// Of a deployment that is older.
 	half := two[0]
 	half.TableName = ""

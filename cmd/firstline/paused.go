@@ -131,6 +131,7 @@ deployed, 130 interrupted.`,
 		},
 	}
 	flags.add(c)
+	flags.addName(c)
 	return c
 }
 

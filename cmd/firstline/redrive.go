@@ -118,6 +118,7 @@ usage or nothing deployed, 130 interrupted.`,
 		},
 	}
 	flags.add(c)
+	flags.addName(c)
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
 }

@@ -91,14 +91,15 @@ that a --from file names.`,
 	f.StringSliceVar(&o.add, "add", nil, "these regions in addition to those in the file or of --from, comma-separated or repeated")
 	f.StringArrayVar(&o.from, "from", nil, "exactly the regions that this var file names; may be repeated")
 	f.BoolVar(&o.check, "check", false, "write nothing; fail when the file is not what this command writes or lacks a region of --from")
-	f.StringVar(&o.dir, "dir", "", "folder of the Terraform root (default: terraform in the project's folder)")
+	f.StringVar(&o.dir, "dir", "", "folder of the Terraform root (default: "+dirVariable+", or terraform in the project's folder)")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	return c
 }
 
 // regionsOptions are what the command line says.
 type regionsOptions struct {
-	dir, file       string
+	dir, project    string
+	file            string
 	only, add, from []string
 	check           bool
 	log             io.Writer
@@ -130,18 +131,12 @@ func (r regionsResult) String() string {
 }
 
 // locate finds the folder of the Terraform root, and the file in it.
-func (o *regionsOptions) locate() error {
-	if o.dir == "" {
-		root, err := toolchain.Root()
-		if err != nil {
-			return usageError{err}
-		}
-		o.dir = filepath.Join(root, "terraform")
-	} else if info, err := os.Stat(o.dir); err != nil || !info.IsDir() {
-		return usagef("--dir: there is no folder %s", o.dir)
+func (o *regionsOptions) locate() (err error) {
+	flags := rootFlags{dir: o.dir}
+	if o.dir, o.project, err = flags.folders(); err == nil {
+		o.file = filepath.Join(o.dir, "regions.tf")
 	}
-	o.file = filepath.Join(o.dir, "regions.tf")
-	return nil
+	return err
 }
 
 func (o *regionsOptions) run(ctx context.Context) (regionsResult, error) {
@@ -267,7 +262,7 @@ func (o *regionsOptions) deployed(ctx context.Context, held, want []string) ([]s
 	if len(held) > 0 && len(regions.Without(held, want)) == 0 {
 		return []string{}, nil
 	}
-	state, err := tfstate.Read(ctx, o.dir, os.Environ(), func(ctx context.Context) ([]byte, error) { return pullState(ctx, o.dir, o.log) })
+	state, err := tfstate.Read(ctx, o.dir, os.Environ(), func(ctx context.Context) ([]byte, error) { return pullState(ctx, o.dir, o.project, o.log) })
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -286,12 +281,8 @@ const pullWait = 10 * time.Second
 // pullState runs `terraform state pull`. It is not terraform-exec's, which takes
 // TF_WORKSPACE out of Terraform's environment: that would be another
 // workspace's state.
-func pullState(ctx context.Context, dir string, log io.Writer) ([]byte, error) {
-	root, err := toolchain.Root()
-	if err != nil {
-		return nil, err
-	}
-	t := toolchain.Toolchain{Build: filepath.Join(root, "build"), Log: log}
+func pullState(ctx context.Context, dir, project string, log io.Writer) ([]byte, error) {
+	t := toolchain.Toolchain{Build: filepath.Join(project, "build"), Log: log}
 	terraform, err := t.Terraform(ctx)
 	if err != nil {
 		return nil, err

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -24,7 +23,6 @@ import (
 	"firstline/internal/probe"
 	"firstline/internal/regions"
 	"firstline/internal/rollout"
-	"firstline/internal/toolchain"
 )
 
 // rootFlags are the flags of all commands that work on the Terraform root.
@@ -32,11 +30,14 @@ type rootFlags struct {
 	dir                              string
 	varFiles, backend, only, exclude []string
 	json                             bool
+	// name is what a command that is stateless may be given in place of the state.
+	name      string
+	stateless bool
 }
 
 func (f *rootFlags) add(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&f.dir, "dir", "", "folder of the Terraform root (default: terraform in the project's folder)")
+	flags.StringVar(&f.dir, "dir", "", "folder of the Terraform root (default: "+dirVariable+", or terraform in the project's folder)")
 	flags.StringArrayVar(&f.varFiles, "var-file", nil, "file of variables, relative to the working directory; may be repeated")
 	flags.StringArrayVar(&f.backend, "backend-config", nil, "KEY=VALUE or a file, for terraform init; may be repeated")
 	flags.StringSliceVar(&f.only, "region", nil, "work on these regions only, comma-separated or repeated")
@@ -46,11 +47,10 @@ func (f *rootFlags) add(c *cobra.Command) {
 
 // open opens the Terraform root that the flags speak of.
 func (f *rootFlags) open(c *cobra.Command, log io.Writer, o rollout.Options) (*rollout.Root, error) {
-	project, err := toolchain.Root()
-	if err != nil {
-		return nil, usageError{err}
+	var err error
+	if o.Dir, o.Project, err = f.folders(); err != nil {
+		return nil, err
 	}
-	o.Project, o.Dir = project, cmp.Or(f.dir, filepath.Join(project, "terraform"))
 	o.VarFiles, o.BackendConfig, o.Regions, o.Exclude = f.varFiles, f.backend, f.only, f.exclude
 	o.Command, o.Log = strings.ReplaceAll(strings.TrimPrefix(c.CommandPath(), "firstline "), " ", "-"), log
 	o.AWS = awsConfig

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,7 +25,6 @@ import (
 	"firstline/internal/regions"
 	"firstline/internal/rollout"
 	"firstline/internal/tfvars"
-	"firstline/internal/toolchain"
 )
 
 // verifyResult is what came of verify.
@@ -108,6 +106,7 @@ Exit codes: 0 all passed or warned, 1 something did not, 2 wrong usage or nothin
 		},
 	}
 	flags.add(c)
+	flags.addName(c)
 	c.Flags().StringSliceVar(&instances, "instance", nil, "try these instances only, comma-separated or repeated")
 	return c
 }
@@ -135,12 +134,19 @@ type deployment struct {
 	log string
 }
 
-// deployed asks Terraform what is deployed.
+// deployed asks Terraform, or by name AWS, what is deployed.
 func (f *rootFlags) deployed(c *cobra.Command, log io.Writer) (d deployment, err error) {
 	for _, name := range f.only {
 		if slices.Contains(f.exclude, name) {
 			return d, usagef("%s: given with both --region and --exclude-region", name)
 		}
+	}
+	name, chosenByName, err := f.byName(c)
+	if err != nil {
+		return d, err
+	}
+	if name != "" {
+		return find(c.Context(), name, chosenByName)
 	}
 	named, err := f.named()
 	if err != nil {
@@ -187,13 +193,9 @@ func (f *rootFlags) deployed(c *cobra.Command, log io.Writer) (d deployment, err
 // named returns the regions that the var files name, with those that Terraform reads
 // by itself; none when no file names any.
 func (f *rootFlags) named() ([]string, error) {
-	dir := f.dir
-	if dir == "" {
-		project, err := toolchain.Root()
-		if err != nil {
-			return nil, usageError{err}
-		}
-		dir = filepath.Join(project, "terraform")
+	dir, _, err := f.folders()
+	if err != nil {
+		return nil, err
 	}
 	vars, err := tfvars.Load(dir, f.varFiles, os.Environ())
 	if err != nil {
@@ -209,6 +211,7 @@ func onlyInstances(all []deployed.Region, ids []string) ([]deployed.Region, erro
 		return all, nil
 	}
 	var left []deployed.Region
+	var lost error
 	unknown := slices.Clone(ids)
 	for _, r := range all {
 		unknown = regions.Without(unknown, r.InstanceIDs)
@@ -216,6 +219,12 @@ func onlyInstances(all []deployed.Region, ids []string) ([]deployed.Region, erro
 		if len(r.InstanceIDs) > 0 {
 			left = append(left, r)
 		}
+		if r.Lost != nil {
+			lost = errors.Join(lost, fmt.Errorf("%s: %w", r.Region, r.Lost))
+		}
+	}
+	if len(unknown) > 0 && lost != nil {
+		return nil, fmt.Errorf("%s may be watched where nothing could be read, so nothing was done: %w", strings.Join(unknown, ", "), lost)
 	}
 	if len(unknown) > 0 {
 		var names, watched []string

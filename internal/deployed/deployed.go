@@ -47,6 +47,10 @@ type Region struct {
 	FunctionLogGroup string `json:"function_log_group"`
 	// ExecutionLogGroup is the state machine's.
 	ExecutionLogGroup string `json:"execution_log_group"`
+
+	// Lost is why nothing else is known of it: Find has failed. It is nil of a region
+	// that a state tells of.
+	Lost error `json:"-"`
 }
 
 // Decode picks the regions out of the values of `terraform output -json`. What

@@ -62,7 +62,10 @@ func Notify(ctx context.Context, cfg aws.Config, r deployed.Region) Notification
 func notifyBy(ctx context.Context, client invoker, topics func(region string) topicReader, r deployed.Region) Notification {
 	start := time.Now()
 	n := Notification{Region: r.Region, Deliveries: []Delivery{}}
-	err := n.deliver(ctx, function{client, r.FunctionARN})
+	err := r.Lost
+	if err == nil {
+		err = n.deliver(ctx, function{client, r.FunctionARN})
+	}
 	for k := range n.Deliveries {
 		d := &n.Deliveries[k]
 		if !d.OK {

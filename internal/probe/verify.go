@@ -174,6 +174,10 @@ func (v *Verifier) Verify(ctx context.Context, r deployed.Region, tell func(done
 	for n, id := range r.InstanceIDs {
 		result.Instances[n] = newInstanceResult(id)
 	}
+	if r.Lost != nil {
+		result.Error = r.Lost.Error()
+		return result
+	}
 	if r.FunctionARN == "" {
 		result.Error = "only a part of the region is deployed, without the function: deploy it again"
 		return result

@@ -53,6 +53,12 @@ func Root() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return Above(start)
+}
+
+// Above returns the project's folder: the nearest one at or above start, an absolute
+// path.
+func Above(start string) (string, error) {
 	for dir := start; ; dir = filepath.Dir(dir) {
 		//nolint:gosec // the path is a go.mod above the working directory
 		if mod, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil && strings.HasPrefix(string(mod), "module firstline\n") {

@@ -94,7 +94,7 @@ func (r *Root) fail(region string, reasons ...string) {
 		}
 		for _, reason := range reasons {
 			if exists.MatchString(reason) {
-				reason += "\n  It exists without the state knowing, as after an apply that was cut off: delete it and run this again, or `terraform import` it (but no secret's parameter: its value would get into the state)."
+				reason += "\n  It exists without the state knowing, as after an apply that was cut off: `terraform import` it and run this again. What is new and empty may be deleted instead, and a secret's parameter must be, since its value would get into the state."
 			}
 			r.errors[region] = append(r.errors[region], reason)
 		}

@@ -3,16 +3,18 @@ package tfstate
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-	"github.com/hashicorp/hcl/v2/json"
+	hcljson "github.com/hashicorp/hcl/v2/json"
 )
 
 // Read returns the state of the Terraform root in dir: of the workspace that is
@@ -30,20 +32,20 @@ func Read(ctx context.Context, dir string, environ []string, pull func(context.C
 	}
 	data := DataDir(dir, environ)
 	// Terraform notes here which backend it was initialised with.
-	_, err = os.Stat(filepath.Join(data, "terraform.tfstate"))
+	note, err := os.ReadFile(filepath.Join(data, "terraform.tfstate")) //nolint:gosec // Terraform's own note
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return State{}, err
 	}
-	initialised := err == nil
-	source := "the state"
+	var source string
 	var raw []byte
 	switch {
-	case initialised:
+	case err == nil:
+		source = noted(note, workspace(environ, data))
 		raw, err = pull(ctx)
 	case backend != "":
 		return State{}, fmt.Errorf("%s, which is not initialised: run `terraform init` in %s first", backend, dir)
 	default:
-		source = filepath.Join(dir, local(environ, data))
+		source = filepath.Join(dir, local(workspace(environ, data)))
 		raw, err = os.ReadFile(source) //nolint:gosec // the state of the folder that the operator names
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil
@@ -56,7 +58,33 @@ func Read(ctx context.Context, dir string, environ []string, pull func(context.C
 	if err != nil {
 		return State{}, fmt.Errorf("%s: %w", source, err)
 	}
+	s.Where = source
 	return s, nil
+}
+
+// noted says where the state is that Terraform's note of its backend means.
+func noted(note []byte, workspace string) string {
+	var n struct {
+		Backend struct {
+			Type   string `json:"type"`
+			Config struct {
+				Bucket, Key string
+				Prefix      string `json:"workspace_key_prefix"`
+			} `json:"config"`
+		} `json:"backend"`
+	}
+	if err := json.Unmarshal(note, &n); err != nil || n.Backend.Type == "" {
+		return "the state"
+	}
+	c := n.Backend.Config
+	switch {
+	case n.Backend.Type != "s3" || c.Bucket == "":
+		return fmt.Sprintf("the backend %q", n.Backend.Type)
+	case workspace != "default":
+		// https://developer.hashicorp.com/terraform/language/backend/s3
+		c.Key = path.Join(cmp.Or(c.Prefix, "env:"), workspace, c.Key)
+	}
+	return "s3://" + c.Bucket + "/" + c.Key
 }
 
 // DataDir returns the folder in which Terraform keeps what it notes of the root in
@@ -69,15 +97,20 @@ func DataDir(dir string, environ []string) string {
 	return filepath.Join(dir, data)
 }
 
-// local returns the path of the selected workspace's state, below the root, when
-// there is no backend.
-func local(environ []string, data string) string {
-	workspace := lookup(environ, "TF_WORKSPACE")
-	if workspace == "" {
+// workspace returns the name of the selected workspace.
+func workspace(environ []string, data string) string {
+	name := lookup(environ, "TF_WORKSPACE")
+	if name == "" {
 		selected, _ := os.ReadFile(filepath.Join(data, "environment")) //nolint:gosec // Terraform's own note
-		workspace = strings.TrimSpace(string(selected))
+		name = strings.TrimSpace(string(selected))
 	}
-	if workspace == "" || workspace == "default" {
+	return cmp.Or(name, "default")
+}
+
+// local returns the path of a workspace's state, below the root, when there is no
+// backend.
+func local(workspace string) string {
+	if workspace == "default" {
 		return "terraform.tfstate"
 	}
 	return filepath.Join("terraform.tfstate.d", workspace, "terraform.tfstate")
@@ -117,7 +150,7 @@ func backendOf(dir string) (string, error) {
 		var file *hcl.File
 		var diags hcl.Diagnostics
 		if isJSON {
-			file, diags = json.Parse(src, path)
+			file, diags = hcljson.Parse(src, path)
 		} else {
 			file, diags = hclsyntax.ParseConfig(src, path, hcl.InitialPos)
 		}

@@ -29,7 +29,7 @@ func folder(t *testing.T, files map[string]string) string {
 
 const (
 	s3   = "terraform {\n  required_version = \">= 1.11\"\n  backend \"s3\" {\n    bucket = var.x\n  }\n}\n"
-	note = `{"version": 3, "backend": {"type": "s3"}}`
+	note = `{"version": 3, "backend": {"type": "s3", "config": {"bucket": "b", "key": "a/k", "workspace_key_prefix": null}}}`
 )
 
 func TestRead(t *testing.T) {
@@ -40,26 +40,32 @@ func TestRead(t *testing.T) {
 		files   map[string]string
 		environ []string
 		want    uint64
+		where   string // below the folder, or s3:// or a backend
 	}{
-		{"nothing", nil, nil, 0},
-		{"local", map[string]string{"main.tf": `resource "x" "backend" {}`, "terraform.tfstate": serial("1")}, nil, 1},
-		{"local, initialised", map[string]string{"terraform.tfstate": serial("1"), ".terraform/modules/modules.json": "{}"}, nil, 1},
-		{"workspace", map[string]string{"terraform.tfstate": serial("1"), ".terraform/environment": "a\n", "terraform.tfstate.d/a/terraform.tfstate": serial("2")}, nil, 2},
-		{"workspace, of the environment", map[string]string{"terraform.tfstate": serial("1"), ".terraform/environment": "a", "terraform.tfstate.d/b/terraform.tfstate": serial("3")}, []string{"TF_WORKSPACE=a", "TF_WORKSPACE=b"}, 3},
-		{"workspace, default", map[string]string{"terraform.tfstate": serial("1"), ".terraform/environment": "a"}, []string{"TF_WORKSPACE=default"}, 1},
-		{"workspace, without a state yet", map[string]string{"terraform.tfstate": serial("1"), ".terraform/environment": "a"}, nil, 0},
-		{"workspace, folder named", map[string]string{"terraform.tfstate": serial("1"), "data/environment": "a", "terraform.tfstate.d/a/terraform.tfstate": serial("2")}, []string{"TF_DATA_DIR=data"}, 2},
-		{"backend", map[string]string{"main.tf": s3, ".terraform/terraform.tfstate": note, "terraform.tfstate": serial("1")}, nil, pulled},
-		{"backend, folder named", map[string]string{"main.tf": s3, "data/terraform.tfstate": note}, []string{"TF_DATA_DIR=data"}, pulled},
-		{"backend, gone from the configuration", map[string]string{".terraform/terraform.tfstate": note}, nil, pulled},
-		{"no backend where Terraform does not look", map[string]string{"sub/main.tf": s3, ".main.tf": s3, "main.tf.old": s3, "x.tf": "# backend \"s3\" {}\n", "terraform.tfstate": serial("1")}, nil, 1},
+		{"nothing", nil, nil, 0, "terraform.tfstate"},
+		{"local", map[string]string{"main.tf": `resource "x" "backend" {}`, "terraform.tfstate": serial("1")}, nil, 1, "terraform.tfstate"},
+		{"local, initialised", map[string]string{"terraform.tfstate": serial("1"), ".terraform/modules/modules.json": "{}"}, nil, 1, "terraform.tfstate"},
+		{"workspace", map[string]string{"terraform.tfstate": serial("1"), ".terraform/environment": "a\n", "terraform.tfstate.d/a/terraform.tfstate": serial("2")}, nil, 2, "terraform.tfstate.d/a/terraform.tfstate"},
+		{"workspace, of the environment", map[string]string{"terraform.tfstate": serial("1"), ".terraform/environment": "a", "terraform.tfstate.d/b/terraform.tfstate": serial("3")}, []string{"TF_WORKSPACE=a", "TF_WORKSPACE=b"}, 3, "terraform.tfstate.d/b/terraform.tfstate"},
+		{"workspace, default", map[string]string{"terraform.tfstate": serial("1"), ".terraform/environment": "a"}, []string{"TF_WORKSPACE=default"}, 1, "terraform.tfstate"},
+		{"workspace, without a state yet", map[string]string{"terraform.tfstate": serial("1"), ".terraform/environment": "a"}, nil, 0, "terraform.tfstate.d/a/terraform.tfstate"},
+		{"workspace, folder named", map[string]string{"terraform.tfstate": serial("1"), "data/environment": "a", "terraform.tfstate.d/a/terraform.tfstate": serial("2")}, []string{"TF_DATA_DIR=data"}, 2, "terraform.tfstate.d/a/terraform.tfstate"},
+		{"backend", map[string]string{"main.tf": s3, ".terraform/terraform.tfstate": note, "terraform.tfstate": serial("1")}, nil, pulled, "s3://b/a/k"},
+		{"backend, folder named", map[string]string{"main.tf": s3, "data/terraform.tfstate": note}, []string{"TF_DATA_DIR=data"}, pulled, "s3://b/a/k"},
+		{"backend, gone from the configuration", map[string]string{".terraform/terraform.tfstate": note, ".terraform/environment": "a"}, nil, pulled, "s3://b/env:/a/a/k"},
+		{"another backend", map[string]string{".terraform/terraform.tfstate": `{"backend": {"type": "gcs"}}`}, nil, pulled, `the backend "gcs"`},
+		{"no backend where Terraform does not look", map[string]string{"sub/main.tf": s3, ".main.tf": s3, "main.tf.old": s3, "x.tf": "# backend \"s3\" {}\n", "terraform.tfstate": serial("1")}, nil, 1, "terraform.tfstate"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := Read(t.Context(), folder(t, tt.files), tt.environ, func(context.Context) ([]byte, error) { return []byte(serial("99")), nil })
+			dir := folder(t, tt.files)
+			if strings.HasPrefix(tt.where, "terraform.tfstate") {
+				tt.where = filepath.Join(dir, tt.where)
+			}
+			got, err := Read(t.Context(), dir, tt.environ, func(context.Context) ([]byte, error) { return []byte(serial("99")), nil })
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(State{Serial: tt.want, Empty: true}, got); diff != "" {
+			if diff := cmp.Diff(State{Serial: tt.want, Empty: true, Where: tt.where}, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

@@ -38,6 +38,9 @@ type State struct {
 	Serial uint64
 	// Empty means: no state yet, or one without managed resources.
 	Empty bool
+	// Where is the state, in words: the path of a file, s3://BUCKET/KEY, or the kind of
+	// another backend.
+	Where string
 }
 
 // state is the part of the format that matters here.

@@ -148,6 +148,9 @@ func TestBreakerClosedByAPerson(t *testing.T) {
 }
 
 func TestSilentIsRecorded(t *testing.T) {
+	reset := func(d time.Duration) option {
+		return region(func(r *policy.Region) { r.BreakerResetAt = ago(d) })
+	}
 	looks := func(n int) option {
 		return instance(func(i *policy.Instance) { i.Execution.Looks = n })
 	}
@@ -160,6 +163,8 @@ func TestSilentIsRecorded(t *testing.T) {
 		{"the first look of an execution", options(down, looks(0)), false},
 		{"it was rebooted two minutes ago", options(down, looks(1), rebooted(2*min, "")), true},
 		{"it boots after a reboot", options(down, looks(1), rebooted(2*min-sec, "")), false},
+		{"unhealthy since the breaker was closed", options(down, held(2*min), reset(2*min)), false},
+		{"unhealthy since after that", options(down, held(2*min), reset(2*min+sec)), true},
 		{"a failure with a byte", look(noReply, off, badAnswer), false},
 		{"a check passes", look(noReply, off, passed), false},
 		{"a check is blind", look(noReply, blind, off), true},

@@ -175,9 +175,11 @@ func (d *decider) seeLook() {
 		i.Findings = append(i.Findings, f)
 	}
 	i.Learn(d.in.Findings, d.s)
-	// One that we have just rebooted is silent while it boots.
+	// One that we have just rebooted is silent while it boots. One that has been
+	// unhealthy since before the breaker was closed fell silent before.
 	r, boots := i.openReboot(), time.Duration(d.s.ConfirmSeconds)*time.Second
-	if (d.l.silent() || d.halted()) && e.Looks > 1 && (r == nil || !d.within(r.At, boots)) {
+	isNew := i.UnhealthySince == 0 || i.UnhealthySince > d.r.BreakerResetAt
+	if (d.l.silent() || d.halted()) && e.Looks > 1 && isNew && (r == nil || !d.within(r.At, boots)) {
 		if d.r.Silent == nil {
 			d.r.Silent = map[string]incident.Millis{}
 		}

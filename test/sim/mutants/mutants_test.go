@@ -91,6 +91,7 @@ var others = []mutant{
 	{"a stop is no silence", "internal/policy/facts.go", "(d.l.silent() || d.halted())", "d.l.silent()"},
 	{"breaker is reset in two looks", "internal/policy/alerts.go", "i.HealthySince > 0 && now.Sub(i.HealthySince) >= well", "i.HealthySince > 0"},
 	{"a repeated page counts for one member alone", "internal/policy/policy.go", "m.Confirmed || a.LastWakeAt > m.JoinedAt", "m.Confirmed"},
+	{"what was silent before resume holds others back", "internal/policy/facts.go", "e.Looks > 1 && isNew &&", "e.Looks > 1 && (isNew || true) &&"},
 	{"members repeat a page side by side", "internal/policy/policy.go", "case a.LastWakeAt == 0 && d.within(a.WakingAt, repeating):", "case false && repeating > 0:"},
 	{"who left as well comes back as a note", "internal/policy/alerts.go", "takenForHealthy = d.i.LastResolvedAt", "takenForHealthy = 0"},
 	{"joiners page while a page is on its way", "internal/policy/alerts.go", "case a.LastWakeAt == 0 && old != id && d.within(a.WakingAt, waking):", "case false:"},

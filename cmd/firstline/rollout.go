@@ -240,21 +240,11 @@ func (r *rolloutRun) propose(ctx context.Context, destroy bool) (*rollout.Plan, 
 	if len(missing) > 0 {
 		return nil, nil, usagef("%s", strings.Join(missing, "; "))
 	}
-	if !destroy {
-		r.warn()
-	}
 	if err := r.show(ctx, p); err != nil {
 		return nil, nil, err
 	}
 	going, err := r.removals(ctx, p)
 	return p, going, err
-}
-
-// warn says what Terraform would warn of.
-func (r *rolloutRun) warn() {
-	for _, warning := range r.root.Warnings() {
-		r.say("warning: %s", warning)
-	}
 }
 
 // show prints a plan as a table with a line per region, and Terraform's own text if

@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"firstline/internal/regions"
 	"firstline/internal/tfstate"
@@ -136,36 +135,6 @@ func (r *Root) Chosen() []string {
 
 // Instances returns the instances that the var files name in a region.
 func (r *Root) Instances(region string) []string { return r.vars.Instances(region) }
-
-// Warnings say what of the variables is allowed and easily meant otherwise.
-// Terraform does not say it when it is restricted to some regions: terraform/main.tf
-// has the same as a check.
-func (r *Root) Warnings() []string { return r.warnings(time.Now()) }
-
-// opsGenieEnds is when OpsGenie's API ends
-// (https://www.atlassian.com/software/opsgenie/migration), and opsGenieWarned how
-// long before it is warned of.
-var opsGenieEnds = time.Date(2027, 4, 5, 0, 0, 0, 0, time.UTC)
-
-const opsGenieWarned = 90 * 24 * time.Hour
-
-func (r *Root) warnings(now time.Time) []string {
-	var all []string
-	if zero := r.vars.Never(); len(zero) > 0 {
-		all = append(all, fmt.Sprintf("breaker: %s = 0: no instance is ever rebooted, somebody is paged instead. If that is not intended, use 1 to 1000.", strings.Join(zero, " = 0 and ")))
-	}
-	if !r.vars.Slack() && len(r.vars.Pagers()) == 0 {
-		all = append(all, "slack, pagers: there is no Slack and no pager, so nobody is told of an instance that is down. If that is not intended, set slack or a pager.")
-	}
-	if slices.Contains(r.vars.Pagers(), "opsgenie") && now.After(opsGenieEnds.Add(-opsGenieWarned)) {
-		ends := "ends"
-		if now.After(opsGenieEnds) {
-			ends = "has ended"
-		}
-		all = append(all, fmt.Sprintf("pagers: OpsGenie's API %s on %s: choose jsm instead.", ends, opsGenieEnds.Format(time.DateOnly)))
-	}
-	return all
-}
 
 // targets are what restricts Terraform to the given regions; none when they are
 // all that there are.

@@ -28,6 +28,7 @@ import (
 	"firstline/internal/deployed"
 	"firstline/internal/regions"
 	"firstline/internal/tfstate"
+	"firstline/internal/tfstream"
 	"firstline/internal/tfvars"
 	"firstline/internal/toolchain"
 )
@@ -105,6 +106,9 @@ type Root struct {
 	// storedSecret stands in for readSecret in tests.
 	storedSecret func(ctx context.Context, region, name string) (stored bool, err error)
 
+	said   []*tfstream.Diagnostic // what Terraform has warned of, but for what is in warned
+	warned map[string]bool
+
 	mu     sync.Mutex
 	status map[string]*Status
 	errors map[string][]string
@@ -124,7 +128,7 @@ func Open(ctx context.Context, o Options) (_ *Root, err error) {
 	if o.Tell == nil {
 		o.Tell = func(Status) {}
 	}
-	r := &Root{o: o, silence: longSilence, status: map[string]*Status{}, errors: map[string][]string{}}
+	r := &Root{o: o, silence: longSilence, status: map[string]*Status{}, errors: map[string][]string{}, warned: map[string]bool{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -264,10 +268,19 @@ func (r *Root) init(ctx context.Context) error {
 	for _, c := range r.o.BackendConfig {
 		options = append(options, tfexec.BackendConfig(c))
 	}
-	if err := r.tf.Init(ctx, options...); ctx.Err() != nil {
+	said, err := r.stream(ctx, func(ctx context.Context, w io.Writer) error { return r.tf.InitJSON(ctx, w, options...) }, func(tfstream.Message) {})
+	r.warn(true)
+	var wrong []string
+	for _, d := range said {
+		wrong = append(wrong, strings.Join(strings.Fields(d.String()), " "))
+	}
+	switch {
+	case ctx.Err() != nil:
 		return ctx.Err()
-	} else if err != nil {
-		return InputError{fmt.Errorf("terraform init: %w", tidy(err))}
+	case err != nil:
+		return InputError{err}
+	case len(wrong) > 0:
+		return inputf("terraform init: %s", strings.Join(wrong, "; "))
 	}
 	// It may have written the lock file, and notes the backend.
 	if want, err = r.initStamp(data); err != nil {

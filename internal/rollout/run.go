@@ -48,6 +48,7 @@ func (r *Root) planOf(ctx context.Context, names []string, destroy bool, targets
 			return &Plan{Destroy: destroy}, nil
 		}
 		p, failed, err := r.plan(ctx, names, destroy, targets(names))
+		r.warn(destroy)
 		if err != nil || len(failed) == 0 {
 			return p, err
 		}
@@ -241,6 +242,7 @@ func (r *Root) Apply(ctx context.Context, p *Plan) error {
 			}
 		})
 	})
+	r.warn(p.Destroy)
 	if insist.Err() != nil && len(begun) > 0 {
 		_, _ = fmt.Fprintf(r.o.Log, "cut off while these were being made; they may exist without the state knowing, and then the next run says so: delete them, or `terraform import` them (but no secret's parameter: its value would get into the state)\n  %s\n",
 			strings.Join(slices.Sorted(maps.Keys(begun)), "\n  "))
@@ -280,8 +282,8 @@ func (s *Status) did(action string) {
 }
 
 // stream runs Terraform with machine-readable output, writes all of it to the
-// log, and returns the errors that it said. The error is of what kept Terraform
-// from saying any.
+// log, and returns the errors that it said; what it warned of is for warn. The error
+// is of what kept Terraform from saying any.
 func (r *Root) stream(ctx context.Context, do func(context.Context, io.Writer) error, each func(tfstream.Message)) ([]*tfstream.Diagnostic, error) {
 	defer r.tf.SetStdout(nil)
 	defer context.AfterFunc(ctx, func() {
@@ -293,8 +295,12 @@ func (r *Root) stream(ctx context.Context, do func(context.Context, io.Writer) e
 	go func() {
 		read <- tfstream.Read(in, func(m tfstream.Message) {
 			r.logMessage(m)
-			if m.Type == tfstream.Diagnosed && m.Diagnostic != nil && m.Diagnostic.Error() {
-				said = append(said, m.Diagnostic)
+			if m.Type == tfstream.Diagnosed && m.Diagnostic != nil {
+				if m.Diagnostic.Error() {
+					said = append(said, m.Diagnostic)
+				} else {
+					r.said = append(r.said, m.Diagnostic)
+				}
 			}
 			each(m)
 		})
@@ -344,7 +350,7 @@ var checkedBy = regexp.MustCompile(`(?s)\s*This was checked by the validation ru
 // just these.
 func inOurWords(d *tfstream.Diagnostic) string {
 	switch d.Summary {
-	case "Invalid value for variable", "Module output value precondition failed":
+	case "Invalid value for variable", "Module output value precondition failed", "Check block assertion failed":
 		return strings.TrimSpace(checkedBy.ReplaceAllString(d.Detail, ""))
 	}
 	return d.String()

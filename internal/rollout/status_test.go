@@ -23,7 +23,7 @@ func held(t *testing.T, names ...string) *Root {
 	return &Root{
 		silence: time.Minute,
 		o:       Options{Dir: "terraform", Tell: func(Status) {}}, source: source, providers: names,
-		status: map[string]*Status{}, errors: map[string][]string{},
+		status: map[string]*Status{}, errors: map[string][]string{}, warned: map[string]bool{},
 	}
 }
 

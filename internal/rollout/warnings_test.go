@@ -1,6 +1,8 @@
 package rollout
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,9 +31,46 @@ func TestWarnings(t *testing.T) {
 		if r.vars, err = tfvars.Load(t.TempDir(), []string{file}, nil); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, r.warnings(time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC))); diff != "" {
+		if diff := cmp.Diff(want, r.ownWarnings(time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", text, diff)
 		}
+	}
+}
+
+// TestWarns: Terraform's warnings are shown, each once, without those that come of
+// what it was told to do.
+func TestWarns(t *testing.T) {
+	warning := func(summary, detail, address string) string {
+		return fmt.Sprintf(`{"type":"diagnostic","diagnostic":{"severity":"warning","summary":%q,"detail":%q,"address":%q}}`, summary, detail, address)
+	}
+	r := played(t, map[string][]string{
+		"plan": {
+			warning("Resource targeting is in effect", "You are creating a plan with the -target option", ""),
+			warning("Check block assertion failed", "slack, pagers: there is no Slack and no pager, so nobody is told of an instance that is down. If that is not intended, set slack or a pager.", "check.channels"),
+			warning("Deprecated attribute", "Use region.", inIreland), warning("Deprecated attribute", "Use region.", inIreland), warning("Deprecated attribute", "Use region.", inVirginia),
+			planned("create", inIreland), "0",
+		},
+		"apply": {warning("Deprecated attribute", "Use region.", inVirginia), warning("Slow", "", ""), applied("create", inIreland), "0"},
+	}, "eu-west-1", "us-east-1")
+	var log bytes.Buffer
+	r.o.Log = &log
+	for range 2 {
+		p, err := r.Plan(t.Context(), []string{"eu-west-1", "us-east-1"}, false)
+		if err == nil {
+			err = r.Apply(t.Context(), p)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := `warning: slack, pagers: there is no Slack and no pager, so nobody is told of an instance that is down. If that is not intended, set slack or a pager.
+warning: Deprecated attribute: Use region.
+  with ` + inIreland + `
+  and 1 more like it
+warning: Slow
+`
+	if diff := cmp.Diff(want, log.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -49,7 +88,7 @@ func TestWarnsOfOpsGenie(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := strings.Join(r.warnings(now), "\n")
+		got := strings.Join(r.ownWarnings(now), "\n")
 		if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
 			t.Errorf("%s at %s: got %q, want %q", tt.pagers, tt.now, got, tt.want)
 		}

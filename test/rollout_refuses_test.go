@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -53,12 +54,13 @@ func (tr *trial) noTerraform(programs map[string]string) {
 }
 
 // plansSecrets stands in for a Terraform whose plan creates the secrets of a region.
-const plansSecrets = `case $1 in
+var plansSecrets = `case $1 in
 version) echo '{"terraform_version": "1.11.4", "platform": "linux_amd64"}' ;;
 plan) for secret in slack-token opsgenie-api-key; do
 	echo '{"type":"planned_change","change":{"resource":{"addr":"module.` + first + `[0].module.function.aws_ssm_parameter.secret[\"'$secret'\"]"},"action":"create"}}'
 done ;;
 init) ;;
+console) echo '"` + base64.StdEncoding.EncodeToString([]byte(`{"regions": {"`+first+`": {}}, "slack": {}, "pagers": [{"type": "opsgenie"}]}`)) + `"' ;;
 *) echo "$@: what for?" >&2; exit 1 ;;
 esac`
 
@@ -89,7 +91,16 @@ func TestRolloutRefuses(t *testing.T) {
 	t.Parallel()
 	w := world(t)
 	good := w.Variables(nil)
-	good["regions"] = map[string]any{first: map[string]any{"instances": map[string]any{"i-0c1cbf2e7abdedf75": map[string]any{}}}}
+	watched, err := w.AWS.RunInstance(t.Context(), first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	away, err := w.AWS.RunInstance(t.Context(), second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const nowhere = "i-0c1cbf2e7abdedf75"
+	good["regions"] = map[string]any{first: map[string]any{"instances": map[string]any{watched: map[string]any{}}}}
 	shared := newOperator(t, w, good)
 	for _, tt := range []struct {
 		name string
@@ -121,6 +132,22 @@ func TestRolloutRefuses(t *testing.T) {
 		{"a setting that does not exist", func(tr *trial) { tr.variables["defaults"] = map[string]any{"ssh": map[string]any{"prot": 22}} }, []string{"ssh.prot is not known"}},
 		{"secrets in a var file", func(tr *trial) { tr.variables["slack_token"] = "xoxb-in-a-file" }, []string{"slack_token", "ours.tfvars.json", "TF_VAR_slack_token"}},
 		{"secrets not set", func(tr *trial) { delete(tr.env, "TF_VAR_slack_token") }, []string{"TF_VAR_slack_token is not set", first}},
+		{"a plan without secrets", func(tr *trial) { tr.args = []string{"plan"}; delete(tr.env, "TF_VAR_slack_token") }, []string{"TF_VAR_slack_token is not set", first}},
+		{"all that is wrong with instances, settings and secrets at once", func(tr *trial) {
+			delete(tr.env, "TF_VAR_opsgenie_api_key")
+			tr.variables["regions"] = map[string]any{
+				first: map[string]any{"instances": map[string]any{
+					nowhere: map[string]any{}, away: map[string]any{"ssh": map[string]any{"prot": 22}}, "web-1": map[string]any{},
+					watched: map[string]any{"url": map[string]any{"secret_headers": map[string]any{"Authorization": "/app/healthz/token"}}},
+				}},
+				second: map[string]any{"instances": map[string]any{away: map[string]any{}}},
+			}
+			tr.operator = newOperator(tr.t, tr.World, tr.variables)
+		}, []string{
+			"refused for 7 reasons", "ssh.prot is not known", `"web-1" is not the id of an instance`, away + ": is named in " + first + " and " + second,
+			nowhere + ": not in " + first + ", and in none of the regions", away + ": not in " + first + ", but in " + second + ": name it there",
+			watched + ": url.secret_headers.Authorization: there is no SSM parameter /app/healthz/token in " + first, "TF_VAR_opsgenie_api_key is not set, and no value is stored in " + first + ", " + second,
+		}},
 		{"a zip that was not built", func(tr *trial) {
 			tr.variables["function"] = map[string]any{"package": "nowhere.zip"}
 		}, []string{"nowhere.zip", "make build"}},
@@ -155,7 +182,7 @@ func TestRolloutRefuses(t *testing.T) {
 		{"nobody to answer a destroy of nothing", func(tr *trial) { tr.args = []string{"destroy", "--region", third} }, []string{third}},
 		{"a canary that is not in the file", func(tr *trial) { tr.args = append(tr.args, "--canary", second) }, []string{"--canary", second, first}},
 		{"a canary instance without a canary", func(tr *trial) { tr.args = append(tr.args, "--canary-instance", "i-0c1cbf2e7abdedf75") }, []string{"--canary-instance", "--canary"}},
-		{"a canary instance that is not in the file", func(tr *trial) { tr.args = append(tr.args, "--canary", first, "--canary-instance", "i-00000000") }, []string{"--canary-instance", "i-00000000", "i-0c1cbf2e7abdedf75"}},
+		{"a canary instance that is not in the file", func(tr *trial) { tr.args = append(tr.args, "--canary", first, "--canary-instance", "i-00000000") }, []string{"--canary-instance", "i-00000000", watched}},
 		{"a canary without instances", func(tr *trial) {
 			tr.variables["regions"] = map[string]any{first: map[string]any{"instances": map[string]any{}}}
 			tr.args = append(tr.args, "--canary", first)

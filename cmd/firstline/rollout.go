@@ -230,16 +230,6 @@ func (r *rolloutRun) propose(ctx context.Context, destroy bool) (*rollout.Plan, 
 	if err != nil {
 		return nil, nil, err
 	}
-	missing, unclear, err := r.root.MissingSecrets(ctx, p)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, text := range unclear {
-		r.say("%s", text)
-	}
-	if len(missing) > 0 {
-		return nil, nil, usagef("%s", strings.Join(missing, "; "))
-	}
 	if err := r.show(ctx, p); err != nil {
 		return nil, nil, err
 	}

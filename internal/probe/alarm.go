@@ -88,7 +88,7 @@ var burstableType = regexp.MustCompile(`^t[2-9]`)
 
 // watched asks CloudWatch and EC2.
 func (c clients) watched(ctx context.Context, r deployed.Region) (*watched, error) {
-	w := &watched{region: r.Region, alarms: map[string]cwtypes.MetricAlarm{}, instances: map[string]ec2types.Instance{}, silent: map[string]bool{}, credits: map[string]*float64{}}
+	w := &watched{region: r.Region, alarms: map[string]cwtypes.MetricAlarm{}, silent: map[string]bool{}, credits: map[string]*float64{}}
 	for ids := range slices.Chunk(r.InstanceIDs, askAtOnce) {
 		var names []string
 		for _, id := range ids {
@@ -108,8 +108,24 @@ func (c clients) watched(ctx context.Context, r deployed.Region) (*watched, erro
 				}
 			}
 		}
-		// By a filter, since one id that EC2 does not know fails a call.
-		pages := ec2.NewDescribeInstancesPaginator(c.ec2, &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{{Name: aws.String("instance-id"), Values: ids}}})
+	}
+	var err error
+	if w.instances, err = Instances(ctx, c.ec2, r.InstanceIDs); err != nil {
+		return nil, err
+	}
+	if err := w.readSilence(ctx, c); err != nil {
+		return nil, err
+	}
+	return w, w.readCredits(ctx, c)
+}
+
+// Instances asks EC2 for instances. What it does not know is left out.
+func Instances(ctx context.Context, client ec2.DescribeInstancesAPIClient, ids []string) (map[string]ec2types.Instance, error) {
+	all := map[string]ec2types.Instance{}
+	for ids := range slices.Chunk(ids, askAtOnce) {
+		// By a filter, since one id that EC2 does not know fails a call. A filter has up to
+		// 200 values.
+		pages := ec2.NewDescribeInstancesPaginator(client, &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{{Name: aws.String("instance-id"), Values: ids}}})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
@@ -117,15 +133,12 @@ func (c clients) watched(ctx context.Context, r deployed.Region) (*watched, erro
 			}
 			for _, reservation := range page.Reservations {
 				for _, i := range reservation.Instances {
-					w.instances[aws.ToString(i.InstanceId)] = i
+					all[aws.ToString(i.InstanceId)] = i
 				}
 			}
 		}
 	}
-	if err := w.readSilence(ctx, c); err != nil {
-		return nil, err
-	}
-	return w, w.readCredits(ctx, c)
+	return all, nil
 }
 
 // readSilence asks for the datapoints of those alarms that keep their state, or are OK,

@@ -122,14 +122,6 @@ func (d *Delivery) reached(ctx context.Context, topics func(region string) topic
 	}
 }
 
-// secretVariables are the secrets, as the function names their parameters, and
-// the environment variables that Terraform takes them from.
-var secretVariables = []struct{ parameter, channel, variable string }{
-	{"/secrets/slack-token", "Slack", "TF_VAR_slack_token"},
-	{"/secrets/opsgenie-api-key", "OpsGenie", "TF_VAR_opsgenie_api_key"},
-	{"/secrets/jsm-api-key", "Jira Service Management", "TF_VAR_jsm_api_key"},
-}
-
 // whatToSet says what would mend an error of a channel that lacks its secret; ""
 // for any other.
 func whatToSet(text string) string {
@@ -137,9 +129,9 @@ func whatToSet(text string) string {
 		return ""
 	}
 	var names, variables []string
-	for _, s := range secretVariables {
-		if strings.Contains(text, s.parameter) {
-			names, variables = append(names, s.channel), append(variables, s.variable)
+	for _, c := range channels {
+		if strings.Contains(text, c.Parameter("")[1:]) {
+			names, variables = append(names, c.Title), append(variables, c.Variable())
 		}
 	}
 	if len(names) == 0 {

@@ -9,7 +9,7 @@ import (
 // the chosen regions for reasons not to begin, a line each: what is wrong, where, and
 // what would be right. What only one region is to blame for may be told with fail
 // instead; the others go on without it. The error is ctx's.
-var refusals = []func(ctx context.Context, r *Root, destroy bool) ([]string, error){}
+var refusals = []func(ctx context.Context, r *Root, destroy bool) ([]string, error){unknownDeployments, wrongSettings, missingInstances, missingSecrets}
 
 // Refuse finds out what a deploy, or else a destroy, would be refused for, before
 // Terraform plans it. All reasons are told at once, as an InputError.

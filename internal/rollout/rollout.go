@@ -103,8 +103,10 @@ type Root struct {
 	state tfstate.State
 	all   []string // regions of the var files and of the state
 
-	// storedSecret stands in for readSecret in tests.
-	storedSecret func(ctx context.Context, region, name string) (stored bool, err error)
+	// desired is what the var files come to, once they have been read.
+	desired *desired
+	// parameter is readParameter, but in tests.
+	parameter func(ctx context.Context, region, name string) (value string, exists bool, err error)
 
 	said   []*tfstream.Diagnostic // what Terraform has warned of, but for what is in warned
 	warned map[string]bool
@@ -129,6 +131,7 @@ func Open(ctx context.Context, o Options) (_ *Root, err error) {
 		o.Tell = func(Status) {}
 	}
 	r := &Root{o: o, silence: longSilence, status: map[string]*Status{}, errors: map[string][]string{}, warned: map[string]bool{}}
+	r.parameter = r.readParameter
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -15,150 +15,161 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/smithy-go"
+
+	"firstline/internal/probe"
 )
-
-// secretParameter is the address of a secret's SSM parameter.
-var secretParameter = regexp.MustCompile(`\.aws_ssm_parameter\.secret\["([^"]+)"\]$`)
-
-// pagerSecrets are the secrets that each pager needs, by their name in SSM.
-var pagerSecrets = map[string]string{"opsgenie": "opsgenie-api-key", "jsm": "jsm-api-key"}
 
 // unset is what Terraform stores of a secret that it is not given
 // (terraform/modules/function).
 const unset = "unset"
 
-// variableOf is the environment variable that a secret travels in.
-func variableOf(secret string) string { return "TF_VAR_" + strings.ReplaceAll(secret, "-", "_") }
-
-// neededSecrets are those without which somebody would not be told: Slack's, and
-// those of the chosen pagers.
-func (r *Root) neededSecrets() []string {
-	var needed []string
-	if r.vars.Slack() {
-		needed = append(needed, "slack-token")
+// missingSecrets says which secrets would not be there after a deploy: those that
+// Slack or a chosen pager needs, without which the function could not tell anybody, and
+// those that are sent in a check's headers. Where a region does not let them be read,
+// it goes on.
+func missingSecrets(ctx context.Context, r *Root, destroy bool) ([]string, error) {
+	if destroy {
+		return nil, nil
 	}
-	for _, pager := range r.vars.Pagers() {
-		if secret := pagerSecrets[pager]; secret != "" && !slices.Contains(needed, secret) {
-			needed = append(needed, secret)
-		}
-	}
-	return needed
-}
-
-// MissingSecrets says which secrets that Slack or a chosen pager needs would not
-// be there after the plan: neither given nor stored. The function could not tell
-// anybody then. What of it cannot be told, since a region does not let them be
-// read, is in unclear. The error is only that ctx has ended.
-func (r *Root) MissingSecrets(ctx context.Context, p *Plan) (missing, unclear []string, err error) {
-	if p.Destroy {
-		return nil, nil, nil
-	}
-	read := r.storedSecret
-	if read == nil {
-		read = r.readSecret
+	s, err := r.readDesired(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var (
-		wg   sync.WaitGroup
-		mu   sync.Mutex
-		lack = map[string][]string{} // where, by what is to be said
-		dark = map[string][]string{}
+		wg      sync.WaitGroup
+		mu      sync.Mutex
+		lack    = map[string][]string{} // where, by what is to be said
+		unclear = map[string][]string{}
 	)
-	note := func(where map[string][]string, region, format string, args ...any) {
+	note := func(where map[string][]string, region, text string) {
 		mu.Lock()
 		defer mu.Unlock()
-		text := fmt.Sprintf(format, args...)
 		where[text] = append(where[text], region)
 	}
-	for _, region := range p.Regions {
-		if !slices.Contains(r.vars.Regions(), region) {
+	for _, region := range r.Chosen() {
+		if _, named := s.Regions[region]; !named {
 			continue // it is removed
 		}
-		for _, secret := range r.neededSecrets() {
-			variable := variableOf(secret)
-			given := os.Getenv(variable) != ""
-			written, first := p.writes(region, secret)
-			switch {
-			case written && given:
-				continue
-			case first:
-				note(lack, region, noneStored, variable)
-				continue
-			}
+		for _, channel := range s.Channels() {
 			wg.Go(func() {
-				stored, err := read(ctx, region, "/"+r.vars.Name()+"/secrets/"+secret)
+				text, err := r.lackOf(ctx, region, channel, s)
 				switch {
-				case err != nil && !given:
-					note(dark, region, "%s is not set, and firstline cannot tell whether a value is stored in %%s: %s", variable, strings.ReplaceAll(inOneLine(err), "%", "%%"))
-				case err != nil || stored:
-				case given:
-					note(lack, region, "%s is set, but this would not store it in %%s, where no value is: raise secrets_version in the var file, with all secrets set", variable)
-				default:
-					note(lack, region, noneStored, variable)
+				case err != nil:
+					note(unclear, region, fmt.Sprintf("%s is not set, and firstline cannot tell whether a value is stored in %s: %s", channel.Variable(), here, inOneLine(err)))
+				case text != "":
+					note(lack, region, text)
 				}
 			})
 		}
+		for instance, i := range s.Regions[region].Instances {
+			for header, parameter := range i.Settings.URL.SecretHeaders {
+				if !i.Settings.URL.Enabled {
+					continue
+				}
+				wg.Go(func() {
+					kind, err := r.kindOf(ctx, region, parameter)
+					text := fmt.Sprintf("%s: url.secret_headers.%s: ", instance, header)
+					switch {
+					case err != nil:
+						note(unclear, region, fmt.Sprintf("%sfirstline cannot tell whether the SSM parameter %s exists in %s: %s", text, parameter, here, inOneLine(err)))
+					case kind == "":
+						note(lack, region, fmt.Sprintf("%sthere is no SSM parameter %s in %s: create it as a SecureString", text, parameter, here))
+					case kind != ssmtypes.ParameterTypeSecureString:
+						note(lack, region, fmt.Sprintf("%sthe SSM parameter %s in %s is a %s: make it a SecureString", text, parameter, here, kind))
+					}
+				})
+			}
+		}
 	}
 	wg.Wait()
-	if ctx.Err() != nil {
-		return nil, nil, ctx.Err()
+	for _, text := range sentences(unclear) {
+		_, _ = fmt.Fprintln(r.o.Log, text)
 	}
-	return sentences(lack), sentences(dark), nil
+	return sentences(lack), ctx.Err()
 }
 
-const noneStored = "%s is not set, and no value is stored in %%s: export it and run this again"
+// here stands for the regions in what is said of several.
+const here = "{regions}"
+
+// lackOf says why a deploy would leave a secret without a value in a region; "" if it
+// would not. An error is that the region does not tell and no value is given.
+func (r *Root) lackOf(ctx context.Context, region string, channel probe.Channel, s *desired) (string, error) {
+	variable := channel.Variable()
+	given := os.Getenv(variable) != ""
+	value, exists, err := r.parameter(ctx, region, channel.Parameter(s.Name))
+	switch {
+	case err != nil && !given:
+		return "", err
+	case err != nil, value != "" && value != unset, given && !exists:
+		return "", nil
+	case !given:
+		return variable + " is not set, and no value is stored in " + here + ": export it and run this again", nil
+	}
+	// Terraform writes what is there only when the version differs.
+	stored, _, err := r.parameter(ctx, region, "/"+s.Name+"/secrets-version/stored")
+	if err != nil || stored != strconv.FormatFloat(s.SecretsVersion, 'f', -1, 64) {
+		return "", nil //nolint:nilerr // it may well be written
+	}
+	return variable + " is set, but this would not store it in " + here + ", where no value is: raise secrets_version in the var file, with all secrets set", nil
+}
 
 // sentences puts the regions into what is to be said of them.
 func sentences(where map[string][]string) []string {
 	var all []string
 	for text, regions := range where {
 		slices.Sort(regions)
-		all = append(all, fmt.Sprintf(text, strings.Join(regions, ", ")))
+		all = append(all, strings.ReplaceAll(text, here, strings.Join(slices.Compact(regions), ", ")))
 	}
 	slices.Sort(all)
 	return all
 }
 
-// writes reports whether a plan stores a secret, and whether it does so for the
-// first time in that region.
-func (p *Plan) writes(region, secret string) (written, first bool) {
-	for _, c := range p.Changes[region] {
-		action, address, _ := strings.Cut(c, " ")
-		if m := secretParameter.FindStringSubmatch(address); m == nil || m[1] != secret {
-			continue
-		}
-		switch action {
-		case "create", "replace":
-			return true, true
-		case "update":
-			// Or tags have changed: then the value is not written again.
-			return true, false
-		}
-	}
-	return false, false
-}
-
 // secretTime bounds the question for one secret.
 const secretTime = 15 * time.Second
 
-// readSecret asks a region whether a secret has a value, which it does not keep.
-func (r *Root) readSecret(ctx context.Context, region, name string) (stored bool, err error) {
+// readParameter returns the value of an SSM parameter of a region, and whether there is
+// one. What it is nobody keeps.
+func (r *Root) readParameter(ctx context.Context, region, name string) (value string, exists bool, err error) {
 	config, err := r.o.AWS(ctx)
 	if err != nil {
-		return false, err
+		return "", false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, secretTime)
 	defer cancel()
 	out, err := ssm.NewFromConfig(probing(config, region)).GetParameter(ctx, &ssm.GetParameterInput{Name: &name, WithDecryption: aws.Bool(true)})
 	if _, none := errors.AsType[*ssmtypes.ParameterNotFound](err); none {
-		return false, nil
+		return "", false, nil
 	} else if err != nil {
-		return false, err
+		return "", false, err
 	}
 	if out.Parameter == nil {
-		return false, errors.New("SSM answered without the parameter")
+		return "", false, errors.New("SSM answered without the parameter")
 	}
-	value := aws.ToString(out.Parameter.Value)
-	return value != "" && value != unset, nil
+	return aws.ToString(out.Parameter.Value), true, nil
+}
+
+// kindOf returns the type of an SSM parameter, "" if there is none; its value is
+// nobody's business here.
+func (r *Root) kindOf(ctx context.Context, region, name string) (ssmtypes.ParameterType, error) {
+	config, err := r.o.AWS(ctx)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, secretTime)
+	defer cancel()
+	pages := ssm.NewDescribeParametersPaginator(ssm.NewFromConfig(probing(config, region)), &ssm.DescribeParametersInput{
+		ParameterFilters: []ssmtypes.ParameterStringFilter{{Key: aws.String("Name"), Option: aws.String("Equals"), Values: []string{name}}},
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, p := range page.Parameters {
+			return p.Type, nil
+		}
+	}
+	return "", nil
 }
 
 // inOneLine puts an error of AWS into few words.

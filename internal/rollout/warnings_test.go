@@ -14,6 +14,29 @@ import (
 	"firstline/internal/tfvars"
 )
 
+// vars are variables that name Slack, regions, space-separated, and pagers: "" is
+// OpsGenie alone.
+func vars(t *testing.T, names, pagers string) tfvars.Vars {
+	t.Helper()
+	text := "regions = {\n"
+	for name := range strings.FieldsSeq(names) {
+		text += fmt.Sprintf("  %q = {}\n", name)
+	}
+	if pagers == "" {
+		pagers = `["opsgenie"]`
+	}
+	text += "}\nslack = {}\npagers = " + pagers + "\n"
+	file := filepath.Join(t.TempDir(), "r.tfvars")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v, err := tfvars.Load(t.TempDir(), []string{file}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 // TestWarnings: in the words of Terraform, which says them in a plain plan.
 func TestWarnings(t *testing.T) {
 	for text, want := range map[string][]string{

@@ -22,9 +22,12 @@ ticking = @(s=0; while sleep 10 >/dev/null 2>&1; do s=$$((s + 10)); echo "$(1): 
 GOTEST := set -o pipefail; go test -json
 SHOW := | go run ./test/progress
 
+# Both reach the linker only, so that a commit compiles nothing anew.
+STAMP = -X main.version=$(shell cat terraform/VERSION) -X main.commit=$(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+
 .PHONY: command
 command: go
-	$(call ticking,building the command (minutes$(,) the first time)) go build -o $(BUILD)/firstline ./cmd/firstline
+	$(call ticking,building the command (minutes$(,) the first time)) go build -ldflags "$(STAMP)" -o $(BUILD)/firstline ./cmd/firstline
 
 # Terraform and moto: those on PATH when they fit, else installed into build/.
 .PHONY: setup

@@ -108,13 +108,13 @@ variable "permissions_boundary" {
 }
 
 variable "tags" {
-  description = "Tags of every resource, beside project and repository; the function has the tag version too."
+  description = "Tags of every resource, beside project and repository; the function has the tags version and commit too."
   type        = map(string)
   default     = {}
 
   validation {
-    condition     = length(setintersection(keys(var.tags), ["project", "version", "repository"])) == 0
-    error_message = "tags: project, version and repository are set already (repository by the variable of that name)."
+    condition     = length(setintersection(keys(var.tags), ["project", "version", "commit", "repository"])) == 0
+    error_message = "tags: project, version, commit and repository are set already (repository by the variable of that name)."
   }
 
   validation {

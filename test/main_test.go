@@ -47,7 +47,7 @@ var hostPackage = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return artifact.Build(context.Background(), dir, programs, artifact.HostArchitecture(runtime.GOARCH))
+	return artifact.Build(context.Background(), dir, programs, artifact.HostArchitecture(runtime.GOARCH), nil)
 })
 
 // firstline builds the operator's command once and returns its path.

@@ -43,7 +43,8 @@ func newExample(t *testing.T, w *stage.World, zip string) *operator {
 		t.Fatal(err)
 	}
 	build := filepath.Join(filepath.Dir(dir), "build")
-	if err := errors.Join(os.Mkdir(build, 0o750), os.Link(zip, filepath.Join(build, filepath.Base(zip)))); err != nil {
+	packed := filepath.Join(build, filepath.Base(zip))
+	if err := errors.Join(os.Mkdir(build, 0o750), os.Link(zip, packed), os.Link(artifact.ProvenancePath(zip), artifact.ProvenancePath(packed))); err != nil {
 		t.Fatal(err)
 	}
 	return &operator{World: w, dir: dir, varFile: filepath.Join(dir, "examples", "production.tfvars")}
@@ -54,7 +55,7 @@ func newExample(t *testing.T, w *stage.World, zip string) *operator {
 func TestExampleDeploysAsItIs(t *testing.T) {
 	t.Parallel()
 	w := world(t)
-	zip, err := artifact.Build(t.Context(), root(t), t.TempDir(), "arm64")
+	zip, err := artifact.Build(t.Context(), root(t), t.TempDir(), "arm64", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,4 +150,6 @@ func TestExampleDeploysAsItIs(t *testing.T) {
 		t.Error(err)
 	}
 	auditEmpty(t, w, exampleRegions...)
+	t.Run("the others can be planned", func(t *testing.T) { planned(t, w) })
+	t.Run("instances by tag", func(t *testing.T) { byTag(t, w) })
 }

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,10 @@ const (
 	exitDrift       = 3
 	exitInterrupted = 130
 )
+
+// The version of terraform/VERSION and the commit that this was built from: make
+// sets both when it links.
+var version, commit string
 
 // usageError is a mistake in the command line or in a file that it names:
 // nothing was touched.
@@ -138,10 +143,12 @@ func newRoot() *cobra.Command {
 		Use:           "firstline",
 		Short:         "First line of support for EC2 instances in many regions",
 		Long:          "First line of support for EC2 instances in many regions.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 drift, 130 interrupted before it was\ndone.",
+		Version:       versionText(),
 		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetVersionTemplate("firstline {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, c.CommandPath())
@@ -151,6 +158,14 @@ func newRoot() *cobra.Command {
 		newPause(), newResume(), newPaused(), newIncidents(), newIncident(), newRedrive())
 	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return root
+}
+
+// versionText is what --version says behind the name.
+func versionText() string {
+	if version == "" {
+		return "of an unknown version: build it with `make build`"
+	}
+	return version + " (commit " + cmp.Or(commit, "unknown") + ")"
 }
 
 // noArgs is cobra.NoArgs with the exit code of a usage error.

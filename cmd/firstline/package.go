@@ -36,7 +36,7 @@ func newPackage() *cobra.Command {
 				dir = filepath.Join(root, "build")
 			}
 			for _, a := range archs {
-				path, err := artifact.Build(c.Context(), root, dir, a)
+				path, err := artifact.Build(c.Context(), root, dir, a, c.ErrOrStderr())
 				if err != nil {
 					return err
 				}

@@ -108,6 +108,8 @@ type rolloutRun struct {
 	canary         []string
 	canaryInstance string
 	verify         bool
+	// deploys says that the function's zip must fit the root.
+	deploys bool
 
 	c      *cobra.Command
 	out    io.Writer // for people
@@ -182,7 +184,7 @@ func (r *rolloutRun) run(c *cobra.Command, do func(context.Context, *rolloutRun)
 	defer r.board.close()
 	ctx := c.Context()
 	r.result = rolloutResult{Command: c.Name(), Regions: []regionResult{}}
-	if r.root, err = r.open(c, r.board, rollout.Options{Parallelism: r.parallelism, Tell: r.board.tell, Insist: insist}); err == nil {
+	if r.root, err = r.open(c, r.board, rollout.Options{Parallelism: r.parallelism, Tell: r.board.tell, Insist: insist, Deploys: r.deploys, Version: version}); err == nil {
 		defer func() { err = errors.Join(err, r.root.Close()) }()
 		r.result.Log = r.root.LogPath()
 		r.say("reading the state")
@@ -417,7 +419,7 @@ func (r *rolloutRun) print() error {
 }
 
 func newPlan() *cobra.Command {
-	return newRollout(&rolloutRun{}, &cobra.Command{
+	return newRollout(&rolloutRun{deploys: true}, &cobra.Command{
 		Use:     "plan",
 		Short:   "Show what a deploy would change, per region",
 		Long:    "Show what a deploy would change, per region, or for which reason it would be\nrefused. It changes nothing." + rolloutExits,
@@ -484,7 +486,7 @@ input, 3 drift, 130 interrupted.`,
 }
 
 func newDeploy() *cobra.Command {
-	r := &rolloutRun{}
+	r := &rolloutRun{deploys: true}
 	c := newRollout(r, &cobra.Command{
 		Use:   "deploy",
 		Short: "Deploy to the regions of the var files, and verify",

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -41,14 +42,20 @@ func HostArchitecture(goarch string) string {
 func Name(arch string) string { return "responder-" + arch + ".zip" }
 
 // Build compiles the responder of the project in root for an architecture
-// (Lambda's name: arm64 or x86_64) and writes the zip into dir. It returns the
-// zip's path. What it writes beside that is gone when it returns, also when ctx
-// ends.
-func Build(ctx context.Context, root, dir, arch string) (string, error) {
+// (Lambda's name: arm64 or x86_64) and writes the zip and its Provenance into dir.
+// It returns the zip's path. Whatever else it writes is gone when it returns, also
+// when ctx ends. It tells log, which may be nil, every ten seconds that it still
+// works.
+func Build(ctx context.Context, root, dir, arch string, log io.Writer) (string, error) {
 	goarch, ok := Architectures[arch]
 	if !ok {
 		return "", fmt.Errorf("architecture %q is not one of %s", arch, strings.Join(Names(), ", "))
 	}
+	provenance, err := Checkout(ctx, root)
+	if err != nil {
+		return "", fmt.Errorf("build the function in %s: %w", root, err)
+	}
+	defer tick(log, "building "+Name(arch))()
 	scratch, err := os.MkdirTemp("", "firstline-build-")
 	if err != nil {
 		return "", err
@@ -88,7 +95,33 @@ func Build(ctx context.Context, root, dir, arch string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, Name(arch))
-	return path, atomicfile.Write(path, zipped.Bytes())
+	if err := atomicfile.Write(path, zipped.Bytes()); err != nil {
+		return "", err
+	}
+	provenance.Zip = digest(zipped.Bytes())
+	return path, provenance.Write(path)
+}
+
+// tick tells log every ten seconds what is being done, until stop is called.
+func tick(log io.Writer, what string) (stop func()) {
+	if log == nil {
+		return func() {}
+	}
+	began, done := time.Now(), make(chan struct{})
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		ticker := time.NewTicker(10 * time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				_, _ = fmt.Fprintf(log, "%s: %.0f s (minutes, the first time)\n", what, time.Since(began).Seconds())
+			}
+		}
+	})
+	return func() { close(done); ended.Wait() }
 }
 
 // writeZip writes a zip with one file, bootstrap, and no trace of when or

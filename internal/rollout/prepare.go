@@ -30,11 +30,6 @@ func (r *Root) Prepare(ctx context.Context) error {
 	if missing := regions.Without(r.vars.Regions(), r.providers); len(missing) > 0 {
 		return inputf("%s: named in the var files, but not in regions.tf: %s", strings.Join(missing, ", "), addRegions(missing))
 	}
-	if zip := r.vars.Package(); zip != "" {
-		if info, err := os.Stat(zip); err != nil || info.IsDir() {
-			return inputf("the function's zip %s is not there: build it with `make build`", zip)
-		}
-	}
 	if err := r.readState(ctx); err != nil {
 		return err
 	}
@@ -46,6 +41,9 @@ func (r *Root) Prepare(ctx context.Context) error {
 	}
 	r.all = regions.Union(r.vars.Regions(), r.state.Regions)
 	if err := r.choose(); err != nil {
+		return err
+	}
+	if err := r.preparePackage(ctx); err != nil {
 		return err
 	}
 	return r.identify(ctx)

@@ -64,6 +64,10 @@ type Options struct {
 	Insist context.Context
 	// Command names the log file.
 	Command string
+	// Deploys has Prepare see to it that the function's zip fits the root.
+	Deploys bool
+	// Version is that of the caller, "" when it does not know.
+	Version string
 	// Log is told of everything that takes time, but for what Tell is told.
 	Log io.Writer
 	// Tell is told whenever a region's status changes. It must be quick.

@@ -100,7 +100,7 @@ func New(ctx context.Context, o Options) (_ *World, err error) {
 		return nil, err
 	}
 	if w.Package = o.Package; w.Package == "" {
-		if w.Package, err = artifact.Build(ctx, o.Root, w.dir, arch); err != nil {
+		if w.Package, err = artifact.Build(ctx, o.Root, w.dir, arch, o.Log); err != nil {
 			return nil, err
 		}
 	}

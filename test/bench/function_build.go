@@ -24,7 +24,7 @@ type archFigures struct {
 func buildPackages(ctx context.Context, f *frame, dir string) (all []archFigures, err error) {
 	for _, arch := range artifact.Names() {
 		f.say("building the package for %s", arch)
-		path, err := artifact.Build(ctx, f.project, dir, arch)
+		path, err := artifact.Build(ctx, f.project, dir, arch, nil)
 		if err != nil {
 			return nil, err
 		}

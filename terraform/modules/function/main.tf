@@ -27,6 +27,10 @@ locals {
     service = "sns.${split(":", arn)[3]}.amazonaws.com"
   } if arn != "arn:${local.partition}:sns:${var.region}:${local.account}:${var.name}-self" }
 
+  # What the zip was built from, where that is known: version and commit.
+  provenance = try(jsondecode(file("${var.package}.json")), {})
+  commit     = try(tostring(local.provenance.commit), "")
+
   pagers = [for p in var.pagers : merge(
     jsondecode(p.json),
     { type = p.type },
@@ -134,6 +138,13 @@ resource "aws_s3_object" "code" {
   key         = "responder/${filesha256(var.package)}.zip"
   source      = var.package
   source_hash = filemd5(var.package)
+
+  lifecycle {
+    precondition {
+      condition     = try(local.provenance.version, var.release) == var.release
+      error_message = "${var.package} was built from version ${try(local.provenance.version, "")}, and this is version ${var.release}: run `make build`, or take the zip of this version."
+    }
+  }
 
   # An object takes 10 tags at most, and the bucket carries them anyway.
   override_provider {
@@ -474,7 +485,7 @@ resource "aws_lambda_function" "responder" {
   timeout          = var.function.timeout_seconds
   publish          = true # running incidents keep the version that they began with
   # Here alone: a release would change every resource of the deployment otherwise.
-  tags = { version = var.release }
+  tags = { for key, value in { version = var.release, commit = local.commit } : key => value if value != "" }
 
   environment {
     variables = merge({

@@ -8,6 +8,11 @@ output "unqualified_arn" {
   value       = aws_lambda_function.responder.arn
 }
 
+output "commit" {
+  description = "Commit that the function's zip was built from; empty where that is not known."
+  value       = local.commit
+}
+
 output "name" {
   description = "Name of the function."
   value       = aws_lambda_function.responder.function_name

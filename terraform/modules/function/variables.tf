@@ -14,7 +14,7 @@ variable "region" {
 }
 
 variable "package" {
-  description = "Path of the function's zip, for the architecture below."
+  description = "Path of the function's zip, for the architecture below. What it was built from is read from the file of this name and .json, if there is one."
   type        = string
 
   validation {

@@ -8,6 +8,11 @@ output "version" {
   value       = var.deployment.version
 }
 
+output "commit" {
+  description = "Commit that the function was built from; empty where that is not known."
+  value       = module.function.commit
+}
+
 output "account_id" {
   description = "Id of the account."
   value       = data.aws_caller_identity.current.account_id

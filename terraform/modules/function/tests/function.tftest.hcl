@@ -330,6 +330,35 @@ run "too_many_secret_headers" {
   expect_failures = [aws_iam_role_policy.function]
 }
 
+# The zips here are no zips: only their names and what lies beside them count.
+run "provenance" {
+  command = plan
+  variables {
+    package = "tests/built.zip"
+  }
+  assert {
+    condition     = aws_lambda_function.responder.tags == tomap({ version = "1.2.3", commit = "0a1b2c3d" }) && output.commit == "0a1b2c3d"
+    error_message = "the function is tagged with version and commit"
+  }
+}
+
+run "provenance_unknown" {
+  command = plan
+  assert {
+    condition     = aws_lambda_function.responder.tags == tomap({ version = "1.2.3" }) && output.commit == ""
+    error_message = "without a commit there is no such tag"
+  }
+}
+
+run "package_of_another_version" {
+  command = plan
+  variables {
+    package = "tests/built.zip"
+    release = "1.2.4"
+  }
+  expect_failures = [aws_s3_object.code]
+}
+
 run "package_missing" {
   command = plan
   variables {

@@ -25,16 +25,16 @@ func playCommands(t *testing.T, dir string, all []*scene) {
 		run(t, s.World, dir, 0, "pause --instance "+s.i.ID+" --until 3d", s.i.ID)
 		var paused struct {
 			Pauses []struct {
-				Instance, By string
-				Until        time.Time
+				InstanceID string `json:"instance_id"`
+				Until      time.Time
 			}
-			HandedOver []struct{ Instance, Pager string } `json:"handed_over"`
+			HandedOver []handedOver `json:"handed_over"`
 		}
 		decode(t, s.byName(t, 0, "paused --json"), &paused)
-		if len(paused.Pauses) != 1 || paused.Pauses[0].Instance != s.i.ID || time.Until(paused.Pauses[0].Until) < 71*time.Hour {
+		if len(paused.Pauses) != 1 || paused.Pauses[0].InstanceID != s.i.ID || time.Until(paused.Pauses[0].Until) < 71*time.Hour {
 			t.Errorf("paused are %+v", paused.Pauses)
 		}
-		if !slices.ContainsFunc(paused.HandedOver, func(h struct{ Instance, Pager string }) bool { return h.Instance == s.i.ID && h.Pager == "opsgenie" }) {
+		if !slices.ContainsFunc(paused.HandedOver, func(h handedOver) bool { return h.InstanceID == s.i.ID && h.Pager == "opsgenie" }) {
 			t.Errorf("handed over are %+v", paused.HandedOver)
 		}
 		s.byName(t, 0, "resume --instance "+s.i.ID, s.i.ID)
@@ -44,6 +44,12 @@ func playCommands(t *testing.T, dir string, all []*scene) {
 	})
 	t.Run("incidents", func(t *testing.T) { s.playIncidents(t, dir, e) })
 	t.Run("redrive", func(t *testing.T) { s.playRedrive(t, dir) })
+}
+
+// handedOver is an instance that paused lists.
+type handedOver struct {
+	InstanceID string `json:"instance_id"`
+	Pager      string
 }
 
 // playIncidents lists incidents, and shows one.
@@ -92,10 +98,10 @@ func (s *scene) playRedrive(t *testing.T, dir string) {
 	}
 	var result struct {
 		Messages []struct {
-			ID         string
+			ID         string `json:"message_id"`
 			InstanceID string `json:"instance_id"`
 			Result     string
-			Execution  string
+			Execution  string `json:"incident_id"`
 		}
 	}
 	decode(t, s.byName(t, 1, "redrive --yes --json"), &result)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
@@ -101,10 +100,16 @@ type told struct {
 	Text string `json:"text"`
 }
 
+// demoResult is what came of demo.
+type demoResult struct {
+	Command string   `json:"command"`
+	Stories []result `json:"stories"`
+}
+
 // result is a story with what came of it.
 type result struct {
 	Story    string  `json:"story"`
-	Instance string  `json:"instance"`
+	Instance string  `json:"instance_id"`
 	Region   string  `json:"region"`
 	Want     outcome `json:"want"`
 	Got      outcome `json:"got"`
@@ -139,7 +144,7 @@ Exit code 0 only if all five stories ended as they should.`,
 				return err
 			}
 			if asJSON {
-				if err := printJSON(c.OutOrStdout(), results); err != nil {
+				if err := printJSON(c.OutOrStdout(), demoResult{"demo", results}); err != nil {
 					return err
 				}
 			}
@@ -256,15 +261,15 @@ func report(out io.Writer, results []result) error {
 		}
 	}
 	_, _ = fmt.Fprintln(out)
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "\tSTORY\tREGION\tENDED\tSECONDS")
+	t := newTable(out)
+	_, _ = fmt.Fprintln(t, "\tSTORY\tREGION\tSECONDS\tENDED")
 	for _, r := range results {
 		mark := "ok"
 		ended := r.Got.String()
 		if !r.OK {
 			mark, ended = "WRONG", ended+"; wanted "+r.Want.String()
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.1f\n", mark, r.Story, r.Region, ended, r.Seconds)
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%.1f\t%s\n", mark, r.Story, r.Region, r.Seconds, ended)
 	}
 	return t.Flush()
 }

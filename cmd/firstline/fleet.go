@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 	"unicode"
 
@@ -145,9 +144,6 @@ func (f *rootFlags) report(c *cobra.Command, result any, print func(io.Writer) e
 	}
 	return errors.Join(print(c.ErrOrStderr()), printJSON(c.OutOrStdout(), result))
 }
-
-// newTable returns a writer that aligns columns.
-func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
 
 // names of the deployed regions, for messages.
 func (d deployment) names() string {

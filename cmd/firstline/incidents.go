@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,15 +57,18 @@ func concluded(rec store.Record, r deployed.Region, now time.Time) store.Record 
 	return rec
 }
 
-// withStamps is a result that holds stored records. It is encoded with the times
-// that these have in Unix milliseconds in RFC 3339, like all others.
-type withStamps struct{ result any }
+// likeAll is a result that holds stored records. It is encoded with the names and forms
+// that all results have: times, which these have in Unix milliseconds, in RFC 3339, the
+// ARNs of executions, and the errors that Step Functions has caught.
+type likeAll struct{ result any }
 
-var millis = regexp.MustCompile(`"(at|[a-z]+_at|lease_until)":([0-9]+)`)
+var millis = regexp.MustCompile(`"(at|[a-z]+_at|lease_until|paused_until|since)":([0-9]+)`)
 
-func (s withStamps) MarshalJSON() ([]byte, error) {
+func (s likeAll) MarshalJSON() ([]byte, error) {
 	raw, err := json.Marshal(s.result)
-	// A quotation mark within a text has a backslash before it, so this is none.
+	// A quotation mark within a text has a backslash before it, so none of these is one.
+	raw = bytes.ReplaceAll(raw, []byte(`"execution":"arn:`), []byte(`"execution_arn":"arn:`))
+	raw = bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte(`"Error":`), []byte(`"error":`)), []byte(`"Cause":`), []byte(`"cause":`))
 	return millis.ReplaceAllFunc(raw, func(field []byte) []byte {
 		m := millis.FindSubmatch(field)
 		n, _ := strconv.ParseInt(string(m[2]), 10, 64)
@@ -84,10 +90,10 @@ func newIncidents() *cobra.Command {
 		Use:   "incidents",
 		Short: "List incidents of all regions, the newest first",
 		Long: `List incidents of all regions, the newest first. For each it shows when and where it
-began, how it ended, the outcome of its reboot, the number of looks, how long it took,
-its id, and the last decision: the verdict, the row of the policy's table (in
-handler/README.md), what followed, and why. With --json each incident has all of its
-looks. Records are kept for 90 days. An incident whose execution ended without its
+began, the first eight characters of its id, how it ended, the instance's Name tag, the
+number of looks, how long it took, the outcome of its reboot, and the last decision: the
+verdict, the row of the policy's table (in handler/README.md), what followed, and why.
+With --json each incident has all of its looks. Records are kept for 90 days. An incident whose execution ended without its
 last step is "unconcluded"; the schedule starts the next look at its instance.
 
 A region that does not answer is reported and does not stop the others.
@@ -115,7 +121,7 @@ deployed, 130 interrupted.`,
 			if err := c.Context().Err(); err != nil {
 				return err
 			}
-			return flags.report(c, withStamps{result}, func(w io.Writer) error { return printIncidents(w, result, d, instances) })
+			return flags.report(c, likeAll{result}, func(w io.Writer) error { return printIncidents(w, result, d, instances) })
 		},
 	}
 	flags.add(c)
@@ -201,45 +207,64 @@ func ended(rec *store.Record) string {
 	return rec.End
 }
 
-// rebooted says what became of an incident's reboot; "-" where it made none.
-func rebooted(rec *store.Record) string {
-	if rec.Reboot == nil {
-		return "-"
-	}
-	return cmp.Or(rec.Reboot.Outcome, rec.Reboot.Request)
-}
+// rebooted says what became of the reboot that an incident has made.
+func rebooted(rec *store.Record) string { return cmp.Or(rec.Reboot.Outcome, rec.Reboot.Request) }
 
-// took is how long an incident took; "-" where it has not ended.
-func took(rec *store.Record) string {
-	if rec.EndedAt == 0 {
-		return "-"
-	}
-	return brief(rec.EndedAt.Sub(rec.StartedAt))
-}
+// took is how long an incident that has ended took.
+func took(rec *store.Record) string { return brief(rec.EndedAt.Sub(rec.StartedAt)) }
 
 // decided says what was decided on a look.
 func decided(l incident.Decision) string { return clean(timeline.Decision(l)) }
 
-// maxDecided is how much of a decision a list shows, in runes.
-const maxDecided = 120
+// shortLength is how much of an id people read and type.
+const shortLength = 8
+
+// named matches the ids of incidents that an event started: random from their begin.
+var named = regexp.MustCompile(`^[0-9a-f]{8}-`)
+
+// shortID is what people call an incident: the begin of its id, or, where that is not
+// random, of the id's SHA-256.
+func shortID(id string) string {
+	if named.MatchString(id) {
+		return id[:shortLength]
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:])[:shortLength]
+}
+
+// summary says in one line what an incident came to.
+func summary(rec *store.Record) string {
+	text := count(len(rec.Looks), "look")
+	if rec.Name != "" {
+		text = incident.ClipLine(rec.Name, maxName) + ", " + text
+	}
+	if rec.EndedAt > 0 {
+		text += " in " + took(rec)
+	}
+	if rec.Reboot != nil {
+		text += ", reboot " + rebooted(rec)
+	}
+	if n := len(rec.Looks); n > 0 {
+		text += ": " + decided(rec.Looks[n-1])
+	}
+	return incident.ClipLine(text, columns-len(indent))
+}
+
+// maxName is how much of a Name tag a list shows, in runes.
+const maxName = 30
 
 // printIncidents prints a list, and returns an error when a region did not
 // answer.
 func printIncidents(w io.Writer, result incidentsResult, d deployment, instances []string) error {
 	t := newTable(w)
 	if len(result.Incidents) > 0 {
-		_, _ = fmt.Fprintln(t, "TIME\tREGION\tINSTANCE\tEND\tREBOOT\tLOOKS\tTOOK\tID\tLAST DECISION")
+		_, _ = fmt.Fprintln(t, "TIME\tID\tREGION\tINSTANCE\tEND\tNAME, LOOKS: LAST DECISION")
 	} else {
 		_, _ = fmt.Fprintf(t, "no incident since %s in %s\n", stamp(result.Since), d.answered(result.Errors))
 	}
 	for n := range result.Incidents {
 		rec := &result.Incidents[n]
-		last := "-"
-		if looks := len(rec.Looks); looks > 0 {
-			last = incident.ClipLine(decided(rec.Looks[looks-1]), maxDecided)
-		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", stamp(rec.StartedAt.Time()), rec.Region, cmp.Or(clean(rec.InstanceID), "-"),
-			ended(rec), rebooted(rec), len(rec.Looks), took(rec), clean(rec.ID), last)
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", stamp(rec.StartedAt.Time()), shortID(rec.ID), rec.Region, cmp.Or(clean(rec.InstanceID), "-"), ended(rec), summary(rec))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -291,8 +316,8 @@ func newIncident() *cobra.Command {
 verdict, the decision with its reason and the row of the policy's table (in
 handler/README.md), the reboot, who was told, and how it ended. Below it says whether
 the instance is handed over now, and shows the evidence from before the reboot. ID is
-what ` + "`firstline incidents`" + ` and the messages show, the beginning of it if that is
-unique, or the execution's ARN. All regions are searched.
+the eight characters that ` + "`firstline incidents`" + ` shows, the id in a message, the
+beginning of either if that is unique, or the execution's ARN. All regions are searched.
 
 Exit codes: 0 shown, 1 not found where a region did not answer, 2 wrong usage, no
 such incident or nothing deployed, 130 interrupted.`,
@@ -323,7 +348,7 @@ such incident or nothing deployed, 130 interrupted.`,
 				_, _ = fmt.Fprintf(c.ErrOrStderr(), "%s: %s\n", e.Region, e.Error)
 			}
 			if flags.json {
-				return printJSON(c.OutOrStdout(), withStamps{result})
+				return printJSON(c.OutOrStdout(), likeAll{result})
 			}
 			return printIncident(c.OutOrStdout(), result)
 		},
@@ -342,78 +367,79 @@ func incidentID(text string) (string, error) {
 	return id, nil
 }
 
-// errAmbiguous: several incidents of a region begin with what was given.
-var errAmbiguous = errors.New("several incidents begin with that")
-
-// incident searches all regions for an incident.
+// incident searches all regions for an incident by its id, or by what begins its id or
+// its short id.
 func (open tables) incident(ctx context.Context, all []deployed.Region, id string) (*incidentResult, error) {
 	searching, isFound := context.WithCancel(ctx)
 	defer isFound()
-	answers := everywhere(searching, all, answerTime, func(ctx context.Context, r deployed.Region) (*incidentResult, error) {
+	answers := everywhere(searching, all, answerTime, func(ctx context.Context, r deployed.Region) ([]store.Record, error) {
 		table, err := open(r)
 		if err != nil {
 			return nil, err
 		}
-		found, err := pick(table.Records(ctx, time.Time{}), 0, func(rec store.Record) bool { return strings.HasPrefix(rec.ID, id) })
-		if n := slices.IndexFunc(found, func(rec store.Record) bool { return rec.ID == id }); n >= 0 {
-			// There is one only, so a region that does not answer is not waited for.
-			defer isFound()
-			found = found[n : n+1]
+		found, err := pick(table.Records(ctx, time.Time{}), 0, func(rec store.Record) bool {
+			return strings.HasPrefix(rec.ID, id) || strings.HasPrefix(shortID(rec.ID), id)
+		})
+		for n := range found {
+			found[n] = concluded(found[n], r, time.Now())
+			if found[n].ID == id {
+				// There is one only, so a region that does not answer is not waited for.
+				defer isFound()
+				return found[n : n+1], err
+			}
 		}
-		switch len(found) {
-		case 0:
-			return nil, err
-		case 1:
-		default:
-			return nil, errAmbiguous
-		}
-		result := &incidentResult{Command: "incident", Incident: concluded(found[0], r, time.Now()), Evidence: found[0].Evidence, region: r}
-		result.Incident.Evidence = nil
-		result.HandedOver, err = handedOverNow(ctx, table, &result.Incident, err)
-		return result, err
+		return found, err
 	})
-	return oneOf(answers, id)
-}
-
-// handedOverNow is the present place of an incident's instance in an alert. Its
-// error is added to err.
-func handedOverNow(ctx context.Context, table *store.Table, rec *store.Record, err error) (*handedOver, error) {
-	if rec.InstanceID == "" {
+	result, err := oneOf(answers, id)
+	if err != nil {
 		return nil, err
 	}
-	e, loadErr := table.Load(ctx, rec.InstanceID)
-	if loadErr != nil {
-		return nil, errors.Join(err, fmt.Errorf("whether the instance is handed over now: %s", inWords(loadErr)))
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	if table, err := open(result.region); err == nil {
+		if result.HandedOver, err = handedOverNow(ctx, table, &result.Incident); err != nil {
+			result.Errors = append(result.Errors, regionError{result.region.Region, err.Error()})
+		}
 	}
-	return handedOverOf(rec.Region, &e.State.Instance, &e.State.Region), err
+	return result, nil
+}
+
+// handedOverNow is the present place of an incident's instance in an alert.
+func handedOverNow(ctx context.Context, table *store.Table, rec *store.Record) (*handedOver, error) {
+	if rec.InstanceID == "" {
+		return nil, nil
+	}
+	e, err := table.Load(ctx, rec.InstanceID)
+	if err != nil {
+		return nil, fmt.Errorf("whether the instance is handed over now: %s", inWords(err))
+	}
+	return handedOverOf(rec.Region, &e.State.Instance, &e.State.Region), nil
 }
 
 // oneOf picks the one incident that was asked for out of the regions' answers.
-func oneOf(answers []answer[*incidentResult], id string) (*incidentResult, error) {
-	var result *incidentResult
-	var where, regions []string
+func oneOf(answers []answer[[]store.Record], id string) (*incidentResult, error) {
+	var found []store.Record
+	var names []string
 	errs := troubles(answers)
+	result := &incidentResult{Command: "incident"}
 	for _, a := range answers {
-		regions = append(regions, a.region.Region)
-		switch {
-		case errors.Is(a.err, errAmbiguous):
-			// There are at least two.
-			where = append(where, a.region.Region, a.region.Region)
-		case a.value == nil:
-		case a.value.Incident.ID == id:
-			// What others would have said does not matter any more.
-			a.value.Errors = slices.DeleteFunc(errs, func(e regionError) bool { return e.Region != a.region.Region })
-			return a.value, nil
-		default:
-			where = append(where, a.region.Region)
-			result = a.value
+		names = append(names, a.region.Region)
+		found = append(found, a.value...)
+		if len(a.value) > 0 && (result.region.Region == "" || a.value[0].ID == id) {
+			result.region = a.region
 		}
 	}
+	if n := slices.IndexFunc(found, func(rec store.Record) bool { return rec.ID == id }); n >= 0 {
+		// What others would have said does not matter any more.
+		found = found[n : n+1]
+		errs = slices.DeleteFunc(errs, func(e regionError) bool { return e.Region != found[0].Region })
+	}
 	switch {
-	case len(where) > 1:
-		return nil, usagef("%s: several incidents begin with that (in %s): give more of the id, as `firstline incidents` lists it", id, strings.Join(slices.Compact(where), ", "))
-	case result != nil:
-		result.Errors = errs
+	case len(found) > 1:
+		return nil, usagef("%s: several incidents begin with that: give more of the id of one: %s", id, candidates(found, id))
+	case len(found) == 1:
+		result.Incident, result.Evidence, result.Errors = found[0], found[0].Evidence, errs
+		result.Incident.Evidence = nil
 		return result, nil
 	case len(errs) > 0:
 		var texts []string
@@ -422,7 +448,30 @@ func oneOf(answers []answer[*incidentResult], id string) (*incidentResult, error
 		}
 		return nil, fmt.Errorf("%s was not found in the regions that answered; not all did: %s", id, strings.Join(texts, "; "))
 	}
-	return nil, usagef("%s: no incident of this id in %s (they are kept for 90 days): `firstline incidents` lists them", id, strings.Join(regions, ", "))
+	return nil, usagef("%s: no incident of this id in %s (they are kept for 90 days): `firstline incidents` lists them", id, strings.Join(names, ", "))
+}
+
+// candidates names incidents, the newest first, so that each can be told from the
+// others.
+func candidates(found []store.Record, given string) string {
+	const most = 10
+	slices.SortStableFunc(found, func(a, b store.Record) int { return cmp.Compare(b.StartedAt, a.StartedAt) })
+	short := map[string]int{}
+	for _, rec := range found {
+		short[shortID(rec.ID)]++
+	}
+	var texts []string
+	for _, rec := range found[:min(len(found), most)] {
+		id := shortID(rec.ID)
+		if short[id] > 1 || !strings.HasPrefix(id, given[:min(len(given), len(id))]) {
+			id = rec.ID
+		}
+		texts = append(texts, fmt.Sprintf("%s (%s, %s in %s)", clean(id), stamp(rec.StartedAt.Time()), cmp.Or(clean(rec.InstanceID), "no instance"), rec.Region))
+	}
+	if more := len(found) - len(texts); more > 0 {
+		texts = append(texts, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(texts, ", ")
 }
 
 // moment is one line of a timeline.
@@ -499,18 +548,18 @@ func printIncident(w io.Writer, r *incidentResult) error {
 	if rec.Reboot != nil {
 		title += ", reboot " + rebooted(rec)
 	}
-	if _, err := fmt.Fprintf(w, "%s\nincident %s\n", title, clean(rec.ID)); err != nil {
+	if _, err := fmt.Fprintf(w, "%s\nincident %s of %s\n", title, clean(rec.ID), stamp(rec.StartedAt.Time())); err != nil {
 		return err
 	}
 	if pages, public := console.In(r.region.Partition(), rec.Region); public && rec.Execution != "" {
 		_, _ = fmt.Fprintln(w, pages.Execution(clean(rec.Execution)))
 	}
 	t := newTable(w)
-	_, _ = fmt.Fprintln(t, "\nTIME\tAFTER\tWHAT")
+	_, _ = fmt.Fprintln(t, "\nTIME\tAFTER\tWHAT\t")
 	for _, m := range moments(r) {
 		at, after := "", ""
 		if m.at > 0 {
-			at, after = stamp(m.at.Time()), "+"+brief(m.at.Sub(rec.StartedAt))
+			at, after = m.at.Time().UTC().Format("15:04:05Z"), "+"+brief(m.at.Sub(rec.StartedAt))
 			if before := rec.StartedAt.Sub(m.at).Round(time.Second); before > 0 {
 				after = "-" + brief(before)
 			}

@@ -103,7 +103,8 @@ var (
 func TestIncidents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(noon))
-		recovered := record("e-recovered", "i-1a1b2c3d", 2*time.Hour, 3*time.Minute+20*time.Second, "told", healthy)
+		recovered := record("5e1f0a77-recovered", "i-1a1b2c3d", 2*time.Hour, 3*time.Minute+20*time.Second, "told", healthy)
+		recovered.Name = "web-1"
 		recovered.Reboot = &incident.Reboot{At: after(-2 * time.Hour), Request: incident.RequestAccepted, Outcome: incident.OutcomeCured}
 		lost := record("e-lost", "i-0a1b2c3d", 2*time.Hour+2*time.Minute, 0, "", incident.Decision{})
 		lost.LeaseUntil = after(-time.Hour)
@@ -119,14 +120,22 @@ func TestIncidents(t *testing.T) {
 		since := noon.Add(-7 * 24 * time.Hour)
 		result := tables(w.table).incidents(t.Context(), d.regions, since, nil, 0)
 		text, err := printed(t, func(w *bytes.Buffer) error { return printIncidents(w, result, d, nil) })
-		if diff := cmp.Diff(`TIME                  REGION     INSTANCE    END          REBOOT   LOOKS  TOOK   ID           LAST DECISION
-2026-11-23T11:55:00Z  eu-west-1  i-0a1b2c3d  open         -        0      -      e-open       -
-2026-11-23T11:00:00Z  us-east-1  i-2a1b2c3d  told         -        1      1m10s  u-refused    failed; row 10: page (not_rebooted, cooldown): it was rebooted at 10:55 UTC, and the cool-down of 6 h has not passed; t…
-2026-11-23T10:00:00Z  eu-west-1  i-1a1b2c3d  told         cured    1      3m20s  e-recovered  healthy; row 9: done: healthy
-2026-11-23T09:58:00Z  eu-west-1  i-0a1b2c3d  unconcluded  -        0      -      e-lost       -
-2026-11-23T09:00:00Z  us-east-1  i-2a1b2c3d  done (dry)   -        1      40s    u-dry        healthy; row 9: done: healthy
-2026-11-23T08:00:00Z  us-east-1  i-2a1b2c3d  handed_over  unknown  1      11m    u-unknown    healthy; row 9: done: healthy
-2026-11-22T06:00:00Z  eu-west-1  -           told         -        0      1s     e-nothing    -
+		if diff := cmp.Diff(`TIME                  ID        REGION     INSTANCE    END
+    NAME, LOOKS: LAST DECISION
+2026-11-23T11:55:00Z  841e23c1  eu-west-1  i-0a1b2c3d  open
+    0 looks
+2026-11-23T11:00:00Z  b43dff6d  us-east-1  i-2a1b2c3d  told
+    1 look in 1m10s: failed; row 10: page (not_rebooted, cooldown): it was rebo…
+2026-11-23T10:00:00Z  5e1f0a77  eu-west-1  i-1a1b2c3d  told
+    web-1, 1 look in 3m20s, reboot cured: healthy; row 9: done: healthy
+2026-11-23T09:58:00Z  a9d018bc  eu-west-1  i-0a1b2c3d  unconcluded
+    0 looks
+2026-11-23T09:00:00Z  0070276f  us-east-1  i-2a1b2c3d  done (dry)
+    1 look in 40s: healthy; row 9: done: healthy
+2026-11-23T08:00:00Z  fd705019  us-east-1  i-2a1b2c3d  handed_over
+    1 look in 11m, reboot unknown: healthy; row 9: done: healthy
+2026-11-22T06:00:00Z  1d6290d3  eu-west-1  -           told
+    0 looks in 1s
 `, text); diff != "" || err != nil {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
@@ -138,7 +147,7 @@ func TestIncidents(t *testing.T) {
 			ids = append(ids, l.ID)
 		}
 		text, _ = printed(t, func(w *bytes.Buffer) error { return printIncidents(w, result, d, nil) })
-		if diff := cmp.Diff([]string{"e-open", "u-refused", "e-recovered"}, ids); diff != "" || !result.More ||
+		if diff := cmp.Diff([]string{"e-open", "u-refused", "5e1f0a77-recovered"}, ids); diff != "" || !result.More ||
 			!strings.HasSuffix(text, "\nThere are more: the newest 3 are listed. --limit 0 lists all, --since fewer.\n") {
 			t.Errorf("more %v (-want +got):\n%s\n%s", result.More, diff, text)
 		}
@@ -150,7 +159,7 @@ func TestIncidents(t *testing.T) {
 		instances := []string{"i-9a1b2c3d", "i-0a1b2c3d", "i-0a1b2c3d"}
 		result = tables(w.table).incidents(t.Context(), d.regions, since, instances, 0)
 		text, err = printed(t, func(w *bytes.Buffer) error { return printIncidents(w, result, d, instances[:2]) })
-		if err != nil || len(result.Incidents) != 2 || !strings.HasSuffix(text, "e-lost  -\n\ni-9a1b2c3d is not watched in eu-west-1, us-east-1: is the id right?\n") {
+		if err != nil || len(result.Incidents) != 2 || !strings.HasSuffix(text, "  unconcluded\n    0 looks\n\ni-9a1b2c3d is not watched in eu-west-1, us-east-1: is the id right?\n") {
 			t.Errorf("%v\n%s", err, text)
 		}
 	})
@@ -164,8 +173,10 @@ func TestIncidentsTrouble(t *testing.T) {
 		d := deployment{regions: two}
 		result := tables(w.table).incidents(t.Context(), d.regions, noon.Add(-24*time.Hour), nil, 0)
 		text, err := printed(t, func(w *bytes.Buffer) error { return printIncidents(w, result, d, nil) })
-		if diff := cmp.Diff(`TIME                  REGION     INSTANCE    END   REBOOT  LOOKS  TOOK  ID  LAST DECISION
-2026-11-23T11:00:00Z  eu-west-1  i-0a1b2c3d  done  -       1      1m    e   healthy; row 9: done: healthy
+		if diff := cmp.Diff(`TIME                  ID        REGION     INSTANCE    END
+    NAME, LOOKS: LAST DECISION
+2026-11-23T11:00:00Z  3f79bb7b  eu-west-1  i-0a1b2c3d  done
+    1 look in 1m: healthy; row 9: done: healthy
 
 us-east-1: no answer in time
 `, text); diff != "" || err == nil || err.Error() != "incidents could not be listed in us-east-1: see above" {
@@ -194,7 +205,7 @@ func TestIncidentsJSON(t *testing.T) {
 	rec.Settings, rec.LeaseUntil = new(incident.DefaultSettings()), 0
 	w := world{"eu-west-1": newPlayed(t).keep(rec)}
 	var out bytes.Buffer
-	if err := printJSON(&out, withStamps{tables(w.table).incidents(t.Context(), two[:1], noon.Add(-24*time.Hour), nil, 0)}); err != nil {
+	if err := printJSON(&out, likeAll{tables(w.table).incidents(t.Context(), two[:1], noon.Add(-24*time.Hour), nil, 0)}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(`{
@@ -261,12 +272,17 @@ func TestIncidentSearch(t *testing.T) {
 		},
 		{
 			name: "several in one region", id: "ab", europe: []string{"abc", "abd"}, usage: true,
-			err: "ab: several incidents begin with that (in eu-west-1): give more of the id, as `firstline incidents` lists it",
+			err: "ab: several incidents begin with that: give more of the id of one: abd (2026-11-23T11:00:00Z, i-0a1b2c3d in eu-west-1), abc (2026-11-23T11:00:00Z, i-0a1b2c3d in eu-west-1)",
 		},
 		{
-			name: "several in two", id: "ab", europe: []string{"abc"}, america: []string{"abd"}, usage: true,
-			err: "ab: several incidents begin with that (in eu-west-1, us-east-1): give more of the id, as `firstline incidents` lists it",
+			name: "several in two", id: "8b1c", europe: []string{"8b1c0a77-4d"}, america: []string{"8b1c1a77-4d"}, usage: true,
+			err: "8b1c: several incidents begin with that: give more of the id of one: 8b1c0a77 (2026-11-23T11:00:00Z, i-0a1b2c3d in eu-west-1), 8b1c1a77 (2026-11-23T11:00:00Z, i-0a1b2c3d in us-east-1)",
 		},
+		{
+			name: "several of one short id", id: "8b1c0a77", europe: []string{"8b1c0a77-4d", "8b1c0a77-4e"}, usage: true,
+			err: "8b1c0a77: several incidents begin with that: give more of the id of one: 8b1c0a77-4e (2026-11-23T11:00:00Z, i-0a1b2c3d in eu-west-1), 8b1c0a77-4d (2026-11-23T11:00:00Z, i-0a1b2c3d in eu-west-1)",
+		},
+		{name: "the short id of one that an event did not start", id: shortID("reconcile-i-0a1b2c3d-29408400"), europe: []string{"reconcile-i-0a1b2c3d-29408400", "reconcile-i-1a1b2c3d-29408400"}, want: "eu-west-1 reconcile-i-0a1b2c3d-29408400"},
 		{
 			name: "none", id: "ab", usage: true,
 			err: "ab: no incident of this id in eu-west-1, us-east-1 (they are kept for 90 days): `firstline incidents` lists them",
@@ -358,22 +374,27 @@ func TestIncident(t *testing.T) {
 	}
 	text, err := printed(t, func(w *bytes.Buffer) error { return printIncident(w, got) })
 	if diff := cmp.Diff(`i-0a1b2c3d (web) in eu-west-1: told, 2 looks, took 11m20s, reboot not_cured
-incident 2f6a
+incident 2f6a of 2026-11-23T12:00:00Z
 https://console.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/arn:aws:states:eu-west-1:123456789012:execution:firstline:2f6a
 
-TIME                  AFTER    WHAT
-2026-11-23T11:59:57Z  -3s      alarm     firstline-cpu-i-0a1b2c3d: Threshold Crossed: 1 datapoint [100.0]
-2026-11-23T12:00:00Z  +0s      opened    started by: alarm
-2026-11-23T12:00:06Z  +6s      url       failed: GET: connection refused[2J (3 attempts, 4012 ms)
-2026-11-23T12:00:07Z  +7s      ssh       passed: key exchange (1 attempt, 90 ms)
-2026-11-23T12:00:07Z  +7s      look 1    failed; row 10: reboot 60 s: GET: connection refused[2J
-2026-11-23T12:00:08Z  +8s      evidence  kept; see below
-2026-11-23T12:00:10Z  +10s     reboot    accepted, outcome not_cured: connection refused
-2026-11-23T12:11:15Z  +11m15s  look 2    failed; row 5: page (down_after_reboot): the boot window has closed: time-out
-                               slack     failed: Denied: post: invalid_auth
-2026-11-23T12:11:19Z  +11m19s  page      taken by opsgenie, alias firstline/eu-west-1/i-0a1b2c3d
-                               slack     in the thread 1.2 of channel C0
-2026-11-23T12:11:20Z  +11m20s  end       told
+TIME       AFTER    WHAT
+11:59:57Z  -3s      alarm     firstline-cpu-i-0a1b2c3d: Threshold Crossed: 1
+                              datapoint [100.0]
+12:00:00Z  +0s      opened    started by: alarm
+12:00:06Z  +6s      url       failed: GET: connection refused[2J (3 attempts,
+                              4012 ms)
+12:00:07Z  +7s      ssh       passed: key exchange (1 attempt, 90 ms)
+12:00:07Z  +7s      look 1    failed; row 10: reboot 60 s: GET: connection
+                              refused[2J
+12:00:08Z  +8s      evidence  kept; see below
+12:00:10Z  +10s     reboot    accepted, outcome not_cured: connection refused
+12:11:15Z  +11m15s  look 2    failed; row 5: page (down_after_reboot): the boot
+                              window has closed: time-out
+                    slack     failed: Denied: post: invalid_auth
+12:11:19Z  +11m19s  page      taken by opsgenie, alias
+                              firstline/eu-west-1/i-0a1b2c3d
+                    slack     in the thread 1.2 of channel C0
+12:11:20Z  +11m20s  end       told
 
 handed over since 2026-11-23T11:00:00Z: not_rebooted
   alert firstline/eu-west-1/i-0a1b2c3d at opsgenie
@@ -392,7 +413,7 @@ evidence of 2026-11-23T12:00:08Z
 	}
 	// The same as JSON, in which nothing can do anything to a terminal.
 	var out bytes.Buffer
-	if err := printJSON(&out, withStamps{got}); err != nil {
+	if err := printJSON(&out, likeAll{got}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{`"row": 5`, `"instance_status": "impaired"`, `"console_at": "2026-11-23T11:59:00Z"`, `"since": "2026-11-23T11:00:00Z"`} {

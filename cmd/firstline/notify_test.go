@@ -28,7 +28,8 @@ func TestPrintNotifications(t *testing.T) {
 	const want = `
 REGION     CHANNEL                  DELIVERED  TOOK   DETAIL
 eu-west-1  Slack                    confirmed  0.4 s  posted to C0123456789
-eu-west-1  Jira Service Management  accepted   2.0 s  accepted; what became of it is not told
+eu-west-1  Jira Service Management  accepted   2.0 s  accepted; what became of
+                                                      it is not told
 us-east-1  OpsGenie                 FAILED     0.1 s  -
 us-east-1  SNS                      FAILED     0.0 s  -
 us-east-1  Slack                    confirmed  0.0 s  -
@@ -46,7 +47,7 @@ eu-west-2: SNS: warning: one is pending
 	if err := notified(all); err == nil || err.Error() != "not every channel took the test in us-east-1, us-west-2: see above" {
 		t.Errorf("got %v", err)
 	}
-	if text, err := printed(t, func(w *bytes.Buffer) error { return printNotifications(w, all[:1]) }); err != nil || strings.Count(text, "\n") != 4 || notified(all[:1]) != nil {
+	if text, err := printed(t, func(w *bytes.Buffer) error { return printNotifications(w, all[:1]) }); err != nil || strings.Count(text, "\n") != 5 || notified(all[:1]) != nil {
 		t.Errorf("%v, %v:\n%s", err, notified(all[:1]), text)
 	}
 	if err := notified(all[3:]); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -69,7 +70,7 @@ type pauseResult struct {
 type pauseLine struct {
 	Region string `json:"region"`
 	// Instance is empty for the region as a whole.
-	Instance string `json:"instance,omitempty"`
+	Instance string `json:"instance_id,omitempty"`
 	// Result is one of the pause constants.
 	Result string `json:"result"`
 	By     string `json:"by,omitempty"`
@@ -411,6 +412,22 @@ func (p *pauser) untag(ctx context.Context, table *store.Table, r deployed.Regio
 	return lines, keepPauses(ctx, table, r.InstanceIDs, nil)
 }
 
+// flags name what a result is about, as on a command line.
+func (r pauseResult) flags() string {
+	var names []string
+	for _, l := range r.Results {
+		names = append(names, " --region "+l.Region)
+		if l.Instance != "" {
+			names = append(names, " --instance "+l.Instance)
+		}
+	}
+	seen := map[string]bool{}
+	return strings.Join(slices.DeleteFunc(names, func(name string) bool {
+		defer func() { seen[name] = true }()
+		return seen[name]
+	}), "")
+}
+
 // printPause prints what came of pause or resume, and returns an error when it
 // did not come to pass everywhere.
 func printPause(w io.Writer, result pauseResult) error {
@@ -426,7 +443,7 @@ func printPause(w io.Writer, result pauseResult) error {
 		return err
 	}
 	if result.Command == "pause" {
-		_, _ = fmt.Fprintln(w, "\nWhat is paused is checked, and Slack hears of it; nothing is rebooted and nobody is paged.\n`firstline resume` ends it before.")
+		_, _ = fmt.Fprintf(w, "\nWhat is paused is checked, and Slack hears of it; nothing is rebooted and nobody is\npaged. `firstline resume%s` ends it before.\n", result.flags())
 	}
 	_, _ = fmt.Fprintln(w, "\n`firstline paused` lists what is still paused, handed over or held back.")
 	return unanswered(w, result.Errors, "something went wrong")

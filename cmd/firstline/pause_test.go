@@ -298,8 +298,8 @@ func TestPause(t *testing.T) {
 eu-west-1  all       paused until 2026-11-23T13:00:00Z
 us-east-1  all       FAILED
 
-What is paused is checked, and Slack hears of it; nothing is rebooted and nobody is paged.
-`+"`firstline resume` ends it before.\n\n`firstline paused` lists what is still paused, handed over or held back."+`
+What is paused is checked, and Slack hears of it; nothing is rebooted and nobody is
+paged. `+"`firstline resume --region eu-west-1 --region us-east-1` ends it before.\n\n`firstline paused` lists what is still paused, handed over or held back."+`
 
 us-east-1: AccessDeniedException: not you
 `, text); diff != "" || err == nil || err.Error() != "something went wrong in us-east-1: see above" {
@@ -510,17 +510,26 @@ func TestPaused(t *testing.T) {
 	got := world{"eu-west-1": europe, "us-east-1": america}.pauser().paused(t.Context(), regions)
 	text, err := printed(t, func(w *bytes.Buffer) error { return printPaused(w, got, noon) })
 	if diff := cmp.Diff(`REGION     INSTANCE    PAUSED UNTIL          LEFT   BY
-eu-west-1  all         2026-11-23T13:12:00Z  1h12m  `+jane+`
+eu-west-1  all         2026-11-23T13:12:00Z  1h12m
+    arn:aws:sts::123456789012:assumed-role/ops/jane
 eu-west-1  i-0a1b2c3d  2026-11-24T14:00:00Z  1d2h   its tag
 
-REGION     INSTANCE    HANDED OVER SINCE     FOR  PAGER     ALERT                              STATE
-eu-west-1  i-0a1b2c3d  2026-11-23T11:00:00Z  1h   opsgenie  firstline/eu-west-1/i-0a1b2c3d     not_rebooted
-us-east-1  i-2a1b2c3d  2026-11-23T11:00:00Z  1h   opsgenie  firstline/eu-west-1/breaker        held back by the breaker: 2 reboots are in flight
-us-east-1  i-3a1b2c3d  2026-11-23T11:00:00Z  1h   opsgenie  firstline/eu-west-1/url/attention  not_rebooted, closed by a person at 2026-11-23T11:59:00Z
-us-east-1  i-4a1b2c3d  2026-11-23T11:00:00Z  1h   -         firstline/eu-west-1/ssh/busy       not_rebooted, not confirmed by a pager yet
+REGION     INSTANCE    HANDED OVER SINCE     FOR  PAGER
+    NAME, STATE, ALERT
+eu-west-1  i-0a1b2c3d  2026-11-23T11:00:00Z  1h   opsgenie
+    not_rebooted; alert firstline/eu-west-1/i-0a1b2c3d
+us-east-1  i-2a1b2c3d  2026-11-23T11:00:00Z  1h   opsgenie
+    held back by the breaker: 2 reboots are in flight; alert
+    firstline/eu-west-1/breaker
+us-east-1  i-3a1b2c3d  2026-11-23T11:00:00Z  1h   opsgenie
+    not_rebooted, closed by a person at 2026-11-23T11:59:00Z; alert
+    firstline/eu-west-1/url/attention
+us-east-1  i-4a1b2c3d  2026-11-23T11:00:00Z  1h   -
+    not_rebooted, not confirmed by a pager yet; alert
+    firstline/eu-west-1/ssh/busy
 
 eu-west-1 i-1a1b2c3d: its tag does not pause it, but nothing reboots it either: tag firstline:pause: "tomorrow" is not a time such as 2026-11-23T13:00:00Z;
-set it anew with `+"`firstline pause --instance i-1a1b2c3d`, or take it away with `firstline resume --instance i-1a1b2c3d`\n", text); diff != "" || err != nil {
+set it anew with `+"`firstline pause --region eu-west-1 --instance i-1a1b2c3d`, or take it away with `firstline resume --region eu-west-1 --instance i-1a1b2c3d`\n", text); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	var out bytes.Buffer
@@ -529,9 +538,9 @@ set it anew with `+"`firstline pause --instance i-1a1b2c3d`, or take it away wit
 	}
 	if diff := cmp.Diff(`{
   "region": "us-east-1",
-  "instance": "i-2a1b2c3d",
+  "instance_id": "i-2a1b2c3d",
   "since": "2026-11-23T11:00:00Z",
-  "alert": "firstline/eu-west-1/breaker",
+  "alias": "firstline/eu-west-1/breaker",
   "key": "breaker",
   "pager": "opsgenie",
   "opened_at": "2026-11-23T11:00:00Z",

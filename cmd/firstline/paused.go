@@ -35,7 +35,7 @@ type pausedResult struct {
 type standing struct {
 	Region string `json:"region"`
 	// Instance is empty for the region as a whole.
-	Instance string `json:"instance,omitempty"`
+	Instance string `json:"instance_id,omitempty"`
 	// Until is zero where Warning says why the tag is no pause.
 	Until   time.Time `json:"until,omitzero"`
 	By      string    `json:"by,omitempty"`
@@ -46,12 +46,12 @@ type standing struct {
 // paged, or the breaker holds it back, and it has not been well since.
 type handedOver struct {
 	Region   string    `json:"region"`
-	Instance string    `json:"instance"`
+	Instance string    `json:"instance_id"`
 	Name     string    `json:"name,omitempty"`
 	Since    time.Time `json:"since"`
 	// Alert is the alert's name at the pager, Key what it is about, and Pager who
 	// has it; empty before one has taken it.
-	Alert    string    `json:"alert"`
+	Alert    string    `json:"alias"`
 	Key      string    `json:"key"`
 	Pager    string    `json:"pager,omitempty"`
 	OpenedAt time.Time `json:"opened_at"`
@@ -115,7 +115,7 @@ well since, with the alert; and those that the region's breaker holds back.
 
 Exit codes: 0 listed, 1 some region did not answer, 2 wrong usage or nothing
 deployed, 130 interrupted.`,
-		Example: "  firstline paused\n  firstline paused --json | jq -r '.handed_over[] | select(.held_back) | .instance'",
+		Example: "  firstline paused\n  firstline paused --json | jq -r '.handed_over[] | select(.held_back) | .instance_id'",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			d, cfg, err := flags.fleet(c, "pause")
@@ -243,10 +243,14 @@ func printPaused(w io.Writer, result pausedResult, now time.Time) error {
 		if len(result.Pauses) > 0 {
 			_, _ = fmt.Fprintln(t)
 		}
-		_, _ = fmt.Fprintln(t, "REGION\tINSTANCE\tHANDED OVER SINCE\tFOR\tPAGER\tALERT\tSTATE")
+		_, _ = fmt.Fprintln(t, "REGION\tINSTANCE\tHANDED OVER SINCE\tFOR\tPAGER\tNAME, STATE, ALERT")
 	}
 	for _, h := range result.HandedOver {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Region, h.Instance, stamp(h.Since), brief(now.Sub(h.Since)), cmp.Or(clean(h.Pager), "-"), clean(h.Alert), h.state())
+		name := ""
+		if h.Name != "" {
+			name = incident.ClipLine(h.Name, maxName) + ", "
+		}
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s%s; alert %s\n", h.Region, h.Instance, stamp(h.Since), brief(now.Sub(h.Since)), cmp.Or(clean(h.Pager), "-"), name, h.state(), clean(h.Alert))
 	}
 	if len(result.Pauses)+len(result.HandedOver)+len(result.Errors) == 0 {
 		_, _ = fmt.Fprintln(t, "nothing is paused, handed over or held back")
@@ -255,8 +259,8 @@ func printPaused(w io.Writer, result pausedResult, now time.Time) error {
 		return err
 	}
 	for _, s := range result.Warnings {
-		_, _ = fmt.Fprintf(w, "\n%s %s: its tag does not pause it, but nothing reboots it either: %s;\nset it anew with `firstline pause --instance %s`, or take it away with `firstline resume --instance %s`\n",
-			s.Region, s.Instance, s.Warning, s.Instance, s.Instance)
+		_, _ = fmt.Fprintf(w, "\n%s %s: its tag does not pause it, but nothing reboots it either: %s;\nset it anew with `firstline pause --region %s --instance %s`, or take it away with `firstline resume --region %s --instance %s`\n",
+			s.Region, s.Instance, s.Warning, s.Region, s.Instance, s.Region, s.Instance)
 	}
 	return unanswered(w, result.Errors, "not all could be looked at")
 }

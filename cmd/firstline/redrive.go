@@ -56,7 +56,7 @@ type redriveResult struct {
 // letter is a message of a dead-letter queue.
 type letter struct {
 	Region     string `json:"region"`
-	ID         string `json:"id"`
+	ID         string `json:"message_id"`
 	Alarm      string `json:"alarm,omitempty"`
 	InstanceID string `json:"instance_id,omitempty"`
 	// At is when the alarm went to ALARM.
@@ -68,8 +68,8 @@ type letter struct {
 	// Result is one of deadletter's outcomes, and Error why it is not another.
 	Result deadletter.Outcome `json:"result"`
 	Error  string             `json:"error,omitempty"`
-	// Execution is the name of the execution, where there is one.
-	Execution string `json:"execution,omitempty"`
+	// Execution is the name of the execution, where there is one: the incident's id.
+	Execution string `json:"incident_id,omitempty"`
 
 	message deadletter.Message
 }
@@ -255,13 +255,13 @@ func printLetters(w io.Writer, result redriveResult, d deployment) error {
 			continue
 		}
 		if rows++; rows == 1 {
-			_, _ = fmt.Fprintln(t, "REGION\tTIME\tINSTANCE\tALARM\tGIVEN UP\tWHY")
+			_, _ = fmt.Fprintln(t, "REGION\tTIME\tINSTANCE\tGIVEN UP\tALARM, WHY")
 		}
 		why := clean(l.Code)
 		if l.Reason != "" {
 			why += ": " + clean(l.Reason)
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Region, stamp(l.At), cmp.Or(clean(l.InstanceID), "-"), clean(l.Alarm), stamp(l.SentAt), cmp.Or(strings.TrimPrefix(why, ": "), "-"))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s: %s\n", l.Region, stamp(l.At), cmp.Or(clean(l.InstanceID), "-"), stamp(l.SentAt), clean(l.Alarm), cmp.Or(strings.TrimPrefix(why, ": "), "no reason given"))
 	}
 	if err := t.Flush(); err != nil {
 		return err

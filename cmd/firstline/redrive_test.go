@@ -88,10 +88,14 @@ func TestRedrive(t *testing.T) {
 		{
 			name:   "all are started",
 			europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d"), letterOf("m2", "i-1a1b2c3d")}}, america: &lying{all: []deadletter.Message{{ID: "m3", Alarm: "other"}}},
-			text: `REGION     TIME                  INSTANCE    ALARM                     GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  firstline-cpu-i-1a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-us-east-1  -                     -           other                     -                     -
+			text: `REGION     TIME                  INSTANCE    GIVEN UP
+    ALARM, WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  2026-11-23T11:00:00Z
+    firstline-cpu-i-0a1b2c3d: AccessDeniedException: not authorized
+eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  2026-11-23T11:00:00Z
+    firstline-cpu-i-1a1b2c3d: AccessDeniedException: not authorized
+us-east-1  -                     -           -
+    other: no reason given
 
 REGION     INSTANCE    RESULT   EXECUTION
 eu-west-1  i-0a1b2c3d  started  redrive-m1
@@ -115,10 +119,14 @@ us-east-1  -           started  redrive-m3
 			name: "one cannot be started", europe: &lying{
 				all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d"), junk, letterOf("m2", "i-1a1b2c3d"), letterOf("m3", "i-0a1b2c3d")}, replays: map[string]error{"m2": denied},
 			}, america: &lying{},
-			text: `REGION     TIME                  INSTANCE    ALARM                     GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  firstline-cpu-i-1a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+			text: `REGION     TIME                  INSTANCE    GIVEN UP
+    ALARM, WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  2026-11-23T11:00:00Z
+    firstline-cpu-i-0a1b2c3d: AccessDeniedException: not authorized
+eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  2026-11-23T11:00:00Z
+    firstline-cpu-i-1a1b2c3d: AccessDeniedException: not authorized
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  2026-11-23T11:00:00Z
+    firstline-cpu-i-0a1b2c3d: AccessDeniedException: not authorized
 eu-west-1: the message junk of 2026-11-23T12:00:00Z stays in the queue: its body is no alarm's event: [2J
 
 REGION     INSTANCE    RESULT   EXECUTION
@@ -136,8 +144,10 @@ eu-west-1: not tried, since another one failed: AccessDeniedException: not you
 		{
 			name:   "one cannot be deleted",
 			europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d")}, replays: map[string]error{"delete m1": denied}}, america: &lying{},
-			text: `REGION     TIME                  INSTANCE    ALARM                     GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+			text: `REGION     TIME                  INSTANCE    GIVEN UP
+    ALARM, WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  2026-11-23T11:00:00Z
+    firstline-cpu-i-0a1b2c3d: AccessDeniedException: not authorized
 
 REGION     INSTANCE    RESULT                EXECUTION
 eu-west-1  i-0a1b2c3d  started, not deleted  redrive-m1
@@ -151,16 +161,20 @@ eu-west-1: AccessDeniedException: not you
 		{
 			name: "not agreed to", europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d")}}, america: &lying{},
 			ask: func(context.Context, string) error { return errors.New("not confirmed: nothing was changed") },
-			text: `REGION     TIME                  INSTANCE    ALARM                     GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+			text: `REGION     TIME                  INSTANCE    GIVEN UP
+    ALARM, WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  2026-11-23T11:00:00Z
+    firstline-cpu-i-0a1b2c3d: AccessDeniedException: not authorized
 `,
 			err:      "not confirmed: nothing was changed",
 			released: "m1",
 		},
 		{
 			name: "a region does not answer, and one has more", europe: &lying{all: []deadletter.Message{letterOf("m1", "i-0a1b2c3d")}, more: true}, america: &lying{receiveErr: denied},
-			text: `REGION     TIME                  INSTANCE    ALARM                     GIVEN UP              WHY
-eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  firstline-cpu-i-0a1b2c3d  2026-11-23T11:00:00Z  AccessDeniedException: not authorized
+			text: `REGION     TIME                  INSTANCE    GIVEN UP
+    ALARM, WHY
+eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  2026-11-23T11:00:00Z
+    firstline-cpu-i-0a1b2c3d: AccessDeniedException: not authorized
 eu-west-1: these are the first 1000, there may be more: run this again
 
 REGION     INSTANCE    RESULT   EXECUTION
@@ -275,7 +289,7 @@ func TestRedriveJSON(t *testing.T) {
   "messages": [
     {
       "region": "eu-west-1",
-      "id": "m1",
+      "message_id": "m1",
       "alarm": "firstline-cpu-i-0a1b2c3d",
       "instance_id": "i-0a1b2c3d",
       "at": "2026-11-23T10:00:00Z",
@@ -283,11 +297,11 @@ func TestRedriveJSON(t *testing.T) {
       "error_code": "AccessDeniedException",
       "error_message": "not authorized",
       "result": "started",
-      "execution": "redrive-m1"
+      "incident_id": "redrive-m1"
     },
     {
       "region": "eu-west-1",
-      "id": "junk",
+      "message_id": "junk",
       "sent_at": "2026-11-23T12:00:00Z",
       "result": "kept",
       "error": "its body is no alarm's event: \u001b[2J"

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -80,7 +79,7 @@ that a --from file names.`,
 				return err
 			}
 			if asJSON {
-				return json.NewEncoder(c.OutOrStdout()).Encode(result)
+				return printJSON(c.OutOrStdout(), result)
 			}
 			_, err = io.WriteString(c.OutOrStdout(), result.String())
 			return err
@@ -107,6 +106,7 @@ type regionsOptions struct {
 
 // regionsResult is what the command prints.
 type regionsResult struct {
+	Command string   `json:"command"`
 	File    string   `json:"file"`
 	Regions []string `json:"regions"`
 	Changed bool     `json:"changed"`
@@ -172,7 +172,7 @@ func (o *regionsOptions) run(ctx context.Context) (regionsResult, error) {
 		if err := covers(o.file, held, named); err != nil {
 			return regionsResult{}, err
 		}
-		return regionsResult{File: o.file, Regions: want, Kept: []string{}}, nil
+		return regionsResult{Command: "regions", File: o.file, Regions: want, Kept: []string{}}, nil
 	}
 	kept, err := o.deployed(ctx, held, want)
 	if err != nil {
@@ -193,7 +193,7 @@ func (o *regionsOptions) run(ctx context.Context) (regionsResult, error) {
 			return regionsResult{}, err
 		}
 	}
-	return regionsResult{File: o.file, Regions: want, Changed: changed, Kept: kept}, nil
+	return regionsResult{Command: "regions", File: o.file, Regions: want, Changed: changed, Kept: kept}, nil
 }
 
 // want returns the regions that the file is to hold, as far as the command line

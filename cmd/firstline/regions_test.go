@@ -201,7 +201,7 @@ func TestRegionsJSON(t *testing.T) {
 		if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != exitOK {
 			t.Fatalf("%v: %d, %v: %s%s", tt.args, code, err, stdout, stderr)
 		}
-		tt.want["file"] = file
+		tt.want["command"], tt.want["file"] = "regions", file
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", tt.args, diff)
 		}

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -250,7 +249,7 @@ func (r *rolloutRun) show(ctx context.Context, p *rollout.Plan) error {
 		}
 		_, _ = fmt.Fprintln(r.out, "\n"+text)
 	}
-	t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
+	t := newTable(r.out)
 	_, _ = fmt.Fprintln(t, "\n  REGION\tADD\tCHANGE\tDESTROY\t")
 	for _, s := range r.root.Statuses() {
 		note := ""
@@ -382,7 +381,7 @@ func (r *rolloutRun) print() error {
 		return nil // nothing came of it anywhere
 	}
 	if r.c.Name() != "plan" {
-		t := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
+		t := newTable(r.out)
 		head := "\n  REGION\tADDED\tCHANGED\tDESTROYED\tSECONDS\tRESULT"
 		if r.c.Name() == "drift" {
 			head = "\n  REGION\tDRIFT"

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 
@@ -9,6 +8,15 @@ import (
 
 	"firstline/internal/toolchain"
 )
+
+// setupResult is where the programs are.
+type setupResult struct {
+	Command   string `json:"command"`
+	Terraform string `json:"terraform"`
+	Moto      string `json:"moto"`
+	// Config is the Terraform CLI configuration; empty: the user's own.
+	Config string `json:"terraform_cli_config"`
+}
 
 func newSetup() *cobra.Command {
 	var asJSON, wantMoto bool
@@ -40,7 +48,7 @@ the same when they need it.`,
 				return err
 			}
 			if asJSON {
-				return json.NewEncoder(c.OutOrStdout()).Encode(map[string]string{"terraform": terraform, "moto": moto, "terraformCLIConfig": config})
+				return printJSON(c.OutOrStdout(), setupResult{"setup", terraform, moto, config})
 			}
 			if config == "" {
 				config = "your own"

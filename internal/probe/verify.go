@@ -68,7 +68,7 @@ type Verification struct {
 
 // InstanceResult is what came of trying one instance.
 type InstanceResult struct {
-	ID string `json:"id"`
+	ID string `json:"instance_id"`
 	// Checks are URL, Route 53, SSH, the reboot and the alarm, in this order.
 	Checks []CheckResult `json:"checks"`
 }

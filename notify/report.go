@@ -155,7 +155,11 @@ func (r *report) say(m Message, inc *incident.Incident) {
 	r.next.add("", next)
 	r.commands()
 	if failed || r.situation == incident.SituationNotConfirmed {
-		r.next.addCommand("A pager failed: test them all", "firstline notify test")
+		where := " --all"
+		if incident.ValidRegion(r.region) {
+			where = " --region " + r.region
+		}
+		r.next.addCommand("A pager failed: test them all", "firstline notify test"+where)
 	}
 }
 

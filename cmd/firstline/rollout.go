@@ -107,7 +107,7 @@ type rolloutRun struct {
 	canary         []string
 	canaryInstance string
 	verify         bool
-	// deploys says that the function's zip must fit the root.
+	// deploys says that it plans a deployment, so that the function's zip must fit.
 	deploys bool
 
 	c      *cobra.Command
@@ -455,17 +455,21 @@ In a VPC this waits up to 45 minutes until Lambda has deleted its network interf
 }
 
 func newDrift() *cobra.Command {
-	return newRollout(&rolloutRun{}, &cobra.Command{
+	return newRollout(&rolloutRun{deploys: true}, &cobra.Command{
 		Use:   "drift",
 		Short: "Report what was changed outside of Terraform, per region",
 		Long: `Report what was changed outside of Terraform, per region. It changes nothing.
-It sees what Terraform would put back, and what was deleted; not what somebody has
-added.
+It sees what Terraform would put back, what was deleted, other code or a version less
+of the function, and instances that are gone; not what somebody has added.
 
 Exit codes: 0 no drift, 1 some region could not be checked, 2 wrong usage or
 input, 3 drift, 130 interrupted.`,
 		Example: "  firstline drift --var-file terraform/regions.tfvars --json",
 	}, func(ctx context.Context, r *rolloutRun) error {
+		// It makes nothing, and so it is refused what a destroy is.
+		if err := r.root.Refuse(ctx, true); err != nil {
+			return err
+		}
 		p, err := r.plan(ctx, r.root.Chosen(), false)
 		if err != nil {
 			return err

@@ -84,6 +84,8 @@ type functions struct {
 	mu sync.Mutex
 	// overlays holds what moto forgets, by region, name and version.
 	overlays map[functionName]map[string]any
+	// reserved is the functions' reserved concurrency. moto takes 0 for none.
+	reserved map[functionName]any
 	// known holds configurations by how they were called, until something
 	// about the function changes.
 	known map[functionName]*configuration
@@ -94,6 +96,7 @@ type functions struct {
 func (fs *functions) init(a *AWS) {
 	fs.aws = a
 	fs.overlays = map[functionName]map[string]any{}
+	fs.reserved = map[functionName]any{}
 	fs.known = map[functionName]*configuration{}
 	fs.pools = map[string]*pool{}
 	fs.logs = map[string]*functionLog{}
@@ -133,6 +136,10 @@ func (fs *functions) watch(ctx context.Context, q *request, resp *response) {
 				fs.overlays[latest][setting] = completed(setting, value, name.name)
 			}
 		}
+	case "PutFunctionConcurrency":
+		fs.reserved[name] = q.json["ReservedConcurrentExecutions"]
+	case "DeleteFunctionConcurrency":
+		delete(fs.reserved, name)
 	case "DeleteFunction":
 		qualifier := q.http.URL.Query().Get("Qualifier")
 		maps.DeleteFunc(fs.overlays, func(f functionName, _ map[string]any) bool {
@@ -147,6 +154,9 @@ func (fs *functions) watch(ctx context.Context, q *request, resp *response) {
 		}
 	}
 	changed := fs.overlay(answer, q.region)
+	if most, reserved := fs.reserved[name]; reserved && q.action == "GetFunction" {
+		answer["Concurrency"], changed = map[string]any{"ReservedConcurrentExecutions": most}, true
+	}
 	fs.mu.Unlock()
 	if changed {
 		if body, err := json.Marshal(answer); err == nil {
@@ -425,6 +435,12 @@ func (fs *functions) answer(ctx context.Context, q *request) *response {
 	if c.PackageType != "Zip" || !strings.HasPrefix(c.Runtime, "provided") {
 		return q.refuse(http.StatusBadRequest, "InvalidRuntimeException",
 			fmt.Sprintf("the local AWS runs zip packages on provided.* runtimes, and %s is %s on %s", c.FunctionName, c.PackageType, c.Runtime))
+	}
+	fs.mu.Lock()
+	most := fs.reserved[functionName{region: name.region, name: name.name}]
+	fs.mu.Unlock()
+	if fmt.Sprint(most) == "0" {
+		return q.refuse(http.StatusTooManyRequests, "TooManyRequestsException", "Rate Exceeded.")
 	}
 	header := http.Header{"X-Amz-Executed-Version": {c.Version}}
 	switch q.http.Header.Get("X-Amz-Invocation-Type") {

@@ -141,7 +141,7 @@ var operations = func() map[string]naming {
 		{"ssm", "GetParameter PutParameter DeleteParameter GetParameterHistory GetParameters DeleteParameters GetParametersByPath AddTagsToResource RemoveTagsFromResource ListTagsForResource", onParameters},
 		{"ssm", "DescribeParameters", onAnything},
 		{"route53", "GetHealthCheckStatus GetHealthCheck DeleteHealthCheck", func(q *request) []string { return []string{q.global("route53", "/healthcheck/"+q.path[2])} }},
-		{"lambda", "CreateFunction GetFunction GetFunctionConfiguration DeleteFunction UpdateFunctionConfiguration UpdateFunctionCode PublishVersion ListVersionsByFunction GetFunctionCodeSigningConfig AddPermission GetPolicy RemovePermission PutFunctionEventInvokeConfig GetFunctionEventInvokeConfig DeleteFunctionEventInvokeConfig Invoke InvokeAsync ListTags TagResource UntagResource", onFunction},
+		{"lambda", "CreateFunction GetFunction GetFunctionConfiguration DeleteFunction UpdateFunctionConfiguration UpdateFunctionCode PublishVersion ListVersionsByFunction GetFunctionCodeSigningConfig AddPermission GetPolicy RemovePermission PutFunctionEventInvokeConfig GetFunctionEventInvokeConfig DeleteFunctionEventInvokeConfig PutFunctionConcurrency DeleteFunctionConcurrency Invoke InvokeAsync ListTags TagResource UntagResource", onFunction},
 		{"lambda", "GetAccountSettings", onAnything},
 		{"states", "CreateStateMachine UpdateStateMachine DescribeStateMachine DeleteStateMachine ListStateMachineVersions ListTagsForResource TagResource UntagResource StartExecution StartSyncExecution ListExecutions DescribeExecution GetExecutionHistory StopExecution", onStateMachine},
 		{"states", "ValidateStateMachineDefinition", onAnything},
@@ -152,7 +152,7 @@ var operations = func() map[string]naming {
 		// The Service Authorization Reference names no resource for these.
 		{"sns", "GetSubscriptionAttributes SetSubscriptionAttributes Unsubscribe", onAnything},
 		{"kms", "CreateKey ListAliases", onAnything},
-		{"kms", "DescribeKey GetKeyPolicy PutKeyPolicy GetKeyRotationStatus EnableKeyRotation DisableKeyRotation ListResourceTags TagResource UntagResource UpdateKeyDescription ScheduleKeyDeletion CreateAlias DeleteAlias UpdateAlias", onKey},
+		{"kms", "DescribeKey GetKeyPolicy PutKeyPolicy GetKeyRotationStatus EnableKey DisableKey EnableKeyRotation DisableKeyRotation ListResourceTags TagResource UntagResource UpdateKeyDescription ScheduleKeyDeletion CreateAlias DeleteAlias UpdateAlias", onKey},
 		{"monitoring", "PutMetricAlarm DeleteAlarms SetAlarmState ListTagsForResource TagResource UntagResource", onAlarms},
 		// AWS asks for all alarms, whichever ones the call names: its refusals end in
 		// "on resource: arn:aws:cloudwatch:…:alarm:*".

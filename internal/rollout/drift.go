@@ -13,11 +13,13 @@ import (
 	"strconv"
 	"strings"
 
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	tfjson "github.com/hashicorp/terraform-json"
 )
 
-// Drift returns what was changed outside of Terraform, in words, per region. It
-// leaves out what Terraform does not set itself, but for what Lambda runs.
+// Drift returns what was changed outside of Terraform, in words, per region, and which
+// instances are gone. It leaves out what Terraform does not set itself, but for what
+// Lambda runs.
 func (r *Root) Drift(ctx context.Context, p *Plan) (map[string][]string, error) {
 	plan, err := r.showPlan(ctx, p)
 	if err != nil {
@@ -27,7 +29,10 @@ func (r *Root) Drift(ctx context.Context, p *Plan) (map[string][]string, error) 
 	for _, c := range plan.ResourceChanges {
 		wanted[c.Address] = c.Change
 	}
-	drift := map[string][]string{}
+	drift, err := r.goneInstances(ctx, p.Regions)
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range plan.ResourceDrift {
 		region := r.regionOf(c.Address)
 		if words := changed(c, wanted[c.Address], configured(plan.Config, c)); region != "" && len(words) > 0 {
@@ -38,6 +43,37 @@ func (r *Root) Drift(ctx context.Context, p *Plan) (map[string][]string, error) 
 		slices.Sort(words)
 	}
 	return drift, nil
+}
+
+// goneInstances says which instances of the regions nothing is left to watch of. Where
+// EC2 does not tell, it says so.
+func (r *Root) goneInstances(ctx context.Context, names []string) (map[string][]string, error) {
+	wanted, gone := map[string][]string{}, map[string][]string{}
+	for _, region := range names {
+		if ids := r.vars.Instances(region); len(ids) > 0 {
+			wanted[region] = ids
+		}
+	}
+	found, mute, err := r.instances(ctx, wanted)
+	if err != nil {
+		return nil, err
+	}
+	for region, ids := range wanted {
+		if err := mute[region]; err != nil {
+			_, _ = fmt.Fprintf(r.o.Log, "%s: cannot tell whether the instances exist (%s): that needs the right ec2:DescribeInstances\n", region, inOneLine(err))
+			continue
+		}
+		for _, id := range ids {
+			i, known := found[region][id]
+			switch {
+			case !known:
+				gone[region] = append(gone[region], fmt.Sprintf("instance %s does not exist: take it out of the var file", id))
+			case i.State != nil && i.State.Name == ec2types.InstanceStateNameTerminated:
+				gone[region] = append(gone[region], fmt.Sprintf("instance %s terminated: take it out of the var file", id))
+			}
+		}
+	}
+	return gone, nil
 }
 
 // Digests returns a digest of all changes of a plan per region: two plans with the
@@ -80,27 +116,31 @@ func (r *Root) showPlan(ctx context.Context, p *Plan) (*tfjson.Plan, error) {
 
 // kinds are what operators call the resources.
 var kinds = map[string]string{
-	"aws_cloudwatch_dashboard":    "dashboard",
-	"aws_cloudwatch_event_rule":   "rule",
-	"aws_cloudwatch_event_target": "target of rule",
-	"aws_cloudwatch_log_group":    "log group",
-	"aws_cloudwatch_metric_alarm": "alarm",
-	"aws_dynamodb_table":          "table",
-	"aws_iam_policy":              "policy",
-	"aws_iam_role":                "role",
-	"aws_iam_role_policy":         "policy of role",
-	"aws_lambda_function":         "function",
-	"aws_lambda_permission":       "permission of function",
-	"aws_s3_bucket":               "bucket",
-	"aws_s3_object":               "object",
-	"aws_sfn_state_machine":       "state machine",
-	"aws_sns_topic":               "topic",
-	"aws_sqs_queue":               "queue",
-	"aws_ssm_parameter":           "parameter",
+	"aws_cloudwatch_dashboard":                "dashboard",
+	"aws_cloudwatch_event_rule":               "rule",
+	"aws_cloudwatch_event_target":             "target of rule",
+	"aws_cloudwatch_log_group":                "log group",
+	"aws_cloudwatch_metric_alarm":             "alarm",
+	"aws_dynamodb_table":                      "table",
+	"aws_iam_policy":                          "policy",
+	"aws_iam_role":                            "role",
+	"aws_iam_role_policy":                     "policy of role",
+	"aws_kms_key":                             "key",
+	"aws_lambda_function":                     "function",
+	"aws_lambda_function_event_invoke_config": "invocation of function",
+	"aws_lambda_permission":                   "permission of function",
+	"aws_s3_bucket":                           "bucket",
+	"aws_s3_object":                           "object",
+	"aws_sfn_state_machine":                   "state machine",
+	"aws_sns_topic":                           "topic",
+	"aws_sns_topic_policy":                    "policy of topic",
+	"aws_sns_topic_subscription":              "subscription",
+	"aws_sqs_queue":                           "queue",
+	"aws_ssm_parameter":                       "parameter",
 }
 
 // names are the attributes that name a resource, the best first.
-var names = []string{"alarm_name", "dashboard_name", "function_name", "rule", "role", "name", "bucket", "id"}
+var names = []string{"alarm_name", "dashboard_name", "function_name", "rule", "role", "name", "bucket", "endpoint", "id"}
 
 // title names a resource as an operator would.
 func title(c *tfjson.ResourceChange, values map[string]any) string {
@@ -190,7 +230,7 @@ func changed(c *tfjson.ResourceChange, wanted *tfjson.Change, sets map[string]*t
 		differences(name, before[attribute], after[attribute], func(path, was, is string) {
 			inside = append(inside, fmt.Sprintf("%s %s %s -> %s", what, path, was, is))
 		})
-		if len(inside) > most {
+		if len(inside) > most+1 {
 			inside = append(inside[:most], fmt.Sprintf("%s %s: %d more changes", what, name, len(inside)-most))
 		}
 		words = append(words, inside...)
@@ -282,8 +322,8 @@ func documents(was, is any) (a, b any, ok bool) {
 	return a, b, !reflect.DeepEqual(a, b)
 }
 
-// longest is how much of a value is told, in runes.
-const longest = 60
+// longest is how much of a value is told, in runes: an ARN is whole.
+const longest = 100
 
 // value is a value in words.
 func value(v any) string {

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"firstline/internal/console"
 	"firstline/internal/deployed"
+	"firstline/internal/rollout"
+	"firstline/internal/tfvars"
 )
 
 // outputResult is what is deployed.
@@ -19,6 +23,25 @@ type outputResult struct {
 	// NotDeployed are the regions that the var files name beside those.
 	NotDeployed []string      `json:"not_deployed"`
 	Errors      []regionError `json:"errors"`
+	// Checkout is what a deploy would bring; with --name, nothing.
+	Checkout *checkout `json:"checkout,omitempty"`
+}
+
+// checkout is the version and the commit of a Terraform root with its function.
+type checkout struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+}
+
+func (c checkout) String() string {
+	text := "version " + c.Version
+	if sha, dirty, _ := strings.Cut(c.Commit, "-"); sha != "" {
+		text += ", commit " + sha[:min(len(sha), 12)]
+		if dirty != "" {
+			text += " and changes to it"
+		}
+	}
+	return text
 }
 
 // outputRegion is a region with the pages of the console that speak of it.
@@ -34,7 +57,9 @@ func newOutput() *cobra.Command {
 		Short: "Print what is deployed in each region: ARNs and console links",
 		Long: `Print what is deployed in each region, with the ARNs and the links into the AWS
 console that an operator needs. It reads Terraform's state, or with --name asks AWS.
-Regions that the var files name and that are not deployed are listed as such.
+Regions that the var files name and that are not deployed are listed as such. The
+version and the commit of each region are those that were deployed there last; the
+last line has those that a deploy of this checkout would bring.
 
 Exit codes: 0 printed, 1 failed, 2 wrong usage or input, 130 interrupted.`,
 		Example: "  firstline output --region eu-west-1\n  firstline output --json | jq -r '.regions[].links.state_machine'",
@@ -44,11 +69,17 @@ Exit codes: 0 printed, 1 failed, 2 wrong usage or input, 130 interrupted.`,
 			if err != nil {
 				return err
 			}
+			here, err := flags.checkout(c)
+			if err != nil {
+				return err
+			}
 			lost := d.lost()
 			if flags.json {
-				err = printJSON(c.OutOrStdout(), outputOf(d, lost))
-			} else {
-				err = printRegions(c.OutOrStdout(), d)
+				result := outputOf(d, lost)
+				result.Checkout = here
+				err = printJSON(c.OutOrStdout(), result)
+			} else if err = printRegions(c.OutOrStdout(), d); err == nil && here != nil {
+				_, err = fmt.Fprintf(c.OutOrStdout(), "this checkout  %s\n", here)
 			}
 			return errors.Join(err, unanswered(c.ErrOrStderr(), lost, "what is deployed could not be read"))
 		},
@@ -56,6 +87,23 @@ Exit codes: 0 printed, 1 failed, 2 wrong usage or input, 130 interrupted.`,
 	flags.add(c)
 	flags.addName(c)
 	return c
+}
+
+// checkout returns what a deploy would bring, nil where no Terraform root is worked on.
+func (f *rootFlags) checkout(c *cobra.Command) (*checkout, error) {
+	if name, _, err := f.byName(c); name != "" || err != nil {
+		return nil, err
+	}
+	dir, _, err := f.folders()
+	if err != nil {
+		return nil, err
+	}
+	vars, err := tfvars.Load(dir, f.varFiles, os.Environ())
+	if err != nil {
+		return nil, usageError{err}
+	}
+	p, err := rollout.Checkout(c.Context(), dir, vars.Package())
+	return &checkout{p.Version, p.Commit}, err
 }
 
 // outputOf is the result of regions but for those that are lost.
@@ -149,7 +197,7 @@ func printRegions(w io.Writer, d deployment) error {
 		}
 		version := ""
 		if r.Version != "" {
-			version = ", version " + r.Version
+			version = ", " + checkout{r.Version, r.Commit}.String()
 		}
 		if _, err := fmt.Fprintf(w, "%s  account %s, %s%s\n", r.Region, r.AccountID, count(len(r.InstanceIDs), "instance"), version); err != nil {
 			return err

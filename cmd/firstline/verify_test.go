@@ -189,7 +189,7 @@ func TestPrintRegions(t *testing.T) {
 	d := deployment{
 		regions: []deployed.Region{
 			{
-				Region: "eu-west-1", AccountID: "123456789012", Name: "firstline", Version: "0.3.0",
+				Region: "eu-west-1", AccountID: "123456789012", Name: "firstline", Version: "0.3.0", Commit: "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567-dirty",
 				StateMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline",
 				FunctionName:    "firstline-responder",
 				FunctionARN:     "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder:3",
@@ -209,7 +209,7 @@ func TestPrintRegions(t *testing.T) {
 	if err := printRegions(&out, d); err != nil {
 		t.Fatal(err)
 	}
-	const want = `eu-west-1  account 123456789012, 1 instance, version 0.3.0
+	const want = `eu-west-1  account 123456789012, 1 instance, version 0.3.0, commit 0a1b2c3d4e5f and changes to it
   state machine             arn:aws:states:eu-west-1:123456789012:stateMachine:firstline
                             https://console.aws.amazon.com/states/home?region=eu-west-1#/statemachines/view/arn:aws:states:eu-west-1:123456789012:stateMachine:firstline
   log of the incidents      /aws/vendedlogs/states/firstline

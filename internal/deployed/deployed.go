@@ -19,7 +19,9 @@ type Region struct {
 	// Name is the prefix of every name.
 	Name string `json:"name"`
 	// Version is that of the Terraform code that was applied here last.
-	Version         string `json:"version"`
+	Version string `json:"version"`
+	// Commit is what the function was built from, "" when that is not known.
+	Commit          string `json:"commit"`
 	StateMachineARN string `json:"state_machine_arn"`
 	FunctionName    string `json:"function_name"`
 	// FunctionARN names the published version that incidents call.

@@ -13,15 +13,16 @@ import (
 	"firstline/internal/artifact"
 )
 
-// Checkout says what a deploy would bring: the root's version, and the commit of the
-// sources beside it, or where there are none, of the zip.
-func (r *Root) Checkout(ctx context.Context) (artifact.Provenance, error) {
-	p, err := artifact.Checkout(ctx, filepath.Dir(r.o.Dir))
+// Checkout says what a deploy of the Terraform root in dir would bring: the root's
+// version, and the commit of the sources beside it, or where there are none, of the
+// zip.
+func Checkout(ctx context.Context, dir, zip string) (artifact.Provenance, error) {
+	p, err := artifact.Checkout(ctx, filepath.Dir(dir))
 	if !errors.Is(err, artifact.ErrNoSources) {
 		return p, err
 	}
-	p.Version, err = artifact.Version(r.o.Dir)
-	if zip, unknown := artifact.Read(r.vars.Package()); unknown == nil {
+	p.Version, err = artifact.Version(dir)
+	if zip, unknown := artifact.Read(zip); unknown == nil {
 		p.Commit = zip.Commit
 	}
 	return p, err
@@ -37,7 +38,7 @@ func (r *Root) preparePackage(ctx context.Context) error {
 	if zip == "" {
 		return nil // modules/settings refuses it
 	}
-	want, err := r.Checkout(ctx)
+	want, err := Checkout(ctx, r.o.Dir, zip)
 	if err != nil {
 		return InputError{err}
 	}

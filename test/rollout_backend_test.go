@@ -30,10 +30,10 @@ const (
 var exampleRegions = []string{first, other}
 
 // newExample makes a checkout with what the project brings along, for what an
-// operator needs to begin: the example's var file and backend, and the zip that
-// `make build` makes. Of regions.tf it has the example's regions, since each
-// costs a process; TestTerraformIsValid has all of them.
-func newExample(t *testing.T, w *stage.World, zip string) *operator {
+// operator needs to begin: the backend, and the zip that `make build` makes. Of
+// regions.tf it has the example's regions, since each costs a process;
+// TestTerraformIsValid has all of them.
+func newExample(t *testing.T, w *stage.World, zip, varFile string) *operator {
 	t.Helper()
 	dir := terraformCopy(t, exampleRegions...)
 	if err := stage.PinProvider(dir); err != nil {
@@ -47,11 +47,12 @@ func newExample(t *testing.T, w *stage.World, zip string) *operator {
 	if err := errors.Join(os.Mkdir(build, 0o750), os.Link(zip, packed), os.Link(artifact.ProvenancePath(zip), artifact.ProvenancePath(packed))); err != nil {
 		t.Fatal(err)
 	}
-	return &operator{World: w, dir: dir, varFile: filepath.Join(dir, "examples", "production.tfvars")}
+	return &operator{World: w, dir: dir, varFile: varFile}
 }
 
-// TestExampleDeploysAsItIs deploys the example as it is, with the state in S3,
-// and has two operators deploy at once, each from a checkout of their own.
+// TestExampleDeploysAsItIs deploys the example, of which nothing but the ids is
+// replaced, with the state in S3, and has two operators deploy at once, each from a
+// checkout of their own.
 func TestExampleDeploysAsItIs(t *testing.T) {
 	t.Parallel()
 	w := world(t)
@@ -74,7 +75,8 @@ func TestExampleDeploysAsItIs(t *testing.T) {
 		}
 		return named(out.Contents, func(o s3types.Object) *string { return o.Key })
 	}
-	operators := [2]*operator{newExample(t, w, zip), newExample(t, w, zip)}
+	varFile := withInstances(t, w, filepath.Join(root(t), "terraform", "examples", "production.tfvars"))
+	operators := [2]*operator{newExample(t, w, zip, varFile), newExample(t, w, zip, varFile)}
 	// Once as words, once as a file.
 	file := filepath.Join(t.TempDir(), "backend.hcl")
 	if err := os.WriteFile(file, []byte("bucket = \""+stateBucket+"\"\nkey = \""+stateKey+"\"\nregion = \""+first+"\"\nuse_lockfile = true\n"), 0o600); err != nil {
@@ -90,11 +92,13 @@ func TestExampleDeploysAsItIs(t *testing.T) {
 	}
 
 	release := make(chan struct{})
-	held := w.AWS.AddFault(localaws.Fault{Region: first, Service: "sqs", Action: "CreateQueue", Until: release})
+	// Once there is a function, the second is refused for another reason: the state does
+	// not know it yet.
+	held := w.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "CreateFunction", Until: release})
 	defer held.Remove()
-	// The example's instances do not exist.
+	// Nothing answers on the instances.
 	one := start(0, "deploy", "--yes", "--verify=false")
-	one.until("the queue is created", func() bool { return held.Hits() > 0 })
+	one.until("the function is created", func() bool { return held.Hits() > 0 })
 	if !slices.Contains(objects(), stateKey+".tflock") {
 		t.Errorf("there is no lock: %v", objects())
 	}

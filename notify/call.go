@@ -105,6 +105,17 @@ func (c *client) deliver(ctx context.Context, call func() *refusal) error {
 	}
 }
 
+// rehearse makes a call that does nothing with a secret that was read just now.
+func (c *client) rehearse(ctx context.Context, call func() *refusal) error {
+	if err := c.readSecret(ctx, true); err != nil {
+		return err
+	}
+	if r := call(); r != nil {
+		return clean(c.op, r, c.used...)
+	}
+	return nil
+}
+
 // pause waits, or returns the context's error when that ends first.
 func pause(ctx context.Context, d time.Duration) error {
 	select {

@@ -56,8 +56,9 @@ type Pager interface {
 	Resolve(ctx context.Context, m Message) error
 	// Open reports whether an alert is open, where the pager is Readable.
 	Open(ctx context.Context, alias string) (bool, error)
-	// Rehearse reads the secret at its source and returns the text that Page would
-	// send. It makes no call to the service.
+	// Rehearse reads the secret at its source, has the service take it by a call that
+	// tells nobody anything, and returns the text that Page would send. SNS has no secret
+	// and no such call.
 	Rehearse(ctx context.Context, m Message) (string, error)
 	// Test sends a message of KindTest, and takes it back where it can.
 	Test(ctx context.Context, m Message) (Delivery, error)

@@ -113,9 +113,20 @@ func (o *alertAPI) client(do string) *client {
 	return newClient(o.op(do), "the "+o.title+" API key", o.key, o.http)
 }
 
-// Rehearse is as Pager says.
+// Rehearse is as Pager says: it closes an alert that was never made. That needs the
+// right that a page needs: a key that may read is not enough, as that of an account,
+// which may not make alerts (https://docs.opsgenie.com/docs/api-key-management).
 func (o *alertAPI) Rehearse(ctx context.Context, m Message) (string, error) {
-	if err := o.client("page").readSecret(ctx, true); err != nil {
+	body, _ := json.Marshal(note{Note: "firstline has tried its key.", User: "firstline"})
+	c := o.client("page")
+	err := c.rehearse(ctx, func() *refusal {
+		_, r := o.call(ctx, c, http.MethodPost, aliasPath("firstline/never-made", "/close"), body)
+		if r != nil && r.noAlert {
+			return nil
+		}
+		return r
+	})
+	if err != nil {
 		return "", err
 	}
 	page := o.alert(m)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -688,4 +689,39 @@ func TestOpsGenieTest(t *testing.T) {
 func page(ctx context.Context, o *alertAPI, m Message) error {
 	_, err := o.Page(ctx, m)
 	return err
+}
+
+// A rehearsal closes an alert that was never made: a key that is nobody's, or that may
+// not make alerts, is refused.
+func TestOpsGenieRehearse(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		status int
+		answer string
+		kind   fault.Kind
+		want   string
+	}{
+		{http.StatusAccepted, `{"result":"Request will be processed","requestId":"r-1"}`, "", ""},
+		{http.StatusNotFound, `{"message":"Alert does not exist","requestId":"r-1"}`, "", ""},
+		{http.StatusUnauthorized, `{"message":"Could not authenticate","requestId":"r-1"}`, fault.Denied, "Could not authenticate: renew the API key"},
+		{http.StatusForbidden, `{"message":"Key is not authorized","requestId":"r-1"}`, fault.Denied, "let its integration read, create and update alerts"},
+		{http.StatusNotFound, `<html>`, fault.InvalidInput, "is the configured address right?"},
+		{http.StatusBadGateway, `<html>`, fault.Unavailable, "HTTP 502"},
+	} {
+		for _, s := range []service{opsgenie, jsm} {
+			p := ofService(s, secretOf("key-1"), "https://service.example", roundTrip(func(r *http.Request) (*http.Response, error) {
+				if r.Method != http.MethodPost || r.URL.String() != "https://service.example/v2/alerts/firstline%2Fnever-made/close?identifierType=alias" || r.Header.Get("Authorization") != "GenieKey key-1" {
+					t.Errorf("it called %s %s", r.Method, r.URL)
+				}
+				w := httptest.NewRecorder()
+				w.WriteHeader(tt.status)
+				_, _ = io.WriteString(w, tt.answer)
+				return w.Result(), nil
+			}))
+			_, err := p.Rehearse(t.Context(), message(t, "worse"))
+			if tt.want == "" && err != nil || tt.want != "" && (fault.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%s, %d: got %v, want %s %q", s.name, tt.status, err, tt.kind, tt.want)
+			}
+		}
+	}
 }

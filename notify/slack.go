@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/slack-go/slack"
@@ -37,12 +38,63 @@ type Slack struct {
 
 func (s *Slack) client() *client { return newClient("tell Slack", "the Slack token", s.Token, s.HTTP) }
 
-// Rehearse is as Pager says.
+// Rehearse is as Pager says. Whether the app may post in the channel shows where the
+// token has the scopes to read that.
 func (s *Slack) Rehearse(ctx context.Context, m Message) (string, error) {
-	if err := s.client().readSecret(ctx, true); err != nil {
+	c := s.client()
+	if err := c.rehearse(ctx, func() *refusal { return s.try(ctx, c) }); err != nil {
 		return "", err
 	}
 	return describe(m).slackText(), nil
+}
+
+// try asks whose the token is, which needs no scope, and whether the app is in the
+// channel, which needs scopes that firstline has no other use for.
+func (s *Slack) try(ctx context.Context, c *client) *refusal {
+	a, r := s.call(ctx, c, "auth.test", url.Values{})
+	if r != nil {
+		return r
+	}
+	header := a.Header.Get("X-Oauth-Scopes")
+	scopes := strings.FieldsFunc(header, func(r rune) bool { return r == ',' || r == ' ' })
+	if header != "" && !slices.Contains(scopes, "chat:write") {
+		return slackRefusal("missing_scope")
+	}
+	// With one of both, a channel of the other kind may seem not to be there.
+	if !slices.Contains(scopes, "channels:read") || !slices.Contains(scopes, "groups:read") {
+		return nil
+	}
+	if a, r = s.call(ctx, c, "conversations.info", url.Values{"channel": {s.ChannelID}}); r != nil {
+		return r
+	}
+	var said struct {
+		Channel struct {
+			IsMember   bool `json:"is_member"`
+			IsPrivate  bool `json:"is_private"`
+			IsIM       bool `json:"is_im"`
+			IsArchived bool `json:"is_archived"`
+		} `json:"channel"`
+	}
+	_ = json.Unmarshal(a.body, &said)
+	open := slices.Contains(scopes, "chat:write.public") && !said.Channel.IsPrivate
+	switch {
+	case said.Channel.IsArchived:
+		return slackRefusal("is_archived")
+	case !said.Channel.IsMember && !said.Channel.IsIM && !open:
+		return slackRefusal("not_in_channel")
+	}
+	return nil
+}
+
+// call calls a method of Slack's.
+func (s *Slack) call(ctx context.Context, c *client, method string, form url.Values) (*answer, *refusal) {
+	form.Set("token", c.key)
+	address := strings.TrimRight(cmp.Or(s.APIURL, slack.APIURL), "/") + "/" + method
+	a, r := c.send(ctx, http.MethodPost, address, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, []byte(form.Encode()))
+	if r == nil {
+		_, r = slackAnswer(a)
+	}
+	return a, r
 }
 
 // Post posts the message once, as a reply in its thread if it has one, and returns
@@ -52,15 +104,12 @@ func (s *Slack) Rehearse(ctx context.Context, m Message) (string, error) {
 // retry after an Unavailable error may make a second post, if an answer got lost.
 func (s *Slack) Post(ctx context.Context, m Message) (incident.Thread, error) {
 	c, form := s.client(), s.form(m)
-	address := strings.TrimRight(cmp.Or(s.APIURL, slack.APIURL), "/") + "/chat.postMessage"
 	var posted incident.Thread
 	err := c.deliver(ctx, func() *refusal {
-		form.Set("token", c.key)
 		for {
-			header := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
-			a, r := c.send(ctx, http.MethodPost, address, header, []byte(form.Encode()))
+			a, r := s.call(ctx, c, "chat.postMessage", form)
 			if r == nil {
-				posted, r = slackAnswer(a)
+				posted, _ = slackAnswer(a)
 			}
 			switch {
 			case r == nil || r.auth || r.kind == fault.Unavailable || m.Kind == KindTest:
@@ -132,6 +181,11 @@ func slackAnswer(a *answer) (posted incident.Thread, r *refusal) {
 	case code == "":
 		return posted, refuse(fault.Unavailable, "the answer, %s, says neither ok nor an error", a)
 	}
+	return posted, slackRefusal(code, said.Metadata.Messages...)
+}
+
+// slackRefusal is what an error of Slack's means, and what to do about it.
+func slackRefusal(code string, messages ...string) (r *refusal) {
 	switch code {
 	case "ratelimited", "rate_limited", "internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org":
 		r = refuse(fault.Unavailable, "%s", code)
@@ -144,9 +198,9 @@ func slackAnswer(a *answer) (posted incident.Thread, r *refusal) {
 		"restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel":
 		r = refuse(fault.Denied, "%s: a setting of the channel or workspace keeps the app from posting: change it, or set slack.channel_id to another channel", code)
 	default:
-		r = refuse(fault.InvalidInput, "%s", strings.Join(append([]string{code}, said.Metadata.Messages...), ": "))
+		r = refuse(fault.InvalidInput, "%s", strings.Join(append([]string{code}, messages...), ": "))
 	}
-	return posted, r
+	return r
 }
 
 // slackEscapes make text from outside harmless in Slack's markup, where <, > and &

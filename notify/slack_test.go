@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -267,5 +268,48 @@ func TestSlackErrors(t *testing.T) {
 		if calls != tt.calls {
 			t.Errorf("%s: %d calls, want %d", tt.body, calls, tt.calls)
 		}
+	}
+}
+
+// A rehearsal has Slack take the token, and finds out that the app is not in the
+// channel where the token's scopes let it.
+func TestSlackRehearse(t *testing.T) {
+	t.Parallel()
+	const reads = "chat:write,channels:read,groups:read"
+	for _, tt := range []struct {
+		name, scopes, auth, info string
+		kind                     fault.Kind
+		want                     string
+	}{
+		{"a token of nobody's", "", `{"ok":false,"error":"invalid_auth"}`, "", fault.Denied, "invalid_auth: give the app the scope chat:write"},
+		{"a token that may not post", "channels:read", `{"ok":true}`, "", fault.Denied, "missing_scope"},
+		{"a token that may post alone", "chat:write", `{"ok":true}`, "", "", ""},
+		{"one scope is not enough to tell", "chat:write, channels:read", `{"ok":true}`, "", "", ""},
+		{"scopes that are not told", "", `{"ok":true}`, "", "", ""},
+		{"in the channel", reads, `{"ok":true}`, `{"ok":true,"channel":{"is_member":true,"is_private":true}}`, "", ""},
+		{"not in the channel", reads, `{"ok":true}`, `{"ok":true,"channel":{"is_member":false}}`, fault.InvalidInput, "not_in_channel: invite the app"},
+		{"not in a channel that is open to it", reads + ",chat:write.public", `{"ok":true}`, `{"ok":true,"channel":{"is_member":false}}`, "", ""},
+		{"not in a private channel", reads + ",chat:write.public", `{"ok":true}`, `{"ok":true,"channel":{"is_private":true}}`, fault.InvalidInput, "not_in_channel"},
+		{"no such channel", reads, `{"ok":true}`, `{"ok":false,"error":"channel_not_found"}`, fault.InvalidInput, "channel_not_found"},
+		{"an archived channel", reads, `{"ok":true}`, `{"ok":true,"channel":{"is_member":true,"is_archived":true}}`, fault.InvalidInput, "is_archived"},
+		{"Slack is down", "", `<html>`, "", fault.Unavailable, "neither ok nor an error"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			slack := &Slack{Token: secretOf("xoxb-1"), ChannelID: "C0123456789", HTTP: roundTrip(func(r *http.Request) (*http.Response, error) {
+				w := httptest.NewRecorder()
+				w.Header().Set("X-OAuth-Scopes", tt.scopes)
+				answer := map[string]string{"/api/auth.test": tt.auth, "/api/conversations.info": tt.info}[r.URL.Path]
+				if answer == "" {
+					t.Errorf("it called %s", r.URL)
+				}
+				_, _ = io.WriteString(w, answer)
+				return w.Result(), nil
+			})}
+			_, err := slack.Rehearse(t.Context(), message(t, "worse"))
+			if tt.want == "" && err != nil || tt.want != "" && (fault.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("got %v, want %s %q", err, tt.kind, tt.want)
+			}
+		})
 	}
 }

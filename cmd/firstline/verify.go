@@ -48,8 +48,9 @@ func newVerify() *cobra.Command {
 and nobody is told (` + "`firstline notify test`" + ` sends messages).
 
 In each region the function runs the checks of URL, Route 53 and SSH once per
-instance, asks EC2 with DryRun whether it would reboot the instance, and checks that
-the secrets of Slack and of every pager are stored.
+instance, asks EC2 with DryRun whether it would reboot the instance, and has Slack
+and each pager take its secret, in calls that tell nobody anything: auth.test, and the
+closing of an alert that was never made. "untried" means that there is no such call.
 
 With your own rights the command reads whether each instance's alarm can fire (its
 state, the instance's monitoring and credit mode), whether Lambda's concurrency is

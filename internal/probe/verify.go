@@ -42,6 +42,9 @@ const (
 	// Warned says that nothing keeps firstline from its work, as far as could be
 	// told, and that somebody should look.
 	Warned Result = "warning"
+	// Untried says that what is needed is there, and that only a message would show
+	// whether it works.
+	Untried Result = "untried"
 )
 
 // What is tried beside the checks of incident.Checks.
@@ -85,7 +88,7 @@ type CheckResult struct {
 }
 
 // OK reports whether nothing is left to be done about it.
-func (r Result) OK() bool { return r == Passed || r == Skipped || r == Warned }
+func (r Result) OK() bool { return r == Passed || r == Skipped || r == Warned || r == Untried }
 
 // Failed reports whether an instance is not healthy, or could not be asked as an
 // incident is being handled.
@@ -381,8 +384,11 @@ func (f function) message(ctx context.Context, r deployed.Region, check, step st
 		c.Reason = "not tried"
 	case err != nil:
 		c.Result, c.Reason = Errored, Said(err)+whatToSet(Said(err))
-	case got.suppresses(step):
-		c.Result, c.Reason = Passed, "all that it needs is there; nothing was sent"
+	case !got.suppresses(step):
+	case check == CheckPager && !slices.ContainsFunc(r.Pagers, func(p string) bool { return p != pagerSNS }):
+		c.Result, c.Reason = Untried, "SNS takes no call that tells nobody: run `firstline notify test --all`, and see who gets it"
+	default:
+		c.Result, c.Reason = Passed, "its secret is taken; nothing was sent"
 	}
 	return c
 }

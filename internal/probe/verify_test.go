@@ -168,14 +168,15 @@ func TestVerifyMessages(t *testing.T) {
 		want []CheckResult
 	}{
 		// No instance is needed.
-		{"both", ireland(), healthy, []CheckResult{{Check: "slack", Result: Passed, Reason: "all that it needs is there; nothing was sent"}, {Check: "pager", Result: Passed, Reason: "all that it needs is there; nothing was sent"}}},
+		{"both", ireland(), healthy, []CheckResult{{Check: "slack", Result: Passed, Reason: "its secret is taken; nothing was sent"}, {Check: "pager", Result: Passed, Reason: "its secret is taken; nothing was sent"}}},
+		{"SNS alone", deployed.Region{Region: "eu-west-1", FunctionARN: "f", Pagers: []string{"sns"}}, healthy, []CheckResult{{Check: "slack", Result: Passed, Reason: "its secret is taken; nothing was sent"}, {Check: "pager", Result: Untried, Reason: "SNS takes no call that tells nobody: run `firstline notify test --all`, and see who gets it"}}},
 		{"no Slack, no pager", deployed.Region{Region: "eu-west-1", FunctionARN: "f"}, func(context.Context, call) (any, error) { return incident.Incident{}, nil }, []CheckResult{{Check: "slack", Result: Skipped, Reason: "none is configured"}, {Check: "pager", Result: Skipped, Reason: "none is configured"}}},
 		{"a key is missing", ireland(), func(ctx context.Context, c call) (any, error) {
 			if c.Step == "page" {
 				return functionError{"InvalidInput", unset}, nil
 			}
 			return healthy(ctx, c)
-		}, []CheckResult{{Check: "slack", Result: Passed, Reason: "all that it needs is there; nothing was sent"}, {Check: "pager", Result: Errored, Reason: "InvalidInput: " + unset + ". No message can reach Jira Service Management: export TF_VAR_jsm_api_key with the other secrets, raise secrets_version and deploy"}}},
+		}, []CheckResult{{Check: "slack", Result: Passed, Reason: "its secret is taken; nothing was sent"}, {Check: "pager", Result: Errored, Reason: "InvalidInput: " + unset + ". No message can reach Jira Service Management: export TF_VAR_jsm_api_key with the other secrets, raise secrets_version and deploy"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -26,8 +26,8 @@ const (
 	advisedText = 4_000
 )
 
-// NewSlack plays Slack's chat.postMessage and chat.update for one token and some
-// channels; without any, for SlackChannel. It refuses what Slack's reference does
+// NewSlack plays Slack's chat.postMessage, auth.test and conversations.info for one
+// token and some channels; without any, for SlackChannel. It refuses what Slack's reference does
 // not allow, and names the field.
 func NewSlack(ctx context.Context, token string, channels ...string) (*Service, error) {
 	s := &Service{channels: channels}
@@ -55,7 +55,8 @@ func NewSlack(ctx context.Context, token string, channels ...string) (*Service, 
 					return
 				}
 			}
-			if !slices.Contains(s.channels, fields["channel"]) {
+			w.Header().Set("X-Oauth-Scopes", "chat:write,channels:read,groups:read")
+			if slices.Contains(known, "channel") && !slices.Contains(s.channels, fields["channel"]) {
 				notOK(w, "channel_not_found")
 				return
 			}
@@ -66,6 +67,12 @@ func NewSlack(ctx context.Context, token string, channels ...string) (*Service, 
 		"channel", "text", "blocks", "thread_ts", "reply_broadcast", "unfurl_links", "unfurl_media", "parse", "link_names", "mrkdwn", "metadata",
 		"icon_emoji", "icon_url", "username", "as_user",
 	}, s.post)
+	handle("auth.test", nil, func(w http.ResponseWriter, _ map[string]string) {
+		reply(w, http.StatusOK, map[string]any{"ok": true, "user": "firstline"})
+	})
+	handle("conversations.info", []string{"channel"}, func(w http.ResponseWriter, fields map[string]string) {
+		reply(w, http.StatusOK, map[string]any{"ok": true, "channel": map[string]any{"id": fields["channel"], "is_member": true}})
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { s.wrong(w, "unknown_method") })
 	if err := s.start(ctx, mux); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 GOLANGCI_LINT_VERSION := v2.15.0
 GOLANGCI_LINT_MINIMUM := 2.6.0
+ACTIONLINT_VERSION := v1.7.12
 BUILD := build
 # One set of flags for every build, so that the large AWS packages compile once.
 export GOFLAGS := -trimpath -buildvcs=false
@@ -45,6 +46,10 @@ up: command ## Keep a local AWS running to play with
 .PHONY: build
 build: command ## Build the command and the function's zips (arm64, x86_64) into build/
 	@$(BUILD)/firstline package
+
+.PHONY: release
+release: go ## Build what is published of the last commit into build/release/
+	@go run ./internal/release
 
 .PHONY: cc
 cc:
@@ -102,6 +107,11 @@ lint: command lint-tool ## Run golangci-lint and terraform fmt
 	@$(BUILD)/firstline setup --moto=false >/dev/null
 	@$(BUILD)/firstline regions --check
 	@PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" terraform fmt -check -recursive terraform
+	@echo "lint: workflow"
+	@if PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" command -v actionlint >/dev/null || \
+		GOBIN="$(CURDIR)/$(BUILD)/bin" go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION); then \
+		PATH="$(CURDIR)/$(BUILD)/bin:$$PATH" actionlint -shellcheck= -pyflakes= terraform/examples/github-actions.yml; \
+	else echo "lint: actionlint is neither on PATH nor to be had: the workflow is not checked"; fi
 
 .PHONY: lint-tool
 lint-tool: go

@@ -55,33 +55,14 @@ func Build(ctx context.Context, root, dir, arch string, log io.Writer) (string, 
 	if err != nil {
 		return "", fmt.Errorf("build the function in %s: %w", root, err)
 	}
-	defer tick(log, "building "+Name(arch))()
 	scratch, err := os.MkdirTemp("", "firstline-build-")
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(scratch) }()
-	temp := filepath.Join(scratch, "tmp")
-	if err := os.Mkdir(temp, 0o700); err != nil {
-		return "", err
-	}
 	bootstrap := filepath.Join(scratch, "bootstrap")
-	//nolint:gosec // fixed words and our own scratch folder
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc",
-		"-ldflags", "-s -w -buildid=", "-o", bootstrap, "./cmd/responder")
-	// An interrupt goes to the compilers that it runs, too.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
-	cmd.WaitDelay = 10 * time.Second
-	cmd.Dir = root
-	// Whatever the caller's own settings are, the bytes must not depend on them.
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+goarch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=", "GOWORK=off", "GOTMPDIR="+temp)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Run(); ctx.Err() != nil {
-		return "", fmt.Errorf("go build ./cmd/responder for %s: %w", arch, ctx.Err())
-	} else if err != nil {
-		return "", fmt.Errorf("go build ./cmd/responder for %s: %w: %s", arch, err, strings.TrimSpace(stderr.String()))
+	if err := Compile(ctx, root, "./cmd/responder", "linux/"+goarch, bootstrap, "", log); err != nil {
+		return "", err
 	}
 	binary, err := os.ReadFile(bootstrap) //nolint:gosec // our own scratch folder
 	if err != nil {
@@ -122,6 +103,37 @@ func tick(log io.Writer, what string) (stop func()) {
 		}
 	})
 	return func() { close(done); ended.Wait() }
+}
+
+// Compile compiles a command of the project in root for a platform, such as
+// linux/arm64, into the file out: the same bytes from the same sources, on any
+// machine. The linker gets flags beside its own.
+func Compile(ctx context.Context, root, command, platform, out, flags string, log io.Writer) error {
+	defer tick(log, "building "+command+" for "+platform)()
+	temp, err := os.MkdirTemp("", "firstline-build-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(temp) }()
+	//nolint:gosec // our own words
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc",
+		"-ldflags", strings.TrimSpace("-s -w -buildid= "+flags), "-o", out, command)
+	// An interrupt goes to the compilers that it runs, too.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Dir = root
+	goos, goarch, _ := strings.Cut(platform, "/")
+	// Whatever the caller's own settings are, the bytes must not depend on them.
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=", "GOWORK=off", "GOTMPDIR="+temp)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); ctx.Err() != nil {
+		return fmt.Errorf("go build %s for %s: %w", command, platform, ctx.Err())
+	} else if err != nil {
+		return fmt.Errorf("go build %s for %s: %w: %s", command, platform, err, strings.TrimSpace(stderr.String()))
+	}
+	return nil
 }
 
 // writeZip writes a zip with one file, bootstrap, and no trace of when or

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"firstline/internal/localaws"
@@ -198,7 +199,14 @@ func (d *deployer) change(t *testing.T, variables map[string]any) {
 // changeByHand changes what no setting does, as somebody at a console might.
 func (d *deployer) changeByHand(t *testing.T) {
 	t.Helper()
-	config := d.AWS.Config(first)
+	h := byHand(t, d.AWS, first, "")
+	if err := h.key("DisableKey", map[string]any{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.function.PutFunctionConcurrency(t.Context(), &lambda.PutFunctionConcurrencyInput{FunctionName: responder, ReservedConcurrentExecutions: aws.Int32(0)}); err != nil {
+		t.Fatal(err)
+	}
+	config := h.config
 	role := aws.String(plain + "-workflow-" + first)
 	roles := iam.NewFromConfig(config)
 	if _, err := roles.UpdateRoleDescription(t.Context(), &iam.UpdateRoleDescriptionInput{RoleName: role, Description: aws.String("by hand")}); err != nil {

@@ -51,11 +51,11 @@ type hand struct {
 	machines *sfn.Client
 }
 
-// by is a hand in a region of the rollout.
-func (r *rollout) by(t *testing.T, region string) *hand {
-	config := r.AWS.Config(region)
+// byHand is a hand in a region, with an instance that is watched there.
+func byHand(t *testing.T, aws *localaws.AWS, region, instance string) *hand {
+	config := aws.Config(region)
 	return &hand{
-		ctx: t.Context(), config: config, region: region, account: localaws.AccountID, instance: r.instances[region].ID,
+		ctx: t.Context(), config: config, region: region, account: localaws.AccountID, instance: instance,
 		events: eventbridge.NewFromConfig(config), function: lambda.NewFromConfig(config), roles: iam.NewFromConfig(config),
 		alarms: cloudwatch.NewFromConfig(config), topics: sns.NewFromConfig(config), queues: sqs.NewFromConfig(config),
 		tables: dynamodb.NewFromConfig(config), settings: ssm.NewFromConfig(config), machines: sfn.NewFromConfig(config),
@@ -340,7 +340,7 @@ var deletions = []breakage{
 func (r *rollout) broken(t *testing.T) {
 	want := map[string][]string{}
 	for region, all := range map[string][]breakage{first: changes, second: deletions} {
-		h := r.by(t, region)
+		h := byHand(t, r.AWS, region, r.instances[region].ID)
 		key, err := h.keyID()
 		if err != nil {
 			t.Fatal(err)

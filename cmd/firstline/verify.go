@@ -53,10 +53,10 @@ and each pager take its secret, in calls that tell nobody anything: auth.test, a
 closing of an alert that was never made. "untried" means that there is no such call.
 
 With your own rights the command reads whether each instance's alarm can fire (its
-state, the instance's monitoring and credit mode), whether Lambda's concurrency is
-enough for all instances at once, whether the topic of pages has a confirmed
-subscription, and whether the subscribers of the deployment's own alarms hear anything.
-Without these rights it warns.
+state, the instance's monitoring and credit mode), whether the rules are enabled, match,
+and may start their targets, whether Lambda's concurrency is enough for all instances at
+once, whether the topic of pages has a confirmed subscription, and whether the
+subscribers of the deployment's own alarms hear anything. Without these rights it warns.
 
 What passes is stored as the instance's baseline: a check that has never passed with
 its present settings leads to a page, not to a reboot.
@@ -340,6 +340,8 @@ func tally(v probe.Verification) string {
 			text = append(text, "nobody gets a page by SNS")
 		case m.Result == probe.Errored && m.Check == probe.CheckSubscribers:
 			text = append(text, "a subscriber hears nothing")
+		case m.Result == probe.Errored && m.Check == probe.CheckRules:
+			text = append(text, "a rule starts nothing")
 		case m.Result == probe.Errored:
 			text = append(text, column(m.Check)+" does not work")
 		}
@@ -358,6 +360,8 @@ func column(check string) string {
 		return "SNS"
 	case probe.CheckConcurrency:
 		return "Lambda's concurrency"
+	case probe.CheckRules:
+		return "the rules"
 	}
 	return cmp.Or(incident.CheckTitle(check), check)
 }
@@ -397,8 +401,8 @@ func printVerification(w io.Writer, verified []probe.Verification) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	columns = []string{probe.CheckSlack, probe.CheckPager, probe.CheckConcurrency}
-	heading := "\nREGION\tSLACK\tPAGER\tCONCURRENCY"
+	columns = []string{probe.CheckSlack, probe.CheckPager, probe.CheckConcurrency, probe.CheckRules}
+	heading := "\nREGION\tSLACK\tPAGER\tCONCURRENCY\tRULES"
 	for _, topic := range []struct{ check, title string }{{probe.CheckSubscriptions, "SUBSCRIBED"}, {probe.CheckSubscribers, "SUBSCRIBERS"}} {
 		asked := func(c probe.CheckResult) bool { return c.Check == topic.check }
 		if slices.ContainsFunc(verified, func(v probe.Verification) bool { return slices.ContainsFunc(v.Deployment, asked) }) {

@@ -56,6 +56,7 @@ func TestPrintVerification(t *testing.T) {
 				{Check: "slack", Result: probe.Passed},
 				{Check: "pager", Result: probe.Errored, Reason: "the key is not set"},
 				{Check: "concurrency", Result: probe.Warned, Reason: "10 are few"},
+				{Check: "rules", Result: probe.Errored, Reason: "the rule firstline-alarm is disabled"},
 				{Check: "subscribers", Result: probe.Errored, Reason: "the queue's policy"},
 			},
 		},
@@ -81,13 +82,13 @@ eu-north-1  i-5a1b2c3d  passed     passed   passed   passed   passed
 sa-east-1   i-7a1b2c3d  WARNING    passed   passed   passed   passed
 us-east-1   i-6a1b2c3d  -          -        -        -        -
 
-REGION      SLACK   PAGER   CONCURRENCY  SUBSCRIBED  SUBSCRIBERS
-eu-west-1   passed  ERROR   WARNING      -           ERROR
-eu-west-2   passed  -       passed       -           -
-eu-west-3   passed  passed  passed       ERROR       -
-eu-north-1  passed  passed  passed       WARNING     -
-sa-east-1   passed  passed  passed       -           -
-us-east-1   -       -       -            -           -
+REGION      SLACK   PAGER   CONCURRENCY  RULES  SUBSCRIBED  SUBSCRIBERS
+eu-west-1   passed  ERROR   WARNING      ERROR  -           ERROR
+eu-west-2   passed  -       passed       -      -           -
+eu-west-3   passed  passed  passed       -      ERROR       -
+eu-north-1  passed  passed  passed       -      WARNING     -
+sa-east-1   passed  passed  passed       -      -           -
+us-east-1   -       -       -            -      -           -
 
 eu-west-1 i-1a1b2c3d: URL: attention: GET http://203.0.113.7/: 404
 eu-west-1 i-2a1b2c3d: SSH: failed: refused
@@ -96,6 +97,7 @@ eu-west-1 i-2a1b2c3d: alarm: error: no data
 eu-west-1 i-3a1b2c3d: URL, Route 53, SSH, reboot: handled: an incident is being handled
 eu-west-1: the pager: error: the key is not set
 eu-west-1: Lambda's concurrency: warning: 10 are few
+eu-west-1: the rules: error: the rule firstline-alarm is disabled
 eu-west-1: subscribers: error: the queue's policy
 eu-west-2: no instance is watched here, so no check was tried
 eu-west-3 i-4a1b2c3d: URL: busy: 429
@@ -108,7 +110,7 @@ us-east-1: given up: the function cannot be invoked: down
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for n, want := range []string{
-		"4 instances, 1 not healthy, 1 being handled, 1 with an error, the pager does not work, a warning of Lambda's concurrency, a subscriber hears nothing", "0 instances",
+		"4 instances, 1 not healthy, 1 being handled, 1 with an error, the pager does not work, a warning of Lambda's concurrency, a rule starts nothing, a subscriber hears nothing", "0 instances",
 		"1 instance, 1 not healthy, nobody gets a page by SNS", "1 instance, all passed, a warning of SNS", "1 instance, 1 with a warning", "given up: the function cannot be invoked: down",
 	} {
 		if got := tally(verified[n]); got != want {

@@ -147,6 +147,7 @@ var operations = func() map[string]naming {
 		{"states", "ValidateStateMachineDefinition", onAnything},
 		{"events", "PutRule DescribeRule DeleteRule PutTargets ListTargetsByRule RemoveTargets ListTagsForResource TagResource UntagResource", onRule},
 		{"events", "PutEvents", onBuses},
+		{"events", "TestEventPattern", onAnything},
 		{"sqs", "CreateQueue GetQueueUrl GetQueueAttributes SetQueueAttributes DeleteQueue ListQueueTags TagQueue UntagQueue SendMessage ReceiveMessage DeleteMessage", onQueue},
 		{"sns", "CreateTopic GetTopicAttributes SetTopicAttributes DeleteTopic ListTagsForResource TagResource UntagResource Subscribe ListSubscriptionsByTopic Publish", onTopic},
 		// The Service Authorization Reference names no resource for these.

@@ -1,9 +1,11 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +16,10 @@ import (
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
@@ -36,13 +42,18 @@ type account struct {
 	topic     []snstypes.Subscription
 	queues    map[string]map[string]string // attributes by account and name
 	functions map[string]string            // policies by ARN
-	denied    string                       // an action
+	rule      func(*eventbridge.DescribeRuleOutput)
+	target    func(*ebtypes.Target)
+	unmatched bool              // no rule matches an event
+	without   string            // a rule, role or policy that is not there
+	policies  map[string]string // of roles, by name; "trust" is what they trust
+	denied    string            // an action
 	calls     *[]string
 }
 
 func (a account) in(region string) clients {
 	a.region = region
-	return clients{a, a, a, a, a}
+	return clients{a, a, a, a, a, a, a}
 }
 
 func (a account) called(action string) error {
@@ -158,6 +169,52 @@ func (a account) GetQueueAttributes(_ context.Context, in *sqs.GetQueueAttribute
 	return &sqs.GetQueueAttributesOutput{Attributes: a.queues[*in.QueueUrl]}, a.called("GetQueueAttributes")
 }
 
+func (a account) DescribeRule(_ context.Context, in *eventbridge.DescribeRuleInput, _ ...func(*eventbridge.Options)) (*eventbridge.DescribeRuleOutput, error) {
+	if *in.Name == a.without {
+		return nil, &ebtypes.ResourceNotFoundException{}
+	}
+	out := &eventbridge.DescribeRuleOutput{Name: in.Name, Arn: aws.String("arn:aws:events:eu-west-1:123456789012:rule/" + *in.Name), State: ebtypes.RuleStateEnabled, EventPattern: aws.String("{}")}
+	if *in.Name == "firstline-reconcile" {
+		out.EventPattern, out.ScheduleExpression = nil, aws.String("rate(5 minutes)")
+	}
+	if a.rule != nil {
+		a.rule(out)
+	}
+	return out, a.called("DescribeRule")
+}
+
+func (a account) ListTargetsByRule(_ context.Context, in *eventbridge.ListTargetsByRuleInput, _ ...func(*eventbridge.Options)) (*eventbridge.ListTargetsByRuleOutput, error) {
+	target := ebtypes.Target{Arn: aws.String("arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"), RoleArn: aws.String("arn:aws:iam::123456789012:role/ops/trigger")}
+	if *in.Rule == "firstline-reconcile" {
+		target = ebtypes.Target{Arn: aws.String("arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder"), Input: aws.String(`{"step":"reconcile"}`)}
+	}
+	if a.target != nil {
+		a.target(&target)
+	}
+	return &eventbridge.ListTargetsByRuleOutput{Targets: []ebtypes.Target{target}}, a.called("ListTargetsByRule")
+}
+
+func (a account) TestEventPattern(_ context.Context, in *eventbridge.TestEventPatternInput, _ ...func(*eventbridge.Options)) (*eventbridge.TestEventPatternOutput, error) {
+	ours := strings.Contains(*in.Event, `"arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-`)
+	return &eventbridge.TestEventPatternOutput{Result: ours && !a.unmatched}, a.called("TestEventPattern")
+}
+
+func (a account) GetRole(_ context.Context, in *iam.GetRoleInput, _ ...func(*iam.Options)) (*iam.GetRoleOutput, error) {
+	if *in.RoleName == a.without {
+		return nil, &iamtypes.NoSuchEntityException{}
+	}
+	trust := cmp.Or(a.policies["trust"], `{"Statement": [{"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sts:AssumeRole", "Condition": {"ArnEquals": {"aws:SourceArn": ["arn:aws:events:eu-west-1:123456789012:rule/firstline-alarm", "arn:aws:events:eu-west-1:123456789012:rule/firstline-canary"]}}}]}`)
+	return &iam.GetRoleOutput{Role: &iamtypes.Role{AssumeRolePolicyDocument: aws.String(url.QueryEscape(trust))}}, a.called("GetRole")
+}
+
+func (a account) GetRolePolicy(_ context.Context, in *iam.GetRolePolicyInput, _ ...func(*iam.Options)) (*iam.GetRolePolicyOutput, error) {
+	if a.without == "policy" {
+		return nil, &iamtypes.NoSuchEntityException{}
+	}
+	policy := cmp.Or(a.policies[*in.RoleName], `{"Statement": {"Effect": "Allow", "Action": "states:StartExecution", "Resource": "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"}}`)
+	return &iam.GetRolePolicyOutput{PolicyDocument: aws.String(url.QueryEscape(policy))}, a.called("GetRolePolicy")
+}
+
 // says reports an excerpt that is missing in a text.
 func says(t *testing.T, text string, wanted ...string) {
 	t.Helper()
@@ -253,6 +310,64 @@ func TestAlarmsOfMany(t *testing.T) {
 	w, err := account{calls: &calls}.in("eu-west-1").watched(t.Context(), r)
 	if err != nil || len(w.alarms) != 250 || len(w.instances) != 250 || len(calls) != 12 {
 		t.Errorf("%v: %d, %d, %q", err, len(w.alarms), len(w.instances), calls)
+	}
+}
+
+func TestRules(t *testing.T) {
+	const function = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder"
+	admitted := map[string]string{function: `{"Statement": [{"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "lambda:InvokeFunction", "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:events:eu-west-1:123456789012:rule/firstline-reconcile"}}}]}`}
+	only := func(name string, do func(*eventbridge.DescribeRuleOutput)) func(*eventbridge.DescribeRuleOutput) {
+		return func(out *eventbridge.DescribeRuleOutput) {
+			if *out.Name == "firstline-"+name {
+				do(out)
+			}
+		}
+	}
+	disabled := func(out *eventbridge.DescribeRuleOutput) { out.State = ebtypes.RuleStateDisabled }
+	for _, tt := range []struct {
+		name string
+		account
+		want Result
+		says []string
+	}{
+		{"as deployed", account{}, Passed, []string{"enabled, with their targets"}},
+		{"disabled", account{rule: only("alarm", disabled)}, Errored, []string{"the rule firstline-alarm is disabled, so no alarm starts an incident: deploy again"}},
+		{"two disabled", account{rule: func(out *eventbridge.DescribeRuleOutput) {
+			only("canary", disabled)(out)
+			only("reconcile", disabled)(out)
+		}}, Errored, []string{"the rule firstline-canary is disabled, so no dry incident starts; the rule firstline-reconcile is disabled, so reconcile never runs"}},
+		{"deleted", account{without: "firstline-alarm"}, Errored, []string{"the rule firstline-alarm does not exist"}},
+		{"other events", account{unmatched: true}, Errored, []string{"the rule firstline-alarm does not match the event of the alarm firstline-cpu-" + first, "firstline-canary"}},
+		{"once a day", account{rule: only("reconcile", func(out *eventbridge.DescribeRuleOutput) { out.ScheduleExpression = aws.String("rate(1 day)") })}, Errored, []string{`the rule firstline-reconcile has the schedule "rate(1 day)"`}},
+		{"another target", account{target: func(t *ebtypes.Target) { t.Arn = aws.String("arn:aws:sqs:eu-west-1:123456789012:other") }}, Errored, []string{"firstline-alarm does not have the target arn:aws:states:", "firstline-reconcile does not have the target " + function}},
+		{"another input", account{target: func(t *ebtypes.Target) { t.Input = aws.String("{}") }}, Errored, []string{"firstline-alarm does not hand the event on as it is", "firstline-reconcile does not tell the function to reconcile"}},
+		{"no role", account{without: "trigger"}, Errored, []string{"has the role trigger, which does not exist"}},
+		{"a role for somebody else", account{policies: map[string]string{"trust": `{"Statement": {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}}`}}, Errored, []string{"may not assume its role trigger"}},
+		{"a role without its policy", account{without: "policy"}, Errored, []string{"has lost its policy trigger"}},
+		{"a role for another state machine", account{policies: map[string]string{"trigger": `{"Statement": {"Effect": "Allow", "Action": "states:StartExecution", "Resource": "arn:aws:states:eu-west-1:123456789012:stateMachine:other"}}`}}, Errored, []string{"may not start the state machine"}},
+		{"a role that is denied", account{policies: map[string]string{"trigger": `{"Statement": [{"Effect": "Allow", "Action": "states:*", "Resource": "*"}, {"Effect": "Deny", "Action": "*", "Resource": "*"}]}`}}, Errored, []string{"may not start the state machine"}},
+		{"no permission", account{functions: map[string]string{}}, Errored, []string{"the rule firstline-reconcile may not invoke the function"}},
+		{"not to be read", account{denied: "DescribeRule"}, Warned, []string{"cannot tell", "AccessDenied", "events:DescribeRule"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.functions == nil {
+				tt.functions = admitted
+			}
+			var calls []string
+			tt.calls = &calls
+			r := ireland(first)
+			r.RuleName, r.ReconcileRuleName = "firstline-alarm", "firstline-reconcile"
+			v := verifier(healthy)
+			v.read = tt.in
+			c, ok := v.rules(t.Context(), r)
+			if !ok || c.Check != "rules" || c.Result != tt.want {
+				t.Errorf("%t %+v", ok, c)
+			}
+			says(t, c.Reason, tt.says...)
+			if len(calls) > 13 {
+				t.Errorf("%d calls: %q", len(calls), calls)
+			}
+		})
 	}
 }
 

@@ -107,7 +107,7 @@ func (v *Verifier) hears(ctx context.Context, s snstypes.Subscription, topic str
 		return Errored, who + " hears nothing: there is no such queue"
 	case err != nil:
 		return Warned, fmt.Sprintf("cannot tell whether %s hears anything (%s): that needs the rights sqs:GetQueueUrl and sqs:GetQueueAttributes, or lambda:GetPolicy", who, saidWithin(err))
-	case !admits(policy, action, topic):
+	case !admits(policy, action, "sns", topic):
 		return Errored, fmt.Sprintf("%s hears nothing: its policy does not allow %s for %s; %s", who, action, topic, cure)
 	case strings.HasSuffix(encrypted, "alias/aws/sqs"):
 		return Errored, who + " hears nothing: it is encrypted with alias/aws/sqs, whose policy keeps SNS out and cannot be changed; use SSE-SQS, or a key of your own whose policy admits sns.amazonaws.com"
@@ -143,14 +143,15 @@ func (c clients) permissions(ctx context.Context, arn string) (string, error) {
 	return aws.ToString(out.Policy), nil
 }
 
-// admits reports whether a policy lets SNS do something for a topic. It knows what
-// such policies look like: it reads no Deny, and no condition but that on the source.
-func admits(policy, action, topic string) bool {
-	type statement struct {
-		Effect            string
-		Principal, Action any
-		Condition         map[string]map[string]any
-	}
+// statement is one of a policy.
+type statement struct {
+	Effect                      string
+	Principal, Action, Resource any
+	Condition                   map[string]map[string]any
+}
+
+// statements are those of a policy; none of what is no policy.
+func statements(policy string) []statement {
 	var p struct{ Statement json.RawMessage }
 	_ = json.Unmarshal([]byte(policy), &p)
 	var all []statement
@@ -158,9 +159,32 @@ func admits(policy, action, topic string) bool {
 		all = make([]statement, 1)
 		_ = json.Unmarshal(p.Statement, &all[0])
 	}
-	parts := strings.Split(topic, ":")
-	principals := []string{"*", "sns.amazonaws.com", "sns." + parts[3] + ".amazonaws.com"}
-	for _, s := range all {
+	return all
+}
+
+// grants reports whether a role's policy allows an action on a resource, as far as this
+// policy says, whose conditions are not read.
+func grants(policy, action, resource string) bool {
+	granted := false
+	for _, s := range statements(policy) {
+		if !matches(s.Action, action) || !matches(s.Resource, resource) {
+			continue
+		}
+		if s.Effect != "Allow" {
+			return false
+		}
+		granted = true
+	}
+	return granted
+}
+
+// admits reports whether a policy lets a service do something for a source, such as sns
+// for a topic. It knows what such policies look like: it reads no Deny, and no condition
+// but that on the source.
+func admits(policy, action, service, source string) bool {
+	parts := strings.Split(source, ":")
+	principals := []string{"*", service + ".amazonaws.com", service + "." + parts[3] + ".amazonaws.com"}
+	for _, s := range statements(policy) {
 		ok := s.Effect == "Allow" &&
 			slices.ContainsFunc(texts(s.Principal), func(p string) bool { return slices.Contains(principals, p) }) &&
 			matches(s.Action, action)
@@ -168,7 +192,7 @@ func admits(policy, action, topic string) bool {
 			for key, values := range condition {
 				switch {
 				case strings.EqualFold(key, "aws:SourceArn"):
-					ok = ok && matches(values, topic)
+					ok = ok && matches(values, source)
 				case strings.EqualFold(key, "aws:SourceAccount"):
 					ok = ok && matches(values, parts[4])
 				}

@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -60,7 +62,7 @@ type Verification struct {
 	Region    string           `json:"region"`
 	Instances []InstanceResult `json:"instances"`
 	// Deployment is what all instances share: Slack, the pagers, which are one,
-	// Lambda's concurrency, the subscriptions of a topic that is among the pagers, and
+	// Lambda's concurrency, the rules, the subscriptions of a topic that is among the pagers, and
 	// the subscribers of the deployment's own. The alarms are there when none of them
 	// could be read.
 	Deployment []CheckResult `json:"deployment,omitempty"`
@@ -79,7 +81,7 @@ type InstanceResult struct {
 // CheckResult is what came of one check.
 type CheckResult struct {
 	// Check is url, route53, ssh, reboot, alarm, slack, pager, concurrency,
-	// subscriptions or subscribers.
+	// rules, subscriptions or subscribers.
 	Check  string `json:"check"`
 	Result Result `json:"result"`
 	// Reason says in words what was seen.
@@ -148,7 +150,7 @@ func NewVerifier(cfg aws.Config) *Verifier {
 		topics: topicsOf(cfg),
 		read: func(region string) clients {
 			cfg := InRegion(cfg, region)
-			return clients{cloudwatch.NewFromConfig(cfg), ec2.NewFromConfig(cfg), lambda.NewFromConfig(cfg), sns.NewFromConfig(cfg), sqs.NewFromConfig(cfg)}
+			return clients{cloudwatch.NewFromConfig(cfg), ec2.NewFromConfig(cfg), lambda.NewFromConfig(cfg), sns.NewFromConfig(cfg), sqs.NewFromConfig(cfg), eventbridge.NewFromConfig(cfg), iam.NewFromConfig(cfg)}
 		},
 		pace: time.Tick(interval),
 	}
@@ -161,14 +163,17 @@ type clients struct {
 	lambda     functionReader
 	sns        subscriptionReader
 	sqs        queueReader
+	events     ruleReader
+	iam        roleReader
 }
 
 // Verify tries, through the deployed function, each check of each instance of
 // r.InstanceIDs and whether it may be rebooted, and the ways to Slack and the
-// pagers. With the caller's own rights it asks whether the alarms can fire, who hears
-// what the topics say, and for Lambda's quota. It reboots nothing and sends nothing.
-// What has passed the function keeps as the baseline: a check that never passed cannot
-// cause a reboot. It tells how many instances are done.
+// pagers. With the caller's own rights it asks whether the alarms can fire, whether the
+// rules start what they should, who hears what the topics say, and for Lambda's quota.
+// It reboots nothing and sends nothing. What has passed the function keeps as the
+// baseline: a check that never passed cannot cause a reboot. It tells how many instances
+// are done.
 //
 // A failure is never an error of Verify: everything is in the Verification, also
 // that ctx has ended.
@@ -352,6 +357,7 @@ func (v *Verifier) deployment(ctx context.Context, f function, r deployed.Region
 		func() (CheckResult, bool) { return f.message(ctx, r, CheckSlack, incident.NextSlack), true },
 		func() (CheckResult, bool) { return f.message(ctx, r, CheckPager, incident.NextPage), true },
 		func() (CheckResult, bool) { return v.concurrency(ctx, r), true },
+		func() (CheckResult, bool) { return v.rules(ctx, r) },
 		func() (CheckResult, bool) { return subscriptions(ctx, v.topics, r) },
 		func() (CheckResult, bool) { return v.subscribers(ctx, r) },
 		func() (CheckResult, bool) { return v.alarms(ctx, r, all) },

@@ -108,7 +108,7 @@ func TestDeployer(t *testing.T) {
 		t.Errorf("a plan of what is deployed: %+v", out.in(first))
 	}
 	if out := d.run(t, "drift"); len(out.in(first).Drift) > 0 {
-		t.Errorf("drift: %q", out.in(first).Drift)
+		t.Errorf("drift: %q", words(out.in(first).Drift))
 	}
 	d.run(t, "verify")
 	d.command(t, "notify", "test", "--all")

@@ -91,7 +91,8 @@ func (o *operator) write(t *testing.T, variables map[string]any) {
 type regionOutcome struct {
 	Region, Result            string
 	Added, Changed, Destroyed int
-	Errors, Drift             []string
+	Errors                    []string
+	Changes, Drift            []operations.Change
 }
 
 // outcome is what came of a command.
@@ -488,6 +489,15 @@ func (r *rollout) healed(t *testing.T) {
 	r.nothingRuns(t)
 }
 
+// words are what changes say.
+func words(all []operations.Change) []string {
+	var said []string
+	for _, c := range all {
+		said = append(said, c.Words)
+	}
+	return said
+}
+
 // drifted changes things by hand.
 func (r *rollout) drifted(t *testing.T) {
 	client := cloudwatch.NewFromConfig(r.AWS.Config(first))
@@ -512,12 +522,12 @@ func (r *rollout) drifted(t *testing.T) {
 	_, before := r.state(t)
 	out := r.run(t, 3, "drift")
 	want := map[string][]string{
-		first:  {fmt.Sprintf("alarm %s threshold 100 -> 90", r.alarm(first))},
-		second: {fmt.Sprintf("parameter %s deleted", parameter)},
+		first:  {fmt.Sprintf("alarm threshold of %s 100 -> 90", r.instances[first].ID)},
+		second: {fmt.Sprintf("settings of %s deleted", r.instances[second].ID)},
 	}
 	got := map[string][]string{}
 	for _, o := range out.Regions {
-		got[o.Region] = o.Drift
+		got[o.Region] = words(o.Drift)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("drift (-want +got):\n%s", diff)

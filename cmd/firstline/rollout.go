@@ -96,7 +96,9 @@ type regionResult struct {
 	Destroyed int      `json:"destroyed"`
 	Seconds   float64  `json:"seconds"`
 	Errors    []string `json:"errors,omitempty"`
-	Drift     []string `json:"drift,omitempty"`
+	// Changes are what was planned, Drift what was changed outside of Terraform.
+	Changes []rollout.Change `json:"changes,omitempty"`
+	Drift   []rollout.Change `json:"drift,omitempty"`
 }
 
 // rolloutRun is one run of plan, deploy, destroy or drift.
@@ -116,6 +118,8 @@ type rolloutRun struct {
 	board  *board
 	root   *rollout.Root
 	result rolloutResult
+	// changes are what is planned and drift what was found, per region.
+	changes, drift map[string][]rollout.Change
 	// touched says that an apply was begun: what goes wrong then is no mistake
 	// in the input any more.
 	touched bool
@@ -134,7 +138,7 @@ func newRollout(r *rolloutRun, c *cobra.Command, do func(context.Context, *rollo
 	c.Args = noArgs
 	r.add(c)
 	c.Flags().IntVar(&r.parallelism, "parallelism", 0, "operations that Terraform runs at the same time (default: fits the number of regions)")
-	c.Flags().BoolVar(&r.verbose, "verbose", false, "show Terraform's full text of the plan")
+	c.Flags().BoolVar(&r.verbose, "verbose", false, "show all changes, and Terraform's full text of the plan")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if c.Flags().Changed("parallelism") && r.parallelism < 1 {
 			return usagef("--parallelism: %d is not 1 or more", r.parallelism)
@@ -231,6 +235,9 @@ func (r *rolloutRun) propose(ctx context.Context, destroy bool) (*rollout.Plan, 
 	if err != nil {
 		return nil, nil, err
 	}
+	if r.changes, err = r.root.Changes(ctx, p); err != nil {
+		return nil, nil, err
+	}
 	if err := r.show(ctx, p); err != nil {
 		return nil, nil, err
 	}
@@ -238,8 +245,8 @@ func (r *rolloutRun) propose(ctx context.Context, destroy bool) (*rollout.Plan, 
 	return p, going, err
 }
 
-// show prints a plan as a table with a line per region, and Terraform's own text if
-// wanted.
+// show prints a plan as a table with a line per region and in words, and Terraform's
+// own text if wanted.
 func (r *rolloutRun) show(ctx context.Context, p *rollout.Plan) error {
 	r.board.reset()
 	if r.verbose {
@@ -258,8 +265,41 @@ func (r *rolloutRun) show(ctx context.Context, p *rollout.Plan) error {
 		}
 		_, _ = fmt.Fprintf(t, "  %s\t%d\t%d\t%d\t%s\n", s.Region, s.Add, s.Change, s.Destroy, note)
 	}
-	_, _ = fmt.Fprintln(t)
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	printChanges(r.out, r.changes, r.verbose)
+	_, err := fmt.Fprintln(r.out)
+	return err
+}
+
+// mostLines is how many changes are printed of all regions together, and fewestLines of
+// each region.
+const mostLines, fewestLines = 40, 5
+
+// printChanges prints changes under their regions: all of them, or the first ones.
+// Regions with the same changes have them in common.
+func printChanges(w io.Writer, of map[string][]rollout.Change, all bool) {
+	most := max(fewestLines, mostLines/max(1, len(of)))
+	var titles, texts []string
+	for _, region := range slices.Sorted(maps.Keys(of)) {
+		var text strings.Builder
+		for n, c := range of[region] {
+			if left := len(of[region]) - n; !all && n >= most && left > 1 {
+				fmt.Fprintf(&text, "  and %d more; --verbose shows all\n", left)
+				break
+			}
+			fmt.Fprintln(&text, "  "+c.Line(all))
+		}
+		if n := slices.Index(texts, text.String()); n >= 0 {
+			titles[n] += ", " + region
+			continue
+		}
+		titles, texts = append(titles, region), append(texts, text.String())
+	}
+	for n := range titles {
+		_, _ = fmt.Fprintf(w, "\n%s\n%s", titles[n], texts[n])
+	}
 }
 
 // apply applies a plan.
@@ -329,16 +369,11 @@ func (r *rolloutRun) failed() []string {
 
 // report prints what came of it and returns an error when a region failed.
 func (r *rolloutRun) report() error {
-	drift := map[string][]string{}
-	for _, d := range r.result.Regions {
-		drift[d.Region] = d.Drift
-	}
-	r.result.Regions = []regionResult{}
 	planned := r.c.Name() == "plan" || r.c.Name() == "drift"
 	for _, s := range r.statuses() {
 		res := regionResult{
 			Region: s.Region, Result: string(s.Phase), Added: s.Added, Changed: s.Changed, Destroyed: s.Destroyed,
-			Seconds: s.Elapsed().Seconds(), Errors: s.Errors, Drift: drift[s.Region],
+			Seconds: s.Elapsed().Seconds(), Errors: s.Errors, Changes: r.changes[s.Region], Drift: r.drift[s.Region],
 		}
 		switch s.Phase {
 		case rollout.Planned:
@@ -405,11 +440,12 @@ func (r *rolloutRun) print() error {
 			return err
 		}
 	}
+	printChanges(r.out, r.drift, r.verbose)
 	for _, s := range r.result.Regions {
-		if len(s.Drift)+len(s.Errors) > 0 {
+		if len(s.Errors) > 0 {
 			_, _ = fmt.Fprintf(r.out, "\n%s\n", s.Region)
 		}
-		for _, text := range slices.Concat(s.Drift, s.Errors) {
+		for _, text := range s.Errors {
 			_, _ = fmt.Fprintln(r.out, "  "+strings.ReplaceAll(text, "\n", "\n  "))
 		}
 	}
@@ -474,15 +510,11 @@ input, 3 drift, 130 interrupted.`,
 		if err != nil {
 			return err
 		}
-		drift, err := r.root.Drift(ctx, p)
-		if err != nil {
+		if r.drift, err = r.root.Drift(ctx, p); err != nil {
 			return err
 		}
-		for region, words := range drift {
-			r.result.Regions = append(r.result.Regions, regionResult{Region: region, Drift: words})
-		}
-		if len(drift) > 0 && len(r.failed()) == 0 {
-			return driftError{len(drift)}
+		if len(r.drift) > 0 && len(r.failed()) == 0 {
+			return driftError{len(r.drift)}
 		}
 		return nil
 	})
@@ -493,8 +525,8 @@ func newDeploy() *cobra.Command {
 	c := newRollout(r, &cobra.Command{
 		Use:   "deploy",
 		Short: "Deploy to the regions of the var files, and verify",
-		Long: `Deploy to the regions of the var files: plan, show the plan as a table, ask
-once, apply exactly that plan, and verify what was deployed. A region that fails
+		Long: `Deploy to the regions of the var files: plan, show the plan in words, ask once,
+apply exactly that plan, and verify what was deployed. A region that fails
 does not stop the others; running the command again repairs it. Regions that the var
 files no longer name are removed, as destroy does it.
 

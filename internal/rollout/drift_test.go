@@ -10,7 +10,7 @@ import (
 
 type values = map[string]any
 
-func TestChanged(t *testing.T) {
+func TestDrifted(t *testing.T) {
 	update, noop := tfjson.Actions{tfjson.ActionUpdate}, tfjson.Actions{tfjson.ActionNoop}
 	alarm := func(v values) values {
 		all := values{"alarm_name": "firstline-cpu-i-0a1b2c3d", "threshold": 100.0, "tags": nil, "tags_all": values{"project": "firstline"}}
@@ -95,7 +95,7 @@ func TestChanged(t *testing.T) {
 				AfterSensitive: values{"auth": []any{values{"key": true}}},
 			},
 			wanted: &tfjson.Change{Actions: update, Before: values{"auth": "new"}, After: values{"auth": "old"}},
-			want:   []string{"thing x auth changed (sensitive)"},
+			want:   []string{"a.b auth changed (sensitive)"},
 		},
 		{
 			name: "marks of nothing", kind: "aws_thing",
@@ -104,7 +104,7 @@ func TestChanged(t *testing.T) {
 				AfterSensitive: values{"tags": values{}, "auth": []any{values{}}},
 			},
 			wanted: &tfjson.Change{Actions: update, Before: values{"tags": "2"}, After: values{"tags": "1"}},
-			want:   []string{`thing x tags.a "1" -> "2"`},
+			want:   []string{`a.b tags.a "1" -> "2"`},
 		},
 		{
 			name: "computed only", kind: "aws_lambda_function",
@@ -127,11 +127,13 @@ func TestChanged(t *testing.T) {
 			name: "an unknown kind", kind: "aws_new_thing",
 			drift:  tfjson.Change{Actions: update, Before: values{"id": "x", "on": true, "list": []any{"a"}}, After: values{"id": "x", "on": false, "list": []any{"a", "b"}}},
 			wanted: &tfjson.Change{Actions: update, Before: values{"on": false, "list": 1.0}, After: values{"on": true}},
-			want:   []string{`new thing x list.1 none -> "b"`, "new thing x on true -> false"},
+			want:   []string{`a.b list none -> "b"`, "a.b on true -> false"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := changed(&tfjson.ResourceChange{Address: "a.b", Type: tt.kind, Change: &tt.drift}, tt.wanted, map[string]*tfjson.Expression{tt.sets: {}})
+			var l lines
+			l.drifted(&tfjson.ResourceChange{Address: "a.b", Type: tt.kind, Change: &tt.drift}, tt.wanted, map[string]*tfjson.Expression{tt.sets: {}})
+			got := words(l.told())
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -139,8 +141,17 @@ func TestChanged(t *testing.T) {
 	}
 }
 
-// TestChangedIsBounded shows that what was changed most does not hide the rest.
-func TestChangedIsBounded(t *testing.T) {
+// words are what the changes say.
+func words(all []Change) []string {
+	var told []string
+	for _, c := range all {
+		told = append(told, c.Words)
+	}
+	return told
+}
+
+// TestDriftedIsBounded shows that what was changed most does not hide the rest.
+func TestDriftedIsBounded(t *testing.T) {
 	environment := func(value string) []any {
 		all := values{}
 		for _, k := range "abcdefghijkl" {
@@ -151,8 +162,10 @@ func TestChangedIsBounded(t *testing.T) {
 	before := values{"id": "x", "environment": environment("1"), "reserved_concurrent_executions": -1.0}
 	after := values{"id": "x", "environment": environment("2"), "reserved_concurrent_executions": 0.0}
 	drift := tfjson.Change{Actions: tfjson.Actions{tfjson.ActionUpdate}, Before: before, After: after}
-	got := changed(&tfjson.ResourceChange{Type: "aws_thing", Change: &drift}, &tfjson.Change{Actions: drift.Actions, Before: after, After: before}, nil)
-	if len(got) != most+2 || got[most] != "thing x environment: 8 more changes" || got[most+1] != "thing x reserved_concurrent_executions -1 -> 0" {
+	var l lines
+	l.drifted(&tfjson.ResourceChange{Address: "a.b", Type: "aws_thing", Change: &drift}, &tfjson.Change{Actions: drift.Actions, Before: after, After: before}, nil)
+	got := words(l.told())
+	if len(got) != most+2 || got[most] != "a.b environment: 8 more changes" || got[most+1] != "a.b reserved_concurrent_executions -1 -> 0" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-exec/tfexec"
+	tfjson "github.com/hashicorp/terraform-json"
 
 	"firstline/internal/regions"
 	"firstline/internal/tfstream"
@@ -29,6 +30,7 @@ type Plan struct {
 	// Changes are what is to be done per region, as "create ADDRESS", sorted.
 	Changes map[string][]string
 	file    string
+	shown   *tfjson.Plan // once it has been read
 }
 
 // Empty reports whether the plan changes no resource.

@@ -29,7 +29,7 @@ type Change struct {
 	// Instances are those that it concerns, sorted.
 	Instances []string `json:"instances,omitempty"`
 	// Resources are Terraform's addresses, sorted.
-	Resources []string `json:"resources"`
+	Resources []string `json:"resources,omitempty"`
 
 	// form is Words with {who} for the instances and {list} for list.
 	form string
@@ -379,8 +379,8 @@ func documents(was, is any) (a, b any, ok bool) {
 	return a, b, true
 }
 
-// longest is how much of a value is told, in runes.
-const longest = 60
+// longest is how much of a value is told, in runes: an ARN is whole.
+const longest = 100
 
 // value is a value in words.
 func value(v any) string {

@@ -213,8 +213,8 @@ func printRegions(w io.Writer, d deployment) error {
 	for _, name := range d.missing {
 		_, _ = fmt.Fprintf(w, "%s  not deployed\n", name)
 	}
-	if len(d.regions)+len(d.missing) == 0 {
-		_, err := fmt.Fprintln(w, "nothing is deployed")
+	if len(d.regions) == 0 {
+		_, err := fmt.Fprintf(w, "nothing is deployed, says the state %s\n", d.state)
 		return err
 	}
 	return nil

@@ -192,6 +192,9 @@ func (r *rolloutRun) run(c *cobra.Command, do func(context.Context, *rolloutRun)
 		r.result.Log = r.root.LogPath()
 		r.say("reading the state")
 		if err = usage(r.root.Prepare(ctx)); err == nil {
+			if where, empty := r.root.State(); empty {
+				r.say("nothing is deployed, says the state %s", where)
+			}
 			err = usage(do(ctx, r))
 		}
 	}

@@ -131,6 +131,8 @@ type deployment struct {
 	regions []deployed.Region // by name
 	// missing are the regions that the var files name and that are not deployed.
 	missing []string
+	// state says where the state is that tells so; "" where none was asked.
+	state string
 	// log is the file with what Terraform said.
 	log string
 }
@@ -163,13 +165,14 @@ func (f *rootFlags) deployed(c *cobra.Command, log io.Writer) (d deployment, err
 	if err != nil {
 		return d, err
 	}
+	d.state, _ = root.State()
 	have := slices.Sorted(maps.Keys(outputs))
 	for _, given := range []struct {
 		flag  string
 		names []string
 	}{{"--region", f.only}, {"--exclude-region", f.exclude}} {
 		if unknown := regions.Without(given.names, slices.Concat(have, named)); len(unknown) > 0 {
-			return d, usagef("%s: %s: not deployed; deployed are %s", given.flag, strings.Join(unknown, ", "), cmp.Or(strings.Join(have, ", "), "none"))
+			return d, usagef("%s: %s: not deployed, says the state %s; deployed are %s", given.flag, strings.Join(unknown, ", "), d.state, cmp.Or(strings.Join(have, ", "), "none"))
 		}
 	}
 	chosen := func(name string) bool {

@@ -71,6 +71,9 @@ func (r *Root) readState(ctx context.Context) (err error) {
 	return nil
 }
 
+// State says where the state is, and whether it is empty, once it was read.
+func (r *Root) State() (where string, empty bool) { return r.state.Where, r.state.Empty }
+
 // some names the first few of many.
 func some(names []string) string {
 	const few = 3

@@ -344,6 +344,7 @@ func TestRollout(t *testing.T) {
 		r.instances[region] = i
 	}
 	r.variables = w.Variables(nil, slices.Collect(maps.Values(r.instances))...)
+	r.variables["subscribers"] = []any{map[string]any{"protocol": "sms", "endpoint": "+4930654321"}}
 	r.operator = newOperator(t, w, r.variables)
 	for _, step := range []struct {
 		name string
@@ -361,7 +362,8 @@ func TestRollout(t *testing.T) {
 		{"old versions go when no incident calls them", (*rollout).pruned},
 		{"verify", (*rollout).verified},
 		{"output", (*rollout).printed},
-		{"a release changes one resource per region", (*rollout).released},
+		{"upgraded, and rolled back", (*rollout).upgraded},
+		{"whatever somebody breaks is found and healed", (*rollout).broken},
 		{"a region removed while another is dead", (*rollout).removed},
 		{"destroyed", (*rollout).destroyed},
 	} {
@@ -683,27 +685,6 @@ func (r *rollout) printed(t *testing.T) {
 	}
 }
 
-// released plans another version of the same code.
-func (r *rollout) released(t *testing.T) {
-	version := filepath.Join(r.dir, "VERSION")
-	before, err := os.ReadFile(version) //nolint:gosec // below a folder of our own
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(version, []byte("99.0.0\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out := r.run(t, 0, "plan")
-	for _, region := range []string{first, second} {
-		if got := out.in(region); got.Added != 0 || got.Changed != 1 || got.Destroyed != 0 {
-			t.Errorf("%s: %+v, want one change", region, got)
-		}
-	}
-	if err := os.WriteFile(version, before, 0o600); err != nil { //nolint:gosec // below a folder of our own
-		t.Fatal(err)
-	}
-}
-
 // removed takes a region out of the file, while another one is dead. The function
 // has a network interface in a VPC there, which Lambda deletes some time after it.
 func (r *rollout) removed(t *testing.T) {
@@ -749,6 +730,8 @@ func (r *rollout) removed(t *testing.T) {
 func (r *rollout) destroyed(t *testing.T) {
 	under := r.hold(t, first)
 	defer under.release()
+	// Without the zip of this version.
+	r.release(t, "99.0.0", r.Package)
 	release := make(chan struct{})
 	rules := r.AWS.AddFault(localaws.Fault{Region: first, Service: "events", Action: "RemoveTargets", Until: release})
 	defer rules.Remove()
@@ -784,9 +767,16 @@ type held struct {
 // release is called: then they fail.
 func (r *rollout) hold(t *testing.T, region string) *held {
 	t.Helper()
+	return r.hang(t, region, localaws.Fault{Status: 503, Code: "ServiceException"})
+}
+
+// hang is hold with steps that end as in then.
+func (r *rollout) hang(t *testing.T, region string, then localaws.Fault) *held {
+	t.Helper()
 	h := &held{client: sfn.NewFromConfig(r.AWS.Config(region)), region: region, name: "held-" + rand.Text(), instance: r.instances[region].ID}
 	released := make(chan struct{})
-	fault := r.AWS.AddFault(localaws.Fault{Region: region, Service: "lambda", Action: "Invoke", Contains: h.name, Until: released, Status: 503, Code: "ServiceException"})
+	then.Region, then.Service, then.Action, then.Contains, then.Until = region, "lambda", "Invoke", h.name, released
+	fault := r.AWS.AddFault(then)
 	h.release = sync.OnceFunc(func() { close(released); fault.Remove() })
 	input, err := json.Marshal(incident.Look{
 		Source: incident.SourcePerson, DetailType: incident.DetailTypeLook, Account: localaws.AccountID, Region: region,
@@ -955,7 +945,7 @@ func (r *rollout) verification(wrong map[string]string, regions ...string) map[s
 		} {
 			want[region+" "+r.instances[region].ID+" "+check] = string(result)
 		}
-		for _, check := range []string{"slack", "pager", "concurrency"} {
+		for _, check := range []string{"slack", "pager", "concurrency", "rules", "subscribers"} {
 			want[region+" "+check] = string(probe.Passed)
 		}
 	}

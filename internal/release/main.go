@@ -164,8 +164,11 @@ func compress(content []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = w.Write(content)
-	return out.Bytes(), errors.Join(err, w.Close())
+	if _, err = w.Write(content); err != nil {
+		return nil, err
+	}
+	err = w.Close()
+	return out.Bytes(), err
 }
 
 func (r *release) zips(ctx context.Context) error {

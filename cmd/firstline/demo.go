@@ -132,7 +132,8 @@ healthy, has their alarms fire, and shows each incident as it happens. The state
 machine's waits take a fifth of their time. Nothing leaves this machine but the
 installation of what is missing.
 
-Exit code 0 only if all five stories ended as they should.`,
+Exit codes: 0 all five stories ended as they should, 1 one did not, 2 wrong usage, 130
+interrupted.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			out := c.OutOrStdout()

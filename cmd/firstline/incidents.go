@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -59,21 +58,32 @@ func concluded(rec store.Record, r deployed.Region, now time.Time) store.Record 
 
 // likeAll is a result that holds stored records. It is encoded with the names and forms
 // that all results have: times, which these have in Unix milliseconds, in RFC 3339, the
-// ARNs of executions, and the errors that Step Functions has caught.
+// ARNs of executions, severities in words, and the errors that Step Functions has
+// caught.
 type likeAll struct{ result any }
 
-var millis = regexp.MustCompile(`"(at|[a-z]+_at|lease_until|paused_until|since)":([0-9]+)`)
+var (
+	millis   = regexp.MustCompile(`"(at|[a-z]+_at|lease_until|paused_until|since)":([0-9]+)`)
+	severity = regexp.MustCompile(`"severity":([0-9]+)`)
+)
+
+// renamed are names of stored fields that others have in results. A quotation mark
+// within a text has a backslash before it, so none of these is in one.
+var renamed = strings.NewReplacer(`"execution":"arn:`, `"execution_arn":"arn:`, `"Error":`, `"error":`, `"Cause":`, `"cause":`)
 
 func (s likeAll) MarshalJSON() ([]byte, error) {
 	raw, err := json.Marshal(s.result)
-	// A quotation mark within a text has a backslash before it, so none of these is one.
-	raw = bytes.ReplaceAll(raw, []byte(`"execution":"arn:`), []byte(`"execution_arn":"arn:`))
-	raw = bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte(`"Error":`), []byte(`"error":`)), []byte(`"Cause":`), []byte(`"cause":`))
-	return millis.ReplaceAllFunc(raw, func(field []byte) []byte {
-		m := millis.FindSubmatch(field)
-		n, _ := strconv.ParseInt(string(m[2]), 10, 64)
-		return fmt.Appendf(nil, `"%s":"%s"`, m[1], incident.Millis(n).Time().Format(time.RFC3339Nano))
-	}), err
+	number := func(field []byte, of *regexp.Regexp, group int) int64 {
+		n, _ := strconv.ParseInt(string(of.FindSubmatch(field)[group]), 10, 64)
+		return n
+	}
+	raw = millis.ReplaceAllFunc(raw, func(field []byte) []byte {
+		return fmt.Appendf(nil, `"%s":"%s"`, millis.FindSubmatch(field)[1], incident.Millis(number(field, millis, 2)).Time().Format(time.RFC3339Nano))
+	})
+	raw = severity.ReplaceAllFunc(raw, func(field []byte) []byte {
+		return fmt.Appendf(nil, `"severity":%q`, incident.Severity(number(field, severity, 1)).String())
+	})
+	return []byte(renamed.Replace(string(raw))), err
 }
 
 // newest is how many incidents are listed unless said otherwise.
@@ -93,8 +103,9 @@ func newIncidents() *cobra.Command {
 began, the first eight characters of its id, how it ended, the instance's Name tag, the
 number of looks, how long it took, the outcome of its reboot, and the last decision: the
 verdict, the row of the policy's table (in handler/README.md), what followed, and why.
-With --json each incident has all of its looks. Records are kept for 90 days. An incident whose execution ended without its
-last step is "unconcluded"; the schedule starts the next look at its instance.
+With --json each incident has all of its looks. Records are kept for 90 days. An
+incident whose execution ended without its last step is "unconcluded"; the schedule
+starts the next look at its instance.
 
 A region that does not answer is reported and does not stop the others.
 

@@ -51,7 +51,10 @@ must be set, else no region is dropped and the exit code is 1.
 
 --check, for CI, writes nothing and needs neither state nor credentials. It
 fails when the file is not what this command writes, or when it lacks a region
-that a --from file names.`,
+that a --from file names.
+
+Exit codes: 0 done, 1 the file must not or could not be written, or --check failed, 2 wrong
+usage or input, 130 interrupted.`,
 		Example: `  firstline regions --add eu-south-1
   firstline regions --only eu-west-1,us-east-1
   firstline regions --from terraform/regions.tfvars

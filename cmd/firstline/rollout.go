@@ -402,7 +402,7 @@ func (r *rolloutRun) report() error {
 		return err
 	}
 	if r.json {
-		if err := printJSON(r.c.OutOrStdout(), r.result); err != nil {
+		if err := printJSON(r.c.OutOrStdout(), likeAll{r.result}); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,10 @@ func newSetup() *cobra.Command {
 		Short: "Install what is missing: Terraform, and moto for the local AWS",
 		Long: `Find Terraform, moto's server and a mirror of the AWS provider on this machine,
 and install into build/ what is missing or does not fit. The other commands do
-the same when they need it.`,
+the same when they need it.
+
+Exit codes: 0 all is there, 1 something could not be installed, 2 wrong usage, 130
+interrupted.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			root, err := toolchain.Root()

@@ -22,7 +22,8 @@ shows the messages that Slack and OpsGenie receive, and ends with Ctrl-C. The
 state machine's waits take a fifth of their time. firstline's other commands work on
 it with the --dir that it prints.
 
-Exit code 0 when it is ended once it is ready; 130 when before.`,
+Exit codes: 0 ended with Ctrl-C, 1 failed, 2 wrong usage, 130 interrupted before it was
+ready.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			const region = "eu-west-1"

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -366,5 +368,37 @@ func (r *rollout) broken(t *testing.T) {
 	r.healthy(t, healed.Verification, slices.Collect(maps.Keys(want))...)
 	if out := r.run(t, 0, "drift"); len(out.in(first).Drift)+len(out.in(second).Drift) > 0 {
 		t.Errorf("drift after a deploy: %+v", out.Regions)
+	}
+}
+
+// unknown works in another checkout, whose state is empty: what is deployed is neither
+// taken over nor removed, and each command names the state that it looked in.
+func (r *rollout) unknown(t *testing.T) {
+	o := newOperator(t, r.World, r.variables)
+	state := filepath.Join(o.dir, "terraform.tfstate")
+	where := first + ", " + second
+	refusal := "is deployed in " + where + ", and this state (" + state + ") does not know it: whose state is it?"
+	calls := len(r.AWS.Calls())
+	for _, tt := range []struct{ command, want string }{
+		{"deploy", refusal},
+		{"destroy", refusal},
+		{"drift", refusal},
+		{"verify", "nothing is deployed in " + where + ", says the state " + state},
+	} {
+		out := o.start(t, tt.command).wait()
+		if out.code != 2 || !strings.Contains(out.stderr, tt.want) {
+			t.Errorf("%s: exit code %d, want 2 and %q", tt.command, out.code, tt.want)
+		}
+		if tag := "firstline (repository firstline, version "; tt.command != "verify" && !strings.Contains(out.stderr, tag) {
+			t.Errorf("%s: it does not say %q", tt.command, tag)
+		}
+	}
+	for _, c := range r.AWS.Calls()[calls:] {
+		if !reading.MatchString(c.Action) {
+			t.Errorf("it called %s:%s in %s", c.Service, c.Action, c.Region)
+		}
+	}
+	if _, err := os.Stat(state); err == nil {
+		t.Error("there is a state")
 	}
 }

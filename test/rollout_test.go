@@ -362,6 +362,7 @@ func TestRollout(t *testing.T) {
 		{"old versions go when no incident calls them", (*rollout).pruned},
 		{"verify", (*rollout).verified},
 		{"output", (*rollout).printed},
+		{"another checkout, without the state", (*rollout).unknown},
 		{"upgraded, and rolled back", (*rollout).upgraded},
 		{"whatever somebody breaks is found and healed", (*rollout).broken},
 		{"a region removed while another is dead", (*rollout).removed},

@@ -222,9 +222,11 @@ func (r *Root) Apply(ctx context.Context, p *Plan) error {
 	defer release()
 	defer context.AfterFunc(insistence, release)()
 	begun := map[string]bool{}
+	broken := &errored{ids: map[string]string{}}
 	said, err := r.stream(insist, func(ctx context.Context, w io.Writer) error {
 		return r.tf.ApplyJSON(ctx, w, tfexec.DirOrPlan(p.file), tfexec.Parallelism(r.parallelism(len(p.Regions))))
 	}, func(m tfstream.Message) {
+		broken.note(m)
 		if m.Hook != nil && m.Hook.Action == "create" {
 			switch m.Type {
 			case tfstream.ApplyStart:
@@ -249,26 +251,67 @@ func (r *Root) Apply(ctx context.Context, p *Plan) error {
 		_, _ = fmt.Fprintf(r.o.Log, "cut off while these were being made; they may exist without the state knowing, and then the next run says so: delete them, or `terraform import` them (but no secret's parameter: its value would get into the state)\n  %s\n",
 			strings.Join(slices.Sorted(maps.Keys(begun)), "\n  "))
 	}
-	if err != nil {
-		return err
+	for _, d := range said {
+		broken.attribute(d)
 	}
-	failed, err := r.sort(said, p.Regions)
+	var failed map[string][]string
+	if err == nil {
+		failed, err = r.sort(said, p.Regions)
+	}
 	for name, reasons := range failed {
 		r.fail(name, reasons...)
 	}
 	_, busy := errors.AsType[busyError](err)
 	for name := range p.Changes {
-		r.change(name, func(s *Status) {
-			switch {
-			case s.Phase != Applying:
-			case busy:
-				s.Phase, s.Began = Planned, time.Time{}
-			case err == nil:
-				s.Phase, s.Ended = Done, time.Now()
-			}
-		})
+		switch s := r.status[name]; {
+		case s == nil || s.Phase != Applying || insist.Err() != nil:
+		case busy:
+			r.change(name, func(s *Status) { s.Phase, s.Began = Planned, time.Time{} })
+		case err == nil:
+			r.change(name, func(s *Status) { s.Phase, s.Ended = Done, time.Now() })
+		default:
+			r.fail(name, fmt.Sprintf("Terraform ended after %d of %d changes: the error that concerns all regions says why", s.Done, s.Planned))
+		}
 	}
 	return errors.Join(ctx.Err(), err)
+}
+
+// errored are the resources whose operation has failed. Terraform says of which one an
+// error is, but not where it deletes: then it is found by the id in the error's text.
+type errored struct {
+	ids       map[string]string // of what was begun, by address
+	addresses []string
+}
+
+func (e *errored) note(m tfstream.Message) {
+	switch {
+	case m.Hook == nil:
+	case m.Type == tfstream.ApplyStart:
+		e.ids[m.Hook.Resource.Address] = m.Hook.ID
+	case m.Type == tfstream.ApplyErrored:
+		e.addresses = append(e.addresses, m.Hook.Resource.Address)
+	}
+}
+
+// attribute gives an error of no resource the one that it speaks of, each once: two
+// regions have resources of the same name.
+func (e *errored) attribute(d *tfstream.Diagnostic) {
+	if d.Address != "" || d.Range != nil {
+		return
+	}
+	text := d.Summary + " " + d.Detail
+	speaks := func(address string) bool { return e.ids[address] != "" && strings.Contains(text, e.ids[address]) }
+	n := slices.IndexFunc(e.addresses, func(address string) bool {
+		m := inModule.FindStringSubmatch(address)
+		return m != nil && speaks(address) && strings.Contains(text, m[1])
+	})
+	if n < 0 {
+		n = slices.IndexFunc(e.addresses, speaks)
+	}
+	if n >= 0 {
+		d.Address = e.addresses[n]
+		e.addresses = slices.Delete(e.addresses, n, n+1)
+	}
 }
 
 // did counts one change that was made.
@@ -297,6 +340,7 @@ func (r *Root) stream(ctx context.Context, do func(context.Context, io.Writer) e
 	go func() {
 		read <- tfstream.Read(in, func(m tfstream.Message) {
 			r.logMessage(m)
+			r.await(m)
 			if m.Type == tfstream.Diagnosed && m.Diagnostic != nil {
 				if m.Diagnostic.Error() {
 					said = append(said, m.Diagnostic)

@@ -71,6 +71,17 @@ func said(summary, address string) string {
 	return fmt.Sprintf(`{"type":"diagnostic","diagnostic":{"severity":"error","summary":%q,"address":%q}}`, summary, address)
 }
 
+func begun(address, id string) string {
+	return fmt.Sprintf(`{"type":"apply_start","hook":{"resource":{"addr":%q},"action":"delete","id_key":"id","id_value":%q}}`, address, id)
+}
+
+func broken(address string) string {
+	return fmt.Sprintf(`{"type":"apply_errored","hook":{"resource":{"addr":%q},"action":"delete"}}`, address)
+}
+
+// endedEarly is what a region says that Terraform left in the middle.
+const endedEarly = "Terraform ended after 0 of 1 changes: the error that concerns all regions says why"
+
 const (
 	inIreland  = "module.eu-west-1[0].aws_sqs_queue.q"
 	inVirginia = "module.us-east-1[0].aws_sqs_queue.q"
@@ -265,13 +276,32 @@ func TestApply(t *testing.T) {
 		},
 		{
 			name: "killed", says: []string{applied("create", inIreland), "137"},
-			want:  map[string]Phase{"eu-west-1": Done, "eu-west-2": Unchanged, "us-east-1": Applying},
-			error: "exit status 137",
+			want:   map[string]Phase{"eu-west-1": Done, "eu-west-2": Unchanged, "us-east-1": Failed},
+			errors: map[string][]string{"us-east-1": {endedEarly}},
+			error:  "exit status 137",
 		},
 		{
 			name: "killed after an error", says: []string{applied("create", inIreland), said("503", "module.eu-west-2[0]"), "exec sh -c 'kill -9 $$'"},
-			want:  map[string]Phase{"eu-west-1": Done, "eu-west-2": Unchanged, "us-east-1": Applying},
-			error: "ran out of memory",
+			want:   map[string]Phase{"eu-west-1": Done, "eu-west-2": Unchanged, "us-east-1": Failed},
+			errors: map[string][]string{"us-east-1": {endedEarly}},
+			error:  "ran out of memory",
+		},
+		{
+			name: "errors of deletions, which name no resource",
+			says: []string{
+				begun("module.us-east-1[0].aws_dynamodb_table.t", "firstline-incidents"), begun("module.eu-west-1[0].aws_dynamodb_table.t", "firstline-incidents"),
+				begun("module.us-east-1[0].aws_iam_role.r", "role-us-east-1"), broken("module.us-east-1[0].aws_iam_role.r"),
+				broken("module.us-east-1[0].aws_dynamodb_table.t"), broken("module.eu-west-1[0].aws_dynamodb_table.t"),
+				said("deleting table (firstline-incidents): protected", ""), said("deleting role (role-us-east-1): no", ""), said("deleting table (firstline-incidents): protected", ""), "1",
+			},
+			want: map[string]Phase{"eu-west-1": Failed, "eu-west-2": Unchanged, "us-east-1": Failed},
+			errors: map[string][]string{
+				"eu-west-1": {"deleting table (firstline-incidents): protected\n  with module.eu-west-1[0].aws_dynamodb_table.t"},
+				"us-east-1": {
+					"deleting table (firstline-incidents): protected\n  with module.us-east-1[0].aws_dynamodb_table.t",
+					"deleting role (role-us-east-1): no\n  with module.us-east-1[0].aws_iam_role.r",
+				},
+			},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -35,6 +35,9 @@ type Status struct {
 	Add, Change, Destroy int
 	// Added, Changed and Destroyed are what was done.
 	Added, Changed, Destroyed int
+	// Awaited are the resources that Terraform reads or changes at the moment, those
+	// that it began first at the beginning.
+	Awaited []string
 	// Began and Ended bound the apply in this region.
 	Began, Ended time.Time
 	// Errors are Terraform's own, in full.
@@ -67,6 +70,7 @@ func (r *Root) Statuses() []Status {
 // copy returns a status that no longer changes.
 func (r *Root) copy(s *Status) Status {
 	c := *s
+	c.Awaited = slices.Clone(s.Awaited)
 	c.Errors = slices.Clone(r.errors[s.Region])
 	return c
 }
@@ -83,6 +87,27 @@ func (r *Root) change(region string, do func(*Status)) {
 	c := r.copy(s)
 	r.mu.Unlock()
 	r.o.Tell(c)
+}
+
+// await notes what Terraform says that it begins and ends.
+func (r *Root) await(m tfstream.Message) {
+	if m.Hook == nil {
+		return
+	}
+	address := m.Hook.Resource.Address
+	region := r.regionOf(address)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.status[region]
+	if s == nil {
+		return
+	}
+	switch m.Type {
+	case tfstream.RefreshStart, tfstream.ApplyStart:
+		s.Awaited = append(s.Awaited, inModule.ReplaceAllString(address, ""))
+	case tfstream.RefreshComplete, tfstream.ApplyComplete, tfstream.ApplyErrored:
+		s.Awaited = slices.DeleteFunc(s.Awaited, func(a string) bool { return a == inModule.ReplaceAllString(address, "") })
+	}
 }
 
 // fail marks a region as failed.

@@ -64,6 +64,8 @@ type Changes struct {
 type Hook struct {
 	Resource Resource `json:"resource"`
 	Action   string   `json:"action"`
+	// ID is the resource's, as an operation begins; "" for one that is created.
+	ID string `json:"id_value"`
 }
 
 // Diagnostic is an error or a warning.

@@ -28,6 +28,7 @@ type board struct {
 	dirty  bool
 	last   map[string]string // what was said last of a region, when not live
 	saidAt map[string]time.Time
+	hushed bool
 	stop   chan struct{}
 	ended  sync.WaitGroup
 }
@@ -35,35 +36,71 @@ type board struct {
 const (
 	// redraw is how often a terminal is drawn.
 	redraw = 200 * time.Millisecond
-	// repeat is how often a region's progress is said where lines stay.
-	repeat = 10 * time.Second
+	// namedRows is how many regions one line names.
+	namedRows = 3
+	// repeat is how often progress is said at least where lines stay.
+	repeat = 9 * time.Second
 )
 
-// newBoard starts a board that writes through p.
+// newBoard makes a board that writes through p.
 func newBoard(p *progress) *board {
-	b := &board{p: p, last: map[string]string{}, saidAt: map[string]time.Time{}, stop: make(chan struct{})}
+	b := &board{p: p, last: map[string]string{}, saidAt: map[string]time.Time{}}
 	if file := terminal(p.w); file != nil {
 		if w, h, err := term.GetSize(int(file.Fd())); err == nil && w > 20 {
 			b.live, b.width, b.height = true, w, h
 		}
 	}
-	if b.live {
-		b.ended.Go(func() {
-			tick := time.NewTicker(redraw)
-			defer tick.Stop()
-			for {
-				select {
-				case <-b.stop:
-					return
-				case <-tick.C:
-					b.mu.Lock()
-					b.draw()
-					b.mu.Unlock()
-				}
-			}
-		})
-	}
 	return b
+}
+
+// run has the board draw, and say what takes long, until it is closed.
+func (b *board) run() {
+	b.stop = make(chan struct{})
+	b.ended.Go(func() {
+		tick := time.NewTicker(redraw)
+		defer tick.Stop()
+		for {
+			select {
+			case <-b.stop:
+				return
+			case <-tick.C:
+				b.beat()
+			}
+		}
+	})
+}
+
+// beat draws the terminal; where it shows no region, or there is none, it says what is
+// awaited when nothing was said for a while.
+func (b *board) beat() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.draw()
+	if b.drawn == 0 && !b.hushed {
+		b.p.still(b.awaited())
+	}
+}
+
+// awaited says what Terraform works on in the regions, "" for nothing.
+func (b *board) awaited() string {
+	var all []string
+	for _, s := range b.rows {
+		if s.Phase == rollout.Planning || s.Phase == rollout.Applying {
+			all = append(all, strings.Join(strings.Fields(row(s)), " "))
+		}
+	}
+	if len(all) > namedRows {
+		all = append(all[:namedRows], fmt.Sprintf("and %d more regions", len(all)-namedRows))
+	}
+	return strings.Join(all, "; ")
+}
+
+// hush keeps the board from saying anything by itself, such as while a question waits
+// for its answer.
+func (b *board) hush(hushed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hushed = hushed
 }
 
 // terminal returns the terminal that w writes to, nil for anything else.
@@ -80,7 +117,7 @@ func terminal(w io.Writer) *os.File {
 
 // close draws a last time and leaves the lines where they are.
 func (b *board) close() {
-	if b.live {
+	if b.stop != nil {
 		close(b.stop)
 		b.ended.Wait()
 	}
@@ -135,7 +172,7 @@ func (b *board) sayPlain(s rollout.Status) {
 	}
 	b.last[s.Region], b.saidAt[s.Region] = string(s.Phase), time.Now()
 	if s.Phase != rollout.Planning {
-		b.p.say("%s", row(s))
+		b.p.status(row(s))
 	}
 }
 
@@ -157,7 +194,14 @@ func row(s rollout.Status) string {
 			line += " " + first
 		}
 	}
-	return strings.TrimRight(line, " ")
+	line = strings.TrimRight(line, " ")
+	if len(s.Awaited) > 0 && (s.Phase == rollout.Planning || s.Phase == rollout.Applying) {
+		line += ", waiting for " + s.Awaited[0]
+		if len(s.Awaited) > 1 {
+			line += fmt.Sprintf(" and %d more", len(s.Awaited)-1)
+		}
+	}
+	return line
 }
 
 // changes says what is planned or done.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -95,6 +97,45 @@ func TestBoardWithoutTerminal(t *testing.T) {
 	if got := strings.Count(out.String(), "\n"); got != 3 || strings.Contains(out.String(), "\x1b") {
 		t.Errorf("%d lines:\n%s", got, out.String())
 	}
+}
+
+// TestBoardNeverSilent: whatever takes long says every ten seconds what is awaited, but
+// for a question that waits for its answer.
+func TestBoardNeverSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		p := newProgress(&out)
+		b := newBoard(p)
+		b.run()
+		said := func(during time.Duration) string {
+			out.Reset()
+			time.Sleep(during)
+			synctest.Wait()
+			return out.String()
+		}
+		p.doing("reading the plan")
+		for _, step := range []struct {
+			do   func()
+			want string
+			none bool
+		}{
+			{func() {}, "still reading the plan\n", false},
+			{func() { b.hush(true) }, "", true},
+			{func() {
+				b.hush(false)
+				b.tell(rollout.Status{Region: "eu-west-1", Phase: rollout.Planning, Awaited: []string{"aws_sqs_queue.q", "aws_sns_topic.t"}})
+				b.tell(rollout.Status{Region: "us-east-1", Phase: rollout.Planned})
+			}, "still eu-west-1 planning, waiting for aws_sqs_queue.q and 1 more\n", false},
+			{b.reset, "still reading the plan\n", false},
+		} {
+			step.do()
+			got := said(31 * time.Second)
+			if n := strings.Count(got, step.want); step.none && got != "" || !step.none && n != 3 {
+				t.Errorf("want %q three times, got:\n%s", step.want, got)
+			}
+		}
+		b.close()
+	})
 }
 
 // TestRolloutMistakes: a mistake is one only as long as nothing was touched.

@@ -34,6 +34,7 @@ func (r *rolloutRun) removals(ctx context.Context, p *rollout.Plan) ([]rollout.R
 	if err != nil || len(going) == 0 {
 		return nil, err
 	}
+	r.p.doing("asking which incidents are under way")
 	underWay, err := r.root.UnderWay(ctx, going)
 	if err != nil {
 		return nil, fmt.Errorf("find out which incidents are under way, which needs the right states:ListExecutions (or leave the region out with --exclude-region): %w", err)
@@ -72,6 +73,7 @@ func (r *rolloutRun) remove(ctx context.Context, p *rollout.Plan, going []rollou
 	if len(going) == 0 {
 		return r.apply(ctx, p)
 	}
+	r.p.doing("stopping incidents, and asking for Lambda's network interfaces")
 	left, err := r.root.Interfaces(ctx, going)
 	if err != nil {
 		return fmt.Errorf("find out whether Lambda has network interfaces in a VPC, which needs the right ec2:DescribeNetworkInterfaces: %w", err)

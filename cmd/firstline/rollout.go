@@ -182,6 +182,7 @@ func (r *rolloutRun) run(c *cobra.Command, do func(context.Context, *rolloutRun)
 	}
 	r.p = newProgress(r.out)
 	r.board = newBoard(r.p)
+	r.board.run()
 	insist, stop := insistence()
 	defer stop()
 	defer r.board.close()
@@ -231,6 +232,7 @@ func (r *rolloutRun) plan(ctx context.Context, names []string, destroy bool) (*r
 // propose plans, unless that would be refused, and shows what would be done: all that
 // precedes the question. plan ends with it, so that it is refused what deploy is.
 func (r *rolloutRun) propose(ctx context.Context, destroy bool) (*rollout.Plan, []rollout.Removal, error) {
+	r.p.doing("asking AWS what a deploy would be refused for")
 	if err := r.root.Refuse(ctx, destroy); err != nil {
 		return nil, nil, err
 	}
@@ -238,6 +240,7 @@ func (r *rolloutRun) propose(ctx context.Context, destroy bool) (*rollout.Plan, 
 	if err != nil {
 		return nil, nil, err
 	}
+	r.p.doing("reading the plan")
 	if r.changes, err = r.root.Changes(ctx, p); err != nil {
 		return nil, nil, err
 	}
@@ -320,6 +323,8 @@ func (r *rolloutRun) confirm(ctx context.Context, question string) error {
 	if r.yes {
 		return nil
 	}
+	r.board.hush(true)
+	defer r.board.hush(false)
 	return confirm(ctx, r.c.InOrStdin(), r.out, question)
 }
 
@@ -513,6 +518,7 @@ input, 3 drift, 130 interrupted.`,
 		if err != nil {
 			return err
 		}
+		r.p.doing("reading the plan")
 		if r.drift, err = r.root.Drift(ctx, p); err != nil {
 			return err
 		}
@@ -727,6 +733,7 @@ func (r *rolloutRun) verifyDenied(ctx context.Context, config aws.Config, output
 // and deletes the versions of the function that it has replaced. What a check finds
 // wrong with an instance is told; what firstline could not do is an error.
 func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
+	r.p.doing("reading what is deployed")
 	outputs, err := r.root.Outputs(ctx)
 	if err != nil {
 		return err
@@ -753,6 +760,7 @@ func (r *rolloutRun) verifyDeployed(ctx context.Context) error {
 		}
 	}
 	// Also where something is broken: each version may keep interfaces in a VPC.
+	r.p.doing("deleting old versions of the functions")
 	r.pruneVersions(ctx, done)
 	var broken []string
 	for _, v := range r.result.Verification {

@@ -129,6 +129,8 @@ func TestRolloutRefuses(t *testing.T) {
 		{"a region in the file that does not exist", func(tr *trial) {
 			tr.variables["regions"] = map[string]any{"eu-wst-1": map[string]any{"instances": map[string]any{}}}
 		}, []string{"eu-wst-1", first}},
+		{"a block that is misspelt", func(tr *trial) { tr.variables["default"] = map[string]any{"reboot": map[string]any{"dry_run": true}} }, []string{"ours.tfvars.json:1: there is no variable default; did you mean defaults?"}},
+		{"nobody to notify", func(tr *trial) { delete(tr.variables, "subscribers") }, []string{`ours.tfvars.json: subscribers is not set: add "subscribers": [{"endpoint":"oncall@example.com","protocol":"email"}]`}},
 		{"a setting that does not exist", func(tr *trial) { tr.variables["defaults"] = map[string]any{"ssh": map[string]any{"prot": 22}} }, []string{"ssh.prot is not known"}},
 		{"secrets in a var file", func(tr *trial) { tr.variables["slack_token"] = "xoxb-in-a-file" }, []string{"slack_token", "ours.tfvars.json", "TF_VAR_slack_token"}},
 		{"secrets not set", func(tr *trial) { delete(tr.env, "TF_VAR_slack_token") }, []string{"TF_VAR_slack_token is not set", first}},

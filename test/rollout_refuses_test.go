@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -215,6 +216,13 @@ func TestRolloutRefuses(t *testing.T) {
 			for _, want := range tt.want {
 				if !strings.Contains(line, want) {
 					t.Errorf("it does not say %q:\n%s", want, out.stderr)
+				}
+			}
+			// What deploy is refused, a plan is refused too.
+			if slices.Equal(tr.args, []string{"deploy", "--yes"}) {
+				plan := startCommand(t, environ(tr.env), tr.folder, "plan", "--dir", tr.dir, "--var-file", tr.varFile).wait()
+				if plan.code != 2 || plan.stderr != out.stderr {
+					t.Errorf("plan: exit code %d:\n%s", plan.code, plan.stderr)
 				}
 			}
 			if strings.Contains(out.stdout+out.stderr, "xoxb-in-a-file") {

@@ -39,6 +39,9 @@ func (r *rolloutRun) removals(ctx context.Context, p *rollout.Plan) ([]rollout.R
 	if err != nil {
 		return nil, fmt.Errorf("find out which incidents are under way, which needs the right states:ListExecutions (or leave the region out with --exclude-region): %w", err)
 	}
+	if _, err := r.interfaces(ctx, going); err != nil {
+		return nil, err
+	}
 	r.tellIncidents(underWay, "under way, to be stopped: %s")
 	return going, nil
 }
@@ -73,12 +76,12 @@ func (r *rolloutRun) remove(ctx context.Context, p *rollout.Plan, going []rollou
 	if len(going) == 0 {
 		return r.apply(ctx, p)
 	}
-	r.p.doing("stopping incidents, and asking for Lambda's network interfaces")
-	left, err := r.root.Interfaces(ctx, going)
+	left, err := r.interfaces(ctx, going)
 	if err != nil {
-		return fmt.Errorf("find out whether Lambda has network interfaces in a VPC, which needs the right ec2:DescribeNetworkInterfaces: %w", err)
+		return err
 	}
 	r.touched = true
+	r.p.doing("stopping incidents")
 	end, err := r.stopIncidents(ctx, going)
 	if err != nil {
 		return err
@@ -92,6 +95,16 @@ func (r *rolloutRun) remove(ctx context.Context, p *rollout.Plan, going []rollou
 		}
 	}
 	return r.apply(ctx, p)
+}
+
+// interfaces returns Lambda's network interfaces for the functions that are removed.
+func (r *rolloutRun) interfaces(ctx context.Context, going []rollout.Removal) ([]rollout.Interface, error) {
+	r.p.doing("asking for Lambda's network interfaces")
+	left, err := r.root.Interfaces(ctx, going)
+	if err != nil {
+		err = fmt.Errorf("find out whether Lambda has network interfaces in a VPC, which needs the right ec2:DescribeNetworkInterfaces: %w", err)
+	}
+	return left, err
 }
 
 // stopIncidents stops the incidents of regions that are removed, and until end is

@@ -108,6 +108,8 @@ func (s *schema) kind(t reflect.Type) string {
 		return "bool"
 	case reflect.String:
 		return "string"
+	case reflect.Interface:
+		return "any"
 	}
 	return "number"
 }
@@ -132,9 +134,13 @@ func fill(v reflect.Value) {
 			return
 		}
 		for n := range v.NumField() {
-			if f := v.Type().Field(n); f.IsExported() && f.Type.Kind() != reflect.Interface {
+			if f := v.Type().Field(n); f.IsExported() {
 				fill(v.Field(n))
 			}
+		}
+	case reflect.Interface:
+		if v.NumMethod() == 0 {
+			v.Set(reflect.ValueOf("anything"))
 		}
 	case reflect.String:
 		v.SetString("arn:aws:x")
@@ -170,7 +176,7 @@ func keys(v any, into map[string]bool) {
 // decodes says as what a kind is decoded.
 func decodes(kind string) string {
 	switch {
-	case kind == "time", kind == "string":
+	case kind == "time", kind == "string", kind == "any":
 		return "string"
 	case kind == "number":
 		return "float64"

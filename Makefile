@@ -56,7 +56,7 @@ cc:
 	@command -v "$$(go env CC)" >/dev/null || { echo "A C compiler is missing, which Go's race detector needs: install gcc"; exit 1; }
 
 # The tests that need neither an account nor the local AWS.
-UNIT := go list ./... | grep -v '^firstline/test'
+UNIT := go list ./... | grep -v '^firstline/test\|^firstline/internal/release$$'
 # It decides and does nothing else, in no goroutine: the race detector would find
 # nothing there, and takes four times as long.
 PURE := firstline/internal/policy
@@ -64,7 +64,7 @@ PURE := firstline/internal/policy
 .PHONY: check
 check: setup ## Run the unit tests (not of the local AWS), 1,000 random days and terraform validate
 	@echo "check 1/3: Go packages, and the contract of the definition"
-	@$(GOTEST) -short $$($(UNIT) | grep -v localaws) ./test/asl ./test/contract ./test/dynamo ./test/peers ./test/progress ./test/sim/mutants $(SHOW)
+	@$(GOTEST) -short $$($(UNIT) | grep -v localaws) ./test/asl ./test/contract ./test/dynamo ./test/peers ./test/progress ./test/sim/mutants ./internal/release $(SHOW)
 	@echo "check 2/3: the simulation: scenes, and 1,000 random days"
 	@$(GOTEST) -count=1 -timeout 20m ./test/sim -sim.days 1000 $(SHOW)
 	@echo "check 3/3: terraform validate"
@@ -82,7 +82,7 @@ test: setup cc ## Run all tests: Go, the simulation, Terraform, and the stories 
 	@echo "test 3/4: Terraform modules, with mocked providers"
 	@$(GOTEST) -count=1 -timeout 20m -run '^TestTerraform' ./test $(SHOW)
 	@echo "test 4/4: contract, and stories on the local AWS with the real Terraform and provider"
-	@$(GOTEST) -count=1 -timeout 40m -parallel 10 -skip '^TestTerraform' ./test ./test/contract ./test/bench $(SHOW)
+	@$(GOTEST) -count=1 -timeout 40m -parallel 10 -skip '^TestTerraform' ./test ./test/contract ./test/bench ./internal/release $(SHOW)
 
 # SOAK is how long, FLAGS are flags of the simulation: FLAGS="-sim.faults .35".
 SOAK ?= 10m

@@ -28,28 +28,22 @@ func (r *rollout) release(t *testing.T, version, zip string) {
 // upgraded deploys another version over what is deployed, and rolls back, each with
 // an incident under way: it ends on the function that it began with.
 func (r *rollout) upgraded(t *testing.T) {
-	old := r.Package
-	built, err := artifact.Read(old)
+	built, err := artifact.Read(r.zip)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const next = "99.0.0"
-	r.release(t, next, old)
+	r.release(t, next, r.zip)
 	if out := r.start(t, "plan").wait(); out.code != 2 || !strings.Contains(out.stderr, "is of version "+built.Version+", and this is version "+next) {
 		t.Errorf("the zip of another version: exit code %d: %s", out.code, out.stderr)
 	}
 
 	// Built again with the same function, of another commit.
-	same := filepath.Join(t.TempDir(), "same.zip")
-	p := built
-	p.Version, p.Commit = next, "0a1b2c3d"
-	if err := os.Link(old, same); err != nil {
+	again := built
+	again.Version, again.Commit = next, "0a1b2c3d"
+	if err := again.Write(r.zip); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Write(same); err != nil {
-		t.Fatal(err)
-	}
-	r.release(t, next, same)
 	out := r.run(t, 0, "plan")
 	for _, region := range []string{first, second} {
 		if got := out.in(region); got.Added != 0 || got.Changed != 1 || got.Destroyed != 0 {
@@ -58,7 +52,10 @@ func (r *rollout) upgraded(t *testing.T) {
 	}
 
 	r.over(t, next, r.changedFunction(t))
-	r.over(t, built.Version, old)
+	if err := built.Write(r.zip); err != nil {
+		t.Fatal(err)
+	}
+	r.over(t, built.Version, r.zip)
 	if tags := r.functionTags(t); tags["version"] != built.Version || tags["commit"] != built.Commit {
 		t.Errorf("the function's tags: %v, want %s and %s", tags, built.Version, built.Commit)
 	}

@@ -67,12 +67,12 @@ func TestInterruptedBuildLeavesNothing(t *testing.T) {
 // write writes files below a folder: path, content, and so on.
 func write(t *testing.T, dir string, files ...string) {
 	t.Helper()
-	for n := 0; n < len(files); n += 2 {
-		path := filepath.Join(dir, files[n])
+	for file := range slices.Chunk(files, 2) {
+		path := filepath.Join(dir, file[0])
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(files[n+1]), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(file[1]), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

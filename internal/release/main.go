@@ -204,7 +204,7 @@ func (r *release) terraform(ctx context.Context) error {
 func (r *release) sums(context.Context) error {
 	var text strings.Builder
 	for _, name := range r.files {
-		content, err := os.ReadFile(filepath.Join(r.out, name))
+		content, err := os.ReadFile(filepath.Join(r.out, name)) //nolint:gosec // what was just written
 		if err != nil {
 			return err
 		}

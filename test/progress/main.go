@@ -105,7 +105,7 @@ func (r *report) end(e event, key string) {
 	cached := strings.Contains(strings.Join(r.printed[key], ""), "(cached)")
 	for _, k := range slices.Sorted(maps.Keys(r.printed)) {
 		// A package that was cut off has tests without an end.
-		if k != key && !(isPackage && strings.HasPrefix(k, key+" ")) {
+		if k != key && (!isPackage || !strings.HasPrefix(k, key+" ")) {
 			continue
 		}
 		if isFailure {

@@ -40,7 +40,7 @@ func withInstances(t *testing.T, w *stage.World, example string) (varFile string
 		}
 	}
 	varFile = filepath.Join(t.TempDir(), filepath.Base(example))
-	if err := os.WriteFile(varFile, text, 0o600); err != nil {
+	if err := os.WriteFile(varFile, text, 0o600); err != nil { //nolint:gosec // below a folder of our own
 		t.Fatal(err)
 	}
 	return varFile

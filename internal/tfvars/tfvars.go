@@ -638,7 +638,7 @@ func (l *loader) lacking(dir string, paged bool) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if !set && !(paged && (n.name == "slack" || n.name == "pagers")) {
+		if tells := n.name == "slack" || n.name == "pagers"; !set && (!tells || !paged) {
 			lines = append(lines, fmt.Sprintf("%s is not set: add %s%s", n.name, l.assignment(n.name, n.example), n.or))
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -337,6 +338,24 @@ var deletions = []breakage{
 	}, `parameter /firstline/secrets/slack-token deleted`},
 }
 
+// terminated adds an instance to the var file that was terminated.
+func (r *rollout) terminated(t *testing.T, region string) string {
+	t.Helper()
+	i, err := r.AddInstance(t.Context(), region)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ec2.NewFromConfig(r.AWS.Config(region)).TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{i.ID}}); err != nil {
+		t.Fatal(err)
+	}
+	variables := maps.Clone(r.variables)
+	regions := maps.Clone(variables["regions"].(map[string]any))
+	regions[region] = map[string]any{"instances": map[string]any{i.ID: map[string]any{}, r.instances[region].ID: map[string]any{}}}
+	variables["regions"] = regions
+	r.write(t, variables)
+	return i.ID
+}
+
 // broken breaks all that somebody may break by hand: drift names each, and a deploy
 // heals all.
 func (r *rollout) broken(t *testing.T) {
@@ -356,7 +375,10 @@ func (r *rollout) broken(t *testing.T) {
 			want[region] = append(want[region], line)
 		}
 	}
+	gone := r.terminated(t, second)
+	want[second] = append(want[second], "instance "+gone+" terminated")
 	out := r.run(t, 3, "drift")
+	r.write(t, r.variables)
 	for region, lines := range want {
 		for _, line := range lines {
 			if !slices.ContainsFunc(words(out.in(region).Drift), func(said string) bool { return strings.HasPrefix(said, line) }) {

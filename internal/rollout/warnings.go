@@ -17,6 +17,7 @@ var restricted = []string{"Resource targeting is in effect", "Applied changes ma
 func (r *Root) warn(destroy bool) {
 	texts, where := []string{}, map[string][]string{}
 	note := func(text, at string) {
+		text = strings.ReplaceAll(text, "\n\n", "\n") // it is one of many lines
 		if !slices.Contains(texts, text) {
 			texts = append(texts, text)
 		}

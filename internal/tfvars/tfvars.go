@@ -629,8 +629,8 @@ var needed = []struct{ name, example, or string }{
 	{"pagers", `["sns"]`, ", or a block of opsgenie, jsm or sns, or [] to page nobody"},
 }
 
-// lacking says what must be set and is not, "" for nothing. Slack and pagers may be
-// left out each, but not in silence: then nobody would be told.
+// lacking says what must be set and is not, "" for nothing. Slack may be left out
+// where there is a pager; that nobody is paged is written as pagers = [].
 func (l *loader) lacking(dir string, paged bool) (string, error) {
 	var lines []string
 	for _, n := range needed {

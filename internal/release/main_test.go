@@ -55,7 +55,7 @@ func TestReleaseIsTheSameTwice(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "git", "rev-parse", "--git-dir").CombinedOutput(); err != nil {
 		t.Skipf("this is no git checkout: %s", out)
 	}
-	project, err := filepath.Abs(filepath.Join("..", ".."))
+	from, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,9 +63,10 @@ func TestReleaseIsTheSameTwice(t *testing.T) {
 	var sums [2]string
 	for n := range sums {
 		dir := filepath.Join(t.TempDir(), "clone")
-		if out, err := exec.CommandContext(t.Context(), "git", "clone", "--quiet", project, dir).CombinedOutput(); err != nil { //nolint:gosec // a folder of our own
+		if out, err := exec.CommandContext(t.Context(), "git", "clone", "--quiet", from, dir).CombinedOutput(); err != nil { //nolint:gosec // a folder of our own
 			t.Fatalf("%v: %s", err, out)
 		}
+		from = dir // the same commit, whatever is committed meanwhile
 		t.Chdir(dir)
 		r := &release{out: filepath.Join("build", "release"), platforms: []string{platform}, log: io.Discard}
 		if err := r.run(t.Context()); err != nil {

@@ -54,7 +54,7 @@ type handedOver struct {
 
 // playIncidents lists incidents, and shows one.
 func (s *scene) playIncidents(t *testing.T, dir string, e ending) {
-	run(t, s.World, dir, 0, "incidents --region "+home+" --instance "+s.i.ID, e.name, "1")
+	run(t, s.World, dir, 0, "incidents --region "+home+" --instance "+s.i.ID, e.name[:8], " looks in ")
 	s.byName(t, 0, "incident "+e.name[:8], s.i.ID, "row 10", "503", "its budget is 0 reboots per day", "opsgenie")
 	var one struct {
 		Incident struct {

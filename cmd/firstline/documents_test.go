@@ -106,6 +106,7 @@ func exists(words []string, complete bool) error {
 	if err != nil {
 		return err
 	}
+	c.InitDefaultVersionFlag() // as Execute does it
 	if complete {
 		if err := c.ParseFlags(rest); err != nil {
 			return err
@@ -132,11 +133,11 @@ func TestIgnored(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, ".gitignore"), rules, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, ".gitignore"), rules, 0o600); err != nil { //nolint:gosec // the test's own folder
 		t.Fatal(err)
 	}
 	git := func(args ...string) string {
-		cmd := exec.CommandContext(t.Context(), "git", args...)
+		cmd := exec.CommandContext(t.Context(), "git", args...) //nolint:gosec // fixed words
 		cmd.Dir = dir
 		out, _ := cmd.Output() // check-ignore fails when nothing is ignored
 		return string(out)

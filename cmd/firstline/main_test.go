@@ -94,7 +94,7 @@ func TestElsewhere(t *testing.T) {
 		{"plan --name firstline", "", "unknown flag: --name"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
-			for _, v := range strings.Fields(tt.env) {
+			for v := range strings.FieldsSeq(tt.env) {
 				name, value, _ := strings.Cut(v, "=")
 				t.Setenv(name, value)
 			}

@@ -66,8 +66,7 @@ func (s *schema) object(t reflect.Type) string {
 
 // fields are those of a struct; what may be missing has a question mark.
 func (s *schema) fields(t reflect.Type) (all []string) {
-	for n := range t.NumField() {
-		f := t.Field(n)
+	for f := range t.Fields() {
 		key, option, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous:
@@ -134,7 +133,7 @@ func fill(v reflect.Value) {
 			return
 		}
 		for n := range v.NumField() {
-			if f := v.Type().Field(n); f.IsExported() {
+			if f := v.Type().Field(n); f.IsExported() && f.Tag.Get("json") != "-" {
 				fill(v.Field(n))
 			}
 		}

@@ -133,7 +133,7 @@ func writeRow(out *strings.Builder, row []string, widths []int, wraps bool) {
 
 // wrap breaks a text between words; nil when one of them is longer than a line.
 func wrap(text string, width int) (lines []string) {
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		long := utf8.RuneCountInString(word)
 		if long > width {
 			return nil

@@ -50,7 +50,7 @@ func (f *rootFlags) folders() (root, project string, err error) {
 	if root, err = filepath.Abs(root); err != nil {
 		return "", "", err
 	}
-	if info, err := os.Stat(root); err != nil || !info.IsDir() {
+	if info, err := os.Stat(root); err != nil || !info.IsDir() { //nolint:gosec // the folder that the operator names
 		given := "--dir"
 		if f.dir == "" {
 			given = dirVariable

@@ -18,7 +18,7 @@ import (
 	"firstline/internal/incident"
 )
 
-// ErrNone: no deployment of that name is in the region.
+// ErrNone says that no deployment of that name is in the region.
 var ErrNone = errors.New("is not deployed")
 
 // validName is what terraform/modules/region takes for a name.

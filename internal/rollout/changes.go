@@ -99,7 +99,7 @@ func changesOf(all []*tfjson.ResourceChange, lost func(*tfjson.ResourceChange, m
 // survey finds what is more than the sum of its resources: a region, an instance, a
 // release.
 func (l *planning) survey(all []*tfjson.ResourceChange) {
-	version, of := "", map[string][]*tfjson.ResourceChange{}
+	version, of := "the rest of firstline", map[string][]*tfjson.ResourceChange{}
 	for _, c := range all {
 		s := about(c, nil)
 		if s.instance != "" {
@@ -267,7 +267,9 @@ func (l *planning) sum() {
 		l.add(Change{Action: removes, Instances: []string{id}, Resources: resources, form: "{who} is no longer watched", rank: watching})
 	}
 	if l.whole != nil {
-		l.whole.form += fmt.Sprintf(": %d resources", len(l.whole.Resources))
+		if l.whole.form += fmt.Sprintf(": %d resources", len(l.whole.Resources)); len(l.whole.Resources) == 1 {
+			l.whole.form = strings.TrimSuffix(l.whole.form, "s")
+		}
 		l.add(*l.whole)
 	}
 	if l.release != nil {

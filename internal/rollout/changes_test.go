@@ -185,6 +185,10 @@ func TestChanges(t *testing.T) {
 				resource("aws_dynamodb_table.t", deleted(values{"name": "t"}))),
 			want: []string{"lost: table t", "firstline 0.2.0 is removed: 2 resources", "i-0a is no longer watched"},
 		},
+		{
+			name: "the rest of a removal", all: []*tfjson.ResourceChange{resource("aws_sqs_queue.q", deleted(queue))},
+			want: []string{"the rest of firstline is removed: 1 resource"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := changesOf(tt.all, func(c *tfjson.ResourceChange, v map[string]any) *Change {

@@ -62,6 +62,7 @@ plan) for secret in slack-token opsgenie-api-key; do
 done ;;
 init) ;;
 console) echo '"` + base64.StdEncoding.EncodeToString([]byte(`{"regions": {"`+first+`": {}}, "slack": {}, "pagers": [{"type": "opsgenie"}]}`)) + `"' ;;
+show) echo '{"format_version": "1.2"}' ;;
 *) echo "$@: what for?" >&2; exit 1 ;;
 esac`
 

@@ -756,6 +756,12 @@ func (r *rollout) destroyed(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{first: "done"}, out.results()); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
 	}
+	said := strings.Join(words(out.in(first).Changes), "\n")
+	for _, want := range []string{"removes table firstline-incidents with about ", "removes queue firstline-dead-letter with ", " is removed: ", r.instances[first].ID + " is no longer watched"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it does not say %q of what it removes:\n%s", want, said)
+		}
+	}
 	if state, _ := r.state(t); !state.Empty {
 		t.Errorf("the state still holds %v", state.Regions)
 	}

@@ -13,7 +13,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
 	"firstline/internal/localaws"
+	"firstline/internal/stage"
 )
 
 // trial is one mistake of an operator's.
@@ -242,10 +246,92 @@ func TestRolloutRefuses(t *testing.T) {
 	}
 }
 
+// TestDoctor looks at an instance before anything is deployed: first with what an
+// operator may have wrong, then with all of it mended.
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	w := world(t)
+	i, err := w.AddInstance(t.Context(), first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := ec2.NewFromConfig(w.AWS.Config(first))
+	stopped, err := w.AWS.RunInstance(t.Context(), first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.StopInstances(t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{stopped}}); err != nil {
+		t.Fatal(err)
+	}
+	group, err := client.CreateSecurityGroup(t.Context(), &ec2.CreateSecurityGroupInput{GroupName: aws.String("web"), Description: aws.String("web")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.ModifyInstanceAttribute(t.Context(), &ec2.ModifyInstanceAttributeInput{InstanceId: &i.ID, Groups: []string{*group.GroupId}}); err != nil {
+		t.Fatal(err)
+	}
+	variables := w.Variables(map[string]map[string]any{i.ID: {"route53": map[string]any{"health_check_id": "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b"}, "alarm": map[string]any{"period_seconds": 60}}}, i)
+	inFirst := variables["regions"].(map[string]any)[first].(map[string]any)["instances"].(map[string]any)
+	inFirst[stopped] = map[string]any{}
+	o := newOperator(t, w, variables)
+	env := w.Environment()
+	// The deployer's rights suffice.
+	key := w.AWS.NewPrincipal("doctor", deployerPolicies(t, plain, "/")...)
+	run := func() (out *outcome, said string) {
+		calls := len(w.AWS.Calls())
+		env["AWS_ACCESS_KEY_ID"] = key
+		out = startCommand(t, environ(env), "", "doctor", "--dir", o.dir, "--var-file", o.varFile).wait()
+		for _, c := range w.AWS.Calls()[calls:] {
+			if !reading.MatchString(c.Action) {
+				t.Errorf("it called %s:%s", c.Service, c.Action)
+			}
+		}
+		for line := range strings.Lines(out.stdout) {
+			if table, _, _ := strings.Cut(line, ": "); len(table) > 81 {
+				t.Errorf("a line of %d columns: %s", len(line), line)
+			}
+		}
+		return out, out.stdout + out.stderr
+	}
+
+	env["TF_VAR_slack_token"], env["TF_VAR_opsgenie_api_key"] = "xoxb-nobody", "nobody"
+	_ = i.SetHTTP(stage.Refuse)
+	out, said := run()
+	if out.code != 1 {
+		t.Errorf("exit code %d, want 1:\n%s", out.code, said)
+	}
+	for _, want := range []string{
+		"invalid_auth", "Could not authenticate", "URL: failed: from here", "route53", "does not run",
+		fmt.Sprintf("admits TCP %d from 0.0.0.0/0", stage.HTTPPort), fmt.Sprintf("admits TCP %d from 0.0.0.0/0", stage.SSHPort), "period 60 s needs detailed monitoring",
+	} {
+		if !strings.Contains(strings.ToLower(said), strings.ToLower(want)) {
+			t.Errorf("it does not say %q:\n%s", want, said)
+		}
+	}
+
+	env = w.Environment()
+	_ = i.SetHTTP(stage.Healthy)
+	delete(inFirst, stopped)
+	inFirst[i.ID] = map[string]any{}
+	o.write(t, variables)
+	if _, err := client.AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: group.GroupId, IpProtocol: aws.String("tcp"), FromPort: aws.Int32(1), ToPort: aws.Int32(65535), CidrIp: aws.String("0.0.0.0/0")}); err != nil {
+		t.Fatal(err)
+	}
+	if out, said = run(); out.code != 0 || strings.Contains(said, "needs the right") {
+		t.Errorf("exit code %d, want 0:\n%s", out.code, said)
+	}
+
+	variables["defaults"].(map[string]any)["ssh"].(map[string]any)["prot"] = 22
+	o.write(t, variables)
+	if out, said = run(); out.code != 2 || !strings.Contains(said, "ssh.prot is not known") {
+		t.Errorf("exit code %d, want 2:\n%s", out.code, said)
+	}
+}
+
 // TestRolloutHelp keeps the commands' help complete.
 func TestRolloutHelp(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"plan", "deploy", "destroy", "drift", "output", "verify"} {
+	for _, name := range []string{"doctor", "plan", "deploy", "destroy", "drift", "output", "verify"} {
 		out := startCommand(t, os.Environ(), "", name, "--help").wait()
 		if out.code != 0 {
 			t.Errorf("%s --help: exit code %d", name, out.code)

@@ -155,7 +155,7 @@ func newRoot() *cobra.Command {
 		return usagef("%w; see %s --help", err, c.CommandPath())
 	})
 	root.AddCommand(newDemo(), newUp(), newRegions(), newPackage(), newSetup(),
-		newPlan(), newDeploy(), newDestroy(), newDrift(), newOutput(), newVerify(), newNotify(),
+		newDoctor(), newPlan(), newDeploy(), newDestroy(), newDrift(), newOutput(), newVerify(), newNotify(),
 		newPause(), newResume(), newPaused(), newIncidents(), newIncident(), newRedrive())
 	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return root

@@ -137,12 +137,13 @@ var operations = func() map[string]naming {
 		on               naming
 	}{
 		{"ec2", "RebootInstances StopInstances StartInstances TerminateInstances GetConsoleOutput CreateTags DeleteTags", onInstances},
-		{"ec2", "DescribeInstances DescribeInstanceStatus DescribeInstanceCreditSpecifications DescribeNetworkInterfaces DescribeRegions DescribeAvailabilityZones", onAnything},
+		{"ec2", "DescribeInstances DescribeInstanceStatus DescribeInstanceCreditSpecifications DescribeNetworkAcls DescribeNetworkInterfaces DescribeSecurityGroups DescribeRegions DescribeAvailabilityZones", onAnything},
 		{"ssm", "GetParameter PutParameter DeleteParameter GetParameterHistory GetParameters DeleteParameters GetParametersByPath AddTagsToResource RemoveTagsFromResource ListTagsForResource", onParameters},
 		{"ssm", "DescribeParameters", onAnything},
 		{"route53", "GetHealthCheckStatus GetHealthCheck DeleteHealthCheck", func(q *request) []string { return []string{q.global("route53", "/healthcheck/"+q.path[2])} }},
 		{"lambda", "CreateFunction GetFunction GetFunctionConfiguration DeleteFunction UpdateFunctionConfiguration UpdateFunctionCode PublishVersion ListVersionsByFunction GetFunctionCodeSigningConfig AddPermission GetPolicy RemovePermission PutFunctionEventInvokeConfig GetFunctionEventInvokeConfig DeleteFunctionEventInvokeConfig PutFunctionConcurrency DeleteFunctionConcurrency Invoke InvokeAsync ListTags TagResource UntagResource", onFunction},
 		{"lambda", "GetAccountSettings", onAnything},
+		{"iam", "GetAccountSummary", onAnything},
 		{"states", "CreateStateMachine UpdateStateMachine DescribeStateMachine DeleteStateMachine ListStateMachineVersions ListTagsForResource TagResource UntagResource StartExecution StartSyncExecution ListExecutions DescribeExecution GetExecutionHistory StopExecution", onStateMachine},
 		{"states", "ValidateStateMachineDefinition", onAnything},
 		{"events", "PutRule DescribeRule DeleteRule PutTargets ListTargetsByRule RemoveTargets ListTagsForResource TagResource UntagResource", onRule},

@@ -280,7 +280,7 @@ func (w *watched) noData(a cwtypes.MetricAlarm, i ec2types.Instance, now time.Ti
 	for _, d := range a.Dimensions {
 		dimensions = append(dimensions, aws.ToString(d.Name)+"="+aws.ToString(d.Value))
 	}
-	return fmt.Sprintf("its alarm has had no data for at least %s, so it cannot fire: there is no metric %s of %s with exactly the dimensions %s, or it has no datapoints; see what there is with `aws cloudwatch list-metrics --region %s --namespace %s --metric-name %s --dimensions Name=%s,Value=%s`, and name the other dimensions in alarm.dimensions",
+	return fmt.Sprintf("its metric has had no data for at least %s, so its alarm cannot fire: there is no metric %s of %s with exactly the dimensions %s, or it has no datapoints; see what there is with `aws cloudwatch list-metrics --region %s --namespace %s --metric-name %s --dimensions Name=%s,Value=%s`, and name the other dimensions in alarm.dimensions",
 		patience(a), aws.ToString(a.MetricName), aws.ToString(a.Namespace), strings.Join(dimensions, ", "),
 		w.region, aws.ToString(a.Namespace), aws.ToString(a.MetricName), incident.DimensionInstance, aws.ToString(i.InstanceId))
 }

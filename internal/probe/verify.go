@@ -81,7 +81,8 @@ type InstanceResult struct {
 // CheckResult is what came of one check.
 type CheckResult struct {
 	// Check is url, route53, ssh, reboot, alarm, slack, pager, concurrency,
-	// rules, subscriptions or subscribers.
+	// rules, subscriptions or subscribers; of doctor also instance, firewall, policies,
+	// terraform or refusal.
 	Check  string `json:"check"`
 	Result Result `json:"result"`
 	// Reason says in words what was seen.

@@ -98,6 +98,28 @@ func (r *Root) readDesired(ctx context.Context) (*desired, error) {
 	return s, nil
 }
 
+// Intended returns what the var files would deploy. An InputError says all that is
+// wrong with them.
+func (r *Root) Intended(ctx context.Context) (probe.Intended, error) {
+	s, err := r.readDesired(ctx)
+	if err != nil {
+		return probe.Intended{}, err
+	}
+	return s.Intended, refusedFor(s.Problems)
+}
+
+// Versions are those of Terraform and of its AWS provider.
+func (r *Root) Versions(ctx context.Context) (terraform, provider string, err error) {
+	own, providers, err := r.tf.Version(ctx, true)
+	if err != nil {
+		return "", "", tidy(err)
+	}
+	if aws := providers["registry.terraform.io/hashicorp/aws"]; aws != nil {
+		provider = aws.String()
+	}
+	return own.String(), provider, nil
+}
+
 // copySettings makes a root of modules/settings, with the var files that Terraform
 // reads unasked.
 func (r *Root) copySettings(dir string) error {
@@ -117,7 +139,7 @@ func (r *Root) copySettings(dir string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), raw, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), raw, 0o600); err != nil { //nolint:gosec // into a folder of our own
 			return err
 		}
 	}

@@ -14,14 +14,28 @@ var refusals = []func(ctx context.Context, r *Root, destroy bool) ([]string, err
 // Refuse finds out what a deploy, or else a destroy, would be refused for, before
 // Terraform plans it. All reasons are told at once, as an InputError.
 func (r *Root) Refuse(ctx context.Context, destroy bool) error {
+	reasons, err := r.Reasons(ctx, destroy)
+	if err != nil {
+		return err
+	}
+	return refusedFor(reasons)
+}
+
+// Reasons are what Refuse refuses for.
+func (r *Root) Reasons(ctx context.Context, destroy bool) ([]string, error) {
 	var reasons []string
 	for _, look := range refusals {
 		found, err := look(ctx, r, destroy)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		reasons = append(reasons, found...)
 	}
+	return reasons, nil
+}
+
+// refusedFor is the error of reasons; nil for none.
+func refusedFor(reasons []string) error {
 	switch len(reasons) {
 	case 0:
 		return nil

@@ -1,0 +1,273 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
+
+	"firstline/checks"
+	"firstline/internal/deployed"
+	"firstline/internal/fault"
+	"firstline/internal/incident"
+	"firstline/notify"
+)
+
+// What Examine looks at beside what Verify does.
+const (
+	// CheckInstance is whether an instance exists and runs.
+	CheckInstance = "instance"
+	// CheckFirewall is whether security groups and network ACLs let the function in.
+	CheckFirewall = "firewall"
+	// CheckPolicies is whether IAM lets the function's role have its managed policies.
+	CheckPolicies = "policies"
+)
+
+// examineTime bounds what is asked about one region.
+const examineTime = 30 * time.Second
+
+// examination is what is asked about one region before anything is deployed there.
+type examination struct {
+	clients
+	region    string
+	want      Intended
+	ssm       *ssm.Client
+	route53   *route53.Client
+	instances map[string]ec2types.Instance
+	firewalls *firewalls
+}
+
+// Examine looks, before anything is deployed and with the caller's own rights, for
+// what would fail in a region: instances that do not run, checks that fail from here,
+// firewalls, alarms that could not fire, Lambda's quota, and secrets that Slack or a
+// pager does not take. It changes nothing and tells nobody anything. What it cannot tell
+// is a warning; everything is in the Verification, also that ctx has ended.
+func Examine(ctx context.Context, cfg aws.Config, region string, want Intended) Verification {
+	asked, stop := context.WithTimeout(ctx, examineTime)
+	defer stop()
+	cfg = InRegion(cfg, region)
+	x := examination{
+		clients: clients{cloudwatch: cloudwatch.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), lambda: lambda.NewFromConfig(cfg)},
+		region:  region, want: want, ssm: ssm.NewFromConfig(cfg), route53: route53.NewFromConfig(cfg),
+	}
+	v := Verification{Region: region}
+	ids := want.Regions[region].IDs()
+	var err error
+	if x.instances, err = Instances(asked, x.ec2, ids); err != nil {
+		v.Error = fmt.Sprintf("cannot read its instances (%s): that needs the right ec2:DescribeInstances", saidWithin(err))
+		return v
+	}
+	var unread CheckResult
+	if x.firewalls, err = readFirewalls(asked, ec2.NewFromConfig(cfg), want.Regions[region], x.instances); err != nil {
+		unread = CheckResult{Check: CheckFirewall, Result: Warned, Reason: fmt.Sprintf("cannot tell what security groups and network ACLs let in (%s): that needs the rights ec2:DescribeSecurityGroups and ec2:DescribeNetworkAcls", saidWithin(err))}
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, concurrency)
+	v.Instances = make([]InstanceResult, len(ids))
+	for n, id := range ids {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			v.Instances[n] = x.instance(asked, id)
+		})
+	}
+	wg.Wait()
+	v.Deployment = append(v.Deployment, x.alarms(asked, v.Instances)...)
+	for _, c := range want.Channels() {
+		v.Deployment = append(v.Deployment, x.channel(asked, c))
+	}
+	verifier := &Verifier{read: func(string) clients { return x.clients }}
+	v.Deployment = append(v.Deployment, verifier.concurrency(asked, deployed.Region{Region: region, AlarmNames: ids}))
+	if unread.Check != "" {
+		v.Deployment = append(v.Deployment, unread)
+	}
+	if ctx.Err() != nil {
+		v.Error = "interrupted"
+	}
+	return v
+}
+
+// instance examines one instance.
+func (x examination) instance(ctx context.Context, id string) InstanceResult {
+	r := InstanceResult{ID: id}
+	add := func(check string, result Result, reason string, elapsed int64) {
+		r.Checks = append(r.Checks, CheckResult{Check: check, Result: result, Reason: reason, ElapsedMs: elapsed})
+	}
+	i, known := x.instances[id]
+	switch {
+	case !known:
+		add(CheckInstance, Errored, "it is not in this region", 0)
+		return r
+	case i.State == nil || i.State.Name != ec2types.InstanceStateNameRunning:
+		add(CheckInstance, Result(incident.Attention), "it does not run, so no check was tried and no alarm can fire: start it", 0)
+		return r
+	}
+	add(CheckInstance, Passed, "it runs", 0)
+	settings := x.want.Regions[x.region].Instances[id].Settings
+	for _, f := range x.look(ctx, i, settings) {
+		result, reason := x.fromHere(f, &settings)
+		add(f.Check, result, reason, f.ElapsedMs)
+	}
+	if reason := x.firewalls.closed(ctx, i, settings); reason != "" {
+		add(CheckFirewall, Errored, reason, 0)
+	} else if x.firewalls != nil {
+		add(CheckFirewall, Passed, "the function is let in", 0)
+	}
+	return r
+}
+
+// look runs the three checks once from here.
+func (x examination) look(ctx context.Context, i ec2types.Instance, s incident.Settings) []incident.Finding {
+	describe := func(context.Context, *ec2.DescribeInstancesInput, ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
+		return &ec2.DescribeInstancesOutput{Reservations: []ec2types.Reservation{{Instances: []ec2types.Instance{i}}}}, nil
+	}
+	secret := func(ctx context.Context, name string) (string, error) {
+		out, err := x.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: &name, WithDecryption: aws.Bool(true)})
+		if err != nil {
+			return "", err
+		}
+		return aws.ToString(out.Parameter.Value), nil
+	}
+	v := &checks.Vantage{DescribeInstances: describe, Secret: secret, VPC: x.want.Regions[x.region].VPC != nil}
+	s.URL.Attempts, s.Route53.Attempts, s.SSH.Attempts = 1, 1, 1
+	id := aws.ToString(i.InstanceId)
+	return []incident.Finding{
+		private(s.URL.Private, incident.CheckURL, func() incident.Finding { return v.URL(ctx, id, s.URL) }),
+		(&checks.Route53{Client: func() checks.HealthChecks { return x.route53 }, DescribeInstances: describe}).Check(ctx, &incident.Incident{InstanceID: id, Settings: &s}),
+		private(s.SSH.Private, incident.CheckSSH, func() incident.Finding { return v.SSH(ctx, id, s.SSH, "") }),
+	}
+}
+
+// private leaves a check out that asks a private address.
+func private(is bool, check string, run func() incident.Finding) incident.Finding {
+	if is {
+		return incident.Finding{Check: check, Outcome: incident.Skipped, Reason: notFromHere}
+	}
+	return run()
+}
+
+const notFromHere = "not tried from here: it asks a private address"
+
+// fromHere is what a finding means for the function, which asks from elsewhere: what
+// fails from here may pass from its VPC, and what is our own trouble here is not its.
+func (x examination) fromHere(f incident.Finding, s *incident.Settings) (Result, string) {
+	result, reason := resultOf(f, s), f.Reason+advice(f)
+	switch {
+	case f.Reason == notFromHere:
+		return Skipped, reason
+	case result == Errored:
+		return Warned, "cannot tell from here: " + reason
+	case result == Failed && x.want.Regions[x.region].VPC != nil && f.Check != incident.CheckRoute53:
+		return Warned, "from here, and the function asks from its VPC: " + reason
+	case !result.OK():
+		return result, "from here: " + reason
+	}
+	return result, reason
+}
+
+// alarms adds to each instance whether its alarm could fire; where that cannot be told,
+// it returns why.
+func (x examination) alarms(ctx context.Context, all []InstanceResult) []CheckResult {
+	w := &watched{region: x.region, alarms: map[string]cwtypes.MetricAlarm{}, instances: x.instances, silent: map[string]bool{}, credits: map[string]*float64{}}
+	for id, i := range x.want.Regions[x.region].Instances {
+		if state := x.instances[id].State; state != nil && state.Name == ec2types.InstanceStateNameRunning {
+			w.alarms[id] = i.Alarm.metricAlarm(id)
+		}
+	}
+	if err := errors.Join(w.readSilence(ctx, x.clients), w.readCredits(ctx, x.clients)); err != nil {
+		return []CheckResult{{Check: CheckAlarm, Result: Warned, Reason: fmt.Sprintf("cannot tell whether the alarms could fire (%s): that needs the rights %s", saidWithin(err), alarmRights)}}
+	}
+	for n := range all {
+		if _, runs := w.alarms[all[n].ID]; runs {
+			result, reason := w.result(all[n].ID, all[n].ID, time.Now())
+			all[n].Checks = append(all[n].Checks, CheckResult{Check: CheckAlarm, Result: result, Reason: reason})
+		}
+	}
+	return nil
+}
+
+// metricAlarm is the alarm as CloudWatch would have it. Whether its metric has data is
+// asked of those alone that keep their state without, so it is made one.
+func (a IntendedAlarm) metricAlarm(id string) cwtypes.MetricAlarm {
+	m := cwtypes.MetricAlarm{
+		AlarmName: &id, Namespace: &a.Namespace, MetricName: &a.Metric, Period: &a.PeriodSeconds, EvaluationPeriods: &a.EvaluationPeriods,
+		Threshold: &a.Threshold, ComparisonOperator: cwtypes.ComparisonOperator(a.Comparison), TreatMissingData: aws.String("ignore"),
+		Dimensions: []cwtypes.Dimension{{Name: aws.String(incident.DimensionInstance), Value: &id}},
+	}
+	for name, value := range a.Dimensions {
+		m.Dimensions = append(m.Dimensions, cwtypes.Dimension{Name: &name, Value: &value})
+	}
+	return m
+}
+
+// channel has Slack or a pager take its secret: the one that is given, else the one that
+// is stored.
+func (x examination) channel(ctx context.Context, ch Channel) CheckResult {
+	start := time.Now()
+	c := CheckResult{Check: CheckPager, Result: Passed, Reason: ch.Title + " takes its secret; nothing was sent"}
+	secret := func(ctx context.Context, _ string, _ bool) (string, error) {
+		if given := os.Getenv(ch.Variable()); given != "" {
+			return given, nil
+		}
+		out, err := x.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(ch.Parameter(x.want.Name)), WithDecryption: aws.Bool(true)})
+		if _, none := errors.AsType[*ssmtypes.ParameterNotFound](err); none {
+			return "", fault.New(fault.InvalidInput, "read the secret", "%s is not set, and none is stored", ch.Variable())
+		} else if err != nil {
+			return "", fault.New(fault.Unavailable, "read the secret", "%s is not set, and what is stored cannot be read: %s", ch.Variable(), Said(err))
+		}
+		return aws.ToString(out.Parameter.Value), nil
+	}
+	m := notify.Message{Kind: notify.KindTest, Incident: &incident.Incident{Region: x.region}, Deployment: x.want.Name, Now: start}
+	var err error
+	if ch.Type == CheckSlack {
+		c.Check = CheckSlack
+		slack := notify.Slack{ChannelID: x.want.Slack.ChannelID, APIURL: x.want.Slack.APIURL, Token: func(ctx context.Context, fresh bool) (string, error) { return secret(ctx, "", fresh) }}
+		_, err = slack.Rehearse(ctx, m)
+	} else {
+		var pagers []notify.Pager
+		if pagers, err = notify.New(ch.pager(x.want), notify.Deps{Secret: secret}); err == nil {
+			_, err = pagers[0].Rehearse(ctx, m)
+		}
+	}
+	c.ElapsedMs = time.Since(start).Milliseconds()
+	switch {
+	case err != nil && fault.KindOf(err) == fault.Unavailable:
+		c.Result, c.Reason = Warned, "cannot tell from here: "+err.Error()
+	case err != nil:
+		c.Result, c.Reason = Errored, err.Error()
+	}
+	return c
+}
+
+// Policies asks IAM whether the function's role may have as many managed policies as
+// the settings say.
+func Policies(ctx context.Context, cfg aws.Config, want Intended) CheckResult {
+	ctx, stop := context.WithTimeout(ctx, examineTime)
+	defer stop()
+	c := CheckResult{Check: CheckPolicies, Result: Passed}
+	out, err := iam.NewFromConfig(cfg).GetAccountSummary(ctx, &iam.GetAccountSummaryInput{})
+	if err != nil {
+		c.Result, c.Reason = Warned, fmt.Sprintf("cannot tell how many managed policies a role may have (%s): that needs the right iam:GetAccountSummary", saidWithin(err))
+		return c
+	}
+	quota, told := out.SummaryMap["AttachedPoliciesPerRoleQuota"]
+	c.Reason = fmt.Sprintf("a role may have %d managed policies", quota)
+	if told && int(quota) < want.ManagedPolicies {
+		c.Result = Errored
+		c.Reason += fmt.Sprintf(", and function.managed_policies = %d: use %d, or have IAM's quota \"managed policies per role\" raised", want.ManagedPolicies, quota)
+	}
+	return c
+}

@@ -301,7 +301,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("exit code %d, want 1:\n%s", out.code, said)
 	}
 	for _, want := range []string{
-		"invalid_auth", "Could not authenticate", "URL: failed: from here", "route53", "does not run",
+		"invalid_auth", "Could not authenticate", "URL: failed: from here", "Route 53: attention: from here", "does not run",
 		fmt.Sprintf("admits TCP %d from 0.0.0.0/0", stage.HTTPPort), fmt.Sprintf("admits TCP %d from 0.0.0.0/0", stage.SSHPort), "period 60 s needs detailed monitoring",
 	} {
 		if !strings.Contains(strings.ToLower(said), strings.ToLower(want)) {

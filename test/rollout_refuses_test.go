@@ -286,8 +286,10 @@ func TestDoctor(t *testing.T) {
 				t.Errorf("it called %s:%s", c.Service, c.Action)
 			}
 		}
-		for line := range strings.Lines(out.stdout) {
-			if table, _, _ := strings.Cut(line, ": "); len(table) > 81 {
+		_, table, _ := strings.Cut(out.stdout, "\nAREA")
+		table, _, _ = strings.Cut(table, "\n\n")
+		for line := range strings.Lines(table) {
+			if len(line) > 81 {
 				t.Errorf("a line of %d columns: %s", len(line), line)
 			}
 		}

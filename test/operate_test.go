@@ -127,7 +127,7 @@ func (s *scene) machine() string {
 }
 
 // playNotifyTest tries all channels: what works, and what does not.
-func playNotifyTest(t *testing.T, dir string, all []*scene) {
+func playNotifyTest(t *testing.T, _ string, all []*scene) {
 	s := all[0]
 	type delivery struct {
 		Channel       string

@@ -108,10 +108,16 @@ func TestBoardNeverSilent(t *testing.T) {
 		b := newBoard(p)
 		b.run()
 		said := func(during time.Duration) string {
-			out.Reset()
+			locked := func() string {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				defer out.Reset()
+				return out.String()
+			}
+			locked()
 			time.Sleep(during)
 			synctest.Wait()
-			return out.String()
+			return locked()
 		}
 		p.doing("reading the plan")
 		for _, step := range []struct {

@@ -96,6 +96,13 @@ type regionOutcome struct {
 	Changes, Drift            []operations.Change
 }
 
+// rehearsal is what is read of a dry incident: its decision has times in words, which
+// those of the table are not.
+type rehearsal struct {
+	Region, Reason string
+	OK             bool
+}
+
 // outcome is what came of a command.
 type outcome struct {
 	code           int
@@ -104,7 +111,7 @@ type outcome struct {
 
 	Regions      []regionOutcome
 	Log          string
-	Canary       []probe.Rehearsal
+	Canary       []rehearsal
 	Verification []probe.Verification
 	Stopped      []operations.UnderWay
 }

@@ -409,12 +409,14 @@ func TestPageAnotherWay(t *testing.T) {
 		if r.end != "Told another way" || len(w.slack.posted) != 1 || w.stored(one).Instance.Membership.Confirmed {
 			t.Errorf("%s, Slack %d", r.end, len(w.slack.posted))
 		}
-		// Nothing takes it: the next look pages again.
+		// Nothing takes it: the next look, which the schedule starts, pages again.
 		w.slack.err = errors.New("down")
+		time.Sleep(5 * time.Minute)
 		if r := w.run("b", w.event(incident.SourceSchedule, one, true)); r.end != "Nobody was told" || w.stored(one).Instance.AtRest {
 			t.Errorf("%s", r.end)
 		}
 		w.pager.err, w.slack.err = nil, nil
+		time.Sleep(5 * time.Minute)
 		if r := w.run("c", w.event(incident.SourceSchedule, one, true)); r.end != "Told" || len(w.pager.woken) != 1 {
 			t.Errorf("%s, woken %v", r.end, w.pager.woken)
 		}

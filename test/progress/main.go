@@ -18,7 +18,12 @@ import (
 	"time"
 )
 
-const long = 10 * time.Second
+// long is how long a test runs that gets a line of its own, and how long none is
+// written; shown is how many tests a line names that run meanwhile.
+const (
+	long  = 10 * time.Second
+	shown = 3
+)
 
 // event is one of `go doc test2json` and `go help buildjson`; Elapsed is in seconds.
 type event struct {
@@ -62,6 +67,9 @@ func (r *report) tick() {
 	names := slices.DeleteFunc(slices.Clone(all), func(name string) bool { // which runs a part
 		return slices.ContainsFunc(all, func(part string) bool { return strings.HasPrefix(part, name+"/") })
 	})
+	if n := len(names) - shown; n > 0 {
+		names = append(names[:shown], fmt.Sprintf("%d more", n))
+	}
 	r.say("      " + cmp.Or(strings.Join(names, ", "), "compiling"))
 }
 

@@ -24,7 +24,6 @@ type doctorResult struct {
 	Regions    []probe.Verification `json:"regions"`
 	Log        string               `json:"log"`
 	Seconds    float64              `json:"seconds"`
-	Error      string               `json:"error,omitempty"`
 }
 
 // What doctor looks at itself.
@@ -53,8 +52,8 @@ A private address is not tried. "warning" means that it cannot be told from here
 that something may fail later; what would fail has another word. Each region is given 30
 seconds.
 
-Exit codes: 0 nothing would fail, 1 something would, 2 wrong usage or var file,
-130 interrupted.`,
+Exit codes: 0 nothing would fail, 1 something would, 2 wrong usage or input, 130
+interrupted.`,
 		Example: "  firstline doctor --var-file terraform/regions.tfvars",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -64,7 +63,11 @@ Exit codes: 0 nothing would fail, 1 something would, 2 wrong usage or var file,
 				out = c.ErrOrStderr()
 			}
 			p := newProgress(out)
-			root, err := flags.open(c, progressWriter{p}, rollout.Options{})
+			b := newBoard(p)
+			b.run()
+			defer b.close()
+			// As plan and deploy do, so that it is refused what they are.
+			root, err := flags.open(c, b, rollout.Options{Deploys: true, Version: version})
 			if err != nil {
 				return err
 			}
@@ -72,6 +75,7 @@ Exit codes: 0 nothing would fail, 1 something would, 2 wrong usage or var file,
 			if err = cmp.Or(err, root.Close()); err != nil {
 				return usage(err)
 			}
+			b.hush(true) // what follows is the result
 			result.Seconds = time.Since(start).Seconds()
 			if err := printExamination(out, result); err != nil {
 				return err
@@ -88,20 +92,10 @@ Exit codes: 0 nothing would fail, 1 something would, 2 wrong usage or var file,
 	return c
 }
 
-// progressWriter says what is written, a line each.
-type progressWriter struct{ p *progress }
-
-func (w progressWriter) Write(text []byte) (int, error) {
-	for line := range strings.Lines(string(text)) {
-		w.p.say("%s", strings.TrimSuffix(line, "\n"))
-	}
-	return len(text), nil
-}
-
 // examine looks at everything. An error is a mistake in the input, or that ctx has
 // ended.
 func examine(ctx context.Context, p *progress, root *rollout.Root) (doctorResult, error) {
-	result := doctorResult{Command: "doctor", Log: root.LogPath()}
+	result := doctorResult{Command: "doctor", Regions: []probe.Verification{}, Log: root.LogPath()}
 	p.say("reading the state, and asking each region who is calling")
 	if err := root.Prepare(ctx); err != nil {
 		return result, err

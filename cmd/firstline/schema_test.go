@@ -26,6 +26,7 @@ var results = []struct {
 }{
 	{"plan, deploy, destroy, drift", likeAll{rolloutResult{}}},
 	{"verify", verifyResult{}},
+	{"doctor", doctorResult{}},
 	{"notify test", notifyResult{}},
 	{"output", outputResult{}},
 	{"pause, resume", pauseResult{}},

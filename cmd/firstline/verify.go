@@ -292,7 +292,7 @@ func eachRegion[T any](p *progress, all []deployed.Region, sum func(T) string, d
 			say := func(text string) {
 				mu.Lock()
 				defer mu.Unlock()
-				p.say("  %s  %s", r.Region, text)
+				p.status(fmt.Sprintf("  %s  %s", r.Region, text))
 			}
 			results[n] = do(r, say)
 			say(sum(results[n]))

@@ -74,6 +74,12 @@ func Examine(ctx context.Context, cfg aws.Config, region string, want Intended) 
 	if x.firewalls, err = readFirewalls(asked, ec2.NewFromConfig(cfg), want.Regions[region], x.instances); err != nil {
 		unread = CheckResult{Check: CheckFirewall, Result: Warned, Reason: fmt.Sprintf("cannot tell what security groups and network ACLs let in (%s): that needs the rights ec2:DescribeSecurityGroups and ec2:DescribeNetworkAcls", saidWithin(err))}
 	}
+	// Before the checks, which may take all of the time where many instances are down.
+	for _, c := range want.Channels() {
+		v.Deployment = append(v.Deployment, x.channel(asked, c))
+	}
+	verifier := &Verifier{read: func(string) clients { return x.clients }}
+	v.Deployment = append(v.Deployment, verifier.concurrency(asked, deployed.Region{Region: region, AlarmNames: ids}))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, concurrency)
 	v.Instances = make([]InstanceResult, len(ids))
@@ -86,11 +92,6 @@ func Examine(ctx context.Context, cfg aws.Config, region string, want Intended) 
 	}
 	wg.Wait()
 	v.Deployment = append(v.Deployment, x.alarms(asked, v.Instances)...)
-	for _, c := range want.Channels() {
-		v.Deployment = append(v.Deployment, x.channel(asked, c))
-	}
-	verifier := &Verifier{read: func(string) clients { return x.clients }}
-	v.Deployment = append(v.Deployment, verifier.concurrency(asked, deployed.Region{Region: region, AlarmNames: ids}))
 	if unread.Check != "" {
 		v.Deployment = append(v.Deployment, unread)
 	}
@@ -134,14 +135,7 @@ func (x examination) look(ctx context.Context, i ec2types.Instance, s incident.S
 	describe := func(context.Context, *ec2.DescribeInstancesInput, ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
 		return &ec2.DescribeInstancesOutput{Reservations: []ec2types.Reservation{{Instances: []ec2types.Instance{i}}}}, nil
 	}
-	secret := func(ctx context.Context, name string) (string, error) {
-		out, err := x.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: &name, WithDecryption: aws.Bool(true)})
-		if err != nil {
-			return "", err
-		}
-		return aws.ToString(out.Parameter.Value), nil
-	}
-	v := &checks.Vantage{DescribeInstances: describe, Secret: secret, VPC: x.want.Regions[x.region].VPC != nil}
+	v := &checks.Vantage{DescribeInstances: describe, Secret: x.parameter, VPC: x.want.Regions[x.region].VPC != nil}
 	s.URL.Attempts, s.Route53.Attempts, s.SSH.Attempts = 1, 1, 1
 	id := aws.ToString(i.InstanceId)
 	return []incident.Finding{
@@ -149,6 +143,18 @@ func (x examination) look(ctx context.Context, i ec2types.Instance, s incident.S
 		(&checks.Route53{Client: func() checks.HealthChecks { return x.route53 }, DescribeInstances: describe}).Check(ctx, &incident.Incident{InstanceID: id, Settings: &s}),
 		private(s.SSH.Private, incident.CheckSSH, func() incident.Finding { return v.SSH(ctx, id, s.SSH, "") }),
 	}
+}
+
+// parameter returns the value of an SSM parameter.
+func (x examination) parameter(ctx context.Context, name string) (string, error) {
+	out, err := x.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: &name, WithDecryption: aws.Bool(true)})
+	if err != nil {
+		return "", err
+	}
+	if out.Parameter == nil {
+		return "", errors.New("SSM answered without the parameter")
+	}
+	return aws.ToString(out.Parameter.Value), nil
 }
 
 // private leaves a check out that asks a private address.
@@ -222,13 +228,13 @@ func (x examination) channel(ctx context.Context, ch Channel) CheckResult {
 		if given := os.Getenv(ch.Variable()); given != "" {
 			return given, nil
 		}
-		out, err := x.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: aws.String(ch.Parameter(x.want.Name)), WithDecryption: aws.Bool(true)})
-		if _, none := errors.AsType[*ssmtypes.ParameterNotFound](err); none {
+		stored, err := x.parameter(ctx, ch.Parameter(x.want.Name))
+		if _, none := errors.AsType[*ssmtypes.ParameterNotFound](err); none || err == nil && stored == Unset {
 			return "", fault.New(fault.InvalidInput, "read the secret", "%s is not set, and none is stored", ch.Variable())
 		} else if err != nil {
 			return "", fault.New(fault.Unavailable, "read the secret", "%s is not set, and what is stored cannot be read: %s", ch.Variable(), Said(err))
 		}
-		return aws.ToString(out.Parameter.Value), nil
+		return stored, nil
 	}
 	m := notify.Message{Kind: notify.KindTest, Incident: &incident.Incident{Region: x.region}, Deployment: x.want.Name, Now: start}
 	var err error

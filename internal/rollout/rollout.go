@@ -134,6 +134,7 @@ func Open(ctx context.Context, o Options) (_ *Root, err error) {
 	if o.Tell == nil {
 		o.Tell = func(Status) {}
 	}
+	o.AWS = once(o.AWS)
 	r := &Root{o: o, silence: longSilence, status: map[string]*Status{}, errors: map[string][]string{}, warned: map[string]bool{}}
 	r.parameter = r.readParameter
 	defer func() {
@@ -205,6 +206,25 @@ func Open(ctx context.Context, o Options) (_ *Root, err error) {
 		return nil, err
 	}
 	return r, r.init(ctx)
+}
+
+// once has load asked until it succeeds, and by one caller at a time: it may run a
+// program that asks somebody for credentials.
+func once(load func(context.Context) (aws.Config, error)) func(context.Context) (aws.Config, error) {
+	var mu sync.Mutex
+	var loaded *aws.Config
+	return func(ctx context.Context) (aws.Config, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if loaded != nil {
+			return *loaded, nil
+		}
+		config, err := load(ctx)
+		if err == nil {
+			loaded = &config
+		}
+		return config, err
+	}
 }
 
 // Close removes temporary files. No Terraform must run any more.

@@ -19,10 +19,6 @@ import (
 	"firstline/internal/probe"
 )
 
-// unset is what Terraform stores of a secret that it is not given
-// (terraform/modules/function).
-const unset = "unset"
-
 // missingSecrets says which secrets would not be there after a deploy: those that
 // Slack or a chosen pager needs, without which the function could not tell anybody, and
 // those that are sent in a check's headers. Where a region does not let them be read,
@@ -61,24 +57,20 @@ func missingSecrets(ctx context.Context, r *Root, destroy bool) ([]string, error
 				}
 			})
 		}
-		for instance, i := range s.Regions[region].Instances {
-			for header, parameter := range i.Settings.URL.SecretHeaders {
-				if !i.Settings.URL.Enabled {
-					continue
-				}
-				wg.Go(func() {
-					kind, err := r.kindOf(ctx, region, parameter)
-					text := fmt.Sprintf("%s: url.secret_headers.%s: ", instance, header)
+		for parameter, headers := range secretHeaders(s.Regions[region]) {
+			wg.Go(func() {
+				kind, err := r.kindOf(ctx, region, parameter)
+				for _, header := range headers {
 					switch {
 					case err != nil:
-						note(unclear, region, fmt.Sprintf("%sfirstline cannot tell whether the SSM parameter %s exists in %s: %s", text, parameter, here, inOneLine(err)))
+						note(unclear, region, fmt.Sprintf("%s: firstline cannot tell whether the SSM parameter %s exists in %s: %s", header, parameter, here, inOneLine(err)))
 					case kind == "":
-						note(lack, region, fmt.Sprintf("%sthere is no SSM parameter %s in %s: create it as a SecureString", text, parameter, here))
+						note(lack, region, fmt.Sprintf("%s: there is no SSM parameter %s in %s: create it as a SecureString", header, parameter, here))
 					case kind != ssmtypes.ParameterTypeSecureString:
-						note(lack, region, fmt.Sprintf("%sthe SSM parameter %s in %s is a %s: make it a SecureString", text, parameter, here, kind))
+						note(lack, region, fmt.Sprintf("%s: the SSM parameter %s in %s is a %s: make it a SecureString", header, parameter, here, kind))
 					}
-				})
-			}
+				}
+			})
 		}
 	}
 	wg.Wait()
@@ -86,6 +78,20 @@ func missingSecrets(ctx context.Context, r *Root, destroy bool) ([]string, error
 		_, _ = fmt.Fprintln(r.o.Log, text)
 	}
 	return sentences(lack), ctx.Err()
+}
+
+// secretHeaders are the settings that name an SSM parameter, by parameter: many
+// instances may have one in common, and SSM is asked for it once.
+func secretHeaders(region probe.IntendedRegion) map[string][]string {
+	all := map[string][]string{}
+	for instance, i := range region.Instances {
+		for header, parameter := range i.Settings.URL.SecretHeaders {
+			if i.Settings.URL.Enabled {
+				all[parameter] = append(all[parameter], instance+": url.secret_headers."+header)
+			}
+		}
+	}
+	return all
 }
 
 // here stands for the regions in what is said of several.
@@ -100,7 +106,7 @@ func (r *Root) lackOf(ctx context.Context, region string, channel probe.Channel,
 	switch {
 	case err != nil && !given:
 		return "", err
-	case err != nil, value != "" && value != unset, given && !exists:
+	case err != nil, value != "" && value != probe.Unset, given && !exists:
 		return "", nil
 	case !given:
 		return variable + " is not set, and no value is stored in " + here + ": export it and run this again", nil

@@ -405,7 +405,7 @@ func (r *rollout) unknown(t *testing.T) {
 		{"deploy", refusal},
 		{"destroy", refusal},
 		{"drift", refusal},
-		{"verify", "nothing is deployed in " + where + ", says the state " + state},
+		{"verify", "nothing is deployed in " + where + " according to the state " + state},
 	} {
 		out := o.start(t, tt.command).wait()
 		if out.code != 2 || !strings.Contains(out.stderr, tt.want) {

@@ -48,9 +48,9 @@ in, whether the alarms could fire (the metric's data, monitoring, credits), Lamb
 concurrency and IAM's managed policies, and whether Slack and the pagers take their
 secrets (those in the environment, else those that are stored) in calls that tell nobody.
 
-A private address is not tried. "warning" means that it cannot be told from here, or
-that something may fail later; what would fail has another word. Each region is given 30
-seconds.
+A private address is not tried. "warning" means that this cannot be told from here, or
+that something may fail later. Any other result but "passed" and "skipped" means that
+something would fail. Each region is given 30 seconds.
 
 Exit codes: 0 nothing would fail, 1 something would, 2 wrong usage or input, 130
 interrupted.`,

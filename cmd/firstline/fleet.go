@@ -34,7 +34,7 @@ func (f *rootFlags) fleet(c *cobra.Command, what string) (deployment, aws.Config
 		if len(d.missing) > 0 {
 			where = " in " + strings.Join(d.missing, ", ")
 		}
-		return d, aws.Config{}, usagef("nothing is deployed%s, says the state %s, so there is nothing to %s: name the state that knows more with --dir or --backend-config, or run `firstline deploy` first", where, d.state, what)
+		return d, aws.Config{}, usagef("nothing is deployed%s according to the state %s, so there is nothing to %s: name another state with --dir or --backend-config, or run `firstline deploy` first", where, d.state, what)
 	}
 	cfg, err := awsConfig(c.Context())
 	return d, cfg, err

@@ -214,7 +214,7 @@ func printRegions(w io.Writer, d deployment) error {
 		_, _ = fmt.Fprintf(w, "%s  not deployed\n", name)
 	}
 	if len(d.regions) == 0 {
-		_, err := fmt.Fprintf(w, "nothing is deployed, says the state %s\n", d.state)
+		_, err := fmt.Fprintf(w, "nothing is deployed according to the state %s\n", d.state)
 		return err
 	}
 	return nil

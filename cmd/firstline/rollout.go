@@ -194,7 +194,7 @@ func (r *rolloutRun) run(c *cobra.Command, do func(context.Context, *rolloutRun)
 		r.say("reading the state")
 		if err = usage(r.root.Prepare(ctx)); err == nil {
 			if where, empty := r.root.State(); empty {
-				r.say("nothing is deployed, says the state %s", where)
+				r.say("nothing is deployed according to the state %s", where)
 			}
 			err = usage(do(ctx, r))
 		}

@@ -172,7 +172,7 @@ func (f *rootFlags) deployed(c *cobra.Command, log io.Writer) (d deployment, err
 		names []string
 	}{{"--region", f.only}, {"--exclude-region", f.exclude}} {
 		if unknown := regions.Without(given.names, slices.Concat(have, named)); len(unknown) > 0 {
-			return d, usagef("%s: %s: not deployed, says the state %s; deployed are %s", given.flag, strings.Join(unknown, ", "), d.state, cmp.Or(strings.Join(have, ", "), "none"))
+			return d, usagef("%s: %s: not deployed according to the state %s; deployed are %s", given.flag, strings.Join(unknown, ", "), d.state, cmp.Or(strings.Join(have, ", "), "none"))
 		}
 	}
 	chosen := func(name string) bool {

@@ -248,7 +248,7 @@ us-east-1  not deployed
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	out.Reset()
-	if err := printRegions(&out, deployment{state: "s3://bucket/key"}); err != nil || out.String() != "nothing is deployed, says the state s3://bucket/key\n" {
+	if err := printRegions(&out, deployment{state: "s3://bucket/key"}); err != nil || out.String() != "nothing is deployed according to the state s3://bucket/key\n" {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 }

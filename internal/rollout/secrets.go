@@ -134,7 +134,7 @@ func sentences(where map[string][]string) []string {
 const secretTime = 15 * time.Second
 
 // readParameter returns the value of an SSM parameter of a region, and whether there is
-// one. What it is nobody keeps.
+// one. The value is neither kept nor logged.
 func (r *Root) readParameter(ctx context.Context, region, name string) (value string, exists bool, err error) {
 	config, err := r.o.AWS(ctx)
 	if err != nil {
@@ -154,8 +154,8 @@ func (r *Root) readParameter(ctx context.Context, region, name string) (value st
 	return aws.ToString(out.Parameter.Value), true, nil
 }
 
-// kindOf returns the type of an SSM parameter, "" if there is none; its value is
-// nobody's business here.
+// kindOf returns the type of an SSM parameter, "" if there is none. Its value is not
+// read.
 func (r *Root) kindOf(ctx context.Context, region, name string) (ssmtypes.ParameterType, error) {
 	config, err := r.o.AWS(ctx)
 	if err != nil {

@@ -142,6 +142,9 @@ func (fs *functions) watch(ctx context.Context, q *request, resp *response) {
 		delete(fs.reserved, name)
 	case "DeleteFunction":
 		qualifier := q.http.URL.Query().Get("Qualifier")
+		if qualifier == "" {
+			delete(fs.reserved, functionName{region: name.region, name: name.name})
+		}
 		maps.DeleteFunc(fs.overlays, func(f functionName, _ map[string]any) bool {
 			return f.region == name.region && f.name == name.name && (qualifier == "" || f.qualifier == qualifier)
 		})

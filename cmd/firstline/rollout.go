@@ -465,7 +465,7 @@ func newPlan() *cobra.Command {
 	return newRollout(&rolloutRun{deploys: true}, &cobra.Command{
 		Use:     "plan",
 		Short:   "Show what a deploy would change, per region",
-		Long:    "Show what a deploy would change, per region, or for which reason it would be\nrefused. It changes nothing." + rolloutExits,
+		Long:    "Show what a deploy would change, per region, or why it would be refused. It\nchanges nothing." + rolloutExits,
 		Example: "  firstline plan --var-file terraform/regions.tfvars --verbose",
 	}, func(ctx context.Context, r *rolloutRun) error {
 		_, _, err := r.propose(ctx, false)
@@ -503,8 +503,8 @@ func newDrift() *cobra.Command {
 		Use:   "drift",
 		Short: "Report what was changed outside of Terraform, per region",
 		Long: `Report what was changed outside of Terraform, per region. It changes nothing.
-It sees what Terraform would put back, what was deleted, other code or a version less
-of the function, and instances that are gone; not what somebody has added.
+It sees what Terraform would put back, what was deleted, other code of the function or a
+version of it that was deleted, and instances that are gone; not what somebody has added.
 
 Exit codes: 0 no drift, 1 some region could not be checked, 2 wrong usage or
 input, 3 drift, 130 interrupted.`,

@@ -81,16 +81,25 @@ func (f *firewalls) closed(ctx context.Context, i types.Instance, s incident.Set
 	if f == nil {
 		return ""
 	}
-	var reasons []string
+	var unadmitted, denied []string // ports
 	for _, port := range ports(ctx, i, s) {
 		switch {
-		case !f.admitted(i, port) && len(f.ours) > 0:
-			reasons = append(reasons, fmt.Sprintf("no security group of it (%s) admits TCP %d from the function's groups (%s) or an address: add a rule", strings.Join(groupsOf(i), ", "), port, strings.Join(f.ours, ", ")))
 		case !f.admitted(i, port):
-			reasons = append(reasons, fmt.Sprintf("no security group of it (%s) admits TCP %d from 0.0.0.0/0, and the function asks from changing addresses of the internet: add a rule, turn the check off, or give the region a vpc", strings.Join(groupsOf(i), ", "), port))
+			unadmitted = append(unadmitted, fmt.Sprintf("TCP %d", port))
 		case len(f.ours) == 0 && f.denied(i, port):
-			reasons = append(reasons, fmt.Sprintf("the network ACL of its subnet (%s) denies TCP %d from 0.0.0.0/0: add a rule with a lower number", aws.ToString(i.SubnetId), port))
+			denied = append(denied, fmt.Sprintf("TCP %d", port))
 		}
+	}
+	var reasons []string
+	groups := "no security group of it (" + strings.Join(groupsOf(i), ", ") + ") admits " + strings.Join(unadmitted, " or ")
+	switch {
+	case len(unadmitted) > 0 && len(f.ours) > 0:
+		reasons = append(reasons, groups+" from the function's groups ("+strings.Join(f.ours, ", ")+") or an address: add a rule")
+	case len(unadmitted) > 0:
+		reasons = append(reasons, groups+" from 0.0.0.0/0, and the function asks from changing addresses of the internet: add a rule, turn the check off, or give the region a vpc")
+	}
+	if len(denied) > 0 {
+		reasons = append(reasons, fmt.Sprintf("the network ACL of its subnet (%s) denies %s from 0.0.0.0/0: add a rule with a lower number", aws.ToString(i.SubnetId), strings.Join(denied, " and ")))
 	}
 	return strings.Join(reasons, "; ")
 }

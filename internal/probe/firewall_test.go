@@ -37,7 +37,7 @@ func TestFirewalls(t *testing.T) {
 	}{
 		{name: "open to all", rules: []types.IpPermission{rule(80, 80, all), rule(20, 30, office, all)}},
 		{name: "open to all in two halves", rules: []types.IpPermission{rule(1, 65535, "0.0.0.0/1", "128.0.0.0/1")}},
-		{name: "closed", rules: nil, want: []string{"(sg-1) admits TCP 22 from 0.0.0.0/0", "(sg-1) admits TCP 80 from 0.0.0.0/0"}},
+		{name: "closed", rules: nil, want: []string{"(sg-1) admits TCP 22 or TCP 80 from 0.0.0.0/0"}},
 		{name: "open to some", rules: []types.IpPermission{rule(80, 80, all), rule(22, 22, office)}, want: []string{"admits TCP 22 from"}},
 		{name: "a check that is off", rules: []types.IpPermission{rule(80, 80, all)}, set: func(s *incident.Settings) { s.SSH.Enabled = false }},
 		{name: "other ports", rules: []types.IpPermission{rule(8443, 8443, all), rule(2222, 2222, all)}, set: func(s *incident.Settings) {
@@ -46,9 +46,9 @@ func TestFirewalls(t *testing.T) {
 		{name: "of https", rules: []types.IpPermission{rule(22, 22, all)}, set: func(s *incident.Settings) { s.URL.Scheme = "https" }, want: []string{"admits TCP 443"}},
 		{name: "another machine's address is none of its business", rules: []types.IpPermission{rule(22, 22, all)}, set: func(s *incident.Settings) { s.URL.Address = "http://192.0.2.8/" }},
 		{name: "from the function's group", ours: []string{"sg-9"}, rules: []types.IpPermission{from("sg-9")}},
-		{name: "from another group", ours: []string{"sg-9"}, rules: []types.IpPermission{from("sg-8")}, want: []string{"admits TCP 22 from the function's groups (sg-9)", "TCP 80"}},
+		{name: "from another group", ours: []string{"sg-9"}, rules: []types.IpPermission{from("sg-8")}, want: []string{"admits TCP 22 or TCP 80 from the function's groups (sg-9)"}},
 		{name: "in a VPC any address may be a NAT gateway's", ours: []string{"sg-9"}, rules: []types.IpPermission{rule(1, 65535, office)}},
-		{name: "an ACL that denies", rules: []types.IpPermission{rule(1, 65535, all)}, acl: []types.NetworkAclEntry{entry(100, types.RuleActionDeny, all), entry(200, types.RuleActionAllow, all)}, want: []string{"(subnet-1) denies TCP 22", "denies TCP 80"}},
+		{name: "an ACL that denies", rules: []types.IpPermission{rule(1, 65535, all)}, acl: []types.NetworkAclEntry{entry(100, types.RuleActionDeny, all), entry(200, types.RuleActionAllow, all)}, want: []string{"(subnet-1) denies TCP 22 and TCP 80"}},
 		{name: "an ACL that denies last", rules: []types.IpPermission{rule(1, 65535, all)}, acl: []types.NetworkAclEntry{entry(32767, types.RuleActionDeny, all), entry(100, types.RuleActionAllow, all), entry(50, types.RuleActionDeny, office)}},
 	} {
 		s := incident.DefaultSettings()

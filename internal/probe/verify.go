@@ -105,11 +105,15 @@ func (v Verification) Broken() bool {
 	return v.Error != "" || v.any(func(c CheckResult) bool { return c.Result == Errored })
 }
 
-// Denied reports whether the function was refused a right. One that is new may
-// only need a moment.
+// Denied reports whether AWS refused the function a right. One that is new may
+// only need a moment; a secret that Slack or a pager refuses stays wrong.
 func (v Verification) Denied() bool {
 	return v.any(func(c CheckResult) bool {
-		return c.Result == Errored && slices.ContainsFunc([]string{"Denied", "Unauthorized", "not authorized"}, func(word string) bool { return strings.Contains(c.Reason, word) })
+		words := []string{"Denied", "Unauthorized", "not authorized"}
+		if c.Check == CheckSlack || c.Check == CheckPager {
+			words = []string{"AccessDenied", "not authorized to perform"}
+		}
+		return c.Result == Errored && slices.ContainsFunc(words, func(word string) bool { return strings.Contains(c.Reason, word) })
 	})
 }
 

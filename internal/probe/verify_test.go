@@ -177,6 +177,12 @@ func TestVerifyMessages(t *testing.T) {
 			}
 			return healthy(ctx, c)
 		}, []CheckResult{{Check: "slack", Result: Passed, Reason: "its secret is taken; nothing was sent"}, {Check: "pager", Result: Errored, Reason: "InvalidInput: " + unset + ". No message can reach Jira Service Management: export TF_VAR_jsm_api_key with the other secrets, raise secrets_version and deploy"}}},
+		{"a token that Slack refuses", ireland(), func(ctx context.Context, c call) (any, error) {
+			if c.Step == "slack" {
+				return functionError{"Denied", "tell Slack: invalid_auth"}, nil
+			}
+			return healthy(ctx, c)
+		}, []CheckResult{{Check: "slack", Result: Errored, Reason: "Denied: tell Slack: invalid_auth"}, {Check: "pager", Result: Passed, Reason: "its secret is taken; nothing was sent"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -186,8 +192,9 @@ func TestVerifyMessages(t *testing.T) {
 					}
 					return tt.p(ctx, c)
 				})
-				if diff := cmp.Diff(tt.want, got.Deployment[:2]); diff != "" || got.Error != "" {
-					t.Errorf("%q (-want +got):\n%s", got.Error, diff)
+				// Another try does not mend a secret.
+				if diff := cmp.Diff(tt.want, got.Deployment[:2]); diff != "" || got.Error != "" || got.Denied() {
+					t.Errorf("%q, denied %v (-want +got):\n%s", got.Error, got.Denied(), diff)
 				}
 			})
 		})

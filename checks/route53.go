@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/route53/types"
+	"github.com/aws/smithy-go"
 
 	"firstline/internal/incident"
 	"firstline/internal/lazy"
@@ -118,6 +120,9 @@ func (c *Route53) configure(ctx context.Context, inc *incident.Incident) (unread
 	}
 	switch {
 	case unread.kind == incident.Attention: // there is none of this id
+		if api, ok := errors.AsType[smithy.APIError](err); ok {
+			return nil, wrong("%s: correct route53.health_check_id", strings.TrimSuffix(api.ErrorMessage(), "."))
+		}
 		return nil, unread
 	case inc.HealthCheck != nil: // what it was a day ago is better than nothing
 		return nil, nil

@@ -211,6 +211,9 @@ func TestRoute53Errors(t *testing.T) {
 			for _, h := range []*health{{config: endpoint("203.0.113.7"), statusErr: tc.err}, {configErr: tc.err, statusErr: tc.err}} {
 				f := h.check().Check(t.Context(), incidentOf(18, time0))
 				wantUnknown(t, f, tc.kind, healthCheck)
+				if h.configErr != nil && tc.kind == incident.Attention && !strings.HasSuffix(f.Reason, ": correct route53.health_check_id") {
+					t.Errorf("%q does not say what to do", f.Reason)
+				}
 				if h.asksConfig != 1 || h.asksStatus > 1 {
 					t.Errorf("%+v: the API allows five a second", h)
 				}

@@ -304,7 +304,7 @@ func TestDoctor(t *testing.T) {
 	}
 	for _, want := range []string{
 		"invalid_auth", "Could not authenticate", "URL: failed: from here", "Route 53: attention: from here", "does not run",
-		fmt.Sprintf("admits TCP %d from 0.0.0.0/0", stage.HTTPPort), fmt.Sprintf("admits TCP %d from 0.0.0.0/0", stage.SSHPort), "period 60 s needs detailed monitoring",
+		fmt.Sprintf("admits TCP %d or TCP %d from 0.0.0.0/0", stage.SSHPort, stage.HTTPPort), "period 60 s needs detailed monitoring",
 	} {
 		if !strings.Contains(strings.ToLower(said), strings.ToLower(want)) {
 			t.Errorf("it does not say %q:\n%s", want, said)

@@ -149,26 +149,11 @@ func Open(ctx context.Context, o Options) (_ *Root, err error) {
 		return nil, InputError{err}
 	}
 	r.providers = regions.Read(r.source)
-	if name := os.Getenv("TF_WORKSPACE"); name != "" {
-		return nil, inputf("TF_WORKSPACE is set to %q, which terraform-exec does not pass on: unset it and run `terraform workspace select %s` in %s", name, name, o.Dir)
+	if err := r.refuseEnvironment(); err != nil {
+		return nil, err
 	}
-	for _, name := range []string{"TF_CLI_ARGS", "TF_CLI_ARGS_plan", "TF_CLI_ARGS_apply"} {
-		if m := ours.FindStringSubmatch(os.Getenv(name)); m != nil {
-			return nil, inputf("%s holds -%s, which this command would not know of: unset it, and use --region and --var-file", name, m[1])
-		}
-	}
-	r.o.BackendConfig = nil
-	for _, c := range o.BackendConfig {
-		if !strings.Contains(c, "=") {
-			// Terraform would look for it in the root's folder.
-			if c, err = filepath.Abs(c); err != nil {
-				return nil, err
-			}
-			if info, err := os.Stat(c); err != nil || info.IsDir() {
-				return nil, inputf("--backend-config: %s: there is no such file, and it is not KEY=VALUE either", c)
-			}
-		}
-		r.o.BackendConfig = append(r.o.BackendConfig, c)
+	if r.o.BackendConfig, err = absolute(o.BackendConfig); err != nil {
+		return nil, err
 	}
 	tools := toolchain.Toolchain{Build: filepath.Join(o.Project, "build"), Log: o.Log}
 	program, err := tools.Terraform(ctx)
@@ -181,17 +166,8 @@ func Open(ctx context.Context, o Options) (_ *Root, err error) {
 	if err != nil {
 		return nil, err
 	}
-	environment := map[string]string{"CHECKPOINT_DISABLE": "1"}
-	if config != "" {
-		environment["TF_CLI_CONFIG_FILE"] = config
-	}
-	if os.Getenv("TF_VAR_max_retries") == "" {
-		environment["TF_VAR_max_retries"] = maxRetries
-	}
-	for k, v := range environment {
-		if err := os.Setenv(k, v); err != nil {
-			return nil, err
-		}
+	if err := setEnvironment(config); err != nil {
+		return nil, err
 	}
 	if r.tf, err = tfexec.NewTerraform(o.Dir, program); err != nil {
 		return nil, err
@@ -206,6 +182,57 @@ func Open(ctx context.Context, o Options) (_ *Root, err error) {
 		return nil, err
 	}
 	return r, r.init(ctx)
+}
+
+// refuseEnvironment refuses what Terraform would take from the environment without
+// this command knowing of it.
+func (r *Root) refuseEnvironment() error {
+	if name := os.Getenv("TF_WORKSPACE"); name != "" {
+		return inputf("TF_WORKSPACE is set to %q, which terraform-exec does not pass on: unset it and run `terraform workspace select %s` in %s", name, name, r.o.Dir)
+	}
+	for _, name := range []string{"TF_CLI_ARGS", "TF_CLI_ARGS_plan", "TF_CLI_ARGS_apply"} {
+		if m := ours.FindStringSubmatch(os.Getenv(name)); m != nil {
+			return inputf("%s holds -%s, which this command would not know of: unset it, and use --region and --var-file", name, m[1])
+		}
+	}
+	return nil
+}
+
+// absolute makes the files among backend settings absolute: Terraform would look for
+// them in the root's folder.
+func absolute(settings []string) ([]string, error) {
+	var all []string
+	for _, c := range settings {
+		if !strings.Contains(c, "=") {
+			var err error
+			if c, err = filepath.Abs(c); err != nil {
+				return nil, err
+			}
+			if info, err := os.Stat(c); err != nil || info.IsDir() {
+				return nil, inputf("--backend-config: %s: there is no such file, and it is not KEY=VALUE either", c)
+			}
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// setEnvironment sets what Terraform is to find in this process's environment; config
+// is a Terraform CLI configuration, "" for the user's own.
+func setEnvironment(config string) error {
+	environment := map[string]string{"CHECKPOINT_DISABLE": "1"}
+	if config != "" {
+		environment["TF_CLI_CONFIG_FILE"] = config
+	}
+	if os.Getenv("TF_VAR_max_retries") == "" {
+		environment["TF_VAR_max_retries"] = maxRetries
+	}
+	for k, v := range environment {
+		if err := os.Setenv(k, v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // once has load asked until it succeeds, and by one caller at a time: it may run a

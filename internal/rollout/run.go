@@ -261,10 +261,17 @@ func (r *Root) Apply(ctx context.Context, p *Plan) error {
 	for name, reasons := range failed {
 		r.fail(name, reasons...)
 	}
+	r.conclude(p, err, insist.Err() != nil)
+	return errors.Join(ctx.Err(), err)
+}
+
+// conclude gives the regions of which Terraform has not said that they are done their
+// last phase. err is what concerns all of them; a cut-off apply leaves them applying.
+func (r *Root) conclude(p *Plan, err error, cutOff bool) {
 	_, busy := errors.AsType[busyError](err)
 	for name := range p.Changes {
 		switch s := r.status[name]; {
-		case s == nil || s.Phase != Applying || insist.Err() != nil:
+		case s == nil || s.Phase != Applying || cutOff:
 		case busy:
 			r.change(name, func(s *Status) { s.Phase, s.Began = Planned, time.Time{} })
 		case err == nil:
@@ -273,7 +280,6 @@ func (r *Root) Apply(ctx context.Context, p *Plan) error {
 			r.fail(name, fmt.Sprintf("Terraform ended after %d of %d changes: the error that concerns all regions says why", s.Done, s.Planned))
 		}
 	}
-	return errors.Join(ctx.Err(), err)
 }
 
 // errored are the resources whose operation has failed. Terraform says of which one an

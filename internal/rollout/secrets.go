@@ -48,8 +48,10 @@ func missingSecrets(ctx context.Context, r *Root, destroy bool) ([]string, error
 		}
 		for _, channel := range s.Channels() {
 			wg.Go(func() {
-				text, err := r.lackOf(ctx, region, channel, s)
+				text, left, err := r.lackOf(ctx, region, channel, s)
 				switch {
+				case left:
+					note(unclear, region, text)
 				case err != nil:
 					note(unclear, region, fmt.Sprintf("%s is not set, and firstline cannot tell whether a value is stored in %s: %s", channel.Variable(), here, inOneLine(err)))
 				case text != "":
@@ -97,26 +99,32 @@ func secretHeaders(region probe.IntendedRegion) map[string][]string {
 // here stands for the regions in what is said of several.
 const here = "{regions}"
 
-// lackOf says why a deploy would leave a secret without a value in a region; "" if it
-// would not. An error is that the region does not tell and no value is given.
-func (r *Root) lackOf(ctx context.Context, region string, channel probe.Channel, s *desired) (string, error) {
+// lackOf says why a deploy would leave a secret without a value in a region, or (left)
+// with another than the one given; "" if it would not. An error is that the region does
+// not tell and no value is given.
+func (r *Root) lackOf(ctx context.Context, region string, channel probe.Channel, s *desired) (text string, left bool, err error) {
 	variable := channel.Variable()
-	given := os.Getenv(variable) != ""
+	given := os.Getenv(variable)
 	value, exists, err := r.parameter(ctx, region, channel.Parameter(s.Name))
+	kept := value != "" && value != probe.Unset
 	switch {
-	case err != nil && !given:
-		return "", err
-	case err != nil, value != "" && value != probe.Unset, given && !exists:
-		return "", nil
-	case !given:
-		return variable + " is not set, and no value is stored in " + here + ": export it and run this again", nil
+	case err != nil && given == "":
+		return "", false, err
+	case err != nil, kept && (given == "" || given == value), given != "" && !exists:
+		return "", false, nil
+	case given == "":
+		return variable + " is not set, and no value is stored in " + here + ": export it and run this again", false, nil
 	}
 	// Terraform writes what is there only when the version differs.
 	stored, _, err := r.parameter(ctx, region, "/"+s.Name+"/secrets-version/stored")
 	if err != nil || stored != strconv.FormatFloat(s.SecretsVersion, 'f', -1, 64) {
-		return "", nil //nolint:nilerr // it may well be written
+		return "", false, nil //nolint:nilerr // it may well be written
 	}
-	return variable + " is set, but this would not store it in " + here + ", where no value is: raise secrets_version in the var file, with all secrets set", nil
+	why := "where no value is"
+	if kept {
+		why = "where another is stored"
+	}
+	return variable + " is set, but this would not store it in " + here + ", " + why + ": raise secrets_version in the var file, with all secrets set", kept, nil
 }
 
 // sentences puts the regions into what is to be said of them.

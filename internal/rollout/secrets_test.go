@@ -68,8 +68,13 @@ func TestMissingSecrets(t *testing.T) {
 		{name: "no pager that needs one", regions: "eu-west-1", pagers: "sns", stored: slack + "=a"},
 		{
 			name: "given, and would not be written", regions: "eu-west-1", given: "slack_token opsgenie_api_key",
-			stored:  slack + "=a " + opsgenie + "=unset /firstline/secrets-version/stored=1",
+			stored:  slack + "=hush " + opsgenie + "=unset /firstline/secrets-version/stored=1",
 			missing: []string{"TF_VAR_opsgenie_api_key is set, but this would not store it in eu-west-1, where no value is: raise secrets_version in the var file, with all secrets set"},
+		},
+		{
+			name: "given, and another is stored", regions: "eu-west-1", given: "slack_token opsgenie_api_key",
+			stored:  slack + "=a " + opsgenie + "=hush /firstline/secrets-version/stored=1",
+			unclear: []string{"TF_VAR_slack_token is set, but this would not store it in eu-west-1, where another is stored: raise secrets_version in the var file, with all secrets set"},
 		},
 		{
 			name: "given, and written again", regions: "eu-west-1", given: "slack_token opsgenie_api_key", version: 2,

@@ -74,16 +74,9 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool, targets [
 	_ = file.Close()
 	p := &Plan{Destroy: destroy, Regions: slices.Clone(names), Changes: map[string][]string{}, file: file.Name()}
 	slices.Sort(p.Regions)
-	options := []tfexec.PlanOption{tfexec.Out(p.file), tfexec.Destroy(destroy), tfexec.Parallelism(r.parallelism(len(names)))}
-	for _, f := range r.o.VarFiles {
-		path, err := filepath.Abs(f)
-		if err != nil {
-			return nil, nil, err
-		}
-		options = append(options, tfexec.VarFile(path))
-	}
-	for _, t := range targets {
-		options = append(options, tfexec.Target(t))
+	options, err := r.planOptions(p, targets)
+	if err != nil {
+		return nil, nil, err
 	}
 	for _, name := range names {
 		r.change(name, func(s *Status) {
@@ -91,7 +84,7 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool, targets [
 		})
 	}
 	var beyond []string
-	underWay, heard := map[string]int{}, map[string]bool{}
+	hear := hearing{map[string]int{}, map[string]bool{}}
 	bounded, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	silent := time.AfterFunc(r.silence, giveUp)
@@ -102,14 +95,7 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool, targets [
 	}, func(m tfstream.Message) {
 		silent.Reset(r.silence)
 		if m.Hook != nil {
-			region := r.regionOf(m.Hook.Resource.Address)
-			heard[region] = true
-			switch m.Type {
-			case tfstream.RefreshStart, tfstream.ApplyStart:
-				underWay[region]++
-			case tfstream.RefreshComplete, tfstream.ApplyComplete, tfstream.ApplyErrored:
-				underWay[region]--
-			}
+			hear.note(r.regionOf(m.Hook.Resource.Address), m.Type)
 		}
 		switch m.Type {
 		case tfstream.RefreshComplete:
@@ -125,29 +111,18 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool, targets [
 		}
 	})
 	if bounded.Err() != nil && ctx.Err() == nil {
-		failed, err := r.hung(names, underWay, heard)
+		failed, err := r.hung(names, hear)
 		return nil, failed, err
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	failed, err := r.sort(said, names)
-	inConfiguration := !slices.ContainsFunc(said, func(d *tfstream.Diagnostic) bool { return d.Range == nil })
-	_, busy := errors.AsType[busyError](err)
-	_, died := errors.AsType[diedError](err)
-	if err != nil && !busy && !died && inConfiguration {
-		// What concerns all regions and has a place in a file is a setting.
-		return nil, nil, InputError{err}
-	} else if err != nil || len(failed) > 0 {
+	failed, err := r.judge(said, names, beyond)
+	if err != nil || len(failed) > 0 {
 		return nil, failed, err
-	} else if len(beyond) > 0 {
-		// The table would not show it.
-		return nil, nil, inputf("the plan would change %s too, which lies in none of the chosen regions' modules: see to it with terraform", some(beyond))
-	}
-	for _, changes := range p.Changes {
-		slices.Sort(changes)
 	}
 	for _, name := range names {
+		slices.Sort(p.Changes[name])
 		r.change(name, func(s *Status) {
 			s.Phase, s.Done = Planned, 0
 			if len(p.Changes[name]) == 0 {
@@ -158,10 +133,60 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool, targets [
 	return p, nil, nil
 }
 
+// judge returns what was wrong with a plan: the reasons of the regions that failed, or an
+// error of all. beyond are the resources that it would change outside of the regions.
+func (r *Root) judge(said []*tfstream.Diagnostic, names, beyond []string) (map[string][]string, error) {
+	failed, err := r.sort(said, names)
+	inConfiguration := !slices.ContainsFunc(said, func(d *tfstream.Diagnostic) bool { return d.Range == nil })
+	_, busy := errors.AsType[busyError](err)
+	_, died := errors.AsType[diedError](err)
+	switch {
+	case err != nil && !busy && !died && inConfiguration:
+		// What concerns all regions and has a place in a file is a setting.
+		return nil, InputError{err}
+	case err == nil && len(failed) == 0 && len(beyond) > 0:
+		// The table would not show it.
+		return nil, inputf("the plan would change %s too, which lies in none of the chosen regions' modules: see to it with terraform", some(beyond))
+	}
+	return failed, err
+}
+
+// planOptions are what a plan is made with.
+func (r *Root) planOptions(p *Plan, targets []string) ([]tfexec.PlanOption, error) {
+	options := []tfexec.PlanOption{tfexec.Out(p.file), tfexec.Destroy(p.Destroy), tfexec.Parallelism(r.parallelism(len(p.Regions)))}
+	for _, f := range r.o.VarFiles {
+		path, err := filepath.Abs(f)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, tfexec.VarFile(path))
+	}
+	for _, t := range targets {
+		options = append(options, tfexec.Target(t))
+	}
+	return options, nil
+}
+
+// hearing is what Terraform has said of the regions, to tell which one it waits for.
+type hearing struct {
+	underWay map[string]int
+	heard    map[string]bool
+}
+
+func (h hearing) note(region, kind string) {
+	h.heard[region] = true
+	switch kind {
+	case tfstream.RefreshStart, tfstream.ApplyStart:
+		h.underWay[region]++
+	case tfstream.RefreshComplete, tfstream.ApplyComplete, tfstream.ApplyErrored:
+		h.underWay[region]--
+	}
+}
+
 // hung blames the regions in which something is under way for Terraform's
 // silence, else those that have said nothing at all: their providers have not
 // come to work.
-func (r *Root) hung(names []string, underWay map[string]int, heard map[string]bool) (map[string][]string, error) {
+func (r *Root) hung(names []string, h hearing) (map[string][]string, error) {
 	failed := map[string][]string{}
 	blame := func(guilty func(string) bool) {
 		for _, name := range names {
@@ -170,8 +195,8 @@ func (r *Root) hung(names []string, underWay map[string]int, heard map[string]bo
 			}
 		}
 	}
-	if blame(func(name string) bool { return underWay[name] > 0 }); len(failed) == 0 {
-		blame(func(name string) bool { return !heard[name] })
+	if blame(func(name string) bool { return h.underWay[name] > 0 }); len(failed) == 0 {
+		blame(func(name string) bool { return !h.heard[name] })
 	}
 	if len(failed) == 0 {
 		return nil, fmt.Errorf("terraform printed nothing for %s and was stopped (see %s)", r.silence, r.logPath)

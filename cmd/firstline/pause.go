@@ -117,7 +117,7 @@ to be made.` + pauseExits,
 				return err
 			}
 			result := newPauser(cfg).pause(c.Context(), targets, end)
-			return errors.Join(flags.report(c, result, func(w io.Writer) error { return printPause(w, result) }), c.Context().Err())
+			return errors.Join(flags.report(c, result, func(w io.Writer) error { return printPause(w, result, flags.name) }), c.Context().Err())
 		},
 	}
 	flags.add(c)
@@ -150,7 +150,7 @@ be rebooted.` + pauseExits,
 				return err
 			}
 			result := newPauser(cfg).resume(c.Context(), targets)
-			return errors.Join(flags.report(c, result, func(w io.Writer) error { return printPause(w, result) }), c.Context().Err())
+			return errors.Join(flags.report(c, result, func(w io.Writer) error { return printPause(w, result, flags.name) }), c.Context().Err())
 		},
 	}
 	flags.add(c)
@@ -429,8 +429,8 @@ func (r pauseResult) flags() string {
 }
 
 // printPause prints what came of pause or resume, and returns an error when it
-// did not come to pass everywhere.
-func printPause(w io.Writer, result pauseResult) error {
+// did not come to pass everywhere. The name is what --name was given, or empty.
+func printPause(w io.Writer, result pauseResult, name string) error {
 	t := newTable(w)
 	_, _ = fmt.Fprintln(t, "REGION\tINSTANCE\tRESULT")
 	words := map[string]string{
@@ -443,7 +443,10 @@ func printPause(w io.Writer, result pauseResult) error {
 		return err
 	}
 	if result.Command == "pause" {
-		_, _ = fmt.Fprintf(w, "\nWhat is paused is checked, and Slack hears of it; nothing is rebooted and nobody is\npaged. `firstline resume%s` ends it before.\n", result.flags())
+		if name != "" {
+			name = " --name " + name
+		}
+		_, _ = fmt.Fprintf(w, "\nWhat is paused is checked, and Slack hears of it; nothing is rebooted and\nnobody is paged. This ends it before:\n  firstline resume%s%s\n", name, result.flags())
 	}
 	_, _ = fmt.Fprintln(w, "\n`firstline paused` lists what is still paused, handed over or held back.")
 	return unanswered(w, result.Errors, "something went wrong")

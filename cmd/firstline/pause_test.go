@@ -293,13 +293,16 @@ func TestPause(t *testing.T) {
 	if diff := cmp.Diff(&policy.Pause{Until: incident.At(until), By: jane}, w["eu-west-1"].stored("i-0a1b2c3d").Region.Pause); diff != "" {
 		t.Errorf("the table (-want +got):\n%s", diff)
 	}
-	text, err := printed(t, func(w *bytes.Buffer) error { return printPause(w, got) })
+	text, err := printed(t, func(w *bytes.Buffer) error { return printPause(w, got, "ours") })
 	if diff := cmp.Diff(`REGION     INSTANCE  RESULT
 eu-west-1  all       paused until 2026-11-23T13:00:00Z
 us-east-1  all       FAILED
 
-What is paused is checked, and Slack hears of it; nothing is rebooted and nobody is
-paged. `+"`firstline resume --region eu-west-1 --region us-east-1` ends it before.\n\n`firstline paused` lists what is still paused, handed over or held back."+`
+What is paused is checked, and Slack hears of it; nothing is rebooted and
+nobody is paged. This ends it before:
+  firstline resume --name ours --region eu-west-1 --region us-east-1
+
+`+"`firstline paused` lists what is still paused, handed over or held back."+`
 
 us-east-1: AccessDeniedException: not you
 `, text); diff != "" || err == nil || err.Error() != "something went wrong in us-east-1: see above" {
@@ -458,7 +461,7 @@ func TestResumeClosesTheBreaker(t *testing.T) {
 	}, p.named("StartExecution")); diff != "" {
 		t.Errorf("looks (-want +got):\n%s", diff)
 	}
-	text, err := printed(t, func(w *bytes.Buffer) error { return printPause(w, got) })
+	text, err := printed(t, func(w *bytes.Buffer) error { return printPause(w, got, "") })
 	if err != nil || !strings.Contains(text, "\neu-west-1  i-1a1b2c3d  released by the breaker\n") {
 		t.Errorf("%v\n%s", err, text)
 	}

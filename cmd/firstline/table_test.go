@@ -94,7 +94,7 @@ func TestTablesFit(t *testing.T) {
 			return errors.Join(err, func() error { _, err := io.WriteString(w, timeline); return err }())
 		}, []string{alias}},
 		{"pause", func(w io.Writer) error {
-			return printPause(w, pauseResult{Command: "resume", Until: noon, Results: []pauseLine{{Region: region, Instance: id, Result: pauseSet}, {Region: region, Instance: id, Result: pauseReleased}}})
+			return printPause(w, pauseResult{Command: "resume", Until: noon, Results: []pauseLine{{Region: region, Instance: id, Result: pauseSet}, {Region: region, Instance: id, Result: pauseReleased}}}, "")
 		}, []string{id, region}},
 		{"paused", func(w io.Writer) error {
 			return printPaused(w, pausedResult{

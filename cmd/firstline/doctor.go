@@ -58,10 +58,7 @@ interrupted.`,
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, start := c.Context(), time.Now()
-			out := c.OutOrStdout()
-			if flags.json {
-				out = c.ErrOrStderr()
-			}
+			out := flags.people(c)
 			p := newProgress(out)
 			b := newBoard(p)
 			b.run()

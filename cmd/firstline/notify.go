@@ -66,10 +66,7 @@ deployed, 130 interrupted.`,
 				return usagef("name the regions, because people will read it: --region eu-west-1, or --all for every region that is deployed")
 			}
 			ctx, start := c.Context(), time.Now()
-			out := c.OutOrStdout()
-			if flags.json {
-				out = c.ErrOrStderr()
-			}
+			out := flags.people(c)
 			p := newProgress(out)
 			d, cfg, err := flags.fleet(c, "try")
 			if err != nil {

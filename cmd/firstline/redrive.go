@@ -102,10 +102,7 @@ usage or nothing deployed, 130 interrupted.`,
 			if err != nil {
 				return err
 			}
-			out := c.OutOrStdout()
-			if flags.json {
-				out = c.ErrOrStderr()
-			}
+			out := flags.people(c)
 			ask := func(ctx context.Context, question string) error { return confirm(ctx, c.InOrStdin(), out, question) }
 			if yes {
 				ask = func(context.Context, string) error { return nil }

@@ -44,6 +44,15 @@ func (f *rootFlags) add(c *cobra.Command) {
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON; progress goes to standard error")
 }
 
+// people returns where that goes which people read: with --json standard output holds
+// the result alone.
+func (f *rootFlags) people(c *cobra.Command) io.Writer {
+	if f.json {
+		return c.ErrOrStderr()
+	}
+	return c.OutOrStdout()
+}
+
 // open opens the Terraform root that the flags speak of.
 func (f *rootFlags) open(c *cobra.Command, log io.Writer, o rollout.Options) (*rollout.Root, error) {
 	var err error
@@ -176,10 +185,7 @@ func insistence() (ctx context.Context, stop func()) {
 }
 
 func (r *rolloutRun) run(c *cobra.Command, do func(context.Context, *rolloutRun) error) (err error) {
-	r.c, r.out = c, c.OutOrStdout()
-	if r.json {
-		r.out = c.ErrOrStderr()
-	}
+	r.c, r.out = c, r.people(c)
 	r.p = newProgress(r.out)
 	r.board = newBoard(r.p)
 	r.board.run()

@@ -75,10 +75,7 @@ Exit codes: 0 all passed or warned, 1 something did not, 2 wrong usage or nothin
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, start := c.Context(), time.Now()
-			out := c.OutOrStdout()
-			if flags.json {
-				out = c.ErrOrStderr()
-			}
+			out := flags.people(c)
 			p := newProgress(out)
 			d, cfg, err := flags.fleet(c, "verify")
 			if err != nil {

@@ -286,6 +286,7 @@ func (l *planning) sum() {
 		slices.Sort(c.of.Resources)
 		c.of.list, c.of.Resources = slices.Compact(c.of.list), slices.Compact(c.of.Resources)
 		c.of.Action, c.of.rank, c.of.form = alters, following, strings.Replace(c.form, "%d", strconv.Itoa(len(c.of.Resources)), 1)
+		c.of.form = strings.Replace(c.of.form, "of 1 resources", "of 1 resource", 1)
 		l.add(c.of)
 	}
 }

@@ -141,6 +141,11 @@ func TestChanges(t *testing.T) {
 			want: []string{`tags of 2 resources: team none -> "ops"`},
 		},
 		{
+			name: "tags of one",
+			all:  []*tfjson.ResourceChange{resource("aws_sqs_queue.q", altered(queue, tags("", ""), tags("", "ops")))},
+			want: []string{`tags of 1 resource: team none -> "ops"`},
+		},
+		{
 			name: "secrets stay secret",
 			all: []*tfjson.ResourceChange{resource("aws_ssm_parameter.secret", func() tfjson.Change {
 				c := altered(values{"name": "p"}, values{"value": "hush", "value_wo_version": 1.0}, values{"value": "hush2", "value_wo_version": 2.0})

@@ -71,18 +71,20 @@ check: setup ## Run the unit tests (not of the local AWS), 1,000 random days and
 	@$(GOTEST) -count=1 -short -run '^TestTerraformIsValid$$' ./test $(SHOW)
 
 # The race detector is for what has goroutines of ours: the local AWS has its own
-# tests in 1/4, and the programs that 4/4 starts are built without it.
+# tests in 1/5, and the programs that 5/5 starts are built without it.
 .PHONY: test
 test: setup cc ## Run all tests: Go, the simulation, Terraform, and the stories on the local AWS
-	@echo "test 1/4: Go packages, with the race detector"
+	@echo "test 1/5: Go packages, with the race detector"
 	@$(GOTEST) -race $$($(UNIT) | grep -vx $(PURE)) ./test/asl ./test/dynamo ./test/peers ./test/progress ./test/sim/mutants $(SHOW)
 	@$(GOTEST) $(PURE) $(SHOW)
-	@echo "test 2/4: the simulation: scenes, and 1,000 random days"
+	@echo "test 2/5: the simulation: scenes, and 1,000 random days"
 	@$(GOTEST) -count=1 -timeout 20m ./test/sim -sim.days 1000 $(SHOW)
-	@echo "test 3/4: Terraform modules, with mocked providers"
+	@echo "test 3/5: Terraform modules, with mocked providers"
 	@$(GOTEST) -count=1 -timeout 20m -run '^TestTerraform' ./test $(SHOW)
-	@echo "test 4/4: contract, and stories on the local AWS with the real Terraform and provider"
-	@$(GOTEST) -count=1 -timeout 40m -parallel 10 -skip '^TestTerraform' ./test ./test/contract ./test/bench ./internal/release $(SHOW)
+	@echo "test 4/5: contract, benchmarks and release"
+	@$(GOTEST) -count=1 -timeout 20m ./test/contract ./test/bench ./internal/release $(SHOW)
+	@echo "test 5/5: stories on the local AWS with the real Terraform and provider"
+	@$(GOTEST) -count=1 -timeout 40m -parallel 10 -skip '^TestTerraform' ./test $(SHOW)
 
 # SOAK is how long, FLAGS are flags of the simulation: FLAGS="-sim.faults .35".
 SOAK ?= 10m

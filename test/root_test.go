@@ -2,12 +2,10 @@ package test
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -127,42 +125,7 @@ func TestRootRefuses(t *testing.T) {
 			}
 		})
 	}
-	for name, variables := range documentedVariables(t) {
-		t.Run(name, func(t *testing.T) {
-			raw, err := json.Marshal(good)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for name, content := range map[string][]byte{stage.VarFile: raw, "documented.tfvars": variables} {
-				if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if out, err := run("plan", "-input=false", "-no-color", "-var-file=documented.tfvars"); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
-		})
-	}
 	if _, err := os.Stat(filepath.Join(dir, "terraform.tfstate")); err == nil {
 		t.Error("a plan that failed wrote a state")
 	}
-}
-
-// documentedVariables returns the files of variables that the documents show.
-func documentedVariables(t *testing.T) map[string][]byte {
-	t.Helper()
-	shown := map[string][]byte{}
-	for _, document := range []string{"README.md", "terraform/README.md"} {
-		text, err := os.ReadFile(filepath.Join(root(t), document)) //nolint:gosec // the project's own
-		if err != nil {
-			t.Fatal(err)
-		}
-		for n, m := range regexp.MustCompile("(?s)```hcl\n( *regions .*?)```").FindAllSubmatch(text, -1) {
-			shown[fmt.Sprintf("%s %d", document, n+1)] = m[1]
-		}
-	}
-	if len(shown) < 3 {
-		t.Errorf("the documents show %d files of variables", len(shown))
-	}
-	return shown
 }

@@ -99,6 +99,27 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// The page of examples shows the first one as it is.
+func TestEvaluationIsShown(t *testing.T) {
+	root, err := toolchain.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(root, "terraform", "examples")
+	var read [2]string
+	for n, name := range []string{"README.md", "evaluation.tfvars"} {
+		text, err := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // the project's own
+		if err != nil {
+			t.Fatal(err)
+		}
+		read[n] = string(text)
+	}
+	_, block, _ := strings.Cut(read[0], "```hcl\n")
+	if shown, _, _ := strings.Cut(block, "```"); shown != read[1] {
+		t.Errorf("README.md shows\n%s\nnot evaluation.tfvars:\n%s", shown, read[1])
+	}
+}
+
 // exists returns an error if there is no such command, or one of its flags is none.
 // A complete one can be typed as it is.
 func exists(words []string, complete bool) error {

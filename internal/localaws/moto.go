@@ -26,7 +26,7 @@ import (
 
 // motoStart is how long moto may take until it answers. It needs one second on
 // an idle machine.
-const motoStart = 90 * time.Second
+const motoStart = 3 * time.Minute
 
 // startHook is run by moto's Python when it starts.
 //

@@ -2,6 +2,7 @@ package test
 
 import (
 	"archive/zip"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -20,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"firstline/internal/artifact"
 	"firstline/internal/localaws"
 	"firstline/internal/stage"
 )
@@ -260,6 +262,18 @@ func repacked(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	if err := to.Close(); err != nil {
+		t.Fatal(err)
+	}
+	built, err := artifact.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(to.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	built.Zip = fmt.Sprintf("%x", sha256.Sum256(content))
+	if err := built.Write(to.Name()); err != nil {
 		t.Fatal(err)
 	}
 	return to.Name()

@@ -103,13 +103,14 @@ func TestTerraformIsValid(t *testing.T) {
 // allows have deprecated of the kinds of resources that are used here
 // (https://github.com/hashicorp/terraform-provider-aws/blob/main/CHANGELOG.md).
 var deprecated = map[string]string{
-	`data\.aws_region\.\w+\.(id|name)\b`:                               "id (6.47) and name (6.0) of aws_region: region, which 5.x lacks, so modules/region takes either",
-	`\bexpected_bucket_owner\b`:                                        "of the S3 bucket's parts (6.31)",
-	`\bglobal_secondary_index\b`:                                       "hash_key and range_key of one (6.29); 5.x lacks key_schema. Those of the table are not deprecated",
-	`\b(inline_policy|managed_policy_arns)\b`:                          "of aws_iam_role (5.x): resources of their own",
+	`data\.aws_region\.\w+\.(id|name)\b`:      "id (6.47) and name (6.0) of aws_region: region, which 5.x lacks, so modules/region takes either",
+	`\bexpected_bucket_owner\b`:               "of the S3 bucket's parts (6.31)",
+	`\bglobal_secondary_index\b`:              "hash_key and range_key of one (6.29); 5.x lacks key_schema. Those of the table are not deprecated",
+	`\b(inline_policy|managed_policy_arns)\b`: "of aws_iam_role (5.x): resources of their own",
+	`\boverwrite\b`:                           "of aws_ssm_parameter (5.x)",
+	`aws_s3_bucket\.\w+\.region\b`:            "of aws_s3_bucket (6.0): bucket_region",
+
 	`"aws_cloudwatch_event_rule" "\w+" \{(\n|\n  .*)*\n  is_enabled\b`: "of aws_cloudwatch_event_rule (5.x): state",
-	`\boverwrite\b`:                                                    "of aws_ssm_parameter (5.x)",
-	`aws_s3_bucket\.\w+\.region\b`:                                     "of aws_s3_bucket (6.0): bucket_region",
 }
 
 func TestTerraformUsesNothingDeprecated(t *testing.T) {

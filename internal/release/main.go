@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -25,6 +26,9 @@ import (
 	"firstline/internal/atomicfile"
 	"firstline/internal/toolchain"
 )
+
+// sumsFile has the checksums.
+const sumsFile = "SHA256SUMS"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -78,10 +82,13 @@ func (r *release) run(ctx context.Context) (err error) {
 	if r.version, err = artifact.Version(filepath.Join(r.root, "terraform")); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(r.out); err != nil {
+	if err := r.empty(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(r.out, 0o750); err != nil {
+		return err
+	}
+	if err := atomicfile.Write(filepath.Join(r.out, sumsFile), nil); err != nil { // by which a release that was interrupted is known
 		return err
 	}
 	r.built = map[string]*debug.BuildInfo{}
@@ -98,6 +105,18 @@ func (r *release) write(name string, content []byte) error {
 	_, _ = fmt.Fprintln(r.log, filepath.Join(r.out, name))
 	r.files = append(r.files, name)
 	return atomicfile.Write(filepath.Join(r.out, name), content)
+}
+
+// empty deletes the release before, and nothing else.
+func (r *release) empty() error {
+	found, err := os.ReadDir(r.out)
+	if len(found) == 0 && (err == nil || errors.Is(err, fs.ErrNotExist)) {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(r.out, sumsFile)); err != nil {
+		return fmt.Errorf("%s holds something else than a release: name an empty folder, or one that is not there", r.out)
+	}
+	return os.RemoveAll(r.out)
 }
 
 func (r *release) commands(ctx context.Context) error {
@@ -210,5 +229,5 @@ func (r *release) sums(context.Context) error {
 		}
 		_, _ = fmt.Fprintf(&text, "%x  %s\n", sha256.Sum256(content), name)
 	}
-	return r.write("SHA256SUMS", []byte(text.String()))
+	return r.write(sumsFile, []byte(text.String()))
 }

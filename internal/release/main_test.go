@@ -48,6 +48,33 @@ func TestBill(t *testing.T) {
 }
 
 // TestReleaseIsTheSameTwice builds the last commit in two folders.
+func TestOnlyAReleaseIsDeleted(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		files []string
+		want  bool
+	}{
+		{"not there", nil, true},
+		{"an older release", []string{sumsFile, "firstline.tar.gz"}, true},
+		{"something else", []string{"main.go"}, false},
+	} {
+		dir := filepath.Join(t.TempDir(), "out")
+		for _, name := range tt.files {
+			if err := os.MkdirAll(dir, 0o750); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := (&release{out: dir}).empty()
+		_, left := os.Stat(dir)
+		if (err == nil) != tt.want || (left != nil) != tt.want {
+			t.Errorf("%s: %v; afterwards %v", tt.name, err, left)
+		}
+	}
+}
+
 func TestReleaseIsTheSameTwice(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the function and the command twice")
@@ -72,7 +99,7 @@ func TestReleaseIsTheSameTwice(t *testing.T) {
 		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		text, err := os.ReadFile(filepath.Join(r.out, "SHA256SUMS"))
+		text, err := os.ReadFile(filepath.Join(r.out, sumsFile))
 		if err != nil {
 			t.Fatal(err)
 		}

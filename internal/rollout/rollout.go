@@ -266,7 +266,7 @@ func (r *Root) Close() error {
 	return errors.Join(errs...)
 }
 
-// logs is how many log files are kept.
+// logs is how many log files are kept, beside those that a command may be writing.
 const logs = 50
 
 // openLog opens the log file of this command and removes old ones.
@@ -278,7 +278,9 @@ func (r *Root) openLog() error {
 	if old, err := filepath.Glob(filepath.Join(dir, "*.log")); err == nil && len(old) >= logs {
 		slices.Sort(old)
 		for _, path := range old[:len(old)-logs+1] {
-			_ = os.Remove(path)
+			if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > time.Hour {
+				_ = os.Remove(path)
+			}
 		}
 	}
 	// A name of its own, also for two commands in one second.

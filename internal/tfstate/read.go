@@ -13,8 +13,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
-	hcljson "github.com/hashicorp/hcl/v2/json"
+
+	"firstline/internal/tfconfig"
 )
 
 // Read returns the state of the Terraform root in dir: of the workspace that is
@@ -130,30 +130,17 @@ func lookup(environ []string, name string) string {
 // backendOf returns where and which backend the configuration in dir names, as
 // the beginning of a sentence; "" when it names none.
 func backendOf(dir string) (string, error) {
-	entries, err := os.ReadDir(dir)
+	files, err := tfconfig.Files(dir)
 	if err != nil {
 		return "", err
 	}
 	found := ""
-	for _, e := range entries {
-		name := e.Name()
-		isJSON := strings.HasSuffix(name, ".tf.json")
-		// Terraform passes over hidden files; editors' back-ups end otherwise.
-		if e.IsDir() || strings.HasPrefix(name, ".") || !isJSON && !strings.HasSuffix(name, ".tf") {
-			continue
-		}
-		path := filepath.Join(dir, name)
+	for _, path := range files {
 		src, err := os.ReadFile(path) //nolint:gosec // a file of the root
 		if err != nil {
 			return "", err
 		}
-		var file *hcl.File
-		var diags hcl.Diagnostics
-		if isJSON {
-			file, diags = hcljson.Parse(src, path)
-		} else {
-			file, diags = hclsyntax.ParseConfig(src, path, hcl.InitialPos)
-		}
+		file, diags := tfconfig.Parse(path, src)
 		if diags.HasErrors() {
 			return "", unparsed(diags, path)
 		}

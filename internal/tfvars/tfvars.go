@@ -19,10 +19,11 @@ import (
 	"github.com/agext/levenshtein"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-	"github.com/hashicorp/hcl/v2/json"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
+
+	"firstline/internal/tfconfig"
 )
 
 // Defaults of the root's variables, which are terraform/variables.tf's and
@@ -240,15 +241,11 @@ var variableBlocks = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "var
 // Terraform says.
 func newLoader(dir string) (*loader, error) {
 	l := &loader{vars: map[string]variable{}, secrets: map[string]string{}}
-	entries, err := os.ReadDir(dir)
+	paths, err := tfconfig.Files(dir)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: name the folder of the Terraform root", dir, cause(err))
 	}
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".tf") && !strings.HasSuffix(e.Name(), ".tf.json") {
-			continue
-		}
-		path := filepath.Join(dir, e.Name())
+	for _, path := range paths {
 		src, err := os.ReadFile(path) //nolint:gosec // the root's own file
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, cause(err))
@@ -323,13 +320,9 @@ func (l *loader) file(path string) error {
 	return l.add(path, src)
 }
 
-// parse reads a file as Terraform does: as JSON when its name ends like that.
+// parse reads the text of a file.
 func parse(path string, src []byte) (*hcl.File, error) {
-	if strings.HasSuffix(path, ".json") {
-		file, diags := json.Parse(src, path)
-		return file, first(diags, path)
-	}
-	file, diags := hclsyntax.ParseConfig(src, path, hcl.InitialPos)
+	file, diags := tfconfig.Parse(path, src)
 	return file, first(diags, path)
 }
 

@@ -70,10 +70,6 @@ func (h *Handler) watched(ctx context.Context) (map[string]*incident.Settings, e
 	return found, nil
 }
 
-// Unset is what Terraform writes into a secret's parameter when it is given no
-// value (terraform/modules/function): it counts as missing.
-const Unset = "unset"
-
 // Secrets reads SSM SecureString parameters and keeps them while the function
 // is warm.
 type Secrets struct {
@@ -97,7 +93,7 @@ func (s *Secrets) Get(ctx context.Context, name string, fresh bool) (string, err
 		return "", fault.New(fault.InvalidInput, op, "the SSM parameter is a %s; make it a SecureString", p.Type)
 	}
 	v := aws.ToString(p.Value)
-	if v == "" || v == Unset {
+	if v == "" || v == incident.UnsetSecret {
 		return "", fault.New(fault.InvalidInput, op, "it was never given a value; see \"Secrets\" in the README")
 	}
 	s.cached.Store(name, v)

@@ -19,6 +19,10 @@ type Settings struct {
 	ConfirmSeconds int `json:"confirm_seconds"`
 }
 
+// UnsetSecret is what Terraform writes into a secret's parameter when it is given no
+// value (terraform/modules/function): it counts as missing.
+const UnsetSecret = "unset"
+
 // RebootSettings bound the reboots of one instance.
 type RebootSettings struct {
 	// CooldownSeconds is the least time between two reboots, at least the boot

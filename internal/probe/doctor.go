@@ -229,7 +229,7 @@ func (x examination) channel(ctx context.Context, ch Channel) CheckResult {
 			return given, nil
 		}
 		stored, err := x.parameter(ctx, ch.Parameter(x.want.Name))
-		if _, none := errors.AsType[*ssmtypes.ParameterNotFound](err); none || err == nil && stored == Unset {
+		if _, none := errors.AsType[*ssmtypes.ParameterNotFound](err); none || err == nil && stored == incident.UnsetSecret {
 			return "", fault.New(fault.InvalidInput, "read the secret", "%s is not set, and none is stored", ch.Variable())
 		} else if err != nil {
 			return "", fault.New(fault.Unavailable, "read the secret", "%s is not set, and what is stored cannot be read: %s", ch.Variable(), Said(err))

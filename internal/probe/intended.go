@@ -65,10 +65,6 @@ var channels = []Channel{
 	{"jsm", "Jira Service Management", "jsm-api-key"},
 }
 
-// Unset is what Terraform stores of a secret that it is not given
-// (terraform/modules/function).
-const Unset = "unset"
-
 // Variable is the environment variable that Terraform takes the secret from.
 func (c Channel) Variable() string { return "TF_VAR_" + strings.ReplaceAll(c.Secret, "-", "_") }
 

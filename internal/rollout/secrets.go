@@ -16,6 +16,7 @@ import (
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/smithy-go"
 
+	"firstline/internal/incident"
 	"firstline/internal/probe"
 )
 
@@ -106,7 +107,7 @@ func (r *Root) lackOf(ctx context.Context, region string, channel probe.Channel,
 	variable := channel.Variable()
 	given := os.Getenv(variable)
 	value, exists, err := r.parameter(ctx, region, channel.Parameter(s.Name))
-	kept := value != "" && value != probe.Unset
+	kept := value != "" && value != incident.UnsetSecret
 	switch {
 	case err != nil && given == "":
 		return "", false, err

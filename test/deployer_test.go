@@ -2,7 +2,6 @@ package test
 
 import (
 	"archive/zip"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -268,11 +267,6 @@ func repacked(t *testing.T, path string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	content, err := os.ReadFile(to.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	built.Zip = fmt.Sprintf("%x", sha256.Sum256(content))
 	if err := built.Write(to.Name()); err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,6 @@ func Build(ctx context.Context, root, dir, arch string, log io.Writer) (string, 
 	if err := atomicfile.Write(path, zipped.Bytes()); err != nil {
 		return "", err
 	}
-	provenance.Zip = digest(zipped.Bytes())
 	return path, provenance.Write(path)
 }
 

@@ -150,8 +150,13 @@ func Read(zip string) (Provenance, error) {
 	return p, nil
 }
 
-// Write writes the provenance of a zip.
+// Write writes the provenance of a zip, whose SHA-256 it fills in.
 func (p Provenance) Write(zip string) error {
+	content, err := os.ReadFile(zip) //nolint:gosec // the caller's own
+	if err != nil {
+		return err
+	}
+	p.Zip = digest(content)
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
 	e.SetIndent("", "  ")

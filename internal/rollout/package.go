@@ -60,7 +60,6 @@ func (r *Root) preparePackage(ctx context.Context) error {
 	case !built:
 		return inputf("function.package: %s %s: %s", zip, problem, remedy(want))
 	case err == nil && have.Source == want.Source: // at most the version or the commit is another
-		want.Zip = have.Zip
 		return want.Write(zip)
 	}
 	if _, err := exec.LookPath("go"); err != nil {

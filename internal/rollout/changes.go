@@ -267,28 +267,32 @@ func (l *planning) sum() {
 		l.add(Change{Action: removes, Instances: []string{id}, Resources: resources, form: "{who} is no longer watched", rank: watching})
 	}
 	if l.whole != nil {
-		if l.whole.form += fmt.Sprintf(": %d resources", len(l.whole.Resources)); len(l.whole.Resources) == 1 {
-			l.whole.form = strings.TrimSuffix(l.whole.form, "s")
-		}
+		l.whole.form += ": " + resources(len(l.whole.Resources))
 		l.add(*l.whole)
 	}
 	if l.release != nil {
 		l.add(*l.release)
 	}
-	for _, c := range []struct {
-		of   Change
-		form string
-	}{{l.tags, "tags of %d resources: {list}"}, {l.late, "known only after the apply: {list}"}} {
-		if len(c.of.list) == 0 {
-			continue
-		}
-		slices.Sort(c.of.list)
-		slices.Sort(c.of.Resources)
-		c.of.list, c.of.Resources = slices.Compact(c.of.list), slices.Compact(c.of.Resources)
-		c.of.Action, c.of.rank, c.of.form = alters, following, strings.Replace(c.form, "%d", strconv.Itoa(len(c.of.Resources)), 1)
-		c.of.form = strings.Replace(c.of.form, "of 1 resources", "of 1 resource", 1)
-		l.add(c.of)
+	for _, c := range []*Change{&l.tags, &l.late} {
+		slices.Sort(c.list)
+		slices.Sort(c.Resources)
+		c.list, c.Resources = slices.Compact(c.list), slices.Compact(c.Resources)
+		c.Action, c.rank = alters, following
 	}
+	l.tags.form, l.late.form = "tags of "+resources(len(l.tags.Resources))+": {list}", "known only after the apply: {list}"
+	for _, c := range []Change{l.tags, l.late} {
+		if len(c.list) > 0 {
+			l.add(c)
+		}
+	}
+}
+
+// resources says how many there are.
+func resources(n int) string {
+	if n == 1 {
+		return "1 resource"
+	}
+	return fmt.Sprintf("%d resources", n)
 }
 
 // later stands for a value that is known only after the apply.

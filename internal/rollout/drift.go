@@ -63,9 +63,9 @@ func (r *Root) goneInstances(ctx context.Context, names []string) (map[string]*l
 	if err != nil {
 		return nil, err
 	}
+	r.tellMute(mute)
 	for region, ids := range wanted {
-		if err := mute[region]; err != nil {
-			_, _ = fmt.Fprintf(r.o.Log, "%s: cannot tell whether the instances exist (%s): that needs the right ec2:DescribeInstances\n", region, inOneLine(err))
+		if mute[region] != nil {
 			continue
 		}
 		gone[region] = &lines{}

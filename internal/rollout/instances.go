@@ -51,9 +51,7 @@ func missingInstances(ctx context.Context, r *Root, destroy bool) ([]string, err
 	if err != nil {
 		return nil, err
 	}
-	for _, region := range slices.Sorted(maps.Keys(mute)) {
-		_, _ = fmt.Fprintf(r.o.Log, "firstline cannot tell whether the instances of %s exist (%s): that needs the right ec2:DescribeInstances\n", region, inOneLine(mute[region]))
-	}
+	r.tellMute(mute)
 	lost := map[string][]string{} // by the region that the file names
 	var reasons []string
 	for region, ids := range wanted {
@@ -75,6 +73,13 @@ func missingInstances(ctx context.Context, r *Root, destroy bool) ([]string, err
 	reasons = append(reasons, elsewhere...)
 	slices.Sort(reasons)
 	return reasons, nil
+}
+
+// tellMute says of which regions EC2 did not tell what instances there are.
+func (r *Root) tellMute(mute map[string]error) {
+	for _, region := range slices.Sorted(maps.Keys(mute)) {
+		_, _ = fmt.Fprintf(r.o.Log, "firstline cannot tell whether the instances of %s exist (%s): that needs the right ec2:DescribeInstances\n", region, inOneLine(mute[region]))
+	}
 }
 
 // elsewhere says of instances that are not in their region where they are.

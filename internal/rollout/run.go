@@ -84,7 +84,7 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool, targets [
 		})
 	}
 	var beyond []string
-	hear := hearing{map[string]int{}, map[string]bool{}}
+	heard := map[string]bool{} // regions of which Terraform has said something
 	bounded, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	silent := time.AfterFunc(r.silence, giveUp)
@@ -95,7 +95,7 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool, targets [
 	}, func(m tfstream.Message) {
 		silent.Reset(r.silence)
 		if m.Hook != nil {
-			hear.note(r.regionOf(m.Hook.Resource.Address), m.Type)
+			heard[r.regionOf(m.Hook.Resource.Address)] = true
 		}
 		switch m.Type {
 		case tfstream.RefreshComplete:
@@ -111,7 +111,7 @@ func (r *Root) plan(ctx context.Context, names []string, destroy bool, targets [
 		}
 	})
 	if bounded.Err() != nil && ctx.Err() == nil {
-		failed, err := r.hung(names, hear)
+		failed, err := r.hung(names, heard)
 		return nil, failed, err
 	}
 	if err != nil {
@@ -167,26 +167,14 @@ func (r *Root) planOptions(p *Plan, targets []string) ([]tfexec.PlanOption, erro
 	return options, nil
 }
 
-// hearing is what Terraform has said of the regions, to tell which one it waits for.
-type hearing struct {
-	underWay map[string]int
-	heard    map[string]bool
-}
-
-func (h hearing) note(region, kind string) {
-	h.heard[region] = true
-	switch kind {
-	case tfstream.RefreshStart, tfstream.ApplyStart:
-		h.underWay[region]++
-	case tfstream.RefreshComplete, tfstream.ApplyComplete, tfstream.ApplyErrored:
-		h.underWay[region]--
-	}
-}
-
 // hung blames the regions in which something is under way for Terraform's
 // silence, else those that have said nothing at all: their providers have not
 // come to work.
-func (r *Root) hung(names []string, h hearing) (map[string][]string, error) {
+func (r *Root) hung(names []string, heard map[string]bool) (map[string][]string, error) {
+	busy := map[string]bool{}
+	for _, s := range r.Statuses() {
+		busy[s.Region] = len(s.Awaited) > 0
+	}
 	failed := map[string][]string{}
 	blame := func(guilty func(string) bool) {
 		for _, name := range names {
@@ -195,8 +183,8 @@ func (r *Root) hung(names []string, h hearing) (map[string][]string, error) {
 			}
 		}
 	}
-	if blame(func(name string) bool { return h.underWay[name] > 0 }); len(failed) == 0 {
-		blame(func(name string) bool { return !h.heard[name] })
+	if blame(func(name string) bool { return busy[name] }); len(failed) == 0 {
+		blame(func(name string) bool { return !heard[name] })
 	}
 	if len(failed) == 0 {
 		return nil, fmt.Errorf("terraform printed nothing for %s and was stopped (see %s)", r.silence, r.logPath)

@@ -51,7 +51,7 @@ func (s *Slack) Rehearse(ctx context.Context, m Message) (string, error) {
 // try asks whose the token is, which needs no scope, and whether the app is in the
 // channel, which needs scopes that firstline has no other use for.
 func (s *Slack) try(ctx context.Context, c *client) *refusal {
-	a, r := s.call(ctx, c, "auth.test", url.Values{})
+	a, _, r := s.call(ctx, c, "auth.test", url.Values{})
 	if r != nil {
 		return r
 	}
@@ -64,7 +64,7 @@ func (s *Slack) try(ctx context.Context, c *client) *refusal {
 	if !slices.Contains(scopes, "channels:read") || !slices.Contains(scopes, "groups:read") {
 		return nil
 	}
-	if a, r = s.call(ctx, c, "conversations.info", url.Values{"channel": {s.ChannelID}}); r != nil {
+	if a, _, r = s.call(ctx, c, "conversations.info", url.Values{"channel": {s.ChannelID}}); r != nil {
 		return r
 	}
 	var said struct {
@@ -86,15 +86,14 @@ func (s *Slack) try(ctx context.Context, c *client) *refusal {
 	return nil
 }
 
-// call calls a method of Slack's.
-func (s *Slack) call(ctx context.Context, c *client, method string, form url.Values) (*answer, *refusal) {
+// call calls a method of Slack's. posted is what its answer says of a post.
+func (s *Slack) call(ctx context.Context, c *client, method string, form url.Values) (a *answer, posted incident.Thread, r *refusal) {
 	form.Set("token", c.key)
 	address := strings.TrimRight(cmp.Or(s.APIURL, slack.APIURL), "/") + "/" + method
-	a, r := c.send(ctx, http.MethodPost, address, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, []byte(form.Encode()))
-	if r == nil {
-		_, r = slackAnswer(a)
+	if a, r = c.send(ctx, http.MethodPost, address, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, []byte(form.Encode())); r == nil {
+		posted, r = slackAnswer(a)
 	}
-	return a, r
+	return a, posted, r
 }
 
 // Post posts the message once, as a reply in its thread if it has one, and returns
@@ -105,12 +104,9 @@ func (s *Slack) call(ctx context.Context, c *client, method string, form url.Val
 func (s *Slack) Post(ctx context.Context, m Message) (incident.Thread, error) {
 	c, form := s.client(), s.form(m)
 	var posted incident.Thread
-	err := c.deliver(ctx, func() *refusal {
+	err := c.deliver(ctx, func() (r *refusal) {
 		for {
-			a, r := s.call(ctx, c, "chat.postMessage", form)
-			if r == nil {
-				posted, _ = slackAnswer(a)
-			}
+			_, posted, r = s.call(ctx, c, "chat.postMessage", form)
 			switch {
 			case r == nil || r.auth || r.kind == fault.Unavailable || m.Kind == KindTest:
 				return r

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,7 +12,6 @@ import (
 	"firstline/internal/console"
 	"firstline/internal/deployed"
 	"firstline/internal/rollout"
-	"firstline/internal/tfvars"
 )
 
 // outputResult is what is deployed.
@@ -94,13 +92,9 @@ func (f *rootFlags) checkout(c *cobra.Command) (*checkout, error) {
 	if name, _, err := f.byName(c); name != "" || err != nil {
 		return nil, err
 	}
-	dir, _, err := f.folders()
+	dir, vars, err := f.vars()
 	if err != nil {
 		return nil, err
-	}
-	vars, err := tfvars.Load(dir, f.varFiles, os.Environ())
-	if err != nil {
-		return nil, usageError{err}
 	}
 	p, err := rollout.Checkout(c.Context(), dir, vars.Package())
 	return &checkout{p.Version, p.Commit}, err

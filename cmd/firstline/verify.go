@@ -195,15 +195,20 @@ func (f *rootFlags) deployed(c *cobra.Command, log io.Writer) (d deployment, err
 // named returns the regions that the var files name, with those that Terraform reads
 // by itself; none when no file names any.
 func (f *rootFlags) named() ([]string, error) {
-	dir, _, err := f.folders()
-	if err != nil {
-		return nil, err
+	_, vars, err := f.vars()
+	return vars.Regions(), err
+}
+
+// vars returns the folder of the Terraform root, and the variables that Terraform would
+// read there.
+func (f *rootFlags) vars() (dir string, vars tfvars.Vars, err error) {
+	if dir, _, err = f.folders(); err != nil {
+		return "", vars, err
 	}
-	vars, err := tfvars.Load(dir, f.varFiles, os.Environ())
-	if err != nil {
-		return nil, usageError{err}
+	if vars, err = tfvars.Load(dir, f.varFiles, os.Environ()); err != nil {
+		return "", vars, usageError{err}
 	}
-	return vars.Regions(), nil
+	return dir, vars, nil
 }
 
 // onlyInstances leaves the given instances, all when there are none, and the

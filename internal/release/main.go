@@ -102,9 +102,14 @@ func (r *release) run(ctx context.Context) (err error) {
 
 // write writes a file of the release.
 func (r *release) write(name string, content []byte) error {
+	r.wrote(name)
+	return atomicfile.Write(filepath.Join(r.out, name), content)
+}
+
+// wrote notes a file of the release.
+func (r *release) wrote(name string) {
 	_, _ = fmt.Fprintln(r.log, filepath.Join(r.out, name))
 	r.files = append(r.files, name)
-	return atomicfile.Write(filepath.Join(r.out, name), content)
 }
 
 // empty deletes the release before, and nothing else.
@@ -197,8 +202,7 @@ func (r *release) zips(ctx context.Context) error {
 			return err
 		}
 		for _, path := range []string{zip, artifact.ProvenancePath(zip)} {
-			_, _ = fmt.Fprintln(r.log, path)
-			r.files = append(r.files, filepath.Base(path))
+			r.wrote(filepath.Base(path))
 		}
 		if err := r.function(zip); err != nil {
 			return err

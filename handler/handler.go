@@ -48,6 +48,13 @@ type Handler struct {
 	Answers func(ctx context.Context, instanceID string, s *incident.Settings) bool
 	// Connected reports whether our own way out works.
 	Connected func(context.Context) bool
+	// Peers are the regions whose probes are asked before a reboot, and AskPeer asks
+	// one. VantageRequired: without a peer that confirms, nothing is rebooted.
+	Peers           []string
+	VantageRequired bool
+	AskPeer         func(ctx context.Context, region string, p incident.Probe) (incident.Finding, error)
+	// VPC: the function runs in a VPC.
+	VPC bool
 	// Slack is nil where there is none.
 	Slack Slack
 	// Pagers returns the pagers in their order.

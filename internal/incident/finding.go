@@ -95,6 +95,11 @@ type Finding struct {
 	// Elsewhere: the answer came from an address that is not the instance's, so
 	// it proves and disproves nothing about the instance.
 	Elsewhere bool `json:"elsewhere,omitempty"`
+	// Address is the public IP address that was asked and did not send a byte; empty
+	// where a byte came, or the address is private. Another region can ask it too.
+	Address string `json:"address,omitempty"`
+	// DownFrom are the other regions from which no byte comes either, sorted.
+	DownFrom []string `json:"down_from,omitempty"`
 	// HostKeyType is the type of the pinned host key, "ssh-rsa", where the server
 	// has proved that it holds it.
 	HostKeyType string `json:"host_key_type,omitempty"`
@@ -113,3 +118,12 @@ func (f Finding) Heard() bool { return f.Answered && !f.Elsewhere }
 // NoAnswer reports whether the check failed before any byte came, or where it failed
 // (Connection says so) none came: after a TLS handshake, or a redirect.
 func (f Finding) NoAnswer() bool { return f.Outcome == Failed && (!f.Answered || f.Connection != "") }
+
+// Probe is what another region is asked: one attempt of one check at a public
+// address.
+type Probe struct {
+	// Check is CheckURL or CheckSSH; the settings of that check are there.
+	Check string       `json:"check"`
+	URL   *URLSettings `json:"url,omitempty"`
+	SSH   *SSHSettings `json:"ssh,omitempty"`
+}

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -131,7 +132,7 @@ func TestWeigh(t *testing.T) {
 			if got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
-			if !slices.Equal(before, in.Findings) {
+			if !reflect.DeepEqual(before, in.Findings) {
 				t.Error("Weigh changed the findings that it was given")
 			}
 		})

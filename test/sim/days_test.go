@@ -215,7 +215,7 @@ func (w *world) planMachine(m *machine) {
 // planSettings draws what becomes of a machine's settings, and of our client.
 func (w *world) planSettings(m *machine, sometime func(func())) {
 	changed := func(what string) {
-		m.parameter, m.changed = "", time.Now()
+		m.parameter, m.changed, m.seen.firedSince = "", time.Now(), time.Time{}
 		w.logf("%s: its settings change: %s", m.name, what)
 	}
 	if w.p(.1) { // a check is switched off or on, and back

@@ -115,6 +115,7 @@ func record(e *store.Entry, inc *incident.Incident, dec incident.Decision) {
 func (h *Handler) input(inc *incident.Incident, s policy.State) policy.Input {
 	in := policy.Input{
 		Now: incident.At(time.Now()), Settings: inc.Settings, Breaker: h.Breaker, AliasPrefix: h.aliasPrefix(), NoSlack: h.Slack == nil,
+		Region: h.Region, Peers: h.Peers, VantageRequired: h.VantageRequired,
 		Execution: inc.Execution.ID, StartedAt: incident.At(inc.Execution.StartedAt), Alarm: inc.Alarm != nil,
 		Look: inc.Look, Caught: map[string]string{}, State: s,
 	}

@@ -18,10 +18,18 @@ import (
 	"firstline/internal/fault"
 	"firstline/internal/incident"
 	"firstline/internal/policy"
+	"firstline/internal/redact"
 )
 
-// ec2 asks EC2 what it knows of the instance, and for its status checks.
-func (h *Handler) ec2(ctx context.Context, inc *incident.Incident) (policy.EC2, error) {
+// ec2 makes the question what EC2 knows of the instance, for its status checks and,
+// where it may be slow, for its CPU credits.
+func (h *Handler) ec2(mayBeSlow bool) func(context.Context, *incident.Incident) (policy.EC2, error) {
+	return func(ctx context.Context, inc *incident.Incident) (policy.EC2, error) {
+		return h.askEC2(ctx, inc, mayBeSlow)
+	}
+}
+
+func (h *Handler) askEC2(ctx context.Context, inc *incident.Incident, mayBeSlow bool) (policy.EC2, error) {
 	ids := []string{inc.InstanceID}
 	out, err := h.EC2().DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids})
 	i, err := oneInstance(out, err)
@@ -38,6 +46,13 @@ func (h *Handler) ec2(ctx context.Context, inc *incident.Incident) (policy.EC2, 
 			return policy.EC2{}, fmt.Errorf("DescribeInstanceStatus: %w", err)
 		}
 		addStatus(&e, status, time.Now())
+	}
+	family, _, _ := strings.Cut(string(i.InstanceType), ".")
+	if mayBeSlow && slices.Contains(burstable, family) {
+		if e.NoCredits, err = h.credits(ctx, inc.InstanceID); err != nil {
+			e.CreditsErr = incident.ClipLine(redact.Error(err), maxFact)
+			h.warn(ctx, "cannot ask for CPU credits", inc.InstanceID, err)
+		}
 	}
 	return e, nil
 }
@@ -132,6 +147,14 @@ func addStatus(e *policy.EC2, out *ec2.DescribeInstanceStatusOutput, now time.Ti
 		e.System, e.Instance = system == types.SummaryStatusImpaired, instance == types.SummaryStatusImpaired
 		e.Initializing = system == types.SummaryStatusInitializing || instance == types.SummaryStatusInitializing
 		e.EBS = s.AttachedEbsStatus != nil && s.AttachedEbsStatus.Status == types.SummaryStatusImpaired
+		for _, d := range s.SystemStatus.Details {
+			e.ImpairedSince = cmp.Or(e.ImpairedSince, incident.At(aws.ToTime(d.ImpairedSince)))
+		}
+		if s.AttachedEbsStatus != nil {
+			for _, d := range s.AttachedEbsStatus.Details {
+				e.ImpairedSince = cmp.Or(e.ImpairedSince, incident.At(aws.ToTime(d.ImpairedSince)))
+			}
+		}
 		for _, event := range s.Events {
 			e.Scheduled = cmp.Or(e.Scheduled, scheduled(event, now))
 		}

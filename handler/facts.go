@@ -25,16 +25,13 @@ const (
 )
 
 // facts asks for what a decision needs, side by side, and gives the incident the
-// settings of now. A dry incident asks even if its decision needs nothing: a
-// missing right is found before it is needed.
+// settings of now. A dry incident asks whatever could be needed: a missing right is
+// found before.
 func (h *Handler) facts(ctx context.Context, inc *incident.Incident, in policy.Input) *policy.Facts {
 	f := &policy.Facts{Alerts: map[string]policy.AlertState{}}
-	if !inc.Dry && !policy.NeedsFacts(in) {
-		return f
-	}
 	var settings policy.Fact[*incident.Settings]
 	questions := []func() error{
-		func() error { return ask(ctx, inc, &f.EC2, "EC2", askTime, h.ec2) },
+		func() error { return ask(ctx, inc, &f.EC2, "EC2", askTime, h.ec2(inc.Dry || policy.Failed(in))) },
 		func() error { return ask(ctx, inc, &settings, "settings", askTime, h.settingsNow) },
 	}
 	if inc.Alarm == nil {
@@ -45,6 +42,15 @@ func (h *Handler) facts(ctx context.Context, inc *incident.Incident, in policy.I
 			func() error { return ask(ctx, inc, &f.Others, "other instances", othersTime, h.others) },
 			func() error { return ask(ctx, inc, &f.Connected, "our own connectivity", askTime, h.connected) })
 	}
+	unreached := policy.Unreached(in)
+	if !h.VPC && (inc.Dry || len(unreached) > 0) {
+		questions = append(questions, func() error {
+			return ask(ctx, inc, &f.Closed, "security groups", askTime, func(ctx context.Context, inc *incident.Incident) (map[string]string, error) {
+				return h.closed(ctx, inc, unreached)
+			})
+		})
+	}
+	questions = append(questions, h.peerQuestions(ctx, inc, f, unreached)...)
 	refs := policy.AlertsToAsk(in)
 	states := make([]policy.Fact[policy.AlertState], len(refs))
 	for n, ref := range refs {

@@ -66,6 +66,12 @@ type world struct {
 	// rebootErr is EC2's answer, dryRunErr that to a dry one.
 	rebootErr, dryRunErr error
 	answers              bool
+	// instanceType is EC2's, creditMode and credits what a burstable one has; admitted
+	// are the rules of its security group.
+	instanceType ec2types.InstanceType
+	creditMode   string
+	credits      float64
+	admitted     []ec2types.IpPermission
 
 	pagers []notify.Pager
 	pager  *fakePager
@@ -92,7 +98,7 @@ func newWorld(t *testing.T) *world {
 		Log:           slog.New(slog.NewTextHandler(w.log, nil)),
 		SSM:           func() ParameterGetter { return fakeSSM{w} },
 		EC2:           func() EC2 { return fakeEC2{w} },
-		CloudWatch:    func() AlarmDescriber { return fakeAlarms{w} },
+		CloudWatch:    func() CloudWatch { return fakeAlarms{w} },
 		StepFunctions: func() Executions { return fakeExecutions{w} },
 		Table:         table,
 		Answers:       func(context.Context, string, *incident.Settings) bool { return w.answers },
@@ -383,7 +389,8 @@ func (f fakeEC2) DescribeInstances(_ context.Context, in *ec2.DescribeInstancesI
 	}
 	var found []ec2types.Instance
 	for _, id := range ids {
-		i := ec2types.Instance{InstanceId: &id, State: &ec2types.InstanceState{Name: f.w.state}, Tags: []ec2types.Tag{{Key: aws.String("Name"), Value: aws.String("web")}}}
+		i := ec2types.Instance{InstanceId: &id, State: &ec2types.InstanceState{Name: f.w.state}, Tags: []ec2types.Tag{{Key: aws.String("Name"), Value: aws.String("web")}},
+			InstanceType: f.w.instanceType, PublicIpAddress: aws.String("203.0.113.7"), SecurityGroups: []ec2types.GroupIdentifier{{GroupId: aws.String("sg-1")}}}
 		for k, v := range f.w.tags {
 			i.Tags = append(i.Tags, ec2types.Tag{Key: &k, Value: &v})
 		}
@@ -395,6 +402,16 @@ func (f fakeEC2) DescribeInstances(_ context.Context, in *ec2.DescribeInstancesI
 func (f fakeEC2) DescribeInstanceStatus(context.Context, *ec2.DescribeInstanceStatusInput, ...func(*ec2.Options)) (*ec2.DescribeInstanceStatusOutput, error) {
 	ok := &ec2types.InstanceStatusSummary{Status: ec2types.SummaryStatusOk}
 	return &ec2.DescribeInstanceStatusOutput{InstanceStatuses: []ec2types.InstanceStatus{{SystemStatus: ok, InstanceStatus: ok}}}, nil
+}
+
+func (f fakeEC2) DescribeSecurityGroups(_ context.Context, in *ec2.DescribeSecurityGroupsInput, _ ...func(*ec2.Options)) (*ec2.DescribeSecurityGroupsOutput, error) {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	return &ec2.DescribeSecurityGroupsOutput{SecurityGroups: []ec2types.SecurityGroup{{GroupId: &in.GroupIds[0], IpPermissions: f.w.admitted}}}, nil
+}
+
+func (f fakeEC2) DescribeInstanceCreditSpecifications(context.Context, *ec2.DescribeInstanceCreditSpecificationsInput, ...func(*ec2.Options)) (*ec2.DescribeInstanceCreditSpecificationsOutput, error) {
+	return &ec2.DescribeInstanceCreditSpecificationsOutput{InstanceCreditSpecifications: []ec2types.InstanceCreditSpecification{{CpuCredits: aws.String(f.w.creditMode)}}}, nil
 }
 
 func (f fakeEC2) GetConsoleOutput(context.Context, *ec2.GetConsoleOutputInput, ...func(*ec2.Options)) (*ec2.GetConsoleOutputOutput, error) {
@@ -413,6 +430,10 @@ func (f fakeEC2) RebootInstances(_ context.Context, in *ec2.RebootInstancesInput
 }
 
 type fakeAlarms struct{ w *world }
+
+func (f fakeAlarms) GetMetricData(context.Context, *cloudwatch.GetMetricDataInput, ...func(*cloudwatch.Options)) (*cloudwatch.GetMetricDataOutput, error) {
+	return &cloudwatch.GetMetricDataOutput{MetricDataResults: []cwtypes.MetricDataResult{{Values: []float64{f.w.credits}}}}, nil
+}
 
 func (f fakeAlarms) DescribeAlarms(_ context.Context, in *cloudwatch.DescribeAlarmsInput, _ ...func(*cloudwatch.Options)) (*cloudwatch.DescribeAlarmsOutput, error) {
 	if f.w.alarmsErr != nil {

@@ -57,7 +57,7 @@ func newHandler(getenv func(string) string) *handler.Handler {
 
 		SSM:           parameters,
 		EC2:           sync.OnceValue(func() handler.EC2 { return ec2.NewFromConfig(config()) }),
-		CloudWatch:    sync.OnceValue(func() handler.AlarmDescriber { return cloudwatch.NewFromConfig(config()) }),
+		CloudWatch:    sync.OnceValue(func() handler.CloudWatch { return cloudwatch.NewFromConfig(config()) }),
 		StepFunctions: sync.OnceValue(func() handler.Executions { return sfn.NewFromConfig(config()) }),
 		Table: &store.Table{
 			Name:   getenv("FIRSTLINE_TABLE"),

@@ -3,6 +3,7 @@ package incident
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"firstline/internal/lazy"
@@ -84,4 +85,11 @@ func (i *Incident) Validate() error {
 		return errors.New("incident.settings: missing; the step open reads them")
 	}
 	return nil
+}
+
+// Everybody reports whether a range of IPv4 addresses holds all of them, or half: some
+// write all as two halves.
+func Everybody(cidr string) bool {
+	p, err := netip.ParsePrefix(cidr)
+	return err == nil && p.Bits() <= 1
 }

@@ -220,6 +220,8 @@ type Decision struct {
 	// that changes when the message does.
 	Slack    bool   `json:"slack,omitempty"`
 	SlackKey string `json:"slack_key,omitempty"`
+	// Vantage says from where a failed look saw the instance down.
+	Vantage string `json:"vantage,omitempty"`
 	// AlarmState is OK, ALARM or INSUFFICIENT_DATA; empty: not known.
 	AlarmState string `json:"alarm_state,omitempty"`
 	// Reboots are the instance's of the last 7 days, the newest last.
@@ -259,6 +261,7 @@ const (
 	SituationUnwatched       = "unwatched"         // no longer watched
 	SituationPaused          = "paused"            // paused, and not healthy
 	SituationCovered         = "covered"           // a check is blind, another one covers it
+	SituationImpaired        = "impaired"          // healthy, while AWS calls its system or a volume impaired
 	SituationUnsteady        = "unsteady"          // fails now and then, never confirmed
 	SituationNoIncident      = "no_incident"       // the event is no incident
 	SituationTest            = "test"              // a test of a channel

@@ -199,7 +199,7 @@ func (d *decider) breaker() string {
 	if n := len(concluded); n >= cures && !slices.ContainsFunc(concluded[n-cures:], func(r RegionReboot) bool { return r.Outcome == incident.OutcomeCured }) {
 		return fmt.Sprintf("the last %d reboots cured nothing", cures)
 	}
-	if o := d.f.Others; !d.l.is(incident.CheckRoute53, incident.Failed) && !d.l.ownAnswered() && o.Asked && o.Value.Any && !o.Value.Answered {
+	if o := d.f.Others; !d.l.confirmed() && !d.l.is(incident.CheckRoute53, incident.Failed) && !d.l.ownAnswered() && o.Asked && o.Value.Any && !o.Value.Answered {
 		return "no other instance of the region answers us, so our own way may be broken"
 	}
 	return ""

@@ -33,6 +33,10 @@ type Facts struct {
 	Others Fact[Others]
 	// Connected: our own way out works.
 	Connected Fact[bool]
+	// Peers are what other regions see of the targets that sent us no byte, and Closed
+	// says by check why the security groups admit nobody to such a target.
+	Peers  []Peer
+	Closed Fact[map[string]string]
 	// Alerts are the states of alerts at their pagers, by id.
 	Alerts map[string]AlertState
 }
@@ -55,8 +59,13 @@ type EC2 struct {
 	// Initializing: its status checks have no result yet. Unclear: EC2 gives no
 	// status for it.
 	Initializing, Unclear bool
-	// System, Instance and EBS: that status check of EC2's is impaired.
+	// System, Instance and EBS: that status check of EC2's is impaired. ImpairedSince
+	// is since when the system or a volume is; 0: EC2 does not say.
 	System, Instance, EBS bool
+	ImpairedSince         incident.Millis
+	// NoCredits says in words that it has no CPU credits left, and is slow; CreditsErr
+	// why that could not be asked.
+	NoCredits, CreditsErr string
 	// Scheduled says in words what AWS is about to do with it; "" for nothing.
 	Scheduled string
 	// Pause is what its tag says; nil without one.
@@ -64,6 +73,14 @@ type EC2 struct {
 	// PauseErr says why the tag cannot be read. Somebody meant to pause the
 	// instance, so it is not rebooted.
 	PauseErr string
+}
+
+// impairment is what AWS repairs, in words.
+func (e EC2) impairment() string {
+	if e.System {
+		return "EC2's system status check is impaired, which no reboot cures: AWS repairs that, or a stop and a start moves the instance"
+	}
+	return "EC2's status check of the attached EBS volumes is impaired, which no reboot cures"
 }
 
 // Others says whether another instance of the region answers us.
@@ -87,9 +104,14 @@ func (f *Facts) alertUnreadable(id string) bool { return f.Alerts[id] == AlertUn
 
 // unasked are the facts that could not be asked, in words.
 func (f *Facts) unasked() (why []string) {
-	for _, err := range []string{f.Alarm.Err, f.EC2.Err, f.Others.Err, f.Connected.Err} {
+	for _, err := range []string{f.Alarm.Err, f.EC2.Err, f.Others.Err, f.Connected.Err, f.Closed.Err} {
 		if err != "" {
 			why = append(why, err)
+		}
+	}
+	for _, p := range f.Peers {
+		if !p.reaches() && !p.seesDown() {
+			why = append(why, p.why())
 		}
 	}
 	return why
@@ -166,6 +188,9 @@ func (d *decider) seeLook() {
 	e.Looks++
 	if d.recovers = d.l.Verdict == incident.VerdictHealthy && i.UnhealthySince > 0 && i.LastKind != incident.Blind; d.recovers {
 		i.Recoveries = append(i.Recoveries, d.now)
+	}
+	if slices.ContainsFunc(d.f.Peers, Peer.reaches) {
+		i.OnlyHereAt = d.now
 	}
 	i.LastLookAt, i.LastVerdict, i.LastKind = d.now, d.l.Verdict, d.l.Kind
 	isRepeated := d.l.isRepeated(i.Findings)

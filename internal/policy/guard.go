@@ -13,6 +13,7 @@ const (
 	GuardEC2          = "ec2"          // EC2 cannot be asked, or does not call it running
 	GuardStatus       = "status"       // AWS has an explanation
 	GuardInitializing = "initializing" // it has just been started
+	GuardCredits      = "credits"      // it has no CPU credits left, and is slow
 	GuardAlarm        = "alarm"        // no alarm of the instance is on
 	GuardOnce         = "once"         // this incident has rebooted it
 	GuardCooldown     = "cooldown"     // the last reboot, or the end of its alert, is too recent
@@ -48,10 +49,8 @@ func (d *decider) guardEC2() (guard, reason string) {
 		return GuardEC2, fmt.Sprintf("EC2 calls the instance %q; only a running one can be rebooted", e.State)
 	case e.PauseErr != "":
 		return GuardEC2, "somebody meant to pause the instance, and the tag cannot be read: " + e.PauseErr
-	case e.System:
-		return GuardStatus, "EC2's system status check is impaired, which no reboot cures: AWS repairs that, or a stop and a start moves the instance"
-	case e.EBS:
-		return GuardStatus, "EC2's status check of the attached EBS volumes is impaired, which no reboot cures"
+	case e.System, e.EBS:
+		return GuardStatus, e.impairment()
 	case e.Scheduled != "":
 		return GuardStatus, e.Scheduled
 	case e.Initializing:
@@ -60,6 +59,11 @@ func (d *decider) guardEC2() (guard, reason string) {
 		return GuardInitializing, "the instance was started at " + clock(e.LaunchedAt) + " and may still be booting"
 	case e.Unclear:
 		return GuardEC2, "EC2 gives no status of the instance, though it calls it running"
+	case e.Instance: // it hangs, whatever its credits
+	case e.CreditsErr != "":
+		return GuardCredits, "whether it has CPU credits left could not be asked: " + e.CreditsErr
+	case e.NoCredits != "":
+		return GuardCredits, e.NoCredits
 	}
 	return "", ""
 }
@@ -103,8 +107,8 @@ func (d *decider) guardSettings() (guard, reason string) {
 	return "", ""
 }
 
-// guardVantage asks whether another place agrees that the instance is down: Route 53
-// failed; EC2 calls it impaired; what failed is an answer of its own; our other check
+// guardVantage asks whether another place agrees that the instance is down: another
+// region, or Route 53, sees it; EC2 calls it impaired; what failed is an answer of its own; our other check
 // got one while this one was refused; or that, or another instance, answers while this
 // one was accepted and then silent. The last two say nothing while a check is blind
 // that might contradict.
@@ -114,6 +118,17 @@ func (d *decider) guardVantage() (guard, reason string) {
 	}
 	if !d.l.ownFailed() {
 		return GuardRoute53Alone, "Route 53 alone reports a failure, and none of our own checks confirms it"
+	}
+	for _, f := range d.l.own() {
+		switch isOut := f.Outcome == incident.Failed && f.Address != "" && f.DownFrom == nil; {
+		case isOut && d.in.VantageRequired:
+			return GuardVantage, "no other region confirms that it is down, and vantage.required is set"
+		case isOut && f.Connection == incident.NoConnection && d.f.Closed.Err != "":
+			return GuardVantage, "whether its security groups admit anybody could not be asked: " + d.f.Closed.Err
+		}
+	}
+	if d.l.confirmed() {
+		return "", ""
 	}
 	ownAnswered := d.l.ownAnswered()
 	connected := d.f.Connected.Asked && d.f.Connected.Value
@@ -154,11 +169,15 @@ func (d *decider) guardVantage() (guard, reason string) {
 func MayReboot(in Input, dec incident.Decision) (s State, refusal string) {
 	d := newDecider(in)
 	d.l = lookOf(dec.Findings, in.Settings)
+	d.l.weighVantage(&in)
 	if d.f.Unwatched {
 		return s, "the instance is no longer watched"
 	}
 	if age := d.now.Sub(min(dec.At, d.l.seenAt(dec.At))); age > freshLook {
 		return s, fmt.Sprintf("the look is %d seconds old", int(age.Seconds()))
+	}
+	if d.l.Verdict != incident.VerdictFailed {
+		return s, d.l.firstReason()
 	}
 	d.forget()
 	d.seeFacts()

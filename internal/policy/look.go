@@ -15,6 +15,8 @@ type Look struct {
 	Verdict  incident.Verdict
 	// Kind is there for an unknown verdict only.
 	Kind incident.Kind
+	// onlyHere: another region reaches what we cannot.
+	onlyHere bool
 	// Covered: a check is blind, or the URL check asks another machine, and another one covers it.
 	Covered bool
 }
@@ -269,6 +271,9 @@ func (l *Look) silent() bool {
 // cause is the key of a look that does not call the instance down: the check, and
 // the kind or that it failed.
 func (l *Look) cause() string {
+	if l.onlyHere && l.Kind == incident.Contradicted {
+		return KeyVantage
+	}
 	if failed := l.failed(); len(failed) > 0 {
 		return failed[0] + "/" + string(incident.Failed)
 	}

@@ -62,6 +62,9 @@ const (
 	// curesMemory is how long reboots that cured nothing count, cures how many.
 	curesMemory = 24 * time.Hour
 	cures       = 2
+	// impaired is how long AWS must call the system or a volume impaired for Slack to
+	// hear of a healthy instance.
+	impaired = 10 * time.Minute
 	// freshLook is how old the look may be that leads to a reboot.
 	freshLook = 90 * time.Second
 	// lookAgain and lookBlind are waits in seconds between two looks.
@@ -77,6 +80,12 @@ type Input struct {
 	// AliasPrefix begins every alert's alias: the deployment's and the region's
 	// name.
 	AliasPrefix string
+	// Region is where we are, Peers are the regions that are asked what they see.
+	// VantageRequired: without a peer that sees it down, nothing with a public address
+	// is rebooted.
+	Region          string
+	Peers           []string
+	VantageRequired bool
 	// NoSlack: there is no Slack, so what Slack alone would hear of is paged.
 	NoSlack bool
 	// Execution is the execution's id, StartedAt its begin, Alarm whether an
@@ -100,13 +109,6 @@ type Output struct {
 	State    State
 }
 
-// NeedsFacts reports whether a decision on these findings needs the facts: it
-// does not for a healthy look at an instance of which nothing is open.
-func NeedsFacts(in Input) bool {
-	l := weigh(&in)
-	return l.Verdict != incident.VerdictHealthy || !in.State.Instance.settled()
-}
-
 // AlertsToAsk are the alerts whose state at the pager the decision needs.
 func AlertsToAsk(in Input) (refs []incident.AlertRef) {
 	r := &in.State.Region
@@ -118,6 +120,9 @@ func AlertsToAsk(in Input) (refs []incident.AlertRef) {
 	ids[r.openAlert(KeyBreaker)] = true
 	if l.severity() < incident.SeverityDown {
 		ids[r.openAlert(l.cause())] = true
+	}
+	if len(in.Peers) > 0 {
+		ids[r.openAlert(KeyVantage)] = true
 	}
 	for _, id := range slices.Sorted(maps.Keys(ids)) {
 		if a, ok := r.Alerts[id]; ok && a.ClosedAt == 0 && a.Pager != "" {
@@ -132,6 +137,7 @@ func weigh(in *Input) Look {
 		print := in.State.Instance.Baseline[check]
 		return print != "" && print == in.Settings.Fingerprint(check)
 	}, in.Caught)
+	l.weighVantage(in)
 	l.afterReboot(in.State.Instance.openReboot())
 	return l
 }
@@ -506,6 +512,9 @@ func (d *decider) healthy() bool {
 	if d.l.Verdict != incident.VerdictHealthy {
 		return false
 	}
+	if e := d.f.EC2.Value; (e.System || e.EBS) && d.lasted(e.ImpairedSince, impaired) {
+		return d.slack(incident.SituationImpaired, incident.SituationImpaired, "healthy, but "+e.impairment(), true)
+	}
 	if d.l.Covered {
 		return d.slack(incident.SituationCovered, incident.SituationCovered, "healthy, but a check could not be made", true)
 	}
@@ -628,7 +637,7 @@ func (d *decider) finish() {
 	d.out.Verdict, d.out.Kind, d.out.Findings = d.l.Verdict, d.l.Kind, d.l.Findings
 	d.out.Reboots = slices.Clone(d.i.Reboots)
 	d.out.Since = max(d.i.HealthySince, d.i.UnhealthySince)
-	d.out.Unasked = d.f.unasked()
+	d.out.Unasked, d.out.Vantage = d.f.unasked(), d.l.vantages(&d.in)
 	d.i.LastRow, d.i.LastReason = d.out.Row, incident.ClipLine(d.out.Reason, 300)
 	d.i.AtRest = d.out.Next == incident.NextDone && d.restful()
 }

@@ -473,22 +473,3 @@ func TestAtRest(t *testing.T) {
 		}
 	}
 }
-
-func TestNeedsFacts(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		is   option
-		want bool
-	}{
-		{"healthy", healthy, false},
-		{"failed", down, true},
-		{"busy", allBusy, true},
-		{"handed over", member(self, sevDown, hour), true},
-		{"a reboot whose outcome is open", rebooted(min, ""), true},
-		{"a reboot whose outcome was told", rebooted(hour, incident.OutcomeCured), false},
-	} {
-		if got := policy.NeedsFacts(input(tt.is)); got != tt.want {
-			t.Errorf("%s: %v", tt.name, got)
-		}
-	}
-}

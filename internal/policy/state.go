@@ -38,6 +38,8 @@ type Instance struct {
 	// Recoveries are the times of healthy looks that came after another one, in
 	// the last 2 hours; 3 make it unsteady. A blind look is not counted.
 	Recoveries []incident.Millis `dynamodbav:"recoveries,omitempty"`
+	// OnlyHereAt is when another region last reached it while we could not.
+	OnlyHereAt incident.Millis `dynamodbav:"only_here_at,omitempty"`
 	// UnknownToEC2 counts the looks in a row in which EC2 did not know it.
 	UnknownToEC2 int `dynamodbav:"unknown_to_ec2,omitempty"`
 
@@ -223,6 +225,9 @@ type OldAlias struct {
 
 // KeyBreaker is the key of the breaker's alert.
 const KeyBreaker = "breaker"
+
+// KeyVantage is the key of the alert about those that only our own region cannot reach.
+const KeyVantage = "vantage/" + string(incident.Contradicted)
 
 // KeyHeld is the key of the alert about those that are still down after a person
 // closed the breaker's. It stops no reboots.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -114,7 +113,7 @@ func (f *firewalls) admitted(i types.Instance, port int32) bool {
 				continue
 			}
 			switch {
-			case len(p.PrefixListIds) > 0, slices.ContainsFunc(p.IpRanges, func(r types.IpRange) bool { return len(f.ours) > 0 || everybody(r.CidrIp) }):
+			case len(p.PrefixListIds) > 0, slices.ContainsFunc(p.IpRanges, func(r types.IpRange) bool { return len(f.ours) > 0 || incident.Everybody(aws.ToString(r.CidrIp)) }):
 				return true
 			case len(f.ours) > 0 && (len(p.Ipv6Ranges) > 0 || slices.ContainsFunc(p.UserIdGroupPairs, func(g types.UserIdGroupPair) bool { return slices.Contains(f.ours, aws.ToString(g.GroupId)) })):
 				return true
@@ -122,13 +121,6 @@ func (f *firewalls) admitted(i types.Instance, port int32) bool {
 		}
 	}
 	return len(i.SecurityGroups) == 0
-}
-
-// everybody reports whether a range holds all addresses, or half of them: some write
-// all as two halves.
-func everybody(cidr *string) bool {
-	p, err := netip.ParsePrefix(aws.ToString(cidr))
-	return err == nil && p.Bits() <= 1
 }
 
 // denied reports whether the first rule of a subnet's ACL that is about everybody denies
@@ -140,7 +132,7 @@ func (f *firewalls) denied(i types.Instance, port int32) bool {
 	for _, e := range entries {
 		protocol := aws.ToString(e.Protocol)
 		covers := protocol == "-1" || protocol == "6" && e.PortRange != nil && port >= aws.ToInt32(e.PortRange.From) && port <= aws.ToInt32(e.PortRange.To)
-		if covers && !aws.ToBool(e.Egress) && everybody(e.CidrBlock) {
+		if covers && !aws.ToBool(e.Egress) && incident.Everybody(aws.ToString(e.CidrBlock)) {
 			return e.RuleAction == types.RuleActionDeny
 		}
 	}

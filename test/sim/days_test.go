@@ -174,6 +174,9 @@ func (w *world) plan() {
 		w.pagers = append(w.pagers, &pager{w: w, name: "second", readable: true})
 	}
 	w.noSlack = w.p(.15)
+	if w.p(.6) {
+		w.peers, w.vantageRequired = peerRegions, w.p(.2)
+	}
 	for n := range pick(w, sizes...) {
 		m := w.add(fmt.Sprintf("m%d", n+1), w.checksOf()...)
 		if w.p(.1) { // a first deployment
@@ -182,6 +185,7 @@ func (w *world) plan() {
 		if w.p(.15) {
 			m.settings.Reboot.On = incident.OnUnreachable
 		}
+		m.private = w.p(.1)
 		w.planMachine(m)
 	}
 	w.planRegion()
@@ -301,6 +305,9 @@ func (w *world) planRegion() {
 	some(.08, func() { w.out("ssm", w.between(10*time.Minute, 2*time.Hour)) })
 	some(.05, func() { w.out("slack", w.between(5*time.Minute, 90*time.Minute)) })
 	some(.05, func() { w.pauseRegion(w.between(10*time.Minute, 3*time.Hour)) })
+	for _, peer := range w.peers {
+		some(.2, func() { w.out("peer:"+peer, w.between(10*time.Minute, 6*time.Hour)) })
+	}
 	some(.15, w.disaster)
 }
 
@@ -317,7 +324,7 @@ func (w *world) disaster() {
 				return
 			}
 			if isZone {
-				m.impaired = "system"
+				m.impaired, m.impairedAt = "system", time.Now()
 			}
 			m.curable = w.p(.3)
 			w.set(m, pick(w, refused, dropped), dropped)
@@ -334,7 +341,7 @@ func (w *world) calm() {
 	w.faulty, w.dies, w.lost, w.path = 0, 0, 0, well
 	clear(w.outages)
 	for _, m := range w.machines {
-		m.webPath, m.sshPath, m.impaired, m.scheduled = well, well, "", false
+		m.webPath, m.sshPath, m.impaired, m.scheduled, m.closed, m.noCredits = well, well, "", false, false, false
 		m.blinded, m.elsewhere, m.settings.URL.BodyPattern, m.parameter = nil, nil, "", ""
 		m.flapUntil, m.pause, m.work = time.Time{}, time.Time{}, time.Time{}
 		if m.power == stopped || m.power == halted {

@@ -57,7 +57,7 @@ func (w *world) newFunction() *handler.Handler {
 		StateMachineARN: machineARN, AlarmPrefix: alarmPrefix, SlackPages: true, Log: slog.New(slog.DiscardHandler),
 		SSM:           func() handler.ParameterGetter { return s },
 		EC2:           func() handler.EC2 { return s },
-		CloudWatch:    func() handler.AlarmDescriber { return s },
+		CloudWatch:    func() handler.CloudWatch { return s },
 		StepFunctions: func() handler.Executions { return s },
 		Table:         w.table,
 		Checks:        map[string]handler.Check{},
@@ -71,6 +71,7 @@ func (w *world) newFunction() *handler.Handler {
 			isConnected, _ := call(ctx, w, "egress", "egress:connect", func() (bool, error) { return true, nil })
 			return isConnected
 		},
+		Peers: w.peers, VantageRequired: w.vantageRequired, AskPeer: w.askPeer,
 		Slack: channel{w},
 		Pagers: func() (all []notify.Pager, err error) {
 			for _, p := range w.pagers {
@@ -118,7 +119,7 @@ func (w *world) askRoute53(inc *incident.Incident) {
 	w.count["asks"]++
 	if id := inc.Settings.Route53.HealthCheckID; id != "" && inc.HealthCheck == nil {
 		w.count["reads"]++
-		inc.HealthCheck = &incident.HealthCheck{ID: id, Address: "203.0.113.7", ReadAt: incident.At(time.Now())}
+		inc.HealthCheck = &incident.HealthCheck{ID: id, Address: address, ReadAt: incident.At(time.Now())}
 	}
 }
 

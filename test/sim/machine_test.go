@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"time"
 
 	"firstline/internal/incident"
@@ -34,6 +35,11 @@ const (
 // checkersLag is how old Route 53's view of a machine is.
 const checkersLag = 20 * time.Second
 
+// address is every machine's public address.
+const address = "203.0.113.7"
+
+var peerRegions = []string{"eu-central-1", "us-east-1"}
+
 // machine is the truth about an instance, and what the invariants remember of it.
 type machine struct {
 	name, id string
@@ -45,6 +51,9 @@ type machine struct {
 	// webPath and sshPath are the way from us alone to it.
 	webPath, sshPath service
 	curable          bool // by a reboot
+	private          bool // its address
+	closed           bool // its security groups admit nobody
+	noCredits        bool // a burstable machine without CPU credits
 	power            power
 	unwatched        bool
 	blinded          map[string]bool // checks that our client cannot make
@@ -53,8 +62,9 @@ type machine struct {
 	initUntil        time.Time // EC2 says "initializing"
 	forgotten        time.Time // until then EC2 does not know it
 	impaired         string    // EC2's "system", "ebs" or "instance" status check
-	scheduled        bool      // AWS is about to do something with it
-	flapP            float64   // how likely it is to fail in any 45 seconds
+	impairedAt       time.Time
+	scheduled        bool    // AWS is about to do something with it
+	flapP            float64 // how likely it is to fail in any 45 seconds
 	flapUntil        time.Time
 	alarmUntil       time.Time
 	pauseFrom, pause time.Time
@@ -135,7 +145,10 @@ func (w *world) boot(m *machine, span time.Duration, cures bool) {
 
 // repair makes a machine well.
 func (w *world) repair(m *machine) {
-	m.impaired, m.scheduled = "", false
+	if m.closed {
+		m.changed = time.Now()
+	}
+	m.impaired, m.scheduled, m.closed, m.noCredits = "", false, false, false
 	if m.isRunning() && (m.web != well || m.ssh != well || time.Now().Before(m.flapUntil)) {
 		m.flapUntil = time.Time{}
 		w.set(m, well, well)
@@ -174,7 +187,6 @@ const wrongBody = "wrong"
 
 // observe turns the truth into what a check with these settings sees.
 func (w *world) observe(check string, m *machine, s *incident.Settings, since time.Time) look {
-	now := time.Now()
 	f := incident.Finding{Check: check, Attempts: 3}
 	if !s.Enabled(check) {
 		f.Outcome, f.Reason = incident.Skipped, "it is off"
@@ -193,13 +205,14 @@ func (w *world) observe(check string, m *machine, s *incident.Settings, since ti
 		f.Elsewhere = true
 		return saw(f, well)
 	}
-	server, path := m.web, m.webPath
+	path := m.webPath
 	if check == incident.CheckSSH {
-		server, path = m.ssh, m.sshPath
+		path = m.sshPath
 	}
 	if w.path != well {
 		path = w.path
 	}
+	server := w.serves(check, m)
 	switch {
 	case w.isOut("ec2"):
 		return look{unknown(f, incident.Blind, "EC2 could not be asked for the address"), 10 * time.Second}
@@ -207,26 +220,60 @@ func (w *world) observe(check string, m *machine, s *incident.Settings, since ti
 		return look{unknown(f, incident.Attention, "the instance is "+string(m.power)+", not running"), 0}
 	case path != well:
 		server = path
-	case now.Before(m.bootUntil):
-		server = dropped
-		if m.bootUntil.Sub(now) < 30*time.Second {
-			server = refused
-		}
-	case w.flaps(m, now):
-		server = dropped
-		if w.chance(.7, m.id, 991) {
-			server = silent
-		}
 	}
 	if check == incident.CheckURL && server == well && s.URL.BodyPattern == wrongBody {
 		server = broken
 	}
 	l := saw(f, server)
+	if l.finding.NoAnswer() && !m.private {
+		l.finding.Address = address
+	}
 	if l.finding.NoAnswer() && w.isOut("egress") {
 		l.finding.Connection = ""
 		l.finding = unknown(l.finding, incident.Blind, "our own way out does not work")
 	}
 	return l
+}
+
+// serves is what everybody gets whose own way to the machine is well.
+func (w *world) serves(check string, m *machine) service {
+	now := time.Now()
+	switch {
+	case m.closed, !m.isRunning():
+		return dropped
+	case now.Before(m.bootUntil):
+		if m.bootUntil.Sub(now) < 30*time.Second {
+			return refused
+		}
+		return dropped
+	case w.flaps(m, now):
+		if w.chance(.7, m.id, 991) {
+			return silent
+		}
+		return dropped
+	case check == incident.CheckSSH:
+		return m.ssh
+	}
+	return m.web
+}
+
+// askPeer is the function's question to a probe in another region: one attempt.
+func (w *world) askPeer(ctx context.Context, region string, p incident.Probe) (incident.Finding, error) {
+	i := invocationOf(ctx)
+	l, err := call(ctx, w, "peer:"+region, "peer:"+region+" "+p.Check, func() (look, error) {
+		l := saw(incident.Finding{Check: p.Check}, w.serves(p.Check, w.machine(i.instance)))
+		l.takes = min(l.takes, 4*time.Second)
+		return l, nil
+	})
+	if err != nil {
+		return incident.Finding{}, err
+	}
+	select {
+	case <-time.After(l.takes):
+		return l.finding, nil
+	case <-ctx.Done():
+		return incident.Finding{}, ctx.Err()
+	}
 }
 
 func unknown(f incident.Finding, kind incident.Kind, reason string) incident.Finding {
@@ -268,7 +315,7 @@ func (w *world) observeRoute53(f incident.Finding, m *machine, since time.Time) 
 		return unknown(f, incident.Blind, "Route 53's API does not answer")
 	case !since.IsZero() && then.Before(since):
 		return unknown(f, incident.Blind, "no observation since the reboot")
-	case !m.isRunning(), bad && is != broken, w.flaps(m, then):
+	case !m.isRunning(), m.closed, bad && is != broken, w.flaps(m, then):
 		f.Outcome, f.Connection, f.Reason = incident.Failed, incident.NoConnection, "no checker reaches it"
 	case is == broken:
 		f.Outcome, f.Answered, f.Reason = incident.Failed, true, "the checkers get HTTP 500"

@@ -114,7 +114,7 @@ func (w *world) ail(m *machine) {
 		if server == dropped && w.p(.5) {
 			w.after(3*time.Minute, func() {
 				if m.web == dropped && m.impaired == "" {
-					m.impaired = "instance"
+					m.impaired, m.impairedAt = "instance", time.Now()
 				}
 			})
 		}
@@ -155,7 +155,7 @@ func (w *world) ailOutside(m *machine) {
 	healPath := func(low, high time.Duration) {
 		w.after(w.between(low, high), func() { m.webPath, m.sshPath, m.changed = well, well, time.Now() })
 	}
-	switch w.random.IntN(7) {
+	switch w.random.IntN(10) {
 	case 0:
 		if w.p(.3) {
 			m.webPath = path
@@ -193,10 +193,21 @@ func (w *world) ailOutside(m *machine) {
 			w.boot(m, w.between(40*time.Second, w.bootMax), true)
 		})
 	case 6:
-		m.impaired, m.curable = pick(w, "system", "ebs", ""), false
+		m.impaired, m.impairedAt, m.curable = pick(w, "system", "ebs", ""), time.Now(), false
 		m.scheduled = m.impaired == ""
 		w.set(m, dropped, dropped)
 		w.after(w.between(30*time.Minute, 4*time.Hour), func() { w.repair(m) })
+	case 7: // somebody closes it to everybody
+		m.closed, m.changed = true, time.Now()
+		w.logf("%s: its security groups admit nobody", m.name)
+		w.after(w.between(30*time.Minute, 4*time.Hour), func() { w.repair(m) })
+	case 8: // it is slow
+		m.noCredits, m.curable = true, false
+		w.set(m, silent, pick(w, silent, well))
+		w.after(w.between(30*time.Minute, 4*time.Hour), func() { w.repair(m) })
+	case 9: // it works, and AWS says that it may not
+		m.impaired, m.impairedAt = pick(w, "system", "ebs"), time.Now()
+		w.after(w.between(5*time.Minute, 4*time.Hour), func() { w.repair(m) })
 	}
 }
 

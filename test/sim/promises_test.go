@@ -94,7 +94,7 @@ func (w *world) watchMachine(m *machine) {
 	}
 	s.downLast = now
 	isFiring := now.Before(m.alarmUntil)
-	isHidden := (m.sshPath != well || w.path != well) && !m.web.down() // see severity
+	isHidden := m.closed || (m.sshPath != well || w.path != well) && !m.web.down() // see severity
 	isBlind := w.isOut("route53") && !m.settings.Enabled(incident.CheckURL) && !m.settings.Enabled(incident.CheckSSH)
 	cannotTell := isHidden || isBlind || now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() || len(m.blinded) > 0 ||
 		slices.ContainsFunc([]string{"ec2", "egress", "ssm", "table"}, w.isOut)
@@ -167,6 +167,11 @@ func (w *world) severity(m *machine) incident.Severity {
 		panic(err)
 	}
 	s, passed := &m.settings, e.State.Instance.Baseline
+	// What answers other regions is not down for us, and nor is what is closed to all.
+	isOnlyHere := w.pathTo(m) != well && len(w.peers) > 0 && !m.private && (m.web == broken || m.ssh == broken)
+	if m.closed || isOnlyHere {
+		return incident.SeverityUnknown
+	}
 	own := s.Enabled(incident.CheckURL) && m.web.down() && passed[incident.CheckURL] == s.Fingerprint(incident.CheckURL) ||
 		s.Enabled(incident.CheckSSH) && m.ssh.down() && passed[incident.CheckSSH] == s.Fingerprint(incident.CheckSSH) && m.sshPath == well && w.path == well
 	if own || !s.Enabled(incident.CheckURL) && !s.Enabled(incident.CheckSSH) && passed[incident.CheckRoute53] == s.Fingerprint(incident.CheckRoute53) {
@@ -241,7 +246,7 @@ func (w *world) isOver(a *alert) bool {
 		if m == nil || m.unwatched || !m.isRunning() || isOfTheHour(a) {
 			continue
 		}
-		if time.Since(m.seen.downLast) < 2*time.Minute || time.Since(m.changed) < 2*time.Minute || len(m.blinded) > 0 || len(m.elsewhere) > 0 || m.settings.URL.BodyPattern != "" || m.web != well || m.ssh != well || m.webPath != well || m.sshPath != well {
+		if time.Since(m.seen.downLast) < 2*time.Minute || time.Since(m.changed) < 2*time.Minute || len(m.blinded) > 0 || len(m.elsewhere) > 0 || m.closed || m.settings.URL.BodyPattern != "" || m.web != well || m.ssh != well || m.webPath != well || m.sshPath != well {
 			return false
 		}
 	}
@@ -314,6 +319,9 @@ func (w *world) rebootIsHarmless(m *machine) {
 		w.violate("harm", "%s was rebooted while it was booting", m.name)
 		return
 	}
+	if m.noCredits && m.impaired != "instance" {
+		w.violate("harm", "%s was rebooted for being slow: it has no CPU credits", m.name)
+	}
 	if m.settings.Reboot.On == incident.OnUnreachable && w.answers(m) && !now.Before(m.flapUntil) && now.Sub(m.changed) > 5*time.Minute {
 		w.violate("harm", "%s was rebooted though it answers, and reboot.on is \"unreachable\"", m.name)
 	}
@@ -321,13 +329,14 @@ func (w *world) rebootIsHarmless(m *machine) {
 		w.count["reboots of a machine that is down"]++
 		return
 	}
-	isAlone := !m.settings.Enabled(incident.CheckRoute53) || w.isOut("route53") || m.blinded[incident.CheckRoute53]
+	isUnconfirmed := m.private || !w.canAskPeers()
+	isAlone := isUnconfirmed && (!m.settings.Enabled(incident.CheckRoute53) || w.isOut("route53") || m.blinded[incident.CheckRoute53])
 	switch path := w.pathTo(m); {
 	case isAlone && path == silent:
 		w.count["irreducible: a middle box accepts for a host that is cut off from us"]++
 	case isAlone && path == refused && m.sshPath == well && w.path == well:
 		w.count["irreducible: web refused to us alone while SSH answers"]++
-	case m.sshPath == silent && w.path == well && (m.webPath == well || !m.settings.Enabled(incident.CheckURL)) && m.settings.Reboot.On == incident.OnAnyCheck:
+	case isUnconfirmed && m.sshPath == silent && w.path == well && (m.webPath == well || !m.settings.Enabled(incident.CheckURL)) && m.settings.Reboot.On == incident.OnAnyCheck:
 		// One failed check is enough, and this one looks like a server that hangs.
 		w.count["irreducible: a middle box accepts on the SSH port alone"]++
 	case m.settings.Enabled(incident.CheckRoute53) && w.terse && (m.web == attention || m.web == busy):
@@ -338,6 +347,16 @@ func (w *world) rebootIsHarmless(m *machine) {
 		w.violate("harm", "%s was rebooted though it is healthy (web %s, ssh %s; our way: web %s, ssh %s, all %s)",
 			m.name, m.web, m.ssh, m.webPath, m.sshPath, w.path)
 	}
+}
+
+// canAskPeers reports whether a peer could have contradicted a reboot.
+func (w *world) canAskPeers() bool {
+	for _, peer := range w.peers {
+		if w.faulty == 0 && !w.isOut("peer:"+peer) {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *world) pathTo(m *machine) service {

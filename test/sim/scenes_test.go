@@ -28,6 +28,8 @@ import (
 //	pager blind|sns|second            it cannot tell whether an alert is open; it is SNS; there is another
 //	no-slack                          there is no Slack
 //	terse                             Route 53's checkers do not name the status that they get
+//	peers [required]                  two other regions are asked; without one that confirms, no reboot
+//	private a                         its address is private
 //	table-takes 3s                    a call of the function to the table takes up to this long
 //	[at 0:10 [every 40s]] COMMAND     with "every", machine after machine, or "5 times"
 //	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, looks, open, kept, irreducible, guard NAME
@@ -142,6 +144,15 @@ func (s *scene) line(words []string) (err error) {
 		default:
 			s.w.pagers[0].name, s.w.pagers[0].readable = "pagerduty", false
 		}
+	case "peers":
+		s.w.peers = peerRegions
+		s.w.vantageRequired = len(words) > 1
+	case "private":
+		m, err := s.machine(words[1])
+		if err != nil {
+			return err
+		}
+		m.private = true
 	case "no-slack":
 		s.w.noSlack = true
 	case "terse":
@@ -261,7 +272,7 @@ func forSpan(words []string) time.Duration {
 
 // command does one thing to the world:
 //
-//	set a web=refused ssh=silent [curable] [impaired=system] [scheduled] [initializing for 2h]
+//	set a web=refused ssh=silent [curable] [impaired=system] [scheduled] [initializing for 2h] [closed] [no-credits]
 //	path a|region web=refused ssh=dropped      as we alone see it
 //	repair a | boot a for 90s [curable] | flap a p=0.3 for 8h
 //	alarm a for 8h | alarm-off a
@@ -271,7 +282,7 @@ func forSpan(words []string) time.Duration {
 //	wrong-body a | right-body a                   its URL check wants what the server does not send
 //	dry-run a                 its setting reboot.dry_run is set
 //	work a for 1h             a person works on it
-//	out lambda|ec2|reboots|route53|opsgenie|slack|table|egress for 3h
+//	out lambda|ec2|reboots|route53|opsgenie|slack|table|egress|peer:REGION for 3h
 //	pause a|region for 3m | resume
 //	close a|breaker|CAUSE     a person closes the open alert with this key or member
 //	close-any a               ... if there is one
@@ -334,6 +345,9 @@ func (s *scene) onMachine(verb string, m *machine, rest []string) error {
 	case "set":
 		_, m.curable = option(rest, "curable")
 		m.impaired, _ = option(rest, "impaired")
+		m.impairedAt = time.Now()
+		_, m.closed = option(rest, "closed")
+		_, m.noCredits = option(rest, "no-credits")
 		_, m.scheduled = option(rest, "scheduled")
 		if _, is := option(rest, "initializing"); is {
 			m.initUntil = time.Now().Add(forSpan(rest))

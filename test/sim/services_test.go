@@ -81,13 +81,15 @@ func (s services) GetParametersByPath(ctx context.Context, _ *ssm.GetParametersB
 func (s services) instance(m *machine) ec2types.Instance {
 	i := ec2types.Instance{
 		InstanceId: &m.id, State: &ec2types.InstanceState{Name: ec2types.InstanceStateName(m.state())},
-		Tags: []ec2types.Tag{{Key: aws.String("Name"), Value: &m.name}},
+		Tags:           []ec2types.Tag{{Key: aws.String("Name"), Value: &m.name}},
+		InstanceType:   map[bool]ec2types.InstanceType{false: "m7g.large", true: "t4g.micro"}[m.noCredits],
+		SecurityGroups: []ec2types.GroupIdentifier{{GroupId: aws.String(map[bool]string{false: "sg-open", true: "sg-closed"}[m.closed])}},
 	}
 	if !m.launchedAt.IsZero() {
 		i.LaunchTime = &m.launchedAt
 	}
 	if m.isRunning() {
-		i.PublicIpAddress = aws.String("203.0.113.7")
+		i.PublicIpAddress = aws.String(address)
 	} else {
 		i.StateReason = &ec2types.StateReason{Code: aws.String("Client.UserInitiatedShutdown")}
 		if m.power == halted {
@@ -156,10 +158,45 @@ func (s services) status(m *machine) ec2types.InstanceStatus {
 	}
 	return ec2types.InstanceStatus{
 		InstanceId: &m.id, Events: events, InstanceState: &ec2types.InstanceState{Name: ec2types.InstanceStateName(m.power)},
-		SystemStatus:      &ec2types.InstanceStatusSummary{Status: of("system")},
-		InstanceStatus:    &ec2types.InstanceStatusSummary{Status: of("instance")},
-		AttachedEbsStatus: &ec2types.EbsStatusSummary{Status: of("ebs")},
+		SystemStatus: &ec2types.InstanceStatusSummary{
+			Status: of("system"), Details: []ec2types.InstanceStatusDetails{{Name: "reachability", ImpairedSince: m.impairedSince("system")}},
+		},
+		InstanceStatus: &ec2types.InstanceStatusSummary{Status: of("instance")},
+		AttachedEbsStatus: &ec2types.EbsStatusSummary{
+			Status: of("ebs"), Details: []ec2types.EbsStatusDetails{{Name: "reachability", ImpairedSince: m.impairedSince("ebs")}},
+		},
 	}
+}
+
+func (m *machine) impairedSince(check string) *time.Time {
+	if m.impaired != check {
+		return nil
+	}
+	return &m.impairedAt
+}
+
+func (s services) DescribeSecurityGroups(ctx context.Context, in *ec2.DescribeSecurityGroupsInput, _ ...func(*ec2.Options)) (*ec2.DescribeSecurityGroupsOutput, error) {
+	return call(ctx, s.w, "ec2", "ec2:DescribeSecurityGroups", func() (*ec2.DescribeSecurityGroupsOutput, error) {
+		g := ec2types.SecurityGroup{GroupId: &in.GroupIds[0]}
+		if in.GroupIds[0] == "sg-open" {
+			g.IpPermissions = []ec2types.IpPermission{{IpProtocol: aws.String("-1"), IpRanges: []ec2types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}}}}
+		}
+		return &ec2.DescribeSecurityGroupsOutput{SecurityGroups: []ec2types.SecurityGroup{g}}, nil
+	})
+}
+
+func (s services) DescribeInstanceCreditSpecifications(ctx context.Context, in *ec2.DescribeInstanceCreditSpecificationsInput, _ ...func(*ec2.Options)) (*ec2.DescribeInstanceCreditSpecificationsOutput, error) {
+	return call(ctx, s.w, "ec2", "ec2:DescribeInstanceCreditSpecifications", func() (*ec2.DescribeInstanceCreditSpecificationsOutput, error) {
+		return &ec2.DescribeInstanceCreditSpecificationsOutput{InstanceCreditSpecifications: []ec2types.InstanceCreditSpecification{
+			{InstanceId: &in.InstanceIds[0], CpuCredits: aws.String("standard")},
+		}}, nil
+	})
+}
+
+func (s services) GetMetricData(ctx context.Context, _ *cloudwatch.GetMetricDataInput, _ ...func(*cloudwatch.Options)) (*cloudwatch.GetMetricDataOutput, error) {
+	return call(ctx, s.w, "cloudwatch", "cloudwatch:GetMetricData", func() (*cloudwatch.GetMetricDataOutput, error) {
+		return &cloudwatch.GetMetricDataOutput{MetricDataResults: []cwtypes.MetricDataResult{{Id: aws.String("credits"), Values: []float64{.2}}}}, nil
+	})
 }
 
 func (s services) GetConsoleOutput(ctx context.Context, _ *ec2.GetConsoleOutputInput, _ ...func(*ec2.Options)) (*ec2.GetConsoleOutputOutput, error) {

@@ -38,6 +38,9 @@ type world struct {
 
 	machines []*machine
 	path     service // from us to all machines
+	// peers are the regions that we ask, vantageRequired the setting of that name.
+	peers           []string
+	vantageRequired bool
 	// terse: Route 53's checkers do not name the status that they get.
 	terse bool
 	// outages are the ends of outages, by what is out.

@@ -1,0 +1,158 @@
+package handler
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"firstline/internal/incident"
+	"firstline/internal/policy"
+)
+
+// vantageTime bounds the question to another region: its probe takes 4 s, and 3 s to
+// prove its own connectivity.
+const vantageTime = 8 * time.Second
+
+// peerQuestions are the questions to the other regions about the targets that sent us
+// no byte; the answers go into f.
+func (h *Handler) peerQuestions(ctx context.Context, inc *incident.Incident, f *policy.Facts, unreached []incident.Finding) (questions []func() error) {
+	f.Peers = make([]policy.Peer, 0, len(unreached)*len(h.Peers))
+	for _, finding := range unreached {
+		for _, region := range h.Peers {
+			f.Peers = append(f.Peers, policy.Peer{Region: region, Check: finding.Check})
+			p := &f.Peers[len(f.Peers)-1]
+			questions = append(questions, func() error {
+				var saw policy.Fact[incident.Finding]
+				err := ask(ctx, inc, &saw, region, vantageTime, func(ctx context.Context, inc *incident.Incident) (incident.Finding, error) {
+					return h.AskPeer(ctx, region, probe(inc.Settings, finding))
+				})
+				p.Finding, p.Err = saw.Value, saw.Err
+				return err
+			})
+		}
+	}
+	return questions
+}
+
+// probe is what another region is asked about the target of a finding. It gets no
+// secret, and has no key to compare.
+func probe(s *incident.Settings, f incident.Finding) incident.Probe {
+	if f.Check == incident.CheckSSH {
+		ssh := s.SSH
+		ssh.Host, ssh.HostKeyFingerprint = cmp.Or(ssh.Host, f.Address), ""
+		return incident.Probe{Check: f.Check, SSH: &ssh}
+	}
+	u := s.URL
+	if u.SecretHeaders = nil; u.Address == "" {
+		host := net.JoinHostPort(f.Address, strconv.Itoa(port(s, f.Check)))
+		u.Address, u.Port = u.Scheme+"://"+host+u.Path, 0
+	}
+	return incident.Probe{Check: f.Check, URL: &u}
+}
+
+// port is the port that a check asks.
+func port(s *incident.Settings, check string) int {
+	if check == incident.CheckSSH {
+		return s.SSH.Port
+	}
+	scheme, asked := s.URL.Scheme, s.URL.Port
+	if u, err := url.Parse(s.URL.Address); err == nil && s.URL.Address != "" {
+		scheme = u.Scheme
+		asked, _ = strconv.Atoi(u.Port())
+	}
+	return cmp.Or(asked, map[string]int{incident.SchemeHTTPS: 443}[scheme], 80)
+}
+
+// closed says by check why the instance's security groups admit nobody to the target
+// of a finding.
+func (h *Handler) closed(ctx context.Context, inc *incident.Incident, unreached []incident.Finding) (map[string]string, error) {
+	i, err := oneInstance(h.EC2().DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{inc.InstanceID}}))
+	if err != nil || i == nil || len(i.SecurityGroups) == 0 {
+		return nil, err
+	}
+	in := &ec2.DescribeSecurityGroupsInput{}
+	for _, g := range i.SecurityGroups {
+		in.GroupIds = append(in.GroupIds, aws.ToString(g.GroupId))
+	}
+	out, err := h.EC2().DescribeSecurityGroups(ctx, in)
+	if err != nil {
+		return nil, fmt.Errorf("DescribeSecurityGroups: %w", err)
+	}
+	why := map[string]string{}
+	for _, f := range unreached {
+		n := port(inc.Settings, f.Check)
+		isOther := f.Connection != incident.NoConnection || f.Address != aws.ToString(i.PublicIpAddress)
+		if isOther || slices.ContainsFunc(out.SecurityGroups, func(g types.SecurityGroup) bool { return admits(g, n) }) {
+			continue
+		}
+		why[f.Check] = fmt.Sprintf("no security group of it admits TCP %d from 0.0.0.0/0 any more", n)
+	}
+	return why, nil
+}
+
+// admits reports whether a group admits everybody to a port; a prefix list may hold
+// anybody.
+func admits(g types.SecurityGroup, port int) bool {
+	return slices.ContainsFunc(g.IpPermissions, func(p types.IpPermission) bool {
+		protocol := aws.ToString(p.IpProtocol)
+		isAll := protocol == "-1" || protocol == "tcp" && port >= int(aws.ToInt32(p.FromPort)) && port <= int(aws.ToInt32(p.ToPort))
+		return isAll && (len(p.PrefixListIds) > 0 || slices.ContainsFunc(p.IpRanges, func(r types.IpRange) bool { return incident.Everybody(aws.ToString(r.CidrIp)) }))
+	})
+}
+
+const (
+	// creditsPeriod is how often CloudWatch gets CPUCreditBalance, in seconds, and
+	// noCredits the balance at which an instance has none to spend
+	// (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-performance-instances-monitoring-cpu-credits.html).
+	creditsPeriod = 300
+	noCredits     = 1.0
+)
+
+// burstable are the families whose instances earn CPU credits.
+var burstable = []string{"t2", "t3", "t3a", "t4g"}
+
+// credits says in words that a burstable instance in standard mode has no CPU credits
+// left: it runs at its baseline then, however busy it is.
+func (h *Handler) credits(ctx context.Context, id string) (string, error) {
+	specs, err := h.EC2().DescribeInstanceCreditSpecifications(ctx, &ec2.DescribeInstanceCreditSpecificationsInput{InstanceIds: []string{id}})
+	if err != nil {
+		return "", fmt.Errorf("DescribeInstanceCreditSpecifications: %w", err)
+	}
+	isStandard := slices.ContainsFunc(specs.InstanceCreditSpecifications, func(s types.InstanceCreditSpecification) bool {
+		return aws.ToString(s.CpuCredits) == "standard"
+	})
+	if !isStandard {
+		return "", nil
+	}
+	now := time.Now()
+	out, err := h.CloudWatch().GetMetricData(ctx, &cloudwatch.GetMetricDataInput{
+		StartTime: aws.Time(now.Add(-4 * creditsPeriod * time.Second)), EndTime: &now, ScanBy: cwtypes.ScanByTimestampDescending,
+		MetricDataQueries: []cwtypes.MetricDataQuery{{Id: aws.String("credits"), MetricStat: &cwtypes.MetricStat{
+			Period: aws.Int32(creditsPeriod), Stat: aws.String("Minimum"),
+			Metric: &cwtypes.Metric{
+				Namespace: aws.String("AWS/EC2"), MetricName: aws.String("CPUCreditBalance"),
+				Dimensions: []cwtypes.Dimension{{Name: aws.String(incident.DimensionInstance), Value: &id}},
+			},
+		}}},
+	})
+	if err != nil {
+		return "", fmt.Errorf("GetMetricData: %w", err)
+	}
+	for _, r := range out.MetricDataResults {
+		if len(r.Values) > 0 && r.Values[0] < noCredits {
+			return fmt.Sprintf("it has no CPU credits left (CPUCreditBalance %.2g, standard mode): it is slow, and a reboot gives it none", r.Values[0]), nil
+		}
+	}
+	return "", nil
+}

@@ -237,6 +237,12 @@ var messages = map[string]func() Message{
 			m.Alert.Members, m.Alert.Ended = nil, "the instance is well"
 		})
 	},
+	"handed-back": func() Message {
+		return about(KindSlack, incident.SituationHandedBack, func(_ *Message, _ *incident.Incident, dec *incident.Decision) {
+			isHealthy(dec)
+			dec.Row, dec.Reason = 6, "handed back by arn:aws:sts::123456789012:assumed-role/ops/jane"
+		})
+	},
 	"resolve-breaker": func() Message {
 		return about(KindResolve, incident.SituationWell, func(m *Message, _ *incident.Incident, dec *incident.Decision) {
 			isHealthy(dec)

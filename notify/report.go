@@ -196,8 +196,11 @@ func (r *report) commands() {
 	case r.dec.Next == incident.NextPage && r.situation != incident.SituationHealthyAgain:
 		r.next.addCommand("Keep firstline away while you work", "firstline pause"+instance+" --until 1h")
 	}
-	if r.situation == incident.SituationHeldBack {
+	switch {
+	case r.situation == incident.SituationHeldBack:
 		r.next.addCommand("Let firstline reboot these instances again", "firstline resume"+region)
+	case r.dec.Next == incident.NextPage && r.situation != incident.SituationStore: // of which the table keeps nothing
+		r.next.addCommand("Once it is mended, hand it back", "firstline handback"+instance)
 	}
 }
 

@@ -221,15 +221,20 @@ func TestFirstLine(t *testing.T) {
 	}
 }
 
-// Whoever is paged is told how to keep firstline away.
+// Whoever is paged is told how to keep firstline away, and how to hand the instance back.
 func TestPagesNameThePause(t *testing.T) {
 	t.Parallel()
 	const want = "firstline pause --region eu-west-1 --instance " + testInstance + " --until 1h"
+	const handBack = "firstline handback --region eu-west-1 --instance " + testInstance
 	for name := range messages {
 		m := message(t, name)
 		paged := m.Kind == KindPage && m.Incident.InstanceID != "" && name != "hostile"
 		if got := strings.Contains(pagerOf().alert(m).Description, want); got != (paged || name == "note" || name == "pager-failed-slack") {
 			t.Errorf("%s: pause named: %v", name, got)
+		}
+		isHandedOver := paged && name != "held-back" && name != "store" || name == "note" || name == "healthy-again" || name == "pager-failed-slack"
+		if got := strings.Contains(pagerOf().alert(m).Description, handBack); got != isHandedOver {
+			t.Errorf("%s: handback named: %v", name, got)
 		}
 	}
 }

@@ -72,9 +72,13 @@ var situations = map[string]wording{
 	},
 	incident.SituationHealthyAgain: {icon: "🟢", what: "is healthy again", next: "Nothing to do, unless it fails again. Once it has been healthy for long enough, firstline closes the alert."},
 	incident.SituationWell:         {icon: "✅", what: "is well", next: "Nothing to do: firstline may reboot it again when it fails."},
-	incident.SituationGone:         {icon: "⚪", what: "is gone: it was terminated, or EC2 does not know it", next: "Remove it from regions.tfvars if it does not come back."},
-	incident.SituationStopped:      {icon: "⚪", what: "was stopped by a person", next: "Nothing to do: firstline looks at it again when it runs."},
-	incident.SituationUnwatched:    {icon: "⚪", what: "is no longer watched", next: "Nothing to do."},
+	incident.SituationHandedBack: {
+		icon: "⚪", what: "is firstline's again", withReason: true,
+		next: "Nothing to do: firstline looks at it again within five minutes, and pages if it is not healthy. It is not rebooted for four hours.",
+	},
+	incident.SituationGone:      {icon: "⚪", what: "is gone: it was terminated, or EC2 does not know it", next: "Remove it from regions.tfvars if it does not come back."},
+	incident.SituationStopped:   {icon: "⚪", what: "was stopped by a person", next: "Nothing to do: firstline looks at it again when it runs."},
+	incident.SituationUnwatched: {icon: "⚪", what: "is no longer watched", next: "Nothing to do."},
 	incident.SituationPaused: {
 		icon: "⏸️", what: "is not healthy while it is paused: {saw}; nothing was done",
 		next: "Nothing to do, if the work behind the pause explains it. Otherwise look at the instance now: nobody is paged.",

@@ -256,6 +256,7 @@ const (
 	SituationRebootedOften   = "rebooted_often"    // recovered, from the third reboot in 7 days on
 	SituationHealthyAgain    = "healthy_again"     // handed over, healthy for 10 minutes
 	SituationWell            = "well"              // well: it leaves its alert
+	SituationHandedBack      = "handed_back"       // a person has ended its hand-over
 	SituationGone            = "gone"              // terminated, or unknown to EC2
 	SituationStopped         = "stopped"           // stopped by a person
 	SituationUnwatched       = "unwatched"         // no longer watched

@@ -30,7 +30,7 @@ const (
 // One that cannot decide refuses.
 func (d *decider) guard() (guard, reason string) {
 	for _, ask := range []func(*decider) (string, string){
-		(*decider).guardEC2, (*decider).guardHistory, (*decider).guardSettings, (*decider).guardVantage,
+		(*decider).guardEC2, (*decider).guardHistory, (*decider).guardSettings, (*decider).guardVantage, (*decider).guardDryRun,
 	} {
 		if guard, reason = ask(d); guard != "" {
 			return guard, reason
@@ -101,8 +101,6 @@ func (d *decider) guardSettings() (guard, reason string) {
 		return GuardAnswered, `reboot.on is "unreachable", and a check got an answer`
 	case d.s.Reboot.On == incident.OnUnreachable && d.l.ownBlind():
 		return GuardAnswered, `reboot.on is "unreachable", and a check cannot tell whether it gets an answer`
-	case d.s.Reboot.DryRun:
-		return GuardDryRun, "reboot.dry_run is set: it would have been rebooted"
 	}
 	return "", ""
 }
@@ -159,6 +157,14 @@ func (d *decider) guardVantage() (guard, reason string) {
 		return GuardVantage, "no other vantage confirms that the instance is down"
 	case !failedRoute53 && !ownAnswered && !others && !connected:
 		return GuardVantage, "nothing else answers us either, so our own way may be broken"
+	}
+	return "", ""
+}
+
+// guardDryRun is asked last: what it refuses would have been rebooted.
+func (d *decider) guardDryRun() (guard, reason string) {
+	if d.s.Reboot.DryRun {
+		return GuardDryRun, "reboot.dry_run is set: it would have been rebooted: " + d.l.firstReason()
 	}
 	return "", ""
 }

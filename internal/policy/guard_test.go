@@ -100,6 +100,7 @@ func TestGuardSettings(t *testing.T) {
 		{"unreachable: a checker of Route 53 got a status", is(look(noReply, badAnswer, noReply), unreachable), refuses("answered")},
 		{"unreachable: only an address that is not the instance's answers", is(look(elsewhere(forbidden), noReply, noReply), unreachable), reboots},
 		{"dry run", is(down, reboot(func(r *incident.RebootSettings) { r.DryRun = true })), refuses("dry_run")},
+		{"dry run is asked last", is(look(noReply, off, noReply), reboot(func(r *incident.RebootSettings) { r.DryRun = true })), refuses("vantage")},
 	})
 }
 

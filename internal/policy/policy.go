@@ -145,11 +145,11 @@ func weigh(in *Input) Look {
 // rows is the table. The first row that matches decides:
 //
 //	 1  gone, stopped by a person, or no longer watched      leave the alert; Slack; at rest
-//	 2  paused                                               leave the alert if well; else Slack; done
+//	 2  paused                                               leave the alert if well or handed back; else Slack; done
 //	 3  a reboot whose outcome is open, healthy twice        Slack "recovered"; page too from the third in 7 days on
 //	 4  ... window open, or this look is healthy             wait, look again
 //	 5  ... window closed                                    page, down-after-reboot
-//	 6  handed over, healthy                                 well: leave the alert; else done
+//	 6  handed over, healthy or handed back by a person      well or handed back: leave the alert; else done
 //	 7  handed over; not confirmed, worse, died again, or
 //	    its quiet has ended                                  page
 //	 8  handed over                                          a note, at most one an hour; done
@@ -312,6 +312,8 @@ func (d *decider) paused() bool {
 	}
 	d.out.PausedUntil, d.out.PausedBy, d.out.PauseScope = p.Until, p.By, scope
 	switch {
+	case d.handedBack():
+		return true
 	case d.i.Membership != nil && d.isWell():
 		return d.resolve(incident.SituationWell, "the instance is well", "paused, and well again")
 	case d.l.Verdict == incident.VerdictHealthy:
@@ -389,6 +391,8 @@ func (d *decider) downAfterReboot() bool {
 func (d *decider) handedOverHealthy() bool {
 	m := d.i.Membership
 	switch {
+	case d.handedBack():
+		return true
 	case m == nil || d.l.Verdict != incident.VerdictHealthy:
 		return false
 	case d.isWell():
@@ -403,6 +407,17 @@ func (d *decider) handedOverHealthy() bool {
 		return d.wait(lookAgain, "healthy, and a person has closed the alert: one more healthy look is needed")
 	}
 	return d.done("healthy, not long enough to end the alert")
+}
+
+// handedBack takes the instance out of its alert if a person has ended the hand-over,
+// whatever the look says: the next one, within minutes, acts upon that.
+func (d *decider) handedBack() bool {
+	m := d.i.Membership
+	if m == nil || m.HandedBackBy == "" {
+		return false
+	}
+	why := "handed back by " + m.HandedBackBy
+	return d.resolve(incident.SituationHandedBack, why, why)
 }
 
 // handedOverPage is row 7.

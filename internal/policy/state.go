@@ -139,6 +139,9 @@ type Membership struct {
 	AgainAt incident.Millis `dynamodbav:"again_at,omitempty"`
 	// Situation is what it was paged for.
 	Situation string `dynamodbav:"situation,omitempty"`
+	// HandedBackBy is who has ended the hand-over: the next look takes it out of its
+	// alert.
+	HandedBackBy string `dynamodbav:"handed_back_by,omitempty"`
 }
 
 // Decided is a decision under its execution and look.

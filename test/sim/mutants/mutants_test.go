@@ -37,7 +37,6 @@ var guards = []struct{ name, file, condition string }{
 	{"guard not cured", "guard.go", "case d.notCured():"},
 	{"guard just started", "guard.go", "case d.within(e.LaunchedAt, time.Duration(d.s.Boot.WindowSeconds)*time.Second):"},
 	{"guard budget", "guard.go", "case d.i.reboots(d.now.Add(-24*time.Hour)) >= perDay:"},
-	{"guard dry run", "guard.go", "case d.s.Reboot.DryRun:"},
 	{"guard vantage agrees", "guard.go", "case !agrees:"},
 	{"guard something answers", "guard.go", "case !failedRoute53 && !ownAnswered && !others && !connected:"},
 	{"breaker in flight", "alerts.go", "case b.InFlight > 0 && inFlight >= b.InFlight:"},
@@ -50,6 +49,7 @@ var guards = []struct{ name, file, condition string }{
 // others change something else.
 var others = []mutant{
 	{"guard ec2 not asked", "internal/policy/guard.go", `return GuardEC2, "EC2 could not be asked about the instance: " + f.Err`, `return "", ""`},
+	{"guard dry run", "internal/policy/guard.go", "if d.s.Reboot.DryRun {", "if false {"},
 	{"guard route53 alone", "internal/policy/guard.go", "if !d.l.ownFailed() {", "if false {"},
 	{"guard URL blind", "internal/policy/guard.go", "incident.CheckSSH: d.s.Enabled(incident.CheckURL) && (", "incident.CheckSSH: false && ("},
 	{"guard Route 53 blind", "internal/policy/guard.go", "incident.CheckURL: d.l.of(incident.CheckRoute53).Kind == incident.Blind,", "incident.CheckURL: false,"},

@@ -26,83 +26,156 @@ const (
 	GuardDryRun       = "dry_run"      // reboot.dry_run is set
 )
 
+// guards are asked in this order until one refuses. One that cannot decide refuses.
+var guards = []struct {
+	name string
+	// refusal says why the guard refuses; "" if it does not.
+	refusal func(*decider) string
+}{
+	{GuardEC2, (*decider).guardEC2}, {GuardStatus, (*decider).guardStatus}, {GuardInitializing, (*decider).guardInitializing},
+	{GuardEC2, (*decider).guardUnclear}, {GuardCredits, (*decider).guardCredits},
+	{GuardAlarm, (*decider).guardAlarm}, {GuardOnce, (*decider).guardOnce}, {GuardCooldown, (*decider).guardCooldown}, {GuardNotCured, (*decider).guardNotCured},
+	{GuardNever, (*decider).guardNever}, {GuardBudget, (*decider).guardBudget}, {GuardAnswered, (*decider).guardAnswered},
+	{GuardRoute53Alone, (*decider).guardRoute53Alone}, {GuardVantage, (*decider).guardVantage},
+	{GuardDryRun, (*decider).guardDryRun}, // what it refuses would have been rebooted
+}
+
 // guard names the guard that refuses a reboot, and says why; "" if none does.
-// One that cannot decide refuses.
 func (d *decider) guard() (guard, reason string) {
-	for _, ask := range []func(*decider) (string, string){
-		(*decider).guardEC2, (*decider).guardHistory, (*decider).guardSettings, (*decider).guardVantage, (*decider).guardDryRun,
-	} {
-		if guard, reason = ask(d); guard != "" {
-			return guard, reason
+	for _, g := range guards {
+		if reason = g.refusal(d); reason != "" {
+			return g.name, reason
 		}
 	}
 	return "", ""
 }
 
-func (d *decider) guardEC2() (guard, reason string) {
+func (d *decider) guardEC2() string {
 	f := d.f.EC2
 	e := f.Value
 	switch {
 	case !f.Asked:
-		return GuardEC2, "EC2 could not be asked about the instance: " + f.Err
+		return "EC2 could not be asked about the instance: " + f.Err
 	case !e.Running:
-		return GuardEC2, fmt.Sprintf("EC2 calls the instance %q; only a running one can be rebooted", e.State)
+		return fmt.Sprintf("EC2 calls the instance %q; only a running one can be rebooted", e.State)
 	case e.PauseErr != "":
-		return GuardEC2, "somebody meant to pause the instance, and the tag cannot be read: " + e.PauseErr
+		return "somebody meant to pause the instance, and the tag cannot be read: " + e.PauseErr
+	}
+	return ""
+}
+
+func (d *decider) guardStatus() string {
+	e := d.f.EC2.Value
+	switch {
 	case e.System, e.EBS:
-		return GuardStatus, e.impairment()
+		return e.impairment()
 	case e.Scheduled != "":
-		return GuardStatus, e.Scheduled
+		return e.Scheduled
+	}
+	return ""
+}
+
+func (d *decider) guardInitializing() string {
+	e := d.f.EC2.Value
+	switch {
 	case e.Initializing:
-		return GuardInitializing, "the instance has just been started: EC2's status checks are still initializing"
+		return "the instance has just been started: EC2's status checks are still initializing"
 	case d.within(e.LaunchedAt, time.Duration(d.s.Boot.WindowSeconds)*time.Second):
-		return GuardInitializing, "the instance was started at " + clock(e.LaunchedAt) + " and may still be booting"
-	case e.Unclear:
-		return GuardEC2, "EC2 gives no status of the instance, though it calls it running"
+		return "the instance was started at " + clock(e.LaunchedAt) + " and may still be booting"
+	}
+	return ""
+}
+
+func (d *decider) guardUnclear() string {
+	if d.f.EC2.Value.Unclear {
+		return "EC2 gives no status of the instance, though it calls it running"
+	}
+	return ""
+}
+
+func (d *decider) guardCredits() string {
+	switch e := d.f.EC2.Value; {
 	case e.Instance: // it hangs, whatever its credits
 	case e.CreditsErr != "":
-		return GuardCredits, "whether it has CPU credits left could not be asked: " + e.CreditsErr
+		return "whether it has CPU credits left could not be asked: " + e.CreditsErr
 	case e.NoCredits != "":
-		return GuardCredits, e.NoCredits
+		return e.NoCredits
 	}
-	return "", ""
+	return ""
 }
 
-func (d *decider) guardHistory() (guard, reason string) {
+func (d *decider) guardAlarm() string {
+	if !d.i.Execution.Alarm {
+		return "no alarm of the instance is on"
+	}
+	return ""
+}
+
+func (d *decider) guardOnce() string {
+	if !d.i.Execution.Rebooted {
+		return ""
+	}
+	if r := d.i.lastReboot(); r != nil && r.Request == incident.RequestRefused {
+		return "EC2 refused the reboot: " + r.Reason
+	}
+	return "this incident has rebooted it already"
+}
+
+func (d *decider) guardCooldown() string {
 	cooldown := time.Duration(d.s.Reboot.CooldownSeconds) * time.Second
 	switch {
-	case !d.i.Execution.Alarm:
-		return GuardAlarm, "no alarm of the instance is on"
-	case d.i.Execution.Rebooted:
-		if r := d.i.lastReboot(); r != nil && r.Request == incident.RequestRefused {
-			return GuardOnce, "EC2 refused the reboot: " + r.Reason
-		}
-		return GuardOnce, "this incident has rebooted it already"
 	case d.i.reboots(d.now.Add(-cooldown)) > 0:
-		return GuardCooldown, "it was rebooted within the cooldown of " + incident.Span(cooldown)
+		return "it was rebooted within the cooldown of " + incident.Span(cooldown)
 	case d.within(d.i.LastResolvedAt, quarantine):
-		return GuardCooldown, "its last alert ended less than four hours ago: what ails it comes back, or somebody works on it"
-	case d.notCured():
-		return GuardNotCured, "the reboot of " + d.i.lastReboot().At.Time().Format("2 January 15:04 UTC") + " did not cure the same failure"
+		return "its last alert ended less than four hours ago: what ails it comes back, or somebody works on it"
 	}
-	return "", ""
+	return ""
 }
 
-func (d *decider) guardSettings() (guard, reason string) {
-	perDay := d.s.Reboot.PerDay
+func (d *decider) guardNotCured() string {
+	if d.notCured() {
+		return "the reboot of " + d.i.lastReboot().At.Time().Format("2 January 15:04 UTC") + " did not cure the same failure"
+	}
+	return ""
+}
+
+func (d *decider) guardNever() string {
 	switch {
 	case d.in.Breaker.InFlight <= 0 || d.in.Breaker.PerHour <= 0:
-		return GuardNever, "the region's breaker is set to 0: no instance is ever rebooted"
-	case perDay <= 0:
-		return GuardNever, "its budget is 0 reboots per day"
-	case d.i.reboots(d.now.Add(-24*time.Hour)) >= perDay:
-		return GuardBudget, fmt.Sprintf("its budget of %d reboots per day is used up", perDay)
-	case d.s.Reboot.On == incident.OnUnreachable && d.l.answered():
-		return GuardAnswered, `reboot.on is "unreachable", and a check got an answer`
-	case d.s.Reboot.On == incident.OnUnreachable && d.l.ownBlind():
-		return GuardAnswered, `reboot.on is "unreachable", and a check cannot tell whether it gets an answer`
+		return "the region's breaker is set to 0: no instance is ever rebooted"
+	case d.s.Reboot.PerDay <= 0:
+		return "its budget is 0 reboots per day"
 	}
-	return "", ""
+	return ""
+}
+
+func (d *decider) guardBudget() string {
+	if perDay := d.s.Reboot.PerDay; d.i.reboots(d.now.Add(-24*time.Hour)) >= perDay {
+		return fmt.Sprintf("its budget of %d reboots per day is used up", perDay)
+	}
+	return ""
+}
+
+func (d *decider) guardAnswered() string {
+	switch {
+	case d.s.Reboot.On == incident.OnUnreachable && d.l.answered():
+		return `reboot.on is "unreachable", and a check got an answer`
+	case d.s.Reboot.On == incident.OnUnreachable && d.l.ownBlind():
+		return `reboot.on is "unreachable", and a check cannot tell whether it gets an answer`
+	}
+	return ""
+}
+
+// onlyRoute53 reports whether Route 53 is the only check: it is many places.
+func (d *decider) onlyRoute53() bool {
+	return !d.s.Enabled(incident.CheckURL) && !d.s.Enabled(incident.CheckSSH)
+}
+
+func (d *decider) guardRoute53Alone() string {
+	if !d.l.ownFailed() && !d.onlyRoute53() {
+		return "Route 53 alone reports a failure, and none of our own checks confirms it"
+	}
+	return ""
 }
 
 // guardVantage asks whether another place agrees that the instance is down: another
@@ -110,23 +183,20 @@ func (d *decider) guardSettings() (guard, reason string) {
 // got one while this one was refused; or that, or another instance, answers while this
 // one was accepted and then silent. The last two say nothing while a check is blind
 // that might contradict.
-func (d *decider) guardVantage() (guard, reason string) {
-	if !d.s.Enabled(incident.CheckURL) && !d.s.Enabled(incident.CheckSSH) {
-		return "", "" // Route 53 is many places, and all that there is
-	}
-	if !d.l.ownFailed() {
-		return GuardRoute53Alone, "Route 53 alone reports a failure, and none of our own checks confirms it"
+func (d *decider) guardVantage() string {
+	if d.onlyRoute53() {
+		return ""
 	}
 	for _, f := range d.l.own() {
 		switch isOut := f.Outcome == incident.Failed && f.Address != "" && f.DownFrom == nil; {
 		case isOut && d.in.VantageRequired:
-			return GuardVantage, "no other region confirms that it is down, and vantage.required is set"
+			return "no other region confirms that it is down, and vantage.required is set"
 		case isOut && f.Connection == incident.NoConnection && d.f.Closed.Err != "":
-			return GuardVantage, "whether its security groups admit anybody could not be asked: " + d.f.Closed.Err
+			return "whether its security groups admit anybody could not be asked: " + d.f.Closed.Err
 		}
 	}
 	if d.l.confirmed() {
-		return "", ""
+		return ""
 	}
 	ownAnswered := d.l.ownAnswered()
 	connected := d.f.Connected.Asked && d.f.Connected.Value
@@ -154,19 +224,18 @@ func (d *decider) guardVantage() (guard, reason string) {
 	}
 	switch {
 	case !agrees:
-		return GuardVantage, "no other vantage confirms that the instance is down"
+		return "no other vantage confirms that the instance is down"
 	case !failedRoute53 && !ownAnswered && !others && !connected:
-		return GuardVantage, "nothing else answers us either, so our own way may be broken"
+		return "nothing else answers us either, so our own way may be broken"
 	}
-	return "", ""
+	return ""
 }
 
-// guardDryRun is asked last: what it refuses would have been rebooted.
-func (d *decider) guardDryRun() (guard, reason string) {
+func (d *decider) guardDryRun() string {
 	if d.s.Reboot.DryRun {
-		return GuardDryRun, "reboot.dry_run is set: it would have been rebooted: " + d.l.firstReason()
+		return "reboot.dry_run is set: it would have been rebooted: " + d.l.firstReason()
 	}
-	return "", ""
+	return ""
 }
 
 // MayReboot asks once more, in the step that reboots, and reserves the reboot in

@@ -26,17 +26,14 @@ const root = "../../.."
 
 // guards are mutants that remove one condition each: false is put before it.
 var guards = []struct{ name, file, condition string }{
-	{"guard system status", "guard.go", "case e.System:"},
-	{"guard ebs status", "guard.go", "case e.EBS:"},
 	{"guard scheduled event", "guard.go", `case e.Scheduled != "":`},
 	{"guard initializing", "guard.go", "case e.Initializing:"},
-	{"guard alarm", "guard.go", "case !d.i.Execution.Alarm:"},
-	{"guard once", "guard.go", "case d.i.Execution.Rebooted:"},
+	{"guard alarm", "guard.go", "if !d.i.Execution.Alarm {"},
 	{"guard cooldown", "guard.go", "case d.i.reboots(d.now.Add(-cooldown)) > 0:"},
 	{"guard quarantine", "guard.go", "case d.within(d.i.LastResolvedAt, quarantine):"},
-	{"guard not cured", "guard.go", "case d.notCured():"},
+	{"guard not cured", "guard.go", "if d.notCured() {"},
 	{"guard just started", "guard.go", "case d.within(e.LaunchedAt, time.Duration(d.s.Boot.WindowSeconds)*time.Second):"},
-	{"guard budget", "guard.go", "case d.i.reboots(d.now.Add(-24*time.Hour)) >= perDay:"},
+	{"guard dry run", "guard.go", "if d.s.Reboot.DryRun {"},
 	{"guard vantage agrees", "guard.go", "case !agrees:"},
 	{"guard something answers", "guard.go", "case !failedRoute53 && !ownAnswered && !others && !connected:"},
 	{"breaker in flight", "alerts.go", "case b.InFlight > 0 && inFlight >= b.InFlight:"},
@@ -48,9 +45,12 @@ var guards = []struct{ name, file, condition string }{
 
 // others change something else.
 var others = []mutant{
-	{"guard ec2 not asked", "internal/policy/guard.go", `return GuardEC2, "EC2 could not be asked about the instance: " + f.Err`, `return "", ""`},
-	{"guard dry run", "internal/policy/guard.go", "if d.s.Reboot.DryRun {", "if false {"},
-	{"guard route53 alone", "internal/policy/guard.go", "if !d.l.ownFailed() {", "if false {"},
+	{"guard ec2 not asked", "internal/policy/guard.go", `return "EC2 could not be asked about the instance: " + f.Err`, `return ""`},
+	{"guard system status", "internal/policy/guard.go", "case e.System, e.EBS:", "case e.EBS:"},
+	{"guard ebs status", "internal/policy/guard.go", "case e.System, e.EBS:", "case e.System:"},
+	{"guard once", "internal/policy/guard.go", "if !d.i.Execution.Rebooted {", "if true {"},
+	{"guard budget", "internal/policy/guard.go", "d.i.reboots(d.now.Add(-24*time.Hour)) >= perDay {", "false && perDay > 0 {"},
+	{"guard route53 alone", "internal/policy/guard.go", "if !d.l.ownFailed() && !d.onlyRoute53() {", "if false {"},
 	{"guard URL blind", "internal/policy/guard.go", "incident.CheckSSH: d.s.Enabled(incident.CheckURL) && (", "incident.CheckSSH: false && ("},
 	{"guard Route 53 blind", "internal/policy/guard.go", "incident.CheckURL: d.l.of(incident.CheckRoute53).Kind == incident.Blind,", "incident.CheckURL: false,"},
 	{"a late decision counts as a late look", "internal/policy/look.go", "at = max(at, f.At)", "at = max(at, unknown, f.At)"},
@@ -137,7 +137,7 @@ var others = []mutant{
 func all(t *testing.T) (mutants []mutant) {
 	for _, g := range guards {
 		mutants = append(mutants, mutant{
-			g.name, "internal/policy/" + g.file, g.condition, strings.Replace(g.condition, "case ", "case false && ", 1),
+			g.name, "internal/policy/" + g.file, g.condition, regexp.MustCompile(`^(case|if) `).ReplaceAllString(g.condition, "$1 false && "),
 		})
 	}
 	mutants = append(mutants, others...)

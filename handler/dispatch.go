@@ -34,7 +34,7 @@ type request struct {
 	Step string `json:"step"`
 	// Incident is the state machine's state, for the steps of an incident.
 	Incident json.RawMessage `json:"incident,omitempty"`
-	// Event and Execution are for open and verify.
+	// Event and Execution are for open, verify and explain.
 	Event     json.RawMessage     `json:"event,omitempty"`
 	Execution *incident.Execution `json:"execution,omitempty"`
 }
@@ -48,7 +48,7 @@ type step struct {
 	run func(context.Context, *Handler, request) (answer any, err error)
 }
 
-// steps are all steps. verify and notify-test are for the operator's command,
+// steps are all steps. verify, explain and notify-test are for the operator's command,
 // reconcile for the schedule, the others for the state machine.
 var steps = map[string]step{
 	"open":                {[]string{"event", "execution"}, open},
@@ -63,6 +63,7 @@ var steps = map[string]step{
 	"close":               onAnything(closeIncident),
 	"reconcile":           {nil, reconcile},
 	"verify":              {[]string{"event", "execution"}, verify},
+	"explain":             {[]string{"event", "execution"}, explain},
 	"notify-test":         {nil, notifyTest},
 }
 

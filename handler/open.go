@@ -29,29 +29,42 @@ func open(ctx context.Context, h *Handler, req request) (any, error) {
 	return inc, nil
 }
 
-// begin makes an incident of an event and an execution, reads the instance's
-// settings (nil: it is no longer watched, and the schedule or a person asks) and
-// takes its lease.
+// begin reads an event and takes the instance's lease.
 func (h *Handler) begin(ctx context.Context, req request, verifies bool) (*incident.Incident, *store.Entry, error) {
-	inc, err := incident.ParseEvent(req.Event)
-	switch {
-	case err != nil:
-		return new(incident.Incident), nil, fault.New(fault.InvalidInput, "read event", "%w", err)
-	case inc.Region != h.Region:
-		return inc, nil, fault.New(fault.InvalidInput, "read event", "event.region: it is of %s, this function runs in %s", inc.Region, h.Region)
-	case req.Execution.ID == "" || req.Execution.StartedAt.IsZero():
-		return inc, nil, fault.New(fault.InvalidInput, "decode payload", "execution.id or execution.startedAt: missing; send the execution's id, name and startedAt")
-	}
-	inc.Execution, inc.Look = *req.Execution, 1
-	inc.Settings, err = h.readSettings(ctx, inc.InstanceID)
-	unwatched := errors.Is(err, errMissing) && (inc.Trigger == incident.TriggerSchedule || inc.Trigger == incident.TriggerPerson)
-	if err != nil && !unwatched {
+	inc, err := h.read(ctx, req)
+	if err != nil {
 		return inc, nil, err
 	}
 	e, err := h.takeLease(ctx, inc, verifies)
 	if err == nil {
-		inc.HealthCheck = e.State.Instance.HealthCheck
-		inc.HostKeyType = e.State.Instance.KnownHostKeyType(inc.Settings)
+		recall(inc, e)
 	}
 	return inc, e, err
+}
+
+// recall gives an incident what is stored of what its checks need.
+func recall(inc *incident.Incident, e *store.Entry) {
+	inc.HealthCheck = e.State.Instance.HealthCheck
+	inc.HostKeyType = e.State.Instance.KnownHostKeyType(inc.Settings)
+}
+
+// read makes an incident of an event and an execution, and reads the instance's
+// settings (nil: it is no longer watched, and the schedule or a person asks).
+func (h *Handler) read(ctx context.Context, req request) (*incident.Incident, error) {
+	inc, err := incident.ParseEvent(req.Event)
+	switch {
+	case err != nil:
+		return new(incident.Incident), fault.New(fault.InvalidInput, "read event", "%w", err)
+	case inc.Region != h.Region:
+		return inc, fault.New(fault.InvalidInput, "read event", "event.region: it is of %s, this function runs in %s", inc.Region, h.Region)
+	case req.Execution.ID == "" || req.Execution.StartedAt.IsZero():
+		return inc, fault.New(fault.InvalidInput, "decode payload", "execution.id or execution.startedAt: missing; send the execution's id, name and startedAt")
+	}
+	inc.Execution, inc.Look = *req.Execution, 1
+	inc.Settings, err = h.readSettings(ctx, inc.InstanceID)
+	unwatched := errors.Is(err, errMissing) && (inc.Trigger == incident.TriggerSchedule || inc.Trigger == incident.TriggerPerson)
+	if unwatched {
+		return inc, nil
+	}
+	return inc, err
 }

@@ -32,14 +32,15 @@ const (
 // suppressed reboot or the refusal that says why there is none, and next "done",
 // or "already_handled" where another execution holds the lease.
 func verify(ctx context.Context, h *Handler, req request) (any, error) {
-	if incident.SourceOf(req.Event) != incident.SourceCanary {
-		return nil, fault.New(fault.InvalidInput, "read event", "event.source: verify takes %s only", incident.SourceCanary)
+	if err := onlyDry(req); err != nil {
+		return nil, err
 	}
 	inc, _, err := h.begin(ctx, req, true)
 	if err != nil || inc.Next != "" {
 		return inc, err
 	}
-	h.verifyChecks(ctx, inc)
+	h.suppressReboot(ctx, inc)
+	h.checkAll(ctx, inc, tellTime)
 	inc.Next = incident.NextDone
 	e, err := h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		i := &e.State.Instance
@@ -58,12 +59,19 @@ func verify(ctx context.Context, h *Handler, req request) (any, error) {
 	return inc, err
 }
 
-// verifyChecks asks EC2 and then runs all checks side by side, and leaves time for
-// storing what came of it. A check that panics leaves no finding.
-func (h *Handler) verifyChecks(ctx context.Context, inc *incident.Incident) {
-	ctx, cancel := keeping(ctx, tellTime)
+// onlyDry refuses an event that is not dry.
+func onlyDry(req request) error {
+	if incident.SourceOf(req.Event) != incident.SourceCanary {
+		return fault.New(fault.InvalidInput, "read event", "event.source: %s takes %s only", req.Step, incident.SourceCanary)
+	}
+	return nil
+}
+
+// checkAll runs all checks side by side, and keeps some time for what comes after. A
+// check that panics leaves no finding.
+func (h *Handler) checkAll(ctx context.Context, inc *incident.Incident, kept time.Duration) {
+	ctx, cancel := keeping(ctx, kept)
 	defer cancel()
-	h.suppressReboot(ctx, inc)
 	copies, findings := map[string]*incident.Incident{}, map[string]*incident.Finding{}
 	for _, name := range incident.Checks {
 		copies[name], findings[name] = new(*inc), new(incident.Finding)

@@ -57,6 +57,7 @@ var stepCases = []stepCase{
 	{"resolve", "resolve", "DynamoDB, SSM, pager", []phase{well, paged, {[]func(*peers) error{(*peers).stop}, look}}, `"next":"resolve" "told":true`},
 	{"reconcile", "reconcile", "CloudWatch, DynamoDB, Step Functions", []phase{well}, `"in_alarm":1,"started":[{`},
 	{"verify", "verify", "DynamoDB, EC2, Route 53, SSM, SSH, web", nil, `"check":"url","outcome":"passed" "suppressed"`},
+	{"explain", "explain", "CloudWatch, DynamoDB, EC2, Route 53, SSM, SSH, web", nil, `"row":9 "guards":[{`},
 	{"notify-test", "notify-test", "SSM, pager, Slack", nil, `"channel":"opsgenie","ok":true "channel":"slack","ok":true`},
 }
 
@@ -93,9 +94,9 @@ func (b *stepBench) invocation(ctx context.Context, c stepCase) ([]byte, error) 
 	switch c.step {
 	case "open":
 		payload = b.opening(incident.SourceAlarm)
-	case "verify":
+	case "verify", "explain":
 		payload = b.opening(incident.SourceCanary)
-		payload["step"] = "verify"
+		payload["step"] = c.step
 	case "reconcile", "notify-test":
 	default:
 		payload["incident"] = inc

@@ -22,6 +22,7 @@ module "settings" {
   function    = var.function
   breaker     = var.breaker
   reconcile   = var.reconcile
+  vantage     = var.vantage
   subscribers = var.subscribers
 }
 
@@ -37,6 +38,7 @@ locals {
     function             = local.deployment.function
     breaker              = local.deployment.breaker
     reconcile            = local.deployment.reconcile
+    vantage              = local.deployment.vantage
     subscribers          = var.subscribers
     secrets_version      = var.secrets_version
     role_path            = var.role_path

@@ -74,6 +74,12 @@ variable "reconcile" {
   default     = {}
 }
 
+variable "vantage" {
+  description = "Whom a region asks before a reboot whether the instance answers there: { peers, required, reserved_concurrency }. peers are regions of this deployment, of which each region asks the first two that are not itself (left out: the next two by name; []: none); required = true reboots nothing that no peer confirms; reserved_concurrency is that of each probe, 0 to 1000, default 5 (0: none)."
+  type        = any
+  default     = {}
+}
+
 variable "subscribers" {
   description = "Who is told when firstline itself fails: [{ protocol = \"email\", endpoint = \"oncall@example.com\" }]; protocols are email, email-json, https, sms, sqs, lambda. Pass [] explicitly to notify nobody."
   type = list(object({

@@ -23,7 +23,7 @@ locals {
   # them, which make a section "" of their own.
   instance_sections = ["url", "route53", "ssh", "boot", "reboot", "alarm"]
   instance_fields   = keys(local.schema[""])
-  once_sections     = ["slack", "opsgenie", "jsm", "sns", "function", "breaker", "reconcile"]
+  once_sections     = ["slack", "opsgenie", "jsm", "sns", "function", "breaker", "reconcile", "vantage"]
 
   pager_types = ["opsgenie", "jsm", "sns"]
   # Those that have a block, unless the operator gives an order; what of that cannot
@@ -43,7 +43,7 @@ locals {
   }]...)
 
   subjects = merge(
-    { "" = { sections = local.once_sections, fields = [], settings = { slack = var.slack, opsgenie = var.opsgenie, jsm = var.jsm, sns = var.sns, function = var.function, breaker = var.breaker, reconcile = var.reconcile } } },
+    { "" = { sections = local.once_sections, fields = [], settings = { slack = var.slack, opsgenie = var.opsgenie, jsm = var.jsm, sns = var.sns, function = var.function, breaker = var.breaker, reconcile = var.reconcile, vantage = var.vantage } } },
     { "defaults: " = { sections = local.instance_sections, fields = local.instance_fields, settings = var.defaults } },
     { for key, i in local.instances : "${key}: " => { sections = local.instance_sections, fields = local.instance_fields, settings = i.settings } },
   )
@@ -125,6 +125,7 @@ locals {
             enum    = try(contains(local.schema[section][field].values, tostring(value)), false)
             string  = try(length(regexall(local.schema[section][field].pattern, tostring(value))) > 0, false)
             strings = try(length(value) > 0 && !can(keys(value)) && alltrue([for v in value : can(regex(local.schema[section][field].pattern, tostring(v)))]), false)
+            names   = !can(keys(value)) && can([for v in value : length(tostring(v))])
             regex   = can(regexall(value, ""))
             headers = try(can(keys(value)) && length(local.bad_headers[subject][field]) == 0, false)
             secrets = try(can(keys(value)) && length(local.bad_headers[subject][field]) == 0, false)
@@ -161,6 +162,13 @@ locals {
       )
     }
   }
+
+  # Whom each region asks: the first two peers that are not the region itself;
+  # where none are named, the next two regions by name, round the end.
+  named_peers = local.once.vantage.peers == null ? null : [for p in local.once.vantage.peers : tostring(p)]
+  peers = { for n, region in keys(local.regions) : region => [
+    for m, p in [for p in coalesce(local.named_peers, [for m in [1, 2] : element(keys(local.regions), n + m)]) : p if p != region] : p if m < 2
+  ] }
 
   # What the function gets of a pager, beside its type and what this module does
   # not know: the name of its key's parameter, and the deployment's own topic.

@@ -4,7 +4,7 @@ output "problems" {
 }
 
 output "deployment" {
-  description = "The settings, complete and typed: { regions = { region => { instances, vpc } }, slack, pagers, function, breaker, reconcile }. Fails while there are problems."
+  description = "The settings, complete and typed: { regions = { region => { instances, vpc, peers, asked } }, slack, pagers, function, breaker, reconcile, vantage }. Fails while there are problems."
   value = {
     regions = {
       for region, r in local.regions : region => {
@@ -21,6 +21,9 @@ output "deployment" {
           security_group_ids = tolist([for v in try(r.vpc.security_group_ids, []) : tostring(v)])
           ipv6               = try(tobool(r.vpc.ipv6), false) == true
         }
+        # The regions whose probes this one asks, and whether another asks its own.
+        peers = local.peers[region]
+        asked = contains(flatten(values(local.peers)), region)
       }
     }
     slack = var.slack == null ? null : {
@@ -50,6 +53,10 @@ output "deployment" {
     }
     reconcile = {
       every_minutes = tonumber(local.once.reconcile.every_minutes)
+    }
+    vantage = {
+      required             = tobool(local.once.vantage.required)
+      reserved_concurrency = tonumber(local.once.vantage.reserved_concurrency)
     }
   }
 

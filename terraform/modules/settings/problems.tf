@@ -101,6 +101,9 @@ locals {
     [for type in ["opsgenie", "jsm"] : "${type}.team_id: is short for one responder of the type team; put it into ${type}.responders too, or leave out one of the two" if local.once[type].team_id != "" && length(local.once[type].responders) > 0],
     contains(local.pagers, "sns") && local.once.sns.topic_arn == "" && length(try([for s in var.subscribers : s], [])) == 0 ? ["sns.topic_arn: is left out, so that pages go to the topic of subscribers, and there are none; name somebody in subscribers, or the ARN of a topic"] : [],
     local.pagers_bytes > 2500 ? ["pagers: their settings take ${local.pagers_bytes} bytes of the function's environment, which has room for 2500; shorten details, tags or responders"] : [],
+    [for p in distinct(local.named_peers == null ? [] : local.named_peers) : "vantage.peers: \"${p}\" is not a region of this file; use ${join(", ", keys(local.regions))}" if !contains(keys(local.regions), p)],
+    [for p, same in { for p in local.named_peers == null ? [] : local.named_peers : p => p... } : "vantage.peers: ${p} is named twice" if length(same) > 1],
+    [for region, peers in local.peers : "vantage.required = true: ${region} has no other region to ask, so nothing would ever be rebooted there; ${local.named_peers == null ? "name another region in regions" : "name another region in vantage.peers"}, or leave required out" if tobool(local.once.vantage.required) && length(peers) == 0],
     [for target in [["url", "address", ["port", "private"]], ["ssh", "host", ["private"]]] : [
       for field in target[2] : "defaults: ${target[0]}.${field}: has no meaning with ${target[0]}.${target[1]}, which says whom to ask; leave out one of the two"
       if try(local.checked["defaults: "][target[0]][target[1]].value != "", false) && try(tobool(local.checked["defaults: "][target[0]][field].value), try(tonumber(local.checked["defaults: "][target[0]][field].value) != 0, false))

@@ -14,6 +14,7 @@
 # secrets  header name => name of an SSM parameter
 # responders, tags, details  of an alert: see main.tf
 # dimensions  name => value of a metric's further dimensions
+# names    a list of names, may be empty
 
 locals {
   # The names of the partition aws's regions, also of those that AWS will open;
@@ -146,6 +147,12 @@ locals {
     }
     reconcile = {
       every_minutes = { kind = "integer", default = 5, min = 1, max = 10 }
+    }
+    # Whom a region asks before a reboot.
+    vantage = {
+      peers                = { kind = "names", default = null, want = "a list of regions of this file, such as [\"eu-central-1\", \"us-east-1\"], of which each region asks the first two that are not itself; [] asks none" } # null: the next two
+      required             = { kind = "bool", default = false }
+      reserved_concurrency = { kind = "integer", default = 5, min = 0, max = 1000 } # 0: none is reserved
     }
 
     # Fields that an instance and the defaults have beside their sections.

@@ -61,6 +61,12 @@ variable "reconcile" {
   default     = {}
 }
 
+variable "vantage" {
+  description = "Whom a region asks before a reboot: { peers, required, reserved_concurrency }."
+  type        = any
+  default     = {}
+}
+
 variable "subscribers" {
   description = "Who is told about the deployment's own alarms, as given to modules/region; checked only for being empty."
   type        = any

@@ -1100,3 +1100,73 @@ run "alarm_dimensions" {
   }
   expect_failures = [output.deployment]
 }
+
+run "vantage_with_bad_values" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    vantage = { peers = "eu-west-1", required = "always", reserved_concurrency = 1001, peer = [] }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "vantage.peer is not known; use peers, required, reserved_concurrency",
+      "vantage.peers = \"eu-west-1\": must be a list of regions of this file, such as [\"eu-central-1\", \"us-east-1\"], of which each region asks the first two that are not itself; [] asks none",
+      "vantage.required = \"always\": must be true or false",
+      "vantage.reserved_concurrency = 1001: must be a whole number from 0 to 1000",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "vantage_peers" {
+  command = plan
+  variables {
+    regions = {
+      "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } }
+      "us-east-1" = { instances = { "i-1c1cbf2e7abdedf75" = {} } }
+    }
+    vantage = { peers = ["eu-wset-1", "us-east-1", "eu-wset-1"] }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "vantage.peers: \"eu-wset-1\" is not a region of this file; use eu-west-1, us-east-1",
+      "vantage.peers: eu-wset-1 is named twice",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "vantage_required_of_one_region" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    vantage = { required = true }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "vantage.required = true: eu-west-1 has no other region to ask, so nothing would ever be rebooted there; name another region in regions, or leave required out",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "vantage_required_of_a_region_without_a_peer" {
+  command = plan
+  variables {
+    regions = {
+      "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } }
+      "us-east-1" = { instances = { "i-1c1cbf2e7abdedf75" = {} } }
+    }
+    vantage = { peers = ["us-east-1"], required = true }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "vantage.required = true: us-east-1 has no other region to ask, so nothing would ever be rebooted there; name another region in vantage.peers, or leave required out",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}

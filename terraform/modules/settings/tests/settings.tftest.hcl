@@ -53,6 +53,11 @@ run "an_instance_of_which_nothing_is_said" {
     condition     = [for p in output.deployment.pagers : [p.type, p.topic_arn]] == [["opsgenie", ""]] && jsondecode(output.deployment.pagers[0].json) == { endpoint = "us", priority = "P3", priority_unknown = "P3" }
     error_message = jsonencode(output.deployment.pagers)
   }
+  # One region has nobody to ask.
+  assert {
+    condition     = output.deployment.vantage == { required = false, reserved_concurrency = 5 } && length(output.deployment.regions["eu-west-1"].peers) == 0 && !output.deployment.regions["eu-west-1"].asked
+    error_message = jsonencode(output.deployment)
+  }
   assert {
     condition     = output.deployment.breaker == { in_flight = 2, per_hour = 6 } && output.deployment.reconcile == { every_minutes = 5 }
     error_message = "the defaults of the breaker and of reconcile"
@@ -299,5 +304,63 @@ run "bounds_of_an_alert" {
   assert {
     condition     = length(output.problems) == 0
     error_message = join("\n", output.problems)
+  }
+}
+
+# The next two by name, round the end.
+run "peers_left_out" {
+  command = plan
+  variables {
+    regions = { for n, region in ["us-east-1", "eu-west-1", "ap-south-1", "eu-central-1"] : region => { instances = { "i-${n}c1cbf2e7abdedf75" = {} } } }
+  }
+  assert {
+    condition = { for region, r in output.deployment.regions : region => join(" ", r.peers) if r.asked } == {
+      "ap-south-1"   = "eu-central-1 eu-west-1"
+      "eu-central-1" = "eu-west-1 us-east-1"
+      "eu-west-1"    = "us-east-1 ap-south-1"
+      "us-east-1"    = "ap-south-1 eu-central-1"
+    }
+    error_message = jsonencode({ for region, r in output.deployment.regions : region => r.peers })
+  }
+}
+
+run "peers_of_two_regions" {
+  command = plan
+  variables {
+    regions = { for n, region in ["us-east-1", "eu-west-1"] : region => { instances = { "i-${n}c1cbf2e7abdedf75" = {} } } }
+    vantage = { required = true, reserved_concurrency = 0 }
+  }
+  assert {
+    condition     = { for region, r in output.deployment.regions : region => join(" ", r.peers) if r.asked } == { "eu-west-1" = "us-east-1", "us-east-1" = "eu-west-1" } && output.deployment.vantage == { required = true, reserved_concurrency = 0 }
+    error_message = jsonencode({ for region, r in output.deployment.regions : region => r.peers })
+  }
+}
+
+run "peers_named" {
+  command = plan
+  variables {
+    regions = { for n, region in ["us-east-1", "eu-west-1", "ap-south-1", "eu-central-1"] : region => { instances = { "i-${n}c1cbf2e7abdedf75" = {} } } }
+    vantage = { peers = ["us-east-1", "eu-central-1", "ap-south-1"] }
+  }
+  assert {
+    condition = { for region, r in output.deployment.regions : region => join(" ", concat(r.peers, r.asked ? ["asked"] : [])) } == {
+      "ap-south-1"   = "us-east-1 eu-central-1 asked"
+      "eu-central-1" = "us-east-1 ap-south-1 asked"
+      "eu-west-1"    = "us-east-1 eu-central-1"
+      "us-east-1"    = "eu-central-1 ap-south-1 asked"
+    }
+    error_message = jsonencode({ for region, r in output.deployment.regions : region => r.peers })
+  }
+}
+
+run "nobody_is_asked" {
+  command = plan
+  variables {
+    regions = { for n, region in ["us-east-1", "eu-west-1"] : region => { instances = { "i-${n}c1cbf2e7abdedf75" = {} } } }
+    vantage = { peers = [] }
+  }
+  assert {
+    condition     = alltrue([for r in values(output.deployment.regions) : length(r.peers) == 0 && !r.asked])
+    error_message = jsonencode({ for region, r in output.deployment.regions : region => r.peers })
   }
 }

@@ -95,6 +95,7 @@ func newIncidents() *cobra.Command {
 		instances []string
 		since     string
 		limit     int
+		dry       bool
 	)
 	c := &cobra.Command{
 		Use:   "incidents",
@@ -106,6 +107,11 @@ verdict, the row of the policy's table (in handler/README.md), what followed, an
 With --json each incident has all of its looks. Records are kept for 90 days. An
 incident whose execution ended without its last step is "unconcluded"; the schedule
 starts the next look at its instance.
+
+With --dry it counts what would have been done without reboot.dry_run, by the row of
+the policy's table, and lists it, but for incidents that ended silently. Of an instance
+that would have been rebooted somebody was paged, so that what came later is not what
+would have come after the reboot.
 
 A region that does not answer is reported and does not stop the others.
 
@@ -128,6 +134,13 @@ deployed, 130 interrupted.`,
 			if err != nil {
 				return err
 			}
+			if dry {
+				result := tablesOf(cfg).dryRuns(c.Context(), d.regions, start, instances, limit)
+				if err := c.Context().Err(); err != nil {
+					return err
+				}
+				return flags.report(c, likeAll{result}, func(w io.Writer) error { return printDryRuns(w, result, d) })
+			}
 			result := tablesOf(cfg).incidents(c.Context(), d.regions, start, instances, limit)
 			if err := c.Context().Err(); err != nil {
 				return err
@@ -139,6 +152,7 @@ deployed, 130 interrupted.`,
 	flags.addName(c)
 	c.Flags().StringSliceVar(&instances, "instance", nil, "list those of these instances only, comma-separated or repeated")
 	c.Flags().StringVar(&since, "since", "7d", "list those that began since: a time ago such as 24h or 7d, or RFC 3339")
+	c.Flags().BoolVar(&dry, "dry", false, "tell what would have been done to the instances with reboot.dry_run")
 	c.Flags().IntVar(&limit, "limit", newest, "list the newest N only; 0 lists all")
 	return c
 }
@@ -162,36 +176,43 @@ func sinceWhen(text string, now time.Time) (time.Time, error) {
 // incidents lists the incidents of the regions, the newest first. A limit of 0 is
 // none.
 func (open tables) incidents(ctx context.Context, all []deployed.Region, since time.Time, instances []string, limit int) incidentsResult {
-	result := incidentsResult{Command: "incidents", Since: since, Incidents: []store.Record{}}
+	result := incidentsResult{Command: "incidents", Since: since}
 	// One more tells whether there are more.
 	most := limit
 	if limit > 0 {
 		most++
 	}
+	result.Incidents, result.Errors = open.records(ctx, all, since, most, func(rec store.Record) bool {
+		return len(instances) == 0 || slices.Contains(instances, rec.InstanceID)
+	})
+	if limit > 0 && len(result.Incidents) > limit {
+		result.Incidents, result.More = result.Incidents[:limit], true
+	}
+	return result
+}
+
+// records are the incidents of the regions that are wanted, the newest first; of each
+// region most of them at most, or all where it is 0.
+func (open tables) records(ctx context.Context, all []deployed.Region, since time.Time, most int, wanted func(store.Record) bool) ([]store.Record, []regionError) {
+	found := []store.Record{}
 	answers := everywhere(ctx, all, answerTime, func(ctx context.Context, r deployed.Region) ([]store.Record, error) {
 		table, err := open(r)
 		if err != nil {
 			return nil, err
 		}
-		return pick(table.Records(ctx, since), most, func(rec store.Record) bool {
-			return len(instances) == 0 || slices.Contains(instances, rec.InstanceID)
-		})
+		return pick(table.Records(ctx, since), most, wanted)
 	})
 	now := time.Now()
 	for _, a := range answers {
 		for _, rec := range a.value {
 			rec.Settings, rec.Evidence = nil, nil // `incident` shows them
-			result.Incidents = append(result.Incidents, concluded(rec, a.region, now))
+			found = append(found, concluded(rec, a.region, now))
 		}
 	}
-	slices.SortStableFunc(result.Incidents, func(a, b store.Record) int {
+	slices.SortStableFunc(found, func(a, b store.Record) int {
 		return cmp.Or(cmp.Compare(b.StartedAt, a.StartedAt), strings.Compare(a.Region, b.Region), strings.Compare(a.ID, b.ID))
 	})
-	if limit > 0 && len(result.Incidents) > limit {
-		result.Incidents, result.More = result.Incidents[:limit], true
-	}
-	result.Errors = troubles(answers)
-	return result
+	return found, troubles(answers)
 }
 
 // pick returns the first of the records that are wanted, most of them or all

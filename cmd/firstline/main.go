@@ -156,7 +156,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(newDemo(), newUp(), newRegions(), newPackage(), newSetup(),
 		newDoctor(), newPlan(), newDeploy(), newDestroy(), newDrift(), newOutput(), newVerify(), newNotify(),
-		newPause(), newResume(), newPaused(), newIncidents(), newIncident(), newRedrive())
+		newPause(), newResume(), newPaused(), newHandBack(), newExplain(), newIncidents(), newIncident(), newRedrive())
 	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return root
 }

@@ -25,7 +25,7 @@ func TestHelp(t *testing.T) {
 		"": "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 drift, 130", "demo": "five stories", "up": "0 ended with Ctrl-C",
 		"regions": "--only", "package": "--arch", "setup": "moto",
 		"pause": "at most seven days ahead", "resume": "--instance", "paused": "the region's breaker holds back",
-		"incidents": "--since", "incident": "the row of the policy's table", "redrive": "however old its event is",
+		"explain": "as if the alarm were in", "handback": "not rebooted for four hours", "incidents": "--since", "incident": "the row of the policy's table", "redrive": "however old its event is",
 		"notify": "notify test", "notify test": "\"confirmed\" means that the service itself says",
 	} {
 		args := append(strings.Fields(name), "--help")

@@ -56,7 +56,7 @@ func newPauser(cfg aws.Config) *pauser {
 	}}
 }
 
-// pauseResult is what came of pause or resume.
+// pauseResult is what came of pause, resume or handback.
 type pauseResult struct {
 	Command string    `json:"command"`
 	Until   time.Time `json:"until,omitzero"`
@@ -83,6 +83,7 @@ const (
 	pauseNone     = "not paused"
 	pauseFailed   = "failed"
 	pauseReleased = "released" // by the breaker
+	pauseHanded   = "handed back"
 )
 
 const pauseExits = `
@@ -262,11 +263,10 @@ func (p *pauser) pause(ctx context.Context, t targets, until time.Time) pauseRes
 			}
 			return t.lines(r, pauseSet, ""), keepPauses(ctx, table, r.InstanceIDs, pause)
 		}
-		who, err := p.clients(r.Region).sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-		if err != nil {
-			return nil, fmt.Errorf("who asks for it: %s", inWords(err))
+		var err error
+		if pause.By, err = p.caller(ctx, r); err != nil {
+			return nil, err
 		}
-		pause.By = aws.ToString(who.Arn)
 		err = table.UpdateRegion(ctx, func(stored *policy.Region) error {
 			stored.Pause = pause
 			return nil
@@ -278,6 +278,15 @@ func (p *pauser) pause(ctx context.Context, t targets, until time.Time) pauseRes
 	})
 	result.Until = until
 	return result
+}
+
+// caller is the ARN of who asks.
+func (p *pauser) caller(ctx context.Context, r deployed.Region) (string, error) {
+	who, err := p.clients(r.Region).sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return "", fmt.Errorf("who asks for it: %s", inWords(err))
+	}
+	return aws.ToString(who.Arn), nil
 }
 
 // keepPauses has the table know what the tags of instances say, which counts
@@ -327,7 +336,7 @@ func (p *pauser) resumeRegion(ctx context.Context, table *store.Table, r deploye
 	released, err := p.closeBreaker(ctx, table)
 	for _, id := range released {
 		lines = append(lines, pauseLine{Region: r.Region, Instance: id, Result: pauseReleased})
-		err = cmp.Or(err, p.look(ctx, r, id))
+		err = cmp.Or(err, p.look(ctx, r, id, "resume"))
 	}
 	return lines, err
 }
@@ -369,9 +378,9 @@ func (p *pauser) closeBreaker(ctx context.Context, table *store.Table) (released
 	return released, errors.New("the breaker opens again and again: pause the region, and look for what its instances have in common")
 }
 
-// look starts a look at an instance. What cannot be started here the schedule
-// does within minutes.
-func (p *pauser) look(ctx context.Context, r deployed.Region, id string) error {
+// look starts a look at an instance, for a command. What cannot be started here the
+// schedule does within minutes.
+func (p *pauser) look(ctx context.Context, r deployed.Region, id, command string) error {
 	now := p.now().UTC().Truncate(time.Second)
 	event, err := json.Marshal(incident.Look{
 		Source: incident.SourcePerson, DetailType: incident.DetailTypeLook, Account: r.AccountID, Region: r.Region, Time: now,
@@ -381,7 +390,7 @@ func (p *pauser) look(ctx context.Context, r deployed.Region, id string) error {
 		return err
 	}
 	_, err = p.clients(r.Region).states.StartExecution(ctx, &sfn.StartExecutionInput{
-		StateMachineArn: &r.StateMachineARN, Name: aws.String("resume-" + id + "-" + now.Format("20060102T150405")), Input: aws.String(string(event)),
+		StateMachineArn: &r.StateMachineARN, Name: aws.String(command + "-" + id + "-" + now.Format("20060102T150405")), Input: aws.String(string(event)),
 	})
 	if err != nil {
 		return fmt.Errorf("the look at %s starts with the schedule, within minutes: %s", id, inWords(err))
@@ -435,6 +444,7 @@ func printPause(w io.Writer, result pauseResult, name string) error {
 	_, _ = fmt.Fprintln(t, "REGION\tINSTANCE\tRESULT")
 	words := map[string]string{
 		pauseSet: "paused until " + stamp(result.Until), pauseFailed: "FAILED", pauseReleased: "released by the breaker",
+		pauseHanded: "handed back; a look takes it out of its alert",
 	}
 	for _, l := range result.Results {
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\n", l.Region, cmp.Or(l.Instance, "all"), cmp.Or(words[l.Result], l.Result))

@@ -485,6 +485,59 @@ func TestResumeClosesTheBreaker(t *testing.T) {
 	}
 }
 
+// Who hands instances back is stored for the look that starts at once; nothing is done
+// where one of them is not handed over.
+func TestHandBack(t *testing.T) {
+	w := world{"eu-west-1": newPlayed(t), "us-east-1": newPlayed(t)}
+	p := w["eu-west-1"]
+	p.handOver("i-0a1b2c3d", nil, "i-0a1b2c3d")
+	_, err := w.pauser().handBack(t.Context(), targets{two, false})
+	if _, ok := errors.AsType[usageError](err); !ok || err.Error() != "--instance: not handed over: i-1a1b2c3d, i-2a1b2c3d; `firstline paused` lists what is" {
+		t.Errorf("got %v", err)
+	}
+	if p.stored("i-0a1b2c3d").Instance.Membership.HandedBackBy != "" || len(p.calls) > 0 {
+		t.Errorf("something was done: %q", p.calls)
+	}
+
+	p.handOver("url/attention", nil, "i-1a1b2c3d")
+	w["us-east-1"].refuse["table"] = denied
+	got, err := w.pauser().handBack(t.Context(), targets{two, false})
+	want := pauseResult{
+		Command: "handback",
+		Results: []pauseLine{
+			{"eu-west-1", "i-0a1b2c3d", "handed back", jane}, {"eu-west-1", "i-1a1b2c3d", "handed back", jane}, {"us-east-1", "i-2a1b2c3d", "failed", ""},
+		},
+		Errors: []regionError{{"us-east-1", "AccessDeniedException: not you"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for _, id := range two[0].InstanceIDs {
+		if m := p.stored(id).Instance.Membership; m == nil || m.HandedBackBy != jane {
+			t.Errorf("%s: %+v", id, m)
+		}
+	}
+	if diff := cmp.Diff([]string{
+		"StartExecution " + two[0].StateMachineARN + " handback-i-0a1b2c3d-20261123T120000 eu-west-1 i-0a1b2c3d person",
+		"StartExecution " + two[0].StateMachineARN + " handback-i-1a1b2c3d-20261123T120000 eu-west-1 i-1a1b2c3d person",
+	}, p.named("StartExecution")); diff != "" {
+		t.Errorf("looks (-want +got):\n%s", diff)
+	}
+	text, err := printed(t, func(w *bytes.Buffer) error { return printPause(w, got, "") })
+	if err == nil || !strings.Contains(text, "\neu-west-1  i-0a1b2c3d  handed back; a look takes it out of its alert\n") || !strings.Contains(text, "FAILED") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	if got := w.pauser().paused(t.Context(), two[:1]); got.HandedOver[0].HandedBackBy != jane {
+		t.Errorf("%+v", got.HandedOver)
+	}
+	// What cannot be started comes with the schedule.
+	p.refuse["StartExecution"] = denied
+	got, err = w.pauser().handBack(t.Context(), targets{two[:1], false})
+	if err != nil || got.Results[0].Result != "handed back" || !strings.Contains(got.Errors[0].Error, "the look at i-0a1b2c3d starts with the schedule") {
+		t.Errorf("%v, %+v", err, got)
+	}
+}
+
 // printed is what a func prints, and its error.
 func printed(t *testing.T, print func(*bytes.Buffer) error) (string, error) {
 	t.Helper()
@@ -511,7 +564,7 @@ func TestPaused(t *testing.T) {
 	regions[1].InstanceIDs = append(slices.Clone(regions[1].InstanceIDs), "i-fa1b2c3d") // which is terminated
 
 	got := world{"eu-west-1": europe, "us-east-1": america}.pauser().paused(t.Context(), regions)
-	text, err := printed(t, func(w *bytes.Buffer) error { return printPaused(w, got, noon) })
+	text, err := printed(t, func(w *bytes.Buffer) error { return printPaused(w, got, noon, "") })
 	if diff := cmp.Diff(`REGION     INSTANCE    PAUSED UNTIL          LEFT   BY
 eu-west-1  all         2026-11-23T13:12:00Z  1h12m
     arn:aws:sts::123456789012:assumed-role/ops/jane
@@ -530,6 +583,12 @@ us-east-1  i-3a1b2c3d  2026-11-23T11:00:00Z  1h   opsgenie
 us-east-1  i-4a1b2c3d  2026-11-23T11:00:00Z  1h   -
     not_rebooted, not confirmed by a pager yet; alert
     firstline/eu-west-1/ssh/busy
+
+Once an instance is mended, this hands it back to firstline:
+  firstline handback --region eu-west-1 --instance i-0a1b2c3d
+  firstline handback --region us-east-1 --instance i-2a1b2c3d
+  firstline handback --region us-east-1 --instance i-3a1b2c3d
+  firstline handback --region us-east-1 --instance i-4a1b2c3d
 
 eu-west-1 i-1a1b2c3d: its tag does not pause it, but nothing reboots it either: tag firstline:pause: "tomorrow" is not a time such as 2026-11-23T13:00:00Z;
 set it anew with `+"`firstline pause --region eu-west-1 --instance i-1a1b2c3d`, or take it away with `firstline resume --region eu-west-1 --instance i-1a1b2c3d`\n", text); diff != "" || err != nil {
@@ -574,7 +633,7 @@ func TestPausedTrouble(t *testing.T) {
 	europe.tags["i-0a1b2c3d"] = stamp(noon.Add(time.Hour))
 	europe.refuse["table"], america.refuse["table"], america.refuse["DescribeInstances"] = denied, denied, denied
 	got := world{"eu-west-1": europe, "us-east-1": america}.pauser().paused(t.Context(), two)
-	text, err := printed(t, func(w *bytes.Buffer) error { return printPaused(w, got, noon) })
+	text, err := printed(t, func(w *bytes.Buffer) error { return printPaused(w, got, noon, "") })
 	if diff := cmp.Diff(`REGION     INSTANCE    PAUSED UNTIL          LEFT  BY
 eu-west-1  i-0a1b2c3d  2026-11-23T13:00:00Z  1h    its tag
 
@@ -594,14 +653,14 @@ us-east-1: what is paused as a whole and handed over: AccessDeniedException: not
 		t.Errorf("%+v", got)
 	}
 	got = world{"eu-west-1": newPlayed(t)}.pauser().paused(t.Context(), two[:1])
-	if text, err := printed(t, func(w *bytes.Buffer) error { return printPaused(w, got, noon) }); text != "nothing is paused, handed over or held back\n" || err != nil {
+	if text, err := printed(t, func(w *bytes.Buffer) error { return printPaused(w, got, noon, "") }); text != "nothing is paused, handed over or held back\n" || err != nil {
 		t.Errorf("%q, %v", text, err)
 	}
 }
 
 // Every command that a message names is one that this version understands.
 func TestCommandsInMessages(t *testing.T) {
-	named := regexp.MustCompile("[^\"]firstline (?:pause|resume|paused|incidents?|notify|redrive|verify)(?: [a-z]+| --[a-z]+ [-0-9a-z]+| [0-9a-f-]{36})*")
+	named := regexp.MustCompile("[^\"]firstline (?:pause|resume|paused|handback|explain|incidents?|notify|redrive|verify)(?: [a-z]+| --[a-z]+ [-0-9a-z]+| [0-9a-f-]{36})*")
 	files, err := filepath.Glob("../../notify/testdata/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%v, %v", files, err)
@@ -626,7 +685,7 @@ func TestCommandsInMessages(t *testing.T) {
 			t.Errorf("%s: %d: %s", line, code, stderr)
 		}
 	}
-	if !seen["firstline pause --region eu-west-1 --instance i-0c1cbf2e7abdedf75 --until 1h"] || !seen["firstline resume --region eu-west-1"] {
+	if !seen["firstline pause --region eu-west-1 --instance i-0c1cbf2e7abdedf75 --until 1h"] || !seen["firstline resume --region eu-west-1"] || !seen["firstline handback --region eu-west-1 --instance i-0c1cbf2e7abdedf75"] {
 		t.Errorf("the messages name only %v", seen)
 	}
 }

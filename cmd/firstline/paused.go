@@ -64,6 +64,8 @@ type handedOver struct {
 	Severity  string `json:"severity,omitempty"`
 	// Unconfirmed: no pager has confirmed its page yet.
 	Unconfirmed bool `json:"unconfirmed,omitempty"`
+	// HandedBackBy is who has handed it back: the next look takes it out of the alert.
+	HandedBackBy string `json:"handed_back_by,omitempty"`
 }
 
 // handedOverOf is the place of an instance in an alert; nil: it has none.
@@ -76,7 +78,7 @@ func handedOverOf(region string, i *policy.Instance, r *policy.Region) *handedOv
 	return &handedOver{
 		Region: region, Instance: i.ID, Name: i.Name, Since: m.JoinedAt.Time(), Alert: cmp.Or(a.Alias, m.Alert), Key: a.Key, Pager: a.Pager,
 		OpenedAt: a.OpenedAt.Time(), ClosedAt: a.ClosedAt.Time(), HeldBack: a.Key == policy.KeyBreaker && a.ClosedAt == 0, Why: a.Why,
-		Situation: m.Situation, Severity: m.Severity.String(), Unconfirmed: !m.Confirmed,
+		Situation: m.Situation, Severity: m.Severity.String(), Unconfirmed: !m.Confirmed, HandedBackBy: m.HandedBackBy,
 	}
 }
 
@@ -94,6 +96,9 @@ func (h *handedOver) state() string {
 	}
 	if h.Unconfirmed {
 		text += ", not confirmed by a pager yet"
+	}
+	if h.HandedBackBy != "" {
+		text += ", handed back by " + clean(h.HandedBackBy)
 	}
 	return text
 }
@@ -127,7 +132,7 @@ deployed, 130 interrupted.`,
 			if err := c.Context().Err(); err != nil {
 				return err
 			}
-			return flags.report(c, result, func(w io.Writer) error { return printPaused(w, result, p.now()) })
+			return flags.report(c, result, func(w io.Writer) error { return printPaused(w, result, p.now(), flags.name) })
 		},
 	}
 	flags.add(c)
@@ -226,8 +231,8 @@ func (p *pauser) tags(ctx context.Context, r deployed.Region) (map[string]string
 }
 
 // printPaused prints what is not rebooted, and returns an error when a region did
-// not answer.
-func printPaused(w io.Writer, result pausedResult, now time.Time) error {
+// not answer. The name is what --name was given, or empty.
+func printPaused(w io.Writer, result pausedResult, now time.Time, name string) error {
 	t := newTable(w)
 	if len(result.Pauses) > 0 {
 		_, _ = fmt.Fprintln(t, "REGION\tINSTANCE\tPAUSED UNTIL\tLEFT\tBY")
@@ -257,6 +262,15 @@ func printPaused(w io.Writer, result pausedResult, now time.Time) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if name != "" {
+		name = " --name " + name
+	}
+	if len(result.HandedOver) > 0 {
+		_, _ = fmt.Fprintln(w, "\nOnce an instance is mended, this hands it back to firstline:")
+	}
+	for _, h := range result.HandedOver {
+		_, _ = fmt.Fprintf(w, "  firstline handback%s --region %s --instance %s\n", name, h.Region, h.Instance)
 	}
 	for _, s := range result.Warnings {
 		_, _ = fmt.Fprintf(w, "\n%s %s: its tag does not pause it, but nothing reboots it either: %s;\nset it anew with `firstline pause --region %s --instance %s`, or take it away with `firstline resume --region %s --instance %s`\n",

@@ -29,10 +29,12 @@ var results = []struct {
 	{"doctor", doctorResult{}},
 	{"notify test", notifyResult{}},
 	{"output", outputResult{}},
-	{"pause, resume", pauseResult{}},
+	{"pause, resume, handback", pauseResult{}},
 	{"paused", pausedResult{}},
 	{"incidents", likeAll{incidentsResult{}}},
+	{"incidents --dry", likeAll{dryResult{}}},
 	{"incident", likeAll{incidentResult{}}},
+	{"explain", likeAll{explainResult{}}},
 	{"redrive", redriveResult{}},
 	{"regions", regionsResult{}},
 	{"setup", setupResult{}},
@@ -43,6 +45,7 @@ var results = []struct {
 var objects = map[string]string{
 	"letter": "message", "standing": "pause", "pauseLine": "pause_result", "Verification": "verified_region", "Notification": "notified_region", "result": "story",
 	"Record": "incident", "Decision": "look", "outputRegion": "deployed_region", "AlertRef": "alert",
+	"FactSaid": "fact", "GuardSaid": "guard", "known": "stored",
 }
 
 // schema writes the fields of results, and of the objects in them.

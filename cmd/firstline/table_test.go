@@ -15,6 +15,7 @@ import (
 	"firstline/internal/deadletter"
 	"firstline/internal/deployed"
 	"firstline/internal/incident"
+	"firstline/internal/policy"
 	"firstline/internal/probe"
 	"firstline/internal/store"
 )
@@ -60,6 +61,7 @@ func TestTablesFit(t *testing.T) {
 		region, id = "ap-southeast-3", "i-0c1cbf2e7abdedf75"
 		name       = "the-web-server-of-the-shop-in-jakarta-production-blue-0001"
 		execution  = "8b1c0a77-4d2f-4f7e-9a55-3c6a0f5f2c11_0e3e7d9a-6a0a-4a0c-8f8e-2f0c8f1d5a21"
+		reason     = "the reboot of 22 November 10:05 UTC did not cure the same failure: GET http://203.0.113.7/healthz"
 		alias      = "firstline-of-the-operations/ap-southeast-3/i-0c1cbf2e7abdedf75/1764526633000/2"
 		person     = "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Operators_0123456789abcdef/jane.doe@example.com"
 	)
@@ -102,8 +104,26 @@ func TestTablesFit(t *testing.T) {
 				HandedOver: []handedOver{{
 					Region: region, Instance: id, Name: name, Since: noon.Add(-1000 * time.Hour), Alert: alias, Pager: "opsgenie", Situation: "down_after_reboot", ClosedAt: noon, Unconfirmed: true,
 				}},
-			}, noon)
+			}, noon, "")
 		}, []string{id, region, person, alias}},
+		{"explain", func(w io.Writer) error {
+			reboot := incident.Reboot{At: incident.At(noon), Request: incident.RequestAccepted, Outcome: incident.OutcomeNotCured, Reason: reason}
+			return printExplanation(w, &explainResult{
+				Region: region, Instance: id, Name: name, At: incident.At(noon), Assumed: []string{"no incident of the instance is under way; now: " + execution},
+				Stored: known{
+					HandedOver: &handedOver{Since: noon, Alert: alias, Situation: "down_after_reboot", Unconfirmed: true, HandedBackBy: person},
+					Pauses:     []standing{{Until: noon, By: person}}, Reboots: []incident.Reboot{reboot}, UnderWay: execution,
+				},
+				Facts:    []policy.FactSaid{{Fact: "alert " + alias, Error: reason}},
+				Decision: rec.Looks[0], Guards: []policy.GuardSaid{{Guard: policy.GuardInitializing, Reason: reason}},
+			})
+		}, []string{id, region, person, alias}},
+		{"incidents --dry", func(w io.Writer) error {
+			return printDryRuns(w, dryResult{
+				Rows:  []rowCount{{10, "reboot", 1234}},
+				Would: []would{{region, rec.ID, incident.At(noon), id, name, 12, "page", policy.GuardInitializing, reason}},
+			}, where)
+		}, []string{"8b1c0a77", id, region}},
 		{"redrive", func(w io.Writer) error {
 			r := redriveResult{Messages: []letter{{Region: region, InstanceID: id, Alarm: "firstline-of-the-operations-cpu-" + id, At: noon, SentAt: noon, Code: "SDK_CLIENT_ERROR", Reason: person, Result: deadletter.NotDeleted, Execution: execution}}}
 			if err := printLetters(w, r, where); err != nil {

@@ -81,6 +81,9 @@ func (v *view) handled() string {
 	return "an incident is being handled: " + name + "; try again when it has ended"
 }
 
+// errPart is why nothing can be invoked.
+var errPart = errors.New("only a part of the region is deployed, without the function: deploy it again")
+
 // function is the deployed function of a region.
 type function struct {
 	client invoker

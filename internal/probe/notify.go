@@ -88,7 +88,7 @@ func notifyBy(ctx context.Context, client invoker, topics func(region string) to
 
 func (n *Notification) deliver(ctx context.Context, f function) error {
 	if f.arn == "" {
-		return errors.New("only a part of the region is deployed, without the function: deploy it again")
+		return errPart
 	}
 	// A second invocation would send once more, so that only one which has not
 	// begun is tried again.

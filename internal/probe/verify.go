@@ -192,7 +192,7 @@ func (v *Verifier) Verify(ctx context.Context, r deployed.Region, tell func(done
 		return result
 	}
 	if r.FunctionARN == "" {
-		result.Error = "only a part of the region is deployed, without the function: deploy it again"
+		result.Error = errPart.Error()
 		return result
 	}
 	f := function{v.client(r.Region), r.FunctionARN}

@@ -161,7 +161,8 @@ func configured(inc *incident.Incident, config *types.HealthCheckConfig) *cause 
 	switch s := inc.Settings; {
 	case why == "":
 		inc.HealthCheck = &incident.HealthCheck{
-			ID: s.Route53.HealthCheckID, Address: aws.ToString(config.IPAddress), Host: aws.ToString(config.FullyQualifiedDomainName), ReadAt: incident.At(time.Now()),
+			ID: s.Route53.HealthCheckID, Address: aws.ToString(config.IPAddress), Host: aws.ToString(config.FullyQualifiedDomainName),
+			Port: int(aws.ToInt32(config.Port)), ReadAt: incident.At(time.Now()),
 		}
 		return nil
 	case s.URL.Enabled || s.SSH.Enabled:

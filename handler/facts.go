@@ -42,15 +42,15 @@ func (h *Handler) facts(ctx context.Context, inc *incident.Incident, in policy.I
 			func() error { return ask(ctx, inc, &f.Others, "other instances", othersTime, h.others) },
 			func() error { return ask(ctx, inc, &f.Connected, "our own connectivity", askTime, h.connected) })
 	}
-	unreached := policy.Unreached(in)
-	if !h.VPC && (inc.Dry || len(unreached) > 0) {
+	unanswered := policy.Unanswered(in)
+	if inc.Dry || len(unanswered) > 0 {
 		questions = append(questions, func() error {
 			return ask(ctx, inc, &f.Closed, "security groups", askTime, func(ctx context.Context, inc *incident.Incident) (map[string]string, error) {
-				return h.closed(ctx, inc, unreached)
+				return h.closed(ctx, inc, unanswered)
 			})
 		})
 	}
-	questions = append(questions, h.peerQuestions(ctx, inc, f, unreached)...)
+	questions = append(questions, h.peerQuestions(ctx, inc, f, unanswered)...)
 	refs := policy.AlertsToAsk(in)
 	states := make([]policy.Fact[policy.AlertState], len(refs))
 	for n, ref := range refs {

@@ -26,16 +26,19 @@ const vantageTime = 8 * time.Second
 
 // peerQuestions are the questions to the other regions about the targets that sent us
 // no byte; the answers go into f.
-func (h *Handler) peerQuestions(ctx context.Context, inc *incident.Incident, f *policy.Facts, unreached []incident.Finding) (questions []func() error) {
-	f.Peers = make([]policy.Peer, 0, len(unreached)*len(h.Peers))
-	for _, finding := range unreached {
+func (h *Handler) peerQuestions(ctx context.Context, inc *incident.Incident, f *policy.Facts, unanswered []incident.Finding) (questions []func() error) {
+	f.Peers = make([]policy.Peer, 0, len(unanswered)*len(h.Peers))
+	for _, finding := range unanswered {
 		for _, region := range h.Peers {
+			if finding.Address == "" {
+				continue // no other region has a way to it
+			}
 			f.Peers = append(f.Peers, policy.Peer{Region: region, Check: finding.Check})
 			p := &f.Peers[len(f.Peers)-1]
 			questions = append(questions, func() error {
 				var saw policy.Fact[incident.Finding]
 				err := ask(ctx, inc, &saw, region, vantageTime, func(ctx context.Context, inc *incident.Incident) (incident.Finding, error) {
-					return h.AskPeer(ctx, region, probe(inc.Settings, finding))
+					return h.AskPeer(ctx, region, probe(inc, finding))
 				})
 				p.Finding, p.Err = saw.Value, saw.Err
 				return err
@@ -47,7 +50,8 @@ func (h *Handler) peerQuestions(ctx context.Context, inc *incident.Incident, f *
 
 // probe is what another region is asked about the target of a finding. It gets no
 // secret, and has no key to compare.
-func probe(s *incident.Settings, f incident.Finding) incident.Probe {
+func probe(inc *incident.Incident, f incident.Finding) incident.Probe {
+	s := inc.Settings
 	if f.Check == incident.CheckSSH {
 		ssh := s.SSH
 		ssh.Host, ssh.HostKeyFingerprint = cmp.Or(ssh.Host, f.Address), ""
@@ -55,16 +59,22 @@ func probe(s *incident.Settings, f incident.Finding) incident.Probe {
 	}
 	u := s.URL
 	if u.SecretHeaders = nil; u.Address == "" {
-		host := net.JoinHostPort(f.Address, strconv.Itoa(port(s, f.Check)))
+		host := net.JoinHostPort(f.Address, strconv.Itoa(port(inc, f.Check)))
 		u.Address, u.Port = u.Scheme+"://"+host+u.Path, 0
 	}
 	return incident.Probe{Check: f.Check, URL: &u}
 }
 
-// port is the port that a check asks.
-func port(s *incident.Settings, check string) int {
-	if check == incident.CheckSSH {
+// port is the port that a check asks; 0: not known.
+func port(inc *incident.Incident, check string) int {
+	s := inc.Settings
+	switch {
+	case check == incident.CheckSSH:
 		return s.SSH.Port
+	case check == incident.CheckRoute53 && inc.HealthCheck == nil:
+		return 0
+	case check == incident.CheckRoute53:
+		return inc.HealthCheck.Port
 	}
 	scheme, asked := s.URL.Scheme, s.URL.Port
 	if u, err := url.Parse(s.URL.Address); err == nil && s.URL.Address != "" {
@@ -74,9 +84,9 @@ func port(s *incident.Settings, check string) int {
 	return cmp.Or(asked, map[string]int{incident.SchemeHTTPS: 443}[scheme], 80)
 }
 
-// closed says by check why the instance's security groups admit nobody to the target
-// of a finding.
-func (h *Handler) closed(ctx context.Context, inc *incident.Incident, unreached []incident.Finding) (map[string]string, error) {
+// closed says by check why the instance's security groups admit nobody to what sent no
+// byte. (What is not at an address of the instance's never fails: see policy.Weigh.)
+func (h *Handler) closed(ctx context.Context, inc *incident.Incident, unanswered []incident.Finding) (map[string]string, error) {
 	i, err := oneInstance(h.EC2().DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{inc.InstanceID}}))
 	if err != nil || i == nil || len(i.SecurityGroups) == 0 {
 		return nil, err
@@ -90,24 +100,28 @@ func (h *Handler) closed(ctx context.Context, inc *incident.Incident, unreached 
 		return nil, fmt.Errorf("DescribeSecurityGroups: %w", err)
 	}
 	why := map[string]string{}
-	for _, f := range unreached {
-		n := port(inc.Settings, f.Check)
-		isOther := f.Connection != incident.NoConnection || f.Address != aws.ToString(i.PublicIpAddress)
-		if isOther || slices.ContainsFunc(out.SecurityGroups, func(g types.SecurityGroup) bool { return admits(g, n) }) {
-			continue
+	for _, f := range unanswered {
+		n, from := port(inc, f.Check), "anybody"
+		isPublic := f.Address != "" && !h.VPC
+		if isPublic { // we ask from changing addresses of the internet
+			from = "0.0.0.0/0"
 		}
-		why[f.Check] = fmt.Sprintf("no security group of it admits TCP %d from 0.0.0.0/0 any more", n)
+		isAsked := n > 0 && (f.Connection == incident.NoConnection || f.Check == incident.CheckRoute53)
+		if isAsked && !slices.ContainsFunc(out.SecurityGroups, func(g types.SecurityGroup) bool { return admits(g, n, isPublic) }) {
+			why[f.Check] = fmt.Sprintf("no security group of it admits %s to TCP %d any more", from, n)
+		}
 	}
 	return why, nil
 }
 
-// admits reports whether a group admits everybody to a port; a prefix list may hold
-// anybody.
-func admits(g types.SecurityGroup, port int) bool {
+// admits reports whether a group admits everybody to a port, or anybody at all. A
+// prefix list may hold everybody.
+func admits(g types.SecurityGroup, port int, everybody bool) bool {
 	return slices.ContainsFunc(g.IpPermissions, func(p types.IpPermission) bool {
 		protocol := aws.ToString(p.IpProtocol)
 		isAll := protocol == "-1" || protocol == "tcp" && port >= int(aws.ToInt32(p.FromPort)) && port <= int(aws.ToInt32(p.ToPort))
-		return isAll && (len(p.PrefixListIds) > 0 || slices.ContainsFunc(p.IpRanges, func(r types.IpRange) bool { return incident.Everybody(aws.ToString(r.CidrIp)) }))
+		return isAll && (!everybody || len(p.PrefixListIds) > 0 ||
+			slices.ContainsFunc(p.IpRanges, func(r types.IpRange) bool { return incident.Everybody(aws.ToString(r.CidrIp)) }))
 	})
 }
 

@@ -84,8 +84,9 @@ func newWorld(t *testing.T) *world {
 		settings: map[string]incident.Settings{}, state: ec2types.InstanceStateNameRunning, tags: map[string]string{},
 		dryRunErr: &smithy.GenericAPIError{Code: "DryRunOperation"}, findings: map[string]incident.Finding{}, checked: map[string]int{},
 		executions: map[string]sfntypes.ExecutionStatus{}, started: map[string]string{}, answers: true,
-		pager: &fakePager{name: "opsgenie", can: notify.Capabilities{Confirms: true, Readable: true, Notes: true, Resolvable: true, Deduplicates: true}, open: map[string]bool{}},
-		slack: &fakeSlack{},
+		pager:    &fakePager{name: "opsgenie", can: notify.Capabilities{Confirms: true, Readable: true, Notes: true, Resolvable: true, Deduplicates: true}, open: map[string]bool{}},
+		slack:    &fakeSlack{},
+		admitted: []ec2types.IpPermission{{IpProtocol: aws.String("-1"), IpRanges: []ec2types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}}}},
 	}
 	s := incident.DefaultSettings()
 	w.settings[one], w.settings[two] = s, s

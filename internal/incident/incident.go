@@ -111,6 +111,7 @@ type HealthCheck struct {
 	// Address is the IP address that they ask. Without one they look up Host.
 	Address string `json:"address,omitempty"`
 	Host    string `json:"host,omitempty"`
+	Port    int    `json:"port,omitempty"`
 	ReadAt  Millis `json:"read_at"`
 }
 

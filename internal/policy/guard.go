@@ -179,20 +179,20 @@ func (d *decider) guardRoute53Alone() string {
 }
 
 // guardVantage asks whether another place agrees that the instance is down: another
-// region, or Route 53, sees it; EC2 calls it impaired; what failed is an answer of its own; our other check
-// got one while this one was refused; or that, or another instance, answers while this
-// one was accepted and then silent. The last two say nothing while a check is blind
-// that might contradict.
+// region, or Route 53, sees it; EC2 calls it impaired; what failed is an answer of its
+// own; our other check got one while this one was refused; or that, or another
+// instance, answers while this one was accepted and then silent. The last two say
+// nothing while a check is blind that might contradict.
 func (d *decider) guardVantage() string {
+	if d.f.Closed.Err != "" {
+		return "whether its security groups admit anybody could not be asked: " + d.f.Closed.Err
+	}
 	if d.onlyRoute53() {
 		return ""
 	}
 	for _, f := range d.l.own() {
-		switch isOut := f.Outcome == incident.Failed && f.Address != "" && f.DownFrom == nil; {
-		case isOut && d.in.VantageRequired:
+		if d.in.VantageRequired && f.Outcome == incident.Failed && f.Address != "" && f.DownFrom == nil {
 			return "no other region confirms that it is down, and vantage.required is set"
-		case isOut && f.Connection == incident.NoConnection && d.f.Closed.Err != "":
-			return "whether its security groups admit anybody could not be asked: " + d.f.Closed.Err
 		}
 	}
 	if d.l.confirmed() {

@@ -42,16 +42,16 @@ func Failed(in Input) bool {
 	return l.Verdict == incident.VerdictFailed
 }
 
-// Unreached are the findings of a failed look whose target, at a public address, sent
-// no byte: other regions are asked about it, and what its security groups admit. A
-// machine that boots is silent, and nobody is asked.
-func Unreached(in Input) (findings []incident.Finding) {
+// Unanswered are the findings of a look that failed without a byte: what the security
+// groups admit is asked, and other regions about what has a public address. A machine
+// that boots is silent, and nobody is asked.
+func Unanswered(in Input) (findings []incident.Finding) {
 	window := time.Duration(in.Settings.Boot.WindowSeconds) * time.Second
 	if r := in.State.Instance.openReboot(); r != nil && in.Now.Sub(r.At) < window {
 		return nil
 	}
 	for _, f := range weigh(&in).Findings {
-		if f.Outcome == incident.Failed && f.Address != "" && f.DownFrom == nil {
+		if f.Outcome == incident.Failed && !f.Answered && f.DownFrom == nil {
 			findings = append(findings, f)
 		}
 	}
@@ -61,14 +61,14 @@ func Unreached(in Input) (findings []incident.Finding) {
 // weighVantage weighs what the security groups and other regions say of the targets
 // that sent us no byte:
 //
-//	the security groups admit nobody                     attention, and Route 53 with the URL check
+//	the security groups admit nobody                     attention
 //	a peer reaches it                                    contradicted
 //	no peer can be asked, and one reached it just now    contradicted
 //	a peer sees it down                                  it is down from there, too
 func (l *Look) weighVantage(in *Input) {
 	for n := range l.Findings {
 		f := &l.Findings[n]
-		if f.Outcome != incident.Failed || f.Address == "" {
+		if f.Outcome != incident.Failed || f.Answered {
 			continue
 		}
 		var reached, down []string
@@ -88,9 +88,6 @@ func (l *Look) weighVantage(in *Input) {
 		switch closed := in.Facts.Closed.Value[f.Check]; {
 		case closed != "":
 			become(f, incident.Attention, closed)
-			if route53 := l.of(incident.CheckRoute53); f.Check == incident.CheckURL && route53.Outcome == incident.Failed {
-				become(route53, incident.Attention, "the security groups explain it")
-			}
 		case len(reached) > 0:
 			l.onlyHere = true
 			become(f, incident.Contradicted, "only "+in.Region+" cannot reach it; "+strings.Join(reached, " and ")+" can")

@@ -119,7 +119,7 @@ func (w *world) askRoute53(inc *incident.Incident) {
 	w.count["asks"]++
 	if id := inc.Settings.Route53.HealthCheckID; id != "" && inc.HealthCheck == nil {
 		w.count["reads"]++
-		inc.HealthCheck = &incident.HealthCheck{ID: id, Address: address, ReadAt: incident.At(time.Now())}
+		inc.HealthCheck = &incident.HealthCheck{ID: id, Address: address, Port: 80, ReadAt: incident.At(time.Now())}
 	}
 }
 

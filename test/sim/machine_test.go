@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -261,7 +262,11 @@ func (w *world) serves(check string, m *machine) service {
 func (w *world) askPeer(ctx context.Context, region string, p incident.Probe) (incident.Finding, error) {
 	i := invocationOf(ctx)
 	l, err := call(ctx, w, "peer:"+region, "peer:"+region+" "+p.Check, func() (look, error) {
-		l := saw(incident.Finding{Check: p.Check}, w.serves(p.Check, w.machine(i.instance)))
+		f := incident.Finding{Check: p.Check}
+		l := saw(f, cmp.Or(w.peerPath[region], w.serves(p.Check, w.machine(i.instance))))
+		if w.peerPath[region] == "blind" {
+			l = look{unknown(f, incident.Blind, "our own connectivity seems broken"), 7 * time.Second}
+		}
 		l.takes = min(l.takes, 4*time.Second)
 		return l, nil
 	})

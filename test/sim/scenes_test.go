@@ -274,6 +274,7 @@ func forSpan(words []string) time.Duration {
 //
 //	set a web=refused ssh=silent [curable] [impaired=system] [scheduled] [initializing for 2h] [closed] [no-credits]
 //	path a|region web=refused ssh=dropped      as we alone see it
+//	path peer:REGION dropped|blind             as that region alone sees all machines
 //	repair a | boot a for 90s [curable] | flap a p=0.3 for 8h
 //	alarm a for 8h | alarm-off a
 //	power a stopped|halted|running|terminated | unwatch a | canary a
@@ -315,6 +316,10 @@ func (s *scene) command(words []string) error {
 			}
 		}
 		w.planned = append(w.planned, slices.Repeat([]plannedFault{f}, times)...)
+		return nil
+	}
+	if peer, ok := strings.CutPrefix(rest[0], "peer:"); ok {
+		w.peerPath[peer] = service(rest[1])
 		return nil
 	}
 	if rest[0] == "region" {

@@ -40,6 +40,7 @@ type world struct {
 	path     service // from us to all machines
 	// peers are the regions that we ask, vantageRequired the setting of that name.
 	peers           []string
+	peerPath        map[string]service // from a peer to all machines
 	vantageRequired bool
 	// terse: Route 53's checkers do not name the status that they get.
 	terse bool
@@ -84,7 +85,7 @@ type violation struct{ kind, detail string }
 func newWorld(seed uint64) *world {
 	w := &world{
 		seed: seed, random: rand.New(rand.NewPCG(seed, 11)), begun: time.Now(), path: well, //nolint:gosec // a seed that reproduces the day
-		restingAsked: -1, outages: map[string]time.Time{}, executions: map[string]*execution{}, count: map[string]int{},
+		restingAsked: -1, outages: map[string]time.Time{}, peerPath: map[string]service{}, executions: map[string]*execution{}, count: map[string]int{},
 		breaker: incident.Breaker{InFlight: 2, PerHour: 6}, bootMax: 118 * time.Second,
 	}
 	w.pagers = []*pager{{w: w, name: "opsgenie", readable: true}}

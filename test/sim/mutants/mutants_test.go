@@ -26,6 +26,10 @@ const root = "../../.."
 
 // guards are mutants that remove one condition each: false is put before it.
 var guards = []struct{ name, file, condition string }{
+	{"guard CPU credits", "guard.go", `case e.NoCredits != "":`},
+	{"a peer contradicts", "vantage.go", "case len(reached) > 0:"},
+	{"a peer's contradiction is remembered", "vantage.go", "case isAsked && lately > 0 && in.Now.Sub(lately) < vantageMemory:"},
+	{"security groups are asked", "vantage.go", `case closed != "":`},
 	{"guard scheduled event", "guard.go", `case e.Scheduled != "":`},
 	{"guard initializing", "guard.go", "case e.Initializing:"},
 	{"guard alarm", "guard.go", "if !d.i.Execution.Alarm {"},
@@ -53,6 +57,10 @@ var others = []mutant{
 	{"guard route53 alone", "internal/policy/guard.go", "if !d.l.ownFailed() && !d.onlyRoute53() {", "if false {"},
 	{"guard URL blind", "internal/policy/guard.go", "incident.CheckSSH: d.s.Enabled(incident.CheckURL) && (", "incident.CheckSSH: false && ("},
 	{"guard Route 53 blind", "internal/policy/guard.go", "incident.CheckURL: d.l.of(incident.CheckRoute53).Kind == incident.Blind,", "incident.CheckURL: false,"},
+	{"a peer does not confirm", "internal/policy/guard.go", "if d.l.confirmed() {", "if false {"},
+	{"vantage.required", "internal/policy/guard.go", "if d.in.VantageRequired && ", "if false && "},
+	{"what our region alone cannot reach are many causes", "internal/policy/look.go", "if l.onlyHere && ", "if false && "},
+	{"AWS's trouble with a healthy machine is not told", "internal/policy/policy.go", "(e.System || e.EBS) && d.lasted(", "false && d.lasted("},
 	{"a late decision counts as a late look", "internal/policy/look.go", "at = max(at, f.At)", "at = max(at, unknown, f.At)"},
 	{"the end of an alert is forgotten", "internal/policy/policy.go", "d.i.LastResolvedAt, d.i.ResolvedFrom = d.now,", "d.i.ResolvedFrom ="},
 	{"breaker is reset by whoever leaves", "internal/policy/alerts.go", "a.Key == KeyBreaker && i.HealthySince > 0 && now.Sub(i.HealthySince) >= well", "a.Key == KeyBreaker"},

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
 	"github.com/aws/smithy-go"
@@ -859,4 +861,128 @@ func TestNotifyTest(t *testing.T) {
 			t.Errorf("got %+v", d)
 		}
 	})
+}
+
+// Before a reboot other regions are asked about what sent no byte, at the same place,
+// and without secrets.
+func TestPeersAreAsked(t *testing.T) {
+	s := incident.DefaultSettings()
+	s.URL.Path, s.URL.SecretHeaders = "/healthz", map[string]string{"X-Api-Key": "/app/key"}
+	s.URL.Port, s.SSH.HostKeyFingerprint = 8080, "SHA256:a"
+	named := incident.DefaultSettings()
+	named.URL.Address, named.SSH.Host = "https://app.example.com/healthz", "app.example.com"
+	for _, tt := range []struct {
+		name     string
+		settings incident.Settings
+		address  string
+		seen     func(region string) (incident.Finding, error)
+		verdict  incident.Verdict
+		url, ssh string // what was asked
+		vantage  string
+	}{
+		{"down", s, "203.0.113.7", func(string) (incident.Finding, error) {
+			return incident.Finding{Outcome: incident.Failed, Connection: incident.NoConnection}, nil
+		}, incident.VerdictFailed, "http://203.0.113.7:8080/healthz", "203.0.113.7", "down from eu-west-1 and eu-central-1 and us-east-1"},
+		{"reached", named, "203.0.113.7", func(region string) (incident.Finding, error) {
+			if region == "us-east-1" {
+				return incident.Finding{}, errors.New("AccessDeniedException")
+			}
+			return incident.Finding{Outcome: incident.Unknown, Kind: incident.Attention, Answered: true}, nil
+		}, incident.VerdictUnknown, "https://app.example.com/healthz", "app.example.com", ""},
+		{"private", s, "", nil, incident.VerdictFailed, "", "", "down from eu-west-1 (not confirmed from a second place: its address is not public)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in(t, func(w *world) {
+				w.settings[one] = tt.settings
+				w.learned()
+				failed := incident.Finding{Outcome: incident.Failed, Reason: "no answer", Connection: incident.NoConnection, Address: tt.address}
+				w.findings[incident.CheckURL], w.findings[incident.CheckSSH] = failed, failed
+				var mu sync.Mutex
+				asked := map[string]string{}
+				w.h.Peers = []string{"eu-central-1", "us-east-1"}
+				w.h.AskPeer = func(_ context.Context, region string, p incident.Probe) (incident.Finding, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					switch {
+					case p.URL != nil:
+						asked[p.Check] = p.URL.Address
+						if p.URL.SecretHeaders != nil {
+							t.Error("secret headers were sent")
+						}
+					case p.SSH.HostKeyFingerprint != "":
+						t.Error("the pinned key was sent")
+					default:
+						asked[p.Check] = p.SSH.Host
+					}
+					return tt.seen(region)
+				}
+				got := w.look(w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))).Decision
+				if got.Verdict != tt.verdict || got.Vantage != tt.vantage || asked[incident.CheckURL] != tt.url || asked[incident.CheckSSH] != tt.ssh {
+					t.Errorf("asked %v; got %s, %q: %s", asked, got.Verdict, got.Vantage, got.Reason)
+				}
+				if denied := slices.ContainsFunc(got.Unasked, func(s string) bool { return strings.Contains(s, "AccessDenied") }); denied != (tt.name == "reached") {
+					t.Errorf("could not ask: %v", got.Unasked)
+				}
+			})
+		})
+	}
+}
+
+func TestSecurityGroupsAreAsked(t *testing.T) {
+	rule := func(from, to int32, cidrs ...string) ec2types.IpPermission {
+		p := ec2types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: &from, ToPort: &to}
+		for _, c := range cidrs {
+			p.IpRanges = append(p.IpRanges, ec2types.IpRange{CidrIp: &c})
+		}
+		return p
+	}
+	prefixes := rule(0, 65535)
+	prefixes.PrefixListIds = []ec2types.PrefixListId{{PrefixListId: aws.String("pl-1")}}
+	for _, tt := range []struct {
+		name     string
+		admitted []ec2types.IpPermission
+		address  string
+		want     incident.Verdict
+	}{
+		{"everybody", []ec2types.IpPermission{rule(80, 80, "0.0.0.0/0"), rule(20, 30, "0.0.0.0/1", "128.0.0.0/1")}, "203.0.113.7", incident.VerdictFailed},
+		{"nobody", nil, "203.0.113.7", incident.VerdictUnknown},
+		{"an office", []ec2types.IpPermission{rule(0, 65535, "198.51.100.0/24")}, "203.0.113.7", incident.VerdictUnknown},
+		{"a prefix list", []ec2types.IpPermission{prefixes}, "203.0.113.7", incident.VerdictFailed},
+		{"our group, at a private address", []ec2types.IpPermission{rule(22, 80)}, "", incident.VerdictFailed},
+		{"another port, at a private address", []ec2types.IpPermission{rule(443, 443)}, "", incident.VerdictUnknown},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in(t, func(w *world) {
+				w.learned()
+				w.admitted = tt.admitted
+				failed := incident.Finding{Outcome: incident.Failed, Reason: "no answer", Connection: incident.NoConnection, Address: tt.address}
+				w.findings[incident.CheckURL], w.findings[incident.CheckSSH] = failed, failed
+				if got := w.look(w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))).Decision; got.Verdict != tt.want {
+					t.Errorf("got %s: %s", got.Verdict, got.Reason)
+				}
+			})
+		})
+	}
+}
+
+func TestCreditsAreAsked(t *testing.T) {
+	for _, tt := range []struct {
+		kind, mode string
+		credits    float64
+		want       bool
+	}{
+		{"t3.micro", "standard", .99, true},
+		{"t3.micro", "standard", 1, false},
+		{"t4g.small", "unlimited", 0, false},
+		{"m7g.large", "standard", 0, false},
+		{"trn1.2xlarge", "standard", 0, false},
+	} {
+		in(t, func(w *world) {
+			w.instanceType, w.creditMode, w.credits = ec2types.InstanceType(tt.kind), tt.mode, tt.credits
+			e, err := w.h.askEC2(t.Context(), &incident.Incident{InstanceID: one}, true)
+			if err != nil || e.CreditsErr != "" || (e.NoCredits != "") != tt.want {
+				t.Errorf("%+v: %q %q %v", tt, e.NoCredits, e.CreditsErr, err)
+			}
+		})
+	}
 }

@@ -146,6 +146,25 @@ var messages = map[string]func() Message{
 			reads(dec, incident.Contradicted, urlPass, noRoute, unknown(incident.CheckSSH, incident.Contradicted, "203.0.113.7:22: connection refused (the URL check got an answer: the port may be closed to us alone)"))
 		})
 	},
+	"only-here": func() Message {
+		return about(KindPage, incident.SituationOnlyHere, func(m *Message, _ *incident.Incident, dec *incident.Decision) {
+			reads(dec, incident.Contradicted, unknown(incident.CheckURL, incident.Contradicted, urlFails.Reason+" (only eu-west-1 cannot reach it; eu-central-1 and us-east-1 can)"), noRoute, sshPass)
+			m.Alert.Key = policy.KeyVantage
+			dec.Unasked = []string{"us-east-1: AccessDeniedException: not authorized to perform lambda:InvokeFunction"}
+		})
+	},
+	"down-from-two-regions": func() Message {
+		return about(KindPage, incident.SituationNotRebooted, func(_ *Message, _ *incident.Incident, dec *incident.Decision) {
+			dec.Guard, dec.Reason = policy.GuardCredits, "it has no CPU credits left (CPUCreditBalance 0.2, standard mode): it is slow, and a reboot gives it none"
+			dec.Findings[0].DownFrom, dec.Vantage = []string{"eu-central-1"}, "down from eu-west-1 and eu-central-1"
+		})
+	},
+	"impaired": func() Message {
+		return about(KindSlack, incident.SituationImpaired, func(_ *Message, _ *incident.Incident, dec *incident.Decision) {
+			isHealthy(dec)
+			dec.Row, dec.Reason = 9, "healthy, but EC2's status check of the attached EBS volumes is impaired, which no reboot cures"
+		})
+	},
 	"busy": func() Message {
 		return about(KindPage, incident.SituationBusy, func(_ *Message, _ *incident.Incident, dec *incident.Decision) {
 			reads(dec, incident.Busy, unknown(incident.CheckURL, incident.Busy, "GET http://203.0.113.7/healthz: 503 Service Unavailable with Retry-After"), noRoute, sshFails)

@@ -241,6 +241,7 @@ func (r *report) headline(limit int) string {
 func (r *report) show(m Message, inc *incident.Incident, named []string) {
 	dec, facts := r.dec, &r.facts
 	r.why.add("Why", dec.Reason)
+	r.why.add("Seen", dec.Vantage)
 	if dec.Since > 0 {
 		r.why.add("Since", clock(dec.Since)+", for "+incident.Span(incident.At(m.Now).Sub(dec.Since)))
 	}

@@ -42,6 +42,10 @@ var situations = map[string]wording{
 		icon: "🟠", what: "is reached by one check and not by another; not rebooted", withReason: true,
 		next: "Try to reach the instance from another network, and compare the checks below: a security group, a firewall or firstline's own network path often lets one of them in and not the other.",
 	},
+	incident.SituationOnlyHere: {
+		icon: "🟠", what: "is reached from elsewhere, and not from this region; not rebooted", withReason: true,
+		next: "Look for what bans or drops firstline's address: fail2ban or a firewall on the instance, a network ACL, a fault of the network between this region and it. Further instances that only this region cannot reach are notes on this alert for an hour.",
+	},
 	incident.SituationBusy: {
 		icon: "🟠", what: "is alive and rejects connections; not rebooted", withReason: true,
 		next: "Look at the instance's load and at its connection limits.",
@@ -83,7 +87,11 @@ var situations = map[string]wording{
 		icon: "⏸️", what: "is not healthy while it is paused: {saw}; nothing was done",
 		next: "Nothing to do, if the work behind the pause explains it. Otherwise look at the instance now: nobody is paged.",
 	},
-	incident.SituationCovered:  {icon: "🟡", what: "is healthy, but a check cannot be made", next: "Repair what kept firstline from making the check."},
+	incident.SituationCovered: {icon: "🟡", what: "is healthy, but a check cannot be made", next: "Repair what kept firstline from making the check."},
+	incident.SituationImpaired: {
+		icon: "🟡", what: "is healthy, though AWS calls it impaired", withReason: true,
+		next: "Wait for AWS, or stop and start the instance by day. " + moves,
+	},
 	incident.SituationUnsteady: {icon: "🟡", what: "fails now and then; no failure lasted long enough to act", next: "Look at the instance's load, and at whether a service restarts again and again."},
 	incident.SituationNoIncident: {
 		icon: "🟠", what: "could not be handled: nothing was checked or rebooted", withReason: true,
@@ -102,6 +110,7 @@ var guards = map[string]guardWords{
 	policy.GuardEC2:          {"its state in EC2 speaks against it", "Look at the instance's state in the console. Reboot it yourself if that is right."},
 	policy.GuardStatus:       {"AWS reports a problem of its own", "A reboot does not cure this. Wait for AWS, or stop and start the instance. " + moves},
 	policy.GuardInitializing: {"it is still starting", "Read the system log in the console: EC2's status checks have had no result for the whole boot window."},
+	policy.GuardCredits:      {"it has no CPU credits left", "It is slow rather than down: wait for credits, stop what uses its CPU, or switch it to unlimited mode (which costs money) or to a larger type."},
 	policy.GuardAlarm:        {"none of its alarms is on", rebootIt + " firstline reboots only while an alarm of the instance is in ALARM."},
 	policy.GuardOnce:         {"this incident asked EC2 for a reboot before", readConsole + " See below what came of the reboot before you reboot it once more."},
 	policy.GuardCooldown:     {"it was rebooted or paged recently", "It failed again soon after that: look for the cause before you reboot it."},
@@ -232,6 +241,8 @@ func keyWords(key string) string {
 		return "the breaker"
 	case policy.KeyHeld:
 		return "what the breaker held back"
+	case policy.KeyVantage:
+		return "what only this region cannot reach"
 	case policy.KeyStore:
 		return "the table"
 	case policy.KeyNoIncident:

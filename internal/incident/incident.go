@@ -245,6 +245,7 @@ const (
 	SituationHeldBack        = "held_back"         // failed, and the breaker holds it back
 	SituationAttention       = "attention"         // a person has to act, no reboot helps
 	SituationContradicted    = "contradicted"      // the findings contradict each other
+	SituationOnlyHere        = "only_here"         // another region reaches it, this one does not
 	SituationBusy            = "busy"              // alive, and rejects the connection
 	SituationBlind           = "blind"             // it cannot be told: the fault is ours
 	SituationStore           = "store"             // the table cannot be read or written

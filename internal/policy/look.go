@@ -15,7 +15,7 @@ type Look struct {
 	Verdict  incident.Verdict
 	// Kind is there for an unknown verdict only.
 	Kind incident.Kind
-	// onlyHere: another region reaches what we cannot.
+	// onlyHere: another region, or Route 53's checkers, reach what we cannot.
 	onlyHere bool
 	// Covered: a check is blind, or the URL check asks another machine, and another one covers it.
 	Covered bool
@@ -56,6 +56,7 @@ func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(
 	if url.NoAnswer() && reached {
 		const seen = "Route 53's checkers reach it: our own network path is broken"
 		become(url, incident.Contradicted, seen)
+		l.onlyHere = !url.Answered
 		if ssh.NoAnswer() {
 			become(ssh, incident.Contradicted, seen)
 		}

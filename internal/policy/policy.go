@@ -597,6 +597,9 @@ func (d *decider) unknown() bool {
 		incident.Attention: incident.SituationAttention, incident.Contradicted: incident.SituationContradicted,
 		incident.Busy: incident.SituationBusy, incident.Blind: incident.SituationBlind,
 	}[d.l.Kind]
+	if d.l.cause() == KeyVantage {
+		situation = incident.SituationOnlyHere
+	}
 	return d.pageLook(situation, d.l.firstReason())
 }
 

@@ -35,7 +35,7 @@ func deaf(name, check string) option {
 func TestVantage(t *testing.T) {
 	const (
 		frankfurt, virginia = "eu-central-1", "us-east-1"
-		contradicted        = "12 page contradicted unknown @vantage/contradicted"
+		contradicted        = "12 page only_here unknown @vantage/contradicted"
 	)
 	sshDown := look(off, off, at(noReply))
 	required := change(func(in *policy.Input) { in.VantageRequired = true })

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
@@ -44,6 +45,8 @@ func playCommands(t *testing.T, dir string, all []*scene) {
 	})
 	t.Run("incidents", func(t *testing.T) { s.playIncidents(t, dir, e) })
 	t.Run("redrive", func(t *testing.T) { s.playRedrive(t, dir) })
+	t.Run("explain", func(t *testing.T) { s.playExplain(t) })
+	t.Run("handback", func(t *testing.T) { s.playHandBack(t) })
 }
 
 // handedOver is an instance that paused lists.
@@ -119,6 +122,69 @@ func (s *scene) playRedrive(t *testing.T, dir string) {
 	}
 	e := s.follow(t, strings.Replace(s.machine(), ":stateMachine:", ":execution:", 1)+":"+execution)
 	s.ended(t, e, "Handed over", tally{slack: 1, pages: 1})
+}
+
+// playExplain asks what an alarm of an instance that is handed over would lead to, and
+// finds nothing changed.
+func (s *scene) playExplain(t *testing.T) {
+	before, incidents := s.tally(), s.byName(t, 0, "incidents --instance "+s.i.ID)
+	var x struct {
+		Stored struct {
+			HandedOver handedOver `json:"handed_over"`
+		}
+		Decision struct {
+			Row      int
+			Verdict  string
+			Findings []struct{ Check, Reason string }
+		}
+		Facts  []struct{ Fact, Value, Error string }
+		Guards []struct {
+			Guard, Reason string
+			Passes        bool
+		}
+	}
+	decode(t, s.byName(t, 0, "explain --json --instance "+s.i.ID, "IF AN ALARM FIRED NOW", "REFUSES: its budget is 0 reboots per day"), &x)
+	if x.Stored.HandedOver.Pager != "opsgenie" || x.Decision.Row != 8 || x.Decision.Verdict != "failed" || len(x.Decision.Findings) != 3 {
+		t.Errorf("%+v", x)
+	}
+	for _, g := range x.Guards {
+		if g.Passes != (g.Guard != "never") {
+			t.Errorf("guard %+v", g)
+		}
+	}
+	for _, f := range x.Facts {
+		if f.Error != "" {
+			t.Errorf("fact %+v", f)
+		}
+	}
+	if after := s.tally(); after != before || s.byName(t, 0, "incidents --instance "+s.i.ID) != incidents {
+		t.Errorf("explain left a trace: %+v, before %+v", after, before)
+	}
+}
+
+// playHandBack ends the hand-over of an instance that a person has mended.
+func (s *scene) playHandBack(t *testing.T) {
+	_ = s.i.SetHTTP(stage.Healthy)
+	s.byName(t, 0, "handback --instance "+s.i.ID, "handed back")
+	machine := s.machine()
+	client, execution := sfn.NewFromConfig(s.AWS.Config(s.i.Region)), ""
+	pages := sfn.NewListExecutionsPaginator(client, &sfn.ListExecutionsInput{StateMachineArn: &machine})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range page.Executions {
+			if strings.HasPrefix(aws.ToString(e.Name), "handback-"+s.i.ID+"-") {
+				execution = aws.ToString(e.ExecutionArn)
+			}
+		}
+	}
+	if execution == "" {
+		t.Fatal("no look was started")
+	}
+	s.ended(t, s.follow(t, execution), "Told", tally{slack: 2, pages: 1, closed: 1}, "is firstline's again: handed back by arn:aws:")
+	s.byName(t, 2, "handback --instance "+s.i.ID, "not handed over: "+s.i.ID)
 }
 
 // machine is the ARN of the deployment's state machine.

@@ -123,13 +123,12 @@ func printExplanation(w io.Writer, r *explainResult) error {
 	t := newTable(w)
 	row := func(name, text string) { _, _ = fmt.Fprintf(t, "%s\t%s\n", name, clean(text)) }
 	_, _ = fmt.Fprintf(t, "%s in %s at %s\n\n", r.Instance, r.Region, stamp(r.At.Time()))
-	row("IF AN ALARM FIRED NOW", "")
+	_, _ = fmt.Fprintln(t, "IF AN ALARM FIRED NOW")
 	row("decided", timeline.Decision(r.Decision))
 	for _, a := range r.Assumed {
 		row("assumed", a)
 	}
-	_, _ = fmt.Fprintln(t)
-	row("STORED", "")
+	_, _ = fmt.Fprintln(t, "\nSTORED")
 	if r.Name != "" {
 		row("name", r.Name)
 	}

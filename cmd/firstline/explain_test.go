@@ -36,8 +36,8 @@ func TestExplain(t *testing.T) {
 	if diff := cmp.Diff(`i-0a1b2c3d in eu-west-1 at 2026-11-23T12:00:00Z
 
 IF AN ALARM FIRED NOW
-decided                failed; row 8: handed_over: handed over
-assumed                an alarm of the instance is in ALARM; now: OK
+decided  failed; row 8: handed_over: handed over
+assumed  an alarm of the instance is in ALARM; now: OK
 
 STORED
 name             web-1

@@ -120,15 +120,15 @@ func (f *Facts) said() []FactSaid {
 		say("EC2", f.EC2, EC2.words),
 	}
 	if e := f.EC2.Value; f.EC2.Asked && !e.Unknown {
-		pause, credits := "none", "it has some, or needs none"
+		pause := "none"
 		if e.Pause != nil {
 			pause = "until " + e.Pause.Until.Time().Format("2006-01-02 15:04 UTC")
 		}
-		all = append(all, sayOr("pause tag", pause, e.PauseErr), sayOr("CPU credits", cmp.Or(e.NoCredits, credits), e.CreditsErr))
+		all = append(all, sayOr("pause tag", pause, e.PauseErr), sayOr("CPU credits", cmp.Or(e.NoCredits, "it has some, or needs none"), e.CreditsErr))
 	}
 	all = append(all,
 		say("security groups", f.Closed, func(closed map[string]string) string {
-			return cmp.Or(strings.Join(slices.Sorted(maps.Values(closed)), "; "), "they admit everybody to what was asked")
+			return cmp.Or(strings.Join(slices.Sorted(maps.Values(closed)), "; "), "they keep no check out")
 		}),
 		say("other instances", f.Others, func(o Others) string {
 			switch {
@@ -146,7 +146,7 @@ func (f *Facts) said() []FactSaid {
 		all = append(all, sayOr(p.Region, p.Check+" "+string(p.Finding.Outcome)+": "+p.Finding.Reason, p.Err))
 	}
 	for _, id := range slices.Sorted(maps.Keys(f.Alerts)) {
-		all = append(all, FactSaid{Fact: "alert " + id, Value: cmp.Or(string(f.Alerts[id]), "its pager could not be asked")})
+		all = append(all, FactSaid{Fact: "alert", Value: id + ": " + cmp.Or(string(f.Alerts[id]), "its pager could not be asked")})
 	}
 	return all
 }
@@ -171,12 +171,13 @@ func (e EC2) words() string {
 	}
 	add(e.Stopped && e.ByPerson, "by a person")
 	add(e.LaunchedAt > 0, "started at "+e.LaunchedAt.Time().Format("2006-01-02 15:04 UTC"))
+	n := len(said)
 	add(e.Initializing, "status checks initializing")
 	add(e.Unclear, "no status")
 	add(e.System, "system impaired")
 	add(e.Instance, "instance impaired")
 	add(e.EBS, "EBS impaired")
-	add(e.Running && !(e.Initializing || e.Unclear || e.System || e.Instance || e.EBS), "status checks ok")
+	add(e.Running && len(said) == n, "status checks ok")
 	add(e.Scheduled != "", e.Scheduled)
 	return strings.Join(said, ", ")
 }

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ func TestExplainGuards(t *testing.T) {
 		return setting(func(s *incident.Settings) { f(&s.Reboot) })
 	}
 	notCured := rebooted(7*hour, incident.OutcomeNotCured)
-	all := []string{"ec2", "status", "initializing", "credits", "cooldown", "not_cured", "never", "budget", "answered", "vantage", "dry_run"}
+	all := []string{"ec2", "status", "initializing", "credits", "cooldown", "not_cured", "never", "answered", "vantage", "dry_run"}
 	everything := options(look(noReply, off, passed), notCured,
 		ec2(func(e *policy.EC2) {
 			e.Unclear, e.System, e.Initializing, e.NoCredits = true, true, true, "it has no CPU credits left"
@@ -135,9 +136,12 @@ func TestExplainFacts(t *testing.T) {
 		{Fact: "our connectivity", Value: "works"},
 		{Fact: "us-east-1", Value: "url failed: what url saw"},
 		{Fact: "eu-central-1", Error: "no answer"},
-		{Fact: "alert a/i-self", Value: "open"},
+		{Fact: "alert", Value: "a/i-self: open"},
 	}
 	if diff := cmp.Diff(want, policy.Explain(in).Facts); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if n := reflect.TypeFor[policy.Facts]().NumField(); n != 8 { // Unwatched is row 1
+		t.Errorf("%d facts: is each of them said?", n)
 	}
 }

@@ -32,11 +32,20 @@ var guards = []struct {
 	// refusal says why the guard refuses; "" if it does not.
 	refusal func(*decider) string
 }{
-	{GuardEC2, (*decider).guardEC2}, {GuardStatus, (*decider).guardStatus}, {GuardInitializing, (*decider).guardInitializing},
-	{GuardEC2, (*decider).guardUnclear}, {GuardCredits, (*decider).guardCredits},
-	{GuardAlarm, (*decider).guardAlarm}, {GuardOnce, (*decider).guardOnce}, {GuardCooldown, (*decider).guardCooldown}, {GuardNotCured, (*decider).guardNotCured},
-	{GuardNever, (*decider).guardNever}, {GuardBudget, (*decider).guardBudget}, {GuardAnswered, (*decider).guardAnswered},
-	{GuardRoute53Alone, (*decider).guardRoute53Alone}, {GuardVantage, (*decider).guardVantage},
+	{GuardEC2, (*decider).guardEC2},
+	{GuardStatus, (*decider).guardStatus},
+	{GuardInitializing, (*decider).guardInitializing},
+	{GuardEC2, (*decider).guardUnclear},
+	{GuardCredits, (*decider).guardCredits},
+	{GuardAlarm, (*decider).guardAlarm},
+	{GuardOnce, (*decider).guardOnce},
+	{GuardCooldown, (*decider).guardCooldown},
+	{GuardNotCured, (*decider).guardNotCured},
+	{GuardNever, (*decider).guardNever},
+	{GuardBudget, (*decider).guardBudget},
+	{GuardAnswered, (*decider).guardAnswered},
+	{GuardRoute53Alone, (*decider).guardRoute53Alone},
+	{GuardVantage, (*decider).guardVantage},
 	{GuardDryRun, (*decider).guardDryRun}, // what it refuses would have been rebooted
 }
 
@@ -150,7 +159,7 @@ func (d *decider) guardNever() string {
 }
 
 func (d *decider) guardBudget() string {
-	if perDay := d.s.Reboot.PerDay; d.i.reboots(d.now.Add(-24*time.Hour)) >= perDay {
+	if perDay := d.s.Reboot.PerDay; perDay > 0 && d.i.reboots(d.now.Add(-24*time.Hour)) >= perDay {
 		return fmt.Sprintf("its budget of %d reboots per day is used up", perDay)
 	}
 	return ""

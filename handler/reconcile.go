@@ -23,7 +23,7 @@ import (
 
 // reconciled is the answer of the step reconcile.
 type reconciled struct {
-	// InAlarm is how many alarms are in ALARM.
+	// InAlarm is of how many instances an alarm is in ALARM.
 	InAlarm int     `json:"in_alarm"`
 	Started []*look `json:"started"`
 	// Skipped are instances that an execution looks after.
@@ -45,7 +45,7 @@ type look struct {
 // leftoversTime bounds resolving what is left over.
 const leftoversTime = 10 * time.Second
 
-// reconcile starts a look for each instance whose alarm is in ALARM or which is
+// reconcile starts a look for each instance of which an alarm is in ALARM or which is
 // not at rest, unless an execution looks after it. A lost event, or an execution
 // that died, so costs minutes. It does all that can be done before it returns an
 // error of what could not.
@@ -88,7 +88,7 @@ type reconciling struct {
 	now time.Time
 	// inc is what is known of the region, for what concerns no instance.
 	inc *incident.Incident
-	// alarms are those in ALARM, by instance.
+	// alarms are those in ALARM, the first one per instance.
 	alarms map[string]*incident.Alarm
 	stored *store.Listing
 	failed []error

@@ -95,7 +95,7 @@ func newWorld(t *testing.T) *world {
 	table := &store.Table{Name: "firstline", Client: func(context.Context) (store.API, error) { return w.db, nil }, Random: func(d time.Duration) time.Duration { return d / 2 }}
 	w.h = &Handler{
 		Deployment: "firstline", Region: "eu-west-1", SettingsPath: "/firstline/instances/", Breaker: incident.Breaker{InFlight: 2, PerHour: 6},
-		StateMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline", AlarmPrefix: "firstline-cpu-", SlackPages: true,
+		StateMachineARN: "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline", AlarmPrefix: "firstline-alarm-", SlackPages: true,
 		Log:           slog.New(slog.NewTextHandler(w.log, nil)),
 		SSM:           func() ParameterGetter { return fakeSSM{w} },
 		EC2:           func() EC2 { return fakeEC2{w} },
@@ -152,7 +152,7 @@ func (w *world) learned() *world {
 func (w *world) event(source, id string, alarm bool) json.RawMessage {
 	l := incident.Look{Source: source, DetailType: incident.DetailTypeLook, Account: "123456789012", Region: "eu-west-1", Time: time.Now().UTC(), Detail: incident.LookDetail{InstanceID: id}}
 	if alarm {
-		l.Detail.Alarm = &incident.Alarm{Name: "firstline-cpu-" + id}
+		l.Detail.Alarm = &incident.Alarm{Name: "firstline-alarm-" + id + "-cpu"}
 	}
 	raw, err := json.Marshal(l)
 	if err != nil {
@@ -442,7 +442,7 @@ func (f fakeAlarms) DescribeAlarms(_ context.Context, in *cloudwatch.DescribeAla
 	}
 	out := &cloudwatch.DescribeAlarmsOutput{}
 	for _, id := range f.w.inAlarm {
-		name := "firstline-cpu-" + id
+		name := "firstline-alarm-" + id + "-cpu"
 		if slices.Contains(in.AlarmNames, name) || in.AlarmNamePrefix != nil && strings.HasPrefix(name, *in.AlarmNamePrefix) {
 			out.MetricAlarms = append(out.MetricAlarms, cwtypes.MetricAlarm{
 				AlarmName: &name, StateValue: cwtypes.StateValueAlarm, MetricName: aws.String("CPUUtilization"),

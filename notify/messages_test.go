@@ -52,7 +52,7 @@ func about(kind Kind, situation string, change func(m *Message, inc *incident.In
 	inc := &incident.Incident{
 		InstanceID: testInstance, Name: "web-1", Region: "eu-west-1", AccountID: "123456789012", Trigger: incident.TriggerAlarm,
 		Alarm: &incident.Alarm{
-			Name: "firstline-cpu-" + testInstance, Metric: "CPUUtilization", ARN: "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-" + testInstance,
+			Name: "firstline-alarm-" + testInstance + "-cpu", Trigger: "cpu", Metric: "CPUUtilization", ARN: "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-alarm-" + testInstance + "-cpu",
 			Reason: "Threshold Crossed: 1 datapoint [100.0] was greater than or equal to the threshold (100.0).", At: at("10:02:40"), Value: new(100.0),
 		},
 		Settings:  settings(),

@@ -109,7 +109,7 @@ func describe(m Message) *report {
 		seen, named = incident.Glance(inc.Event)
 		r.alarm, r.region, r.account = *seen.Alarm, cmp.Or(seen.Region, r.region), cmp.Or(seen.AccountID, r.account)
 	}
-	r.alarm.Name, r.alarm.ARN = plain(r.alarm.Name, 255), plain(r.alarm.ARN, 400)
+	r.alarm.Name, r.alarm.Trigger, r.alarm.ARN = plain(r.alarm.Name, 255), plain(r.alarm.Trigger, 32), plain(r.alarm.ARN, 400)
 	r.who = r.subjects()
 	if m.Kind == KindResolve {
 		r.resolve(m.Alert)
@@ -285,11 +285,11 @@ func (r *report) show(m Message, inc *incident.Incident, named []string) {
 	}
 }
 
-// alarmLine is an alarm with its value, or its reason without one, and its state now.
+// alarmLine is an alarm's trigger with its value, or its reason without one, and its state now.
 func alarmLine(a incident.Alarm, state string) string {
-	s := a.Name
+	s := cmp.Or(a.Trigger, a.Name)
 	if a.Value != nil {
-		s += fmt.Sprintf(", %s %.6g", a.Metric, *a.Value)
+		s += fmt.Sprintf(": %s %.6g", a.Metric, *a.Value)
 	}
 	if a.At > 0 {
 		s += ", fired at " + clock(a.At)

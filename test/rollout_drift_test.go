@@ -226,7 +226,7 @@ var changes = []breakage{
 	}, `state machine firstline definition.States.All good {"Comment":`},
 
 	{func(h *hand) error {
-		return h.alarm("firstline-cpu-"+h.instance, func(in *cloudwatch.PutMetricAlarmInput) {
+		return h.alarm("firstline-alarm-"+h.instance+"-cpu", func(in *cloudwatch.PutMetricAlarmInput) {
 			in.ActionsEnabled, in.Threshold = aws.Bool(false), aws.Float64(101)
 		})
 	}, `alarm threshold of INSTANCE 100 -> 101`},
@@ -313,7 +313,7 @@ var deletions = []breakage{
 		return err
 	}, `topic firstline-self deleted`},
 	{func(h *hand) error {
-		_, err := h.alarms.DeleteAlarms(h.ctx, &cloudwatch.DeleteAlarmsInput{AlarmNames: []string{"firstline-cpu-" + h.instance}})
+		_, err := h.alarms.DeleteAlarms(h.ctx, &cloudwatch.DeleteAlarmsInput{AlarmNames: []string{"firstline-alarm-" + h.instance + "-cpu"}})
 		return err
 	}, `alarm of INSTANCE deleted`},
 	{func(h *hand) error {

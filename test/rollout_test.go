@@ -914,7 +914,9 @@ func (r *rollout) leaveVPC(t *testing.T, region string) <-chan string {
 }
 
 // alarm is the name of a region's CPU alarm.
-func (r *rollout) alarm(region string) string { return "firstline-cpu-" + r.instances[region].ID }
+func (r *rollout) alarm(region string) string {
+	return "firstline-alarm-" + r.instances[region].ID + "-cpu"
+}
 
 // parameter is the name of the settings of a region's instance.
 func (r *rollout) parameter(region string) string {

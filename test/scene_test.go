@@ -58,7 +58,7 @@ func (s *started) add(arn, region string) {
 }
 
 // alarm is the name of the instance's alarm.
-func (s *scene) alarm() string { return s.deployment + "-cpu-" + s.i.ID }
+func (s *scene) alarm() string { return s.deployment + "-alarm-" + s.i.ID + "-cpu" }
 
 // ending is how an execution ended.
 type ending struct {

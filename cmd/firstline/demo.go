@@ -238,7 +238,7 @@ func (s story) play(ctx context.Context, p *progress, w *stage.World, i *stage.I
 // ringAndFollow has an instance's alarm fire, and follows the execution that this
 // starts to its end.
 func ringAndFollow(ctx context.Context, p *progress, w *stage.World, i *stage.Instance) (status string, err error) {
-	started, err := w.AWS.Ring(ctx, i.Region, "firstline-cpu-"+i.ID, "Threshold Crossed: 1 datapoint [100.0] was greater than or equal to the threshold (100.0).")
+	started, err := w.AWS.Ring(ctx, i.Region, "firstline-alarm-"+i.ID+"-cpu", "Threshold Crossed: 1 datapoint [100.0] was greater than or equal to the threshold (100.0).")
 	if err != nil {
 		return "", err
 	}

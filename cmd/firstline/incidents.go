@@ -525,7 +525,7 @@ func moments(r *incidentResult) (all []moment) {
 	}
 	rec := &r.Incident
 	if a := rec.Alarm; a != nil {
-		say(a.At, "alarm", a.Name+": "+cmp.Or(a.Reason, "it gives no reason"))
+		say(a.At, "alarm", cmp.Or(a.Trigger, a.Name)+": "+cmp.Or(a.Reason, "it gives no reason"))
 	}
 	say(rec.StartedAt, "opened", "started by: "+cmp.Or(rec.Trigger, "an event that names no instance"))
 	for _, l := range rec.Looks {

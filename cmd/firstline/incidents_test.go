@@ -341,7 +341,7 @@ func wholeIncident(t *testing.T) *played {
 	rec := store.Record{
 		ID: "2f6a", Execution: "arn:aws:states:eu-west-1:123456789012:execution:firstline:2f6a", StartedAt: at(0),
 		InstanceID: "i-0a1b2c3d", Name: "web", Trigger: incident.TriggerAlarm, LeaseUntil: at(1000), EndedAt: at(680), End: "told",
-		Alarm:  &incident.Alarm{Name: "firstline-cpu-i-0a1b2c3d", Reason: "Threshold Crossed: 1 datapoint [100.0]", At: at(-3)},
+		Alarm:  &incident.Alarm{Name: "firstline-alarm-i-0a1b2c3d-cpu", Trigger: "cpu", Reason: "Threshold Crossed: 1 datapoint [100.0]", At: at(-3)},
 		Reboot: &incident.Reboot{At: at(10), Request: incident.RequestAccepted, Outcome: incident.OutcomeNotCured, Reason: "connection refused"},
 		Paged:  &incident.Paged{Pager: "opsgenie", Alias: "firstline/eu-west-1/i-0a1b2c3d", At: at(679)}, Told: true,
 		Thread: &incident.Thread{Channel: "C0", TS: "1.2"},
@@ -378,7 +378,7 @@ incident 2f6a of 2026-11-23T12:00:00Z
 https://console.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/arn:aws:states:eu-west-1:123456789012:execution:firstline:2f6a
 
 TIME       AFTER    WHAT
-11:59:57Z  -3s      alarm     firstline-cpu-i-0a1b2c3d: Threshold Crossed: 1
+11:59:57Z  -3s      alarm     firstline-alarm-i-0a1b2c3d-cpu: Threshold Crossed: 1
                               datapoint [100.0]
 12:00:00Z  +0s      opened    started by: alarm
 12:00:06Z  +6s      url       failed: GET: connection refused[2J (3 attempts,

@@ -150,7 +150,7 @@ func parts(r deployed.Region) []part {
 		{"execution_log_group", "log of the incidents", r.ExecutionLogGroup, pages.LogGroup(r.ExecutionLogGroup)},
 		{"function", "function", r.FunctionARN, pages.Function(r.FunctionName)},
 		{"function_log_group", "log of the function", r.FunctionLogGroup, pages.LogGroup(r.FunctionLogGroup)},
-		{"alarms", "alarms on instances", several(r.AlarmNames, r.Name+"-cpu-"), pages.Alarms(r.Name + "-cpu-")},
+		{"alarms", "alarms on instances", several(r.AlarmNames, r.Name+"-alarm-"), pages.Alarms(r.Name + "-alarm-")},
 		{"self_alarms", "alarms on firstline", several(r.SelfAlarmNames, r.Name+"-self-"), pages.Alarms(r.Name + "-self-")},
 		{"rule", "rule of alarms", r.RuleName, pages.Rule(r.RuleName)},
 		{"canary_rule", "rule of dry incidents", r.CanaryRuleName, pages.Rule(r.CanaryRuleName)},

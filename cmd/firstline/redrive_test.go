@@ -64,7 +64,7 @@ func redriverOf(world map[string]*lying) *redriver {
 // letterOf is a message in a queue.
 func letterOf(id, instance string) deadletter.Message {
 	return deadletter.Message{
-		ID: id, Alarm: "firstline-cpu-" + instance, InstanceID: instance, At: noon.Add(-2 * time.Hour), SentAt: noon.Add(-time.Hour),
+		ID: id, Alarm: "firstline-alarm-" + instance + "-cpu", InstanceID: instance, At: noon.Add(-2 * time.Hour), SentAt: noon.Add(-time.Hour),
 		Code: "AccessDeniedException", Reason: "not authorized",
 	}
 }
@@ -91,9 +91,9 @@ func TestRedrive(t *testing.T) {
 			text: `REGION     TIME                  INSTANCE    GIVEN UP
     ALARM, WHY
 eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  2026-11-23T11:00:00Z
-    firstline-cpu-i-0a1b2c3d: AccessDeniedException: not authorized
+    firstline-alarm-i-0a1b2c3d-cpu: AccessDeniedException: not authorized
 eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  2026-11-23T11:00:00Z
-    firstline-cpu-i-1a1b2c3d: AccessDeniedException: not authorized
+    firstline-alarm-i-1a1b2c3d-cpu: AccessDeniedException: not authorized
 us-east-1  -                     -           -
     other: no reason given
 
@@ -122,11 +122,11 @@ us-east-1  -           started  redrive-m3
 			text: `REGION     TIME                  INSTANCE    GIVEN UP
     ALARM, WHY
 eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  2026-11-23T11:00:00Z
-    firstline-cpu-i-0a1b2c3d: AccessDeniedException: not authorized
+    firstline-alarm-i-0a1b2c3d-cpu: AccessDeniedException: not authorized
 eu-west-1  2026-11-23T10:00:00Z  i-1a1b2c3d  2026-11-23T11:00:00Z
-    firstline-cpu-i-1a1b2c3d: AccessDeniedException: not authorized
+    firstline-alarm-i-1a1b2c3d-cpu: AccessDeniedException: not authorized
 eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  2026-11-23T11:00:00Z
-    firstline-cpu-i-0a1b2c3d: AccessDeniedException: not authorized
+    firstline-alarm-i-0a1b2c3d-cpu: AccessDeniedException: not authorized
 eu-west-1: the message junk of 2026-11-23T12:00:00Z stays in the queue: its body is no alarm's event: [2J
 
 REGION     INSTANCE    RESULT   EXECUTION
@@ -147,7 +147,7 @@ eu-west-1: not tried, since another one failed: AccessDeniedException: not you
 			text: `REGION     TIME                  INSTANCE    GIVEN UP
     ALARM, WHY
 eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  2026-11-23T11:00:00Z
-    firstline-cpu-i-0a1b2c3d: AccessDeniedException: not authorized
+    firstline-alarm-i-0a1b2c3d-cpu: AccessDeniedException: not authorized
 
 REGION     INSTANCE    RESULT                EXECUTION
 eu-west-1  i-0a1b2c3d  started, not deleted  redrive-m1
@@ -164,7 +164,7 @@ eu-west-1: AccessDeniedException: not you
 			text: `REGION     TIME                  INSTANCE    GIVEN UP
     ALARM, WHY
 eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  2026-11-23T11:00:00Z
-    firstline-cpu-i-0a1b2c3d: AccessDeniedException: not authorized
+    firstline-alarm-i-0a1b2c3d-cpu: AccessDeniedException: not authorized
 `,
 			err:      "not confirmed: nothing was changed",
 			released: "m1",
@@ -174,7 +174,7 @@ eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  2026-11-23T11:00:00Z
 			text: `REGION     TIME                  INSTANCE    GIVEN UP
     ALARM, WHY
 eu-west-1  2026-11-23T10:00:00Z  i-0a1b2c3d  2026-11-23T11:00:00Z
-    firstline-cpu-i-0a1b2c3d: AccessDeniedException: not authorized
+    firstline-alarm-i-0a1b2c3d-cpu: AccessDeniedException: not authorized
 eu-west-1: these are the first 1000, there may be more: run this again
 
 REGION     INSTANCE    RESULT   EXECUTION
@@ -290,7 +290,7 @@ func TestRedriveJSON(t *testing.T) {
     {
       "region": "eu-west-1",
       "message_id": "m1",
-      "alarm": "firstline-cpu-i-0a1b2c3d",
+      "alarm": "firstline-alarm-i-0a1b2c3d-cpu",
       "instance_id": "i-0a1b2c3d",
       "at": "2026-11-23T10:00:00Z",
       "sent_at": "2026-11-23T11:00:00Z",

@@ -125,12 +125,12 @@ func TestTablesFit(t *testing.T) {
 			}, where)
 		}, []string{"8b1c0a77", id, region}},
 		{"redrive", func(w io.Writer) error {
-			r := redriveResult{Messages: []letter{{Region: region, InstanceID: id, Alarm: "firstline-of-the-operations-cpu-" + id, At: noon, SentAt: noon, Code: "SDK_CLIENT_ERROR", Reason: person, Result: deadletter.NotDeleted, Execution: execution}}}
+			r := redriveResult{Messages: []letter{{Region: region, InstanceID: id, Alarm: "firstline-of-the-operations-alarm-" + id + "-cpu", At: noon, SentAt: noon, Code: "SDK_CLIENT_ERROR", Reason: person, Result: deadletter.NotDeleted, Execution: execution}}}
 			if err := printLetters(w, r, where); err != nil {
 				return err
 			}
 			return printReplayed(w, r)
-		}, []string{id, region, execution, person, "firstline-of-the-operations-cpu-" + id}},
+		}, []string{id, region, execution, person, "firstline-of-the-operations-alarm-" + id + "-cpu"}},
 		{"notify test", func(w io.Writer) error {
 			return printNotifications(w, []probe.Notification{{Region: region, Deliveries: []probe.Delivery{{Channel: "jsm", OK: true, Confirmed: true, ElapsedMs: 123456, Detail: "made the alert " + alias}}}})
 		}, []string{region, alias}},

@@ -75,7 +75,7 @@ ready.`,
 			for n, i := range instances {
 				_, _ = fmt.Fprintf(out, "  # %s\n", plays[n].what)
 				for _, state := range []string{"OK", "ALARM"} {
-					_, _ = fmt.Fprintf(out, "  aws cloudwatch set-alarm-state --alarm-name firstline-cpu-%s --state-value %s --state-reason trying\n", i.ID, state)
+					_, _ = fmt.Fprintf(out, "  aws cloudwatch set-alarm-state --alarm-name firstline-alarm-%s-cpu --state-value %s --state-reason trying\n", i.ID, state)
 				}
 			}
 			_, _ = fmt.Fprintln(out, "\nSee what came of it:\n  aws stepfunctions list-executions --state-machine-arn $(aws stepfunctions list-state-machines --query \"stateMachines[?name=='firstline'].stateMachineArn | [0]\" --output text)\n\nOr with firstline (also incident, notify test, pause, resume, paused, redrive, verify, drift, output):\n  build/firstline incidents --dir "+dir+"\n\nCtrl-C ends it.")

@@ -199,7 +199,7 @@ func TestPrintRegions(t *testing.T) {
 				TableName: "firstline-incidents", DashboardName: "firstline-eu-west-1",
 				DeadLetterQueueURL: "https://sqs.eu-west-1.amazonaws.com/123456789012/firstline-dead-letter",
 				AlarmTopicARN:      &topic,
-				AlarmNames:         []string{"firstline-cpu-i-0a1b2c3d"}, SelfAlarmNames: []string{"firstline-self-dead-letter"},
+				AlarmNames:         []string{"firstline-alarm-i-0a1b2c3d-cpu"}, SelfAlarmNames: []string{"firstline-self-dead-letter"},
 				InstanceIDs:      []string{"i-0a1b2c3d"},
 				FunctionLogGroup: "/aws/lambda/firstline-responder", ExecutionLogGroup: "/aws/vendedlogs/states/firstline",
 			},
@@ -220,8 +220,8 @@ func TestPrintRegions(t *testing.T) {
                             https://console.aws.amazon.com/lambda/home?region=eu-west-1#/functions/firstline-responder
   log of the function       /aws/lambda/firstline-responder
                             https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#logsV2:log-groups/log-group/$252Faws$252Flambda$252Ffirstline-responder
-  alarms on instances       1: firstline-cpu-…
-                            https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#alarmsV2:?~(search~'firstline-cpu-)
+  alarms on instances       1: firstline-alarm-…
+                            https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#alarmsV2:?~(search~'firstline-alarm-)
   alarms on firstline       1: firstline-self-…
                             https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#alarmsV2:?~(search~'firstline-self-)
   rule of alarms            firstline-alarm

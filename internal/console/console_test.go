@@ -31,7 +31,7 @@ func TestPages(t *testing.T) {
 		{"instance", c.Instance("i-0a1b2c3d"), "ec2/home?region=eu-west-1#InstanceDetails:instanceId=i-0a1b2c3d"},
 		{"function", c.Function("firstline-responder"), "lambda/home?region=eu-west-1#/functions/firstline-responder"},
 		{"alarm", c.Alarm("a b/c"), "cloudwatch/home?region=eu-west-1#alarmsV2:alarm/a%20b%2Fc"},
-		{"alarms", c.Alarms("firstline-cpu-"), "cloudwatch/home?region=eu-west-1#alarmsV2:?~(search~'firstline-cpu-)"},
+		{"alarms", c.Alarms("firstline-alarm-"), "cloudwatch/home?region=eu-west-1#alarmsV2:?~(search~'firstline-alarm-)"},
 		{"dashboard", c.Dashboard("firstline-eu-west-1"), "cloudwatch/home?region=eu-west-1#dashboards/dashboard/firstline-eu-west-1"},
 		{"table", c.Table("firstline-incidents"), "dynamodbv2/home?region=eu-west-1#table?name=firstline-incidents"},
 		{

@@ -19,7 +19,7 @@ import (
 )
 
 const event = `{"source": "aws.cloudwatch", "detail-type": "CloudWatch Alarm State Change", "account": "123456789012", "time": "2026-11-23T11:00:00Z", "region": "eu-west-1",
-	"detail": {"alarmName": "firstline-cpu-i-0a1b2c3d", "state": {"value": "ALARM"}, "configuration": {"metrics": [{"metricStat": {"metric": {"dimensions": {"InstanceId": "i-0a1b2c3d"}}}}]}}}`
+	"detail": {"alarmName": "firstline-alarm-i-0a1b2c3d-cpu", "state": {"value": "ALARM"}, "configuration": {"metrics": [{"metricStat": {"metric": {"dimensions": {"InstanceId": "i-0a1b2c3d"}}}}]}}}`
 
 // queued is a message as SQS hands it out.
 func queued(id, body string, sent time.Time) sqstypes.Message {
@@ -115,7 +115,7 @@ func TestReceive(t *testing.T) {
 		t.Errorf("not the oldest first: %v", ids)
 	}
 	want := Message{
-		ID: "m00", Body: event, Alarm: "firstline-cpu-i-0a1b2c3d", InstanceID: "i-0a1b2c3d", At: sent.Add(-time.Hour), SentAt: sent,
+		ID: "m00", Body: event, Alarm: "firstline-alarm-i-0a1b2c3d-cpu", InstanceID: "i-0a1b2c3d", At: sent.Add(-time.Hour), SentAt: sent,
 		Code: "AccessDeniedException", Reason: "not authorized to perform states:StartExecution", receipt: "newer receipt of m00",
 	}
 	if diff := cmp.Diff(want, got[11], cmp.AllowUnexported(Message{})); diff != "" {
@@ -147,7 +147,7 @@ func TestRead(t *testing.T) {
 		name, body string
 		want       Message
 	}{
-		{"an alarm's event", event, Message{Alarm: "firstline-cpu-i-0a1b2c3d", InstanceID: "i-0a1b2c3d", At: sent.Add(-time.Hour)}},
+		{"an alarm's event", event, Message{Alarm: "firstline-alarm-i-0a1b2c3d-cpu", InstanceID: "i-0a1b2c3d", At: sent.Add(-time.Hour)}},
 		{"an alarm that names no instance", strings.Replace(event, "InstanceId", "Host", 1), Message{Malformed: "event.detail.configuration.metrics: "}},
 		{"an alarm that went to OK", strings.Replace(event, "ALARM", "OK", 1), Message{Malformed: "event.detail.state.value: "}},
 		{"not JSON", `<event/>`, Message{Malformed: "event: "}},

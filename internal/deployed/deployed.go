@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"firstline/internal/incident"
 )
 
 // Region is what is deployed in one region: the root's output of the region's
@@ -91,14 +93,24 @@ func isRegion(value json.RawMessage) bool {
 	return machine && bytes.HasPrefix(fields["region"], []byte(`"`))
 }
 
-// Alarm returns the name of the alarm on an instance, "" when there is none.
-func (r Region) Alarm(instanceID string) string {
+// Alarms returns the names of the alarms on an instance.
+func (r Region) Alarms(instanceID string) (names []string) {
 	for _, name := range r.AlarmNames {
-		if strings.HasSuffix(name, "-"+instanceID) {
-			return name
+		if id, _ := incident.AlarmOf(name); id == instanceID {
+			names = append(names, name)
 		}
 	}
-	return ""
+	return names
+}
+
+// Watched returns how many instances have an alarm, also if only some are asked about.
+func (r Region) Watched() int {
+	ids := map[string]bool{}
+	for _, name := range r.AlarmNames {
+		id, _ := incident.AlarmOf(name)
+		ids[id] = true
+	}
+	return len(ids)
 }
 
 // AlarmARN returns the ARN of an alarm in this region.

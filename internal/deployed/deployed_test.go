@@ -19,7 +19,7 @@ const ireland = `{
 	"reconcile_rule_name": "firstline-reconcile", "table_name": "firstline-incidents", "dashboard_name": "firstline-eu-west-1",
 	"dead_letter_queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/firstline-dead-letter",
 	"alarm_topic_arn": null,
-	"alarm_names": ["firstline-cpu-i-0a1b2c3d", "firstline-cpu-i-1a1b2c3d"],
+	"alarm_names": ["firstline-alarm-i-0a1b2c3d-cpu", "firstline-alarm-i-1a1b2c3d-cpu"],
 	"self_alarm_names": ["firstline-self-dead-letter"],
 	"instance_ids": ["i-0a1b2c3d", "i-1a1b2c3d"],
 	"pagers": ["jsm", "sns"], "pager_topic_arn": "arn:aws:sns:us-east-1:210987654321:oncall",
@@ -49,7 +49,7 @@ func TestDecode(t *testing.T) {
 		RuleName:        "firstline-alarm", CanaryRuleName: "firstline-canary",
 		ReconcileRuleName: "firstline-reconcile", TableName: "firstline-incidents", DashboardName: "firstline-eu-west-1",
 		DeadLetterQueueURL: "https://sqs.eu-west-1.amazonaws.com/123456789012/firstline-dead-letter",
-		AlarmNames:         []string{"firstline-cpu-i-0a1b2c3d", "firstline-cpu-i-1a1b2c3d"},
+		AlarmNames:         []string{"firstline-alarm-i-0a1b2c3d-cpu", "firstline-alarm-i-1a1b2c3d-cpu"},
 		SelfAlarmNames:     []string{"firstline-self-dead-letter"},
 		InstanceIDs:        []string{"i-0a1b2c3d", "i-1a1b2c3d"},
 		Pagers:             []string{"jsm", "sns"},
@@ -85,12 +85,12 @@ func TestDecodeRefuses(t *testing.T) {
 func TestAlarm(t *testing.T) {
 	r := Region{
 		Region: "cn-north-1", AccountID: "123456789012", FunctionARN: "arn:aws-cn:lambda:cn-north-1:123456789012:function:x:1",
-		AlarmNames: []string{"firstline-cpu-i-0a1b2c3d", "firstline-cpu-i-1a1b2c3d"},
+		AlarmNames: []string{"firstline-alarm-i-0a1b2c3d-cpu", "firstline-alarm-i-1a1b2c3d-cpu", "firstline-alarm-i-1a1b2c3d-status"},
 	}
-	if got := r.Alarm("i-1a1b2c3d"); got != "firstline-cpu-i-1a1b2c3d" {
+	if got := r.Alarms("i-1a1b2c3d"); !slices.Equal(got, []string{"firstline-alarm-i-1a1b2c3d-cpu", "firstline-alarm-i-1a1b2c3d-status"}) {
 		t.Errorf("got %q", got)
 	}
-	if got := r.Alarm("i-a1b2c3d"); got != "" {
+	if got := r.Alarms("i-a1b2c3d"); len(got) > 0 {
 		t.Errorf("the end of another id found %q", got)
 	}
 	if got, want := r.AlarmARN("a"), "arn:aws-cn:cloudwatch:cn-north-1:123456789012:alarm:a"; got != want {

@@ -92,7 +92,7 @@ func (r *Region) findAlarms(ctx context.Context, client cloudwatch.DescribeAlarm
 		}
 		for _, a := range page.MetricAlarms {
 			name := aws.ToString(a.AlarmName)
-			if id, ok := strings.CutPrefix(name, r.Name+"-cpu-"); ok {
+			if id, _ := incident.AlarmOf(name); id != "" && strings.HasPrefix(name, r.Name+"-alarm-"+id) {
 				r.AlarmNames, r.InstanceIDs = append(r.AlarmNames, name), append(r.InstanceIDs, id)
 			}
 			if strings.HasPrefix(name, r.Name+"-self-") {
@@ -105,6 +105,7 @@ func (r *Region) findAlarms(ctx context.Context, client cloudwatch.DescribeAlarm
 	}
 	for _, list := range []*[]string{&r.AlarmNames, &r.InstanceIDs, &r.SelfAlarmNames} {
 		slices.Sort(*list)
+		*list = slices.Compact(*list)
 	}
 	return nil
 }

@@ -129,7 +129,8 @@ func (e *event) alarm() (a *Alarm, instances []string) {
 	if err != nil {
 		at, _ = time.Parse(time.RFC3339, e.Time) // good enough for people
 	}
-	a = &Alarm{Name: e.Detail.AlarmName, Reason: ClipLine(s.Reason, MaxAlarmReason), At: At(at), Value: NewestDatapoint(s.ReasonData)}
+	_, trigger := AlarmOf(e.Detail.AlarmName)
+	a = &Alarm{Name: e.Detail.AlarmName, Trigger: trigger, Reason: ClipLine(s.Reason, MaxAlarmReason), At: At(at), Value: NewestDatapoint(s.ReasonData)}
 	if len(e.Resources) > 0 {
 		a.ARN = e.Resources[0]
 	}
@@ -174,6 +175,16 @@ const (
 	// MaxAlarmReason bounds an alarm's reason, in runes.
 	MaxAlarmReason = 500
 )
+
+// AlarmOf returns the instance and the trigger with which the name of an instance's
+// alarm ends (terraform/modules/watch); empty for any other name.
+func AlarmOf(name string) (instance, trigger string) {
+	last := max(0, strings.LastIndexByte(name, '-'))
+	if first := strings.LastIndex(name[:last], "-i-"); first >= 0 && ValidInstanceID(name[first+1:last]) {
+		return name[first+1 : last], name[last+1:]
+	}
+	return "", ""
+}
 
 // instanceOfAlarm finds the one instance that an alarm's metrics name in their
 // dimensions. A metric math expression has no dimensions; the metrics behind it

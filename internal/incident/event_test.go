@@ -12,8 +12,8 @@ import (
 
 // alarmEvent is what CloudWatch sends, with fields that nobody reads.
 const alarmEvent = `{"version":"0","id":"8c1d3f8e","detail-type":"CloudWatch Alarm State Change","source":"aws.cloudwatch","account":"123456789012",
-"time":"2026-11-22T10:04:40Z","region":"eu-west-1","resources":["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-i-0c1cbf2e7abdedf75"],
-"detail":{"alarmName":"firstline-cpu-i-0c1cbf2e7abdedf75","alarmTags":{"a":"b"},"configuration":{"description":"CPU","metrics":[{"id":"m1","metricStat":{"metric":{"dimensions":{"InstanceId":"i-0c1cbf2e7abdedf75"},"name":"CPUUtilization","namespace":"AWS/EC2"},"period":300,"stat":"Maximum"},"returnData":true}]},
+"time":"2026-11-22T10:04:40Z","region":"eu-west-1","resources":["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-alarm-i-0c1cbf2e7abdedf75-cpu"],
+"detail":{"alarmName":"firstline-alarm-i-0c1cbf2e7abdedf75-cpu","alarmTags":{"a":"b"},"configuration":{"description":"CPU","metrics":[{"id":"m1","metricStat":{"metric":{"dimensions":{"InstanceId":"i-0c1cbf2e7abdedf75"},"name":"CPUUtilization","namespace":"AWS/EC2"},"period":300,"stat":"Maximum"},"returnData":true}]},
 "previousState":{"value":"OK"},"state":{"reason":"Threshold Crossed","reasonData":"{\"recentDatapoints\":[12.5,100.0]}","timestamp":"2026-11-22T10:04:40.989+0000","value":"ALARM"}}}`
 
 const lookEvent = `{"source":"firstline.schedule","detail-type":"firstline look","account":"123456789012","region":"eu-west-1","time":"2026-11-22T10:04:40Z","extra":1,"detail":{"instance_id":"i-0c1cbf2e","alarm":{"name":"cpu","at":5}}}`
@@ -23,8 +23,8 @@ func TestParseEvent(t *testing.T) {
 	alarm := &Incident{
 		InstanceID: "i-0c1cbf2e7abdedf75", Region: "eu-west-1", AccountID: "123456789012", Trigger: TriggerAlarm,
 		Alarm: &Alarm{
-			Name: "firstline-cpu-i-0c1cbf2e7abdedf75", Metric: "CPUUtilization", Reason: "Threshold Crossed", At: at, Value: new(100.0),
-			ARN: "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-i-0c1cbf2e7abdedf75",
+			Name: "firstline-alarm-i-0c1cbf2e7abdedf75-cpu", Trigger: "cpu", Metric: "CPUUtilization", Reason: "Threshold Crossed", At: at, Value: new(100.0),
+			ARN: "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-alarm-i-0c1cbf2e7abdedf75-cpu",
 		},
 	}
 	look := &Incident{InstanceID: "i-0c1cbf2e", Region: "eu-west-1", AccountID: "123456789012", Trigger: TriggerSchedule, Alarm: &Alarm{Name: "cpu", At: 5}}
@@ -47,6 +47,23 @@ func TestParseEvent(t *testing.T) {
 				t.Error(err, diff)
 			}
 		})
+	}
+}
+
+func TestAlarmOf(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"firstline-alarm-i-0c1cbf2e7abdedf75-cpu":    {"i-0c1cbf2e7abdedf75", "cpu"},
+		"a-i-b-alarm-i-0a1b2c3d-disk_full":           {"i-0a1b2c3d", "disk_full"},
+		"firstline-alarm-i-0a1b2c3d":                 {},
+		"firstline-alarm-i-0a1b2c3-cpu":              {},
+		"firstline-self-incident-failed":             {},
+		"firstline-alarm-i-0a1b2c3d-cpu-of-somebody": {},
+		"i-0a1b2c3d-cpu":                             {},
+		"":                                           {},
+	} {
+		if instance, trigger := AlarmOf(name); [2]string{instance, trigger} != want {
+			t.Errorf("%s: %q, %q", name, instance, trigger)
+		}
 	}
 }
 

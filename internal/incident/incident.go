@@ -95,6 +95,8 @@ var Nexts = []string{NextLook, NextWait, NextReboot, NextSlack, NextPage, NextRe
 // Alarm is a CloudWatch alarm.
 type Alarm struct {
 	Name string `json:"name"`
+	// Trigger is the key in the setting alarms; empty where the name tells none.
+	Trigger string `json:"trigger,omitempty"`
 	// Metric is the name of the metric that it watches.
 	Metric string `json:"metric,omitempty"`
 	ARN    string `json:"arn,omitempty"`

@@ -18,7 +18,7 @@ func TestDescribeAlarms(t *testing.T) {
 	ctx := t.Context()
 	client := cloudwatch.NewFromConfig(a.Config(region))
 	for i := range 57 {
-		for _, prefix := range []string{"x-cpu-", "x-self-"} {
+		for _, prefix := range []string{"x-alarm-", "x-self-"} {
 			if _, err := client.PutMetricAlarm(ctx, &cloudwatch.PutMetricAlarmInput{
 				AlarmName: aws.String(fmt.Sprintf("%si-%02d", prefix, i)), Namespace: aws.String("AWS/EC2"), MetricName: aws.String("CPUUtilization"),
 				Statistic: cwtypes.StatisticMaximum, Period: aws.Int32(300), EvaluationPeriods: aws.Int32(1), Threshold: aws.Float64(100),
@@ -28,7 +28,7 @@ func TestDescribeAlarms(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"x-cpu-i-03", "x-self-i-04", "x-cpu-i-55"} {
+	for _, name := range []string{"x-alarm-i-03", "x-self-i-04", "x-alarm-i-55"} {
 		if _, err := client.SetAlarmState(ctx, &cloudwatch.SetAlarmStateInput{AlarmName: &name, StateValue: cwtypes.StateValueAlarm, StateReason: aws.String("x")}); err != nil {
 			t.Fatal(err)
 		}
@@ -38,12 +38,12 @@ func TestDescribeAlarms(t *testing.T) {
 		pages []int // how many alarms each holds
 	}{
 		"all":             {cloudwatch.DescribeAlarmsInput{}, []int{50, 50, 14}},
-		"prefix":          {cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String("x-cpu-")}, []int{50, 7}},
-		"prefix and page": {cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String("x-cpu-"), MaxRecords: aws.Int32(30)}, []int{30, 27}},
+		"prefix":          {cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String("x-alarm-")}, []int{50, 7}},
+		"prefix and page": {cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String("x-alarm-"), MaxRecords: aws.Int32(30)}, []int{30, 27}},
 		"state":           {cloudwatch.DescribeAlarmsInput{StateValue: cwtypes.StateValueAlarm}, []int{3}},
-		"both":            {cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String("x-cpu-"), StateValue: cwtypes.StateValueAlarm}, []int{2}},
-		"both and page":   {cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String("x-cpu-"), StateValue: cwtypes.StateValueAlarm, MaxRecords: aws.Int32(1)}, []int{1, 1}},
-		"names":           {cloudwatch.DescribeAlarmsInput{AlarmNames: []string{"x-cpu-i-03", "x-self-i-05"}}, []int{2}},
+		"both":            {cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String("x-alarm-"), StateValue: cwtypes.StateValueAlarm}, []int{2}},
+		"both and page":   {cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String("x-alarm-"), StateValue: cwtypes.StateValueAlarm, MaxRecords: aws.Int32(1)}, []int{1, 1}},
+		"names":           {cloudwatch.DescribeAlarmsInput{AlarmNames: []string{"x-alarm-i-03", "x-self-i-05"}}, []int{2}},
 		"none":            {cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String("y-")}, []int{0}},
 	} {
 		seen := map[string]bool{}

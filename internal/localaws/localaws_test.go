@@ -1057,12 +1057,12 @@ func deploy(t *testing.T, a *AWS, region string) deployment {
 		t.Fatal(err)
 	}
 	d.queue = *queue.QueueUrl
-	d.alarm = name + "-cpu-i-1"
+	d.alarm = name + "-alarm-i-1-cpu"
 	events := eventbridge.NewFromConfig(config)
 	if _, err := events.PutRule(t.Context(), &eventbridge.PutRuleInput{
 		Name: &name,
 		EventPattern: aws.String(`{"source": ["aws.cloudwatch"], "detail-type": ["CloudWatch Alarm State Change"],
-			"resources": [{"prefix": "arn:aws:cloudwatch:` + region + `:` + AccountID + `:alarm:` + name + `-cpu-"}], "detail": {"state": {"value": ["ALARM"]}}}`),
+			"resources": [{"prefix": "arn:aws:cloudwatch:` + region + `:` + AccountID + `:alarm:` + name + `-alarm-"}], "detail": {"state": {"value": ["ALARM"]}}}`),
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,8 @@ import (
 	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"firstline/internal/incident"
 )
 
 // account is an AWS account as its operator reads it. Of what it does not say all is
@@ -34,7 +36,7 @@ type account struct {
 	region    string
 	alarm     func(*cwtypes.MetricAlarm)
 	instance  func(*ec2types.Instance)
-	noAlarm   bool
+	noAlarm   string // its trigger
 	credits   string // mode of each burstable instance
 	balance   *float64
 	noData    bool
@@ -76,16 +78,17 @@ func (a account) DescribeAlarms(_ context.Context, in *cloudwatch.DescribeAlarms
 		return out, a.called("DescribeAlarms")
 	}
 	for _, name := range in.AlarmNames {
+		id, _ := incident.AlarmOf(name)
 		alarm := cwtypes.MetricAlarm{
 			AlarmName: &name, StateValue: cwtypes.StateValueOk, StateTransitionedTimestamp: born(), AlarmConfigurationUpdatedTimestamp: born(),
 			Namespace: aws.String("AWS/EC2"), MetricName: aws.String("CPUUtilization"), Period: aws.Int32(300), EvaluationPeriods: aws.Int32(1),
 			Threshold: aws.Float64(100), ComparisonOperator: cwtypes.ComparisonOperatorGreaterThanOrEqualToThreshold,
-			Dimensions: []cwtypes.Dimension{{Name: aws.String("InstanceId"), Value: aws.String(strings.TrimPrefix(name, "firstline-cpu-"))}},
+			Dimensions: []cwtypes.Dimension{{Name: aws.String("InstanceId"), Value: &id}},
 		}
 		if a.alarm != nil {
 			a.alarm(&alarm)
 		}
-		if !a.noAlarm {
+		if _, trigger := incident.AlarmOf(name); trigger != a.noAlarm {
 			out.MetricAlarms = append(out.MetricAlarms, alarm)
 		}
 	}
@@ -195,7 +198,7 @@ func (a account) ListTargetsByRule(_ context.Context, in *eventbridge.ListTarget
 }
 
 func (a account) TestEventPattern(_ context.Context, in *eventbridge.TestEventPatternInput, _ ...func(*eventbridge.Options)) (*eventbridge.TestEventPatternOutput, error) {
-	ours := strings.Contains(*in.Event, `"arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-`)
+	ours := strings.Contains(*in.Event, `"arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-alarm-`)
 	return &eventbridge.TestEventPatternOutput{Result: ours && !a.unmatched}, a.called("TestEventPattern")
 }
 
@@ -236,16 +239,17 @@ func TestAlarms(t *testing.T) {
 		want Result
 		says []string
 	}{
-		{"has data", account{}, Passed, []string{"OK"}},
+		{"has data", account{}, Passed, []string{"cpu: state OK; status: state OK"}},
 		{"fires", account{alarm: func(a *cwtypes.MetricAlarm) { a.StateValue = cwtypes.StateValueAlarm }}, Passed, nil},
-		{"is missing", account{noAlarm: true}, Errored, []string{"does not exist", "deploy again"}},
+		{"is missing", account{noAlarm: "cpu"}, Errored, []string{"does not exist", "deploy again"}},
+		{"one of two is missing", account{noAlarm: "status"}, Errored, []string{"status: the alarm does not exist"}},
 		{"of a stopped instance", account{alarm: insufficient, instance: func(i *ec2types.Instance) { i.State.Name = ec2types.InstanceStateNameStopped }}, Skipped, nil},
 
-		{"has never had data", account{alarm: insufficient}, Errored, []string{"has had no data for at least 25m0s", "exactly the dimensions InstanceId=" + first, "aws cloudwatch list-metrics --region eu-west-1 --namespace AWS/EC2 --metric-name CPUUtilization", "alarm.dimensions"}},
+		{"has never had data", account{alarm: insufficient}, Errored, []string{"has had no data for at least 25m0s", "exactly the dimensions InstanceId=" + first, "aws cloudwatch list-metrics --region eu-west-1 --namespace AWS/EC2 --metric-name CPUUtilization", "alarms.cpu.dimensions"}},
 		{"without data, which counts as good ones", account{alarm: good, noData: true}, Errored, []string{"has had no data for at least 25m0s"}},
 		{"with data, of which missing ones would count as good", account{alarm: good}, Passed, nil},
 		{"has never had data, whatever else changes", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.StateUpdatedTimestamp = aws.Time(time.Now()) }}, Errored, nil},
-		{"is new", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.StateTransitionedTimestamp = aws.Time(time.Now()) }}, Passed, []string{"INSUFFICIENT_DATA"}},
+		{"is new", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.StateTransitionedTimestamp = aws.Time(time.Now()) }}, Passed, []string{"cpu: state INSUFFICIENT_DATA"}},
 		{"was changed just now", account{alarm: func(a *cwtypes.MetricAlarm) {
 			insufficient(a)
 			a.AlarmConfigurationUpdatedTimestamp = aws.Time(time.Now())
@@ -253,13 +257,13 @@ func TestAlarms(t *testing.T) {
 		{"of an instance that was started just now", account{alarm: insufficient, instance: func(i *ec2types.Instance) { i.LaunchTime = aws.Time(time.Now()) }}, Passed, nil},
 		{"takes a day", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.EvaluationPeriods = aws.Int32(288) }}, Passed, nil},
 
-		{"each minute, with basic monitoring", account{alarm: minute}, Errored, []string{"period 60 s needs detailed monitoring", "aws ec2 monitor-instances --instance-ids " + first, "alarm.period_seconds = 300"}},
+		{"each minute, with basic monitoring", account{alarm: minute}, Errored, []string{"period 60 s needs detailed monitoring", "aws ec2 monitor-instances --instance-ids " + first, "alarms.cpu.period_seconds = 300"}},
 		{"each minute, with detailed monitoring", account{alarm: minute, instance: func(i *ec2types.Instance) { i.Monitoring.State = ec2types.MonitoringStateEnabled }}, Passed, nil},
 		{"each minute, on a status check", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.MetricName = aws.String("StatusCheckFailed_Instance") }}, Passed, nil},
 		{"each minute, of an agent", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.Namespace = aws.String("CWAgent") }}, Passed, nil},
 		{"each minute, on credits", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.MetricName = aws.String("CPUCreditBalance") }, instance: func(i *ec2types.Instance) { i.Monitoring.State = ec2types.MonitoringStateEnabled }}, Errored, []string{"CPUCreditBalance has one datapoint every 300 s"}},
 
-		{"standard, balance unknown", account{instance: t2, credits: "standard"}, Warned, []string{"a t2.medium in credit mode standard is held at 20 % once it has no credits, so its alarm, with threshold 100, cannot fire", "CpuCredits=unlimited", "alarm.threshold below 20", "CPUCreditBalance"}},
+		{"standard, balance unknown", account{instance: t2, credits: "standard"}, Warned, []string{"a t2.medium in credit mode standard is held at 20 % once it has no credits, so an alarm with threshold 100 cannot fire", "CpuCredits=unlimited", "alarms.cpu.threshold below 20", "CPUCreditBalance"}},
 		{"standard, with credits", account{instance: t2, credits: "standard", balance: aws.Float64(57.6)}, Warned, []string{"(it has 58 now)"}},
 		{"standard, without credits", account{instance: t2, credits: "standard", balance: aws.Float64(0)}, Errored, []string{"(it has none now)"}},
 		{"standard, below the baseline", account{instance: t2, credits: "standard", balance: aws.Float64(0), alarm: func(a *cwtypes.MetricAlarm) { a.Threshold = aws.Float64(20) }}, Passed, nil},
@@ -303,12 +307,12 @@ func TestAlarmsUnread(t *testing.T) {
 // CloudWatch is asked for 100 alarms at once, and to the last page.
 func TestAlarmsOfMany(t *testing.T) {
 	var ids, calls []string
-	for n := range 250 {
+	for n := range 125 { // of two alarms each
 		ids = append(ids, fmt.Sprintf("i-%017x", n))
 	}
 	r := ireland(ids...)
 	w, err := account{calls: &calls}.in("eu-west-1").watched(t.Context(), r)
-	if err != nil || len(w.alarms) != 250 || len(w.instances) != 250 || len(calls) != 12 {
+	if err != nil || len(w.alarms) != 250 || len(w.instances) != 125 || len(calls) != 10 {
 		t.Errorf("%v: %d, %d, %q", err, len(w.alarms), len(w.instances), calls)
 	}
 }
@@ -337,7 +341,7 @@ func TestRules(t *testing.T) {
 			only("reconcile", disabled)(out)
 		}}, Errored, []string{"the rule firstline-canary is disabled, so no dry incident starts; the rule firstline-reconcile is disabled, so reconcile never runs"}},
 		{"deleted", account{without: "firstline-alarm"}, Errored, []string{"the rule firstline-alarm does not exist"}},
-		{"other events", account{unmatched: true}, Errored, []string{"the rule firstline-alarm does not match the event of the alarm firstline-cpu-" + first, "firstline-canary"}},
+		{"other events", account{unmatched: true}, Errored, []string{"the rule firstline-alarm does not match the event of the alarm firstline-alarm-" + first + "-cpu", "firstline-canary"}},
 		{"once a day", account{rule: only("reconcile", func(out *eventbridge.DescribeRuleOutput) { out.ScheduleExpression = aws.String("rate(1 day)") })}, Errored, []string{`the rule firstline-reconcile has the schedule "rate(1 day)"`}},
 		{"another target", account{target: func(t *ebtypes.Target) { t.Arn = aws.String("arn:aws:sqs:eu-west-1:123456789012:other") }}, Errored, []string{"firstline-alarm does not have the target arn:aws:states:", "firstline-reconcile does not have the target " + function}},
 		{"another input", account{target: func(t *ebtypes.Target) { t.Input = aws.String("{}") }}, Errored, []string{"firstline-alarm does not hand the event on as it is", "firstline-reconcile does not tell the function to reconcile"}},
@@ -374,6 +378,7 @@ func TestRules(t *testing.T) {
 func TestConcurrency(t *testing.T) {
 	r := ireland(first, second)
 	r.InstanceIDs = r.InstanceIDs[:1] // one is tried, a storm has both
+	r.AlarmNames = append(r.AlarmNames, "firstline-alarm-"+first+"-status")
 	for _, tt := range []struct {
 		quota  int32
 		denied string
@@ -387,7 +392,7 @@ func TestConcurrency(t *testing.T) {
 	} {
 		v := verifier(healthy)
 		v.read = account{quota: tt.quota, denied: tt.denied}.in
-		got := v.concurrency(t.Context(), r)
+		got := v.concurrency(t.Context(), r.Region, r.Watched())
 		if got.Check != "concurrency" || got.Result != tt.want {
 			t.Errorf("%d: %+v", tt.quota, got)
 		}

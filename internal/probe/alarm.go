@@ -20,7 +20,7 @@ import (
 	"firstline/internal/incident"
 )
 
-// CheckAlarm is whether an instance's alarm can fire. It is asked with the caller's
+// CheckAlarm is whether an instance's alarms can fire. It is asked with the caller's
 // own rights.
 const CheckAlarm = "alarm"
 
@@ -58,7 +58,7 @@ type watched struct {
 	credits map[string]*float64
 }
 
-// alarms adds to each instance whether its alarm can fire. When that cannot be told of
+// alarms adds to each instance whether its alarms can fire. When that cannot be told of
 // any, it returns why: that needs rights which only the caller lacks.
 func (v *Verifier) alarms(ctx context.Context, r deployed.Region, all []InstanceResult) (_ CheckResult, unknown bool) {
 	start := time.Now()
@@ -69,7 +69,7 @@ func (v *Verifier) alarms(ctx context.Context, r deployed.Region, all []Instance
 	for n := range all {
 		c := CheckResult{Check: CheckAlarm, Result: Skipped, Reason: "not tried", ElapsedMs: elapsed}
 		if err == nil {
-			c.Result, c.Reason = w.result(r.Alarm(all[n].ID), all[n].ID, start)
+			c.Result, c.Reason = w.results(r.Alarms(all[n].ID), all[n].ID, start)
 		}
 		all[n].Checks = append(all[n].Checks, c)
 	}
@@ -89,23 +89,19 @@ var burstableType = regexp.MustCompile(`^t[2-9]`)
 // watched asks CloudWatch and EC2.
 func (c clients) watched(ctx context.Context, r deployed.Region) (*watched, error) {
 	w := &watched{region: r.Region, alarms: map[string]cwtypes.MetricAlarm{}, silent: map[string]bool{}, credits: map[string]*float64{}}
-	for ids := range slices.Chunk(r.InstanceIDs, askAtOnce) {
-		var names []string
-		for _, id := range ids {
-			if name := r.Alarm(id); name != "" {
-				names = append(names, name)
+	var names []string
+	for _, id := range r.InstanceIDs {
+		names = append(names, r.Alarms(id)...)
+	}
+	for names := range slices.Chunk(names, askAtOnce) {
+		pages := cloudwatch.NewDescribeAlarmsPaginator(c.cloudwatch, &cloudwatch.DescribeAlarmsInput{AlarmNames: names, MaxRecords: aws.Int32(askAtOnce)})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return nil, err
 			}
-		}
-		if len(names) > 0 { // none would ask for all
-			pages := cloudwatch.NewDescribeAlarmsPaginator(c.cloudwatch, &cloudwatch.DescribeAlarmsInput{AlarmNames: names, MaxRecords: aws.Int32(askAtOnce)})
-			for pages.HasMorePages() {
-				page, err := pages.NextPage(ctx)
-				if err != nil {
-					return nil, err
-				}
-				for _, a := range page.MetricAlarms {
-					w.alarms[aws.ToString(a.AlarmName)] = a
-				}
+			for _, a := range page.MetricAlarms {
+				w.alarms[aws.ToString(a.AlarmName)] = a
 			}
 		}
 	}
@@ -226,46 +222,67 @@ var baselines = map[string]float64{
 	"t2.xlarge": 22.5, "t2.2xlarge": 17,
 }
 
-// result says whether an instance's alarm can fire. An instance that does not run is
-// none of its business.
+// results says whether an instance's alarms can fire, each by its trigger; of those that
+// cannot, or may not, alone if there are any.
+func (w *watched) results(names []string, id string, now time.Time) (worst Result, reason string) {
+	if len(names) == 0 {
+		return Errored, "it has no alarm, so nothing starts an incident: deploy again"
+	}
+	said := map[Result][]string{}
+	for _, name := range names {
+		_, trigger := incident.AlarmOf(name)
+		result, reason := w.result(name, id, now)
+		said[result] = append(said[result], trigger+": "+reason)
+	}
+	for _, worst = range []Result{Errored, Warned, Passed, Skipped} {
+		if said[worst] != nil {
+			break
+		}
+	}
+	return worst, strings.Join(said[worst], "; ")
+}
+
+// result says whether one of an instance's alarms can fire. An instance that does not
+// run is none of its business.
 func (w *watched) result(name, id string, now time.Time) (Result, string) {
 	a, ok := w.alarms[name]
 	i := w.instances[id]
+	_, trigger := incident.AlarmOf(name)
 	switch {
 	case !ok:
-		return Errored, "its alarm does not exist, so nothing starts an incident: deploy again"
+		return Errored, "the alarm does not exist, so it starts no incident: deploy again"
 	case i.State == nil || i.State.Name != ec2types.InstanceStateNameRunning:
 		return Skipped, "the instance is not running"
 	}
-	if reason := unfilled(a, i); reason != "" {
+	if reason := unfilled(a, i, trigger); reason != "" {
 		return Errored, reason
 	}
-	if reason := w.noData(a, i, now); reason != "" {
+	if reason := w.noData(a, i, trigger, now); reason != "" {
 		return Errored, reason
 	}
 	if balance, standard := w.credits[id]; standard {
-		return capped(a, i, balance)
+		return capped(a, i, trigger, balance)
 	}
 	return Passed, "state " + string(a.StateValue)
 }
 
 // unfilled says why an alarm's period has no datapoint most of the time; "" if it has.
-func unfilled(a cwtypes.MetricAlarm, i ec2types.Instance) string {
+func unfilled(a cwtypes.MetricAlarm, i ec2types.Instance, trigger string) string {
 	metric, period := aws.ToString(a.MetricName), aws.ToInt32(a.Period)
 	detailed := i.Monitoring != nil && (i.Monitoring.State == ec2types.MonitoringStateEnabled || i.Monitoring.State == ec2types.MonitoringStatePending)
 	switch {
 	case aws.ToString(a.Namespace) != namespaceEC2 || period >= basicSeconds || strings.HasPrefix(metric, "StatusCheckFailed"):
 	case strings.HasPrefix(metric, "CPUCredit"), strings.HasPrefix(metric, "CPUSurplusCredit"):
-		return fmt.Sprintf("its alarm has a period of %d s, and %s has one datapoint every %d s: use alarm.period_seconds = %d", period, metric, basicSeconds, basicSeconds)
+		return fmt.Sprintf("its period is %d s, and %s has one datapoint every %d s: use alarms.%s.period_seconds = %d", period, metric, basicSeconds, trigger, basicSeconds)
 	case !detailed:
-		return fmt.Sprintf("period %d s needs detailed monitoring: with basic monitoring there is one datapoint every %d s; turn it on with `aws ec2 monitor-instances --instance-ids %s` or use alarm.period_seconds = %d", period, basicSeconds, aws.ToString(i.InstanceId), basicSeconds)
+		return fmt.Sprintf("period %d s needs detailed monitoring: with basic monitoring there is one datapoint every %d s; turn it on with `aws ec2 monitor-instances --instance-ids %s` or use alarms.%s.period_seconds = %d", period, basicSeconds, aws.ToString(i.InstanceId), trigger, basicSeconds)
 	}
 	return ""
 }
 
 // noData says that an alarm has had no data for long; "" if it has, or may be too
 // young.
-func (w *watched) noData(a cwtypes.MetricAlarm, i ec2types.Instance, now time.Time) string {
+func (w *watched) noData(a cwtypes.MetricAlarm, i ec2types.Instance, trigger string, now time.Time) string {
 	since := aws.ToTime(cmp.Or(a.StateTransitionedTimestamp, a.StateUpdatedTimestamp))
 	for _, at := range []*time.Time{a.AlarmConfigurationUpdatedTimestamp, i.LaunchTime} {
 		if at := aws.ToTime(at); at.After(since) {
@@ -280,14 +297,14 @@ func (w *watched) noData(a cwtypes.MetricAlarm, i ec2types.Instance, now time.Ti
 	for _, d := range a.Dimensions {
 		dimensions = append(dimensions, aws.ToString(d.Name)+"="+aws.ToString(d.Value))
 	}
-	return fmt.Sprintf("its metric has had no data for at least %s, so its alarm cannot fire: there is no metric %s of %s with exactly the dimensions %s, or it has no datapoints; see what there is with `aws cloudwatch list-metrics --region %s --namespace %s --metric-name %s --dimensions Name=%s,Value=%s`, and name the other dimensions in alarm.dimensions",
+	return fmt.Sprintf("its metric has had no data for at least %s, so it cannot fire: there is no metric %s of %s with exactly the dimensions %s, or it has no datapoints; see what there is with `aws cloudwatch list-metrics --region %s --namespace %s --metric-name %s --dimensions Name=%s,Value=%s`, and name the other dimensions in alarms.%s.dimensions",
 		patience(a), aws.ToString(a.MetricName), aws.ToString(a.Namespace), strings.Join(dimensions, ", "),
-		w.region, aws.ToString(a.Namespace), aws.ToString(a.MetricName), incident.DimensionInstance, aws.ToString(i.InstanceId))
+		w.region, aws.ToString(a.Namespace), aws.ToString(a.MetricName), incident.DimensionInstance, aws.ToString(i.InstanceId), trigger)
 }
 
 // capped says whether an alarm on the CPU of an instance in standard mode can fire:
 // without credits the instance is held at its baseline.
-func capped(a cwtypes.MetricAlarm, i ec2types.Instance, balance *float64) (Result, string) {
+func capped(a cwtypes.MetricAlarm, i ec2types.Instance, trigger string, balance *float64) (Result, string) {
 	_, size, _ := strings.Cut(string(i.InstanceType), ".")
 	baseline, known := baselines[string(i.InstanceType)]
 	if !known {
@@ -304,6 +321,6 @@ func capped(a cwtypes.MetricAlarm, i ec2types.Instance, balance *float64) (Resul
 			result, now = Errored, " (it has none now)"
 		}
 	}
-	return result, fmt.Sprintf("a %s in credit mode standard is held at %g %% once it has no credits%s, so its alarm, with threshold %g, cannot fire then: run `aws ec2 modify-instance-credit-specification --instance-credit-specification InstanceId=%s,CpuCredits=unlimited`, or use an alarm.threshold below %g, or alarm.metric = \"CPUCreditBalance\"",
-		i.InstanceType, baseline, now, aws.ToFloat64(a.Threshold), aws.ToString(i.InstanceId), baseline)
+	return result, fmt.Sprintf("a %s in credit mode standard is held at %g %% once it has no credits%s, so an alarm with threshold %g cannot fire then: run `aws ec2 modify-instance-credit-specification --instance-credit-specification InstanceId=%s,CpuCredits=unlimited`, or use alarms.%s.threshold below %g, or a trigger with metric = \"CPUCreditBalance\"",
+		i.InstanceType, baseline, now, aws.ToFloat64(a.Threshold), aws.ToString(i.InstanceId), trigger, baseline)
 }

@@ -162,13 +162,13 @@ func (c *canary) once(ctx context.Context, r *Rehearsal) error {
 
 // send puts the event on the default bus and returns its id.
 func (c *canary) send(ctx context.Context, instanceID string, now time.Time) (string, error) {
-	name := c.region.Alarm(instanceID)
-	if name == "" {
+	names := c.region.Alarms(instanceID)
+	if len(names) == 0 {
 		return "", fmt.Errorf("no alarm of the deployment in %s is on %s: name the instance in regions.tfvars and deploy", c.region.Region, instanceID)
 	}
 	type object = map[string]any
 	detail, err := json.Marshal(object{
-		"alarmName": name,
+		"alarmName": names[0],
 		"configuration": object{"metrics": []any{object{"metricStat": object{"metric": object{
 			"namespace": "AWS/EC2", "name": "CPUUtilization", "dimensions": object{incident.DimensionInstance: instanceID},
 		}}}}},
@@ -181,7 +181,7 @@ func (c *canary) send(ctx context.Context, instanceID string, now time.Time) (st
 		Source:     aws.String(incident.SourceCanary),
 		DetailType: aws.String(incident.DetailTypeAlarm),
 		Detail:     aws.String(string(detail)),
-		Resources:  []string{c.region.AlarmARN(name)},
+		Resources:  []string{c.region.AlarmARN(names[0])},
 		Time:       &now,
 	}}})
 	if err != nil {

@@ -254,7 +254,7 @@ func TestCanary(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		if aws.ToString(s.sent.Source) != incident.SourceCanary || aws.ToString(s.sent.DetailType) != "CloudWatch Alarm State Change" || s.sent.EventBusName != nil ||
-			!slices.Equal(s.sent.Resources, []string{"arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-" + first}) {
+			!slices.Equal(s.sent.Resources, []string{"arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-alarm-" + first + "-cpu"}) {
 			t.Errorf("sent %+v", s.sent)
 		}
 		var detail struct {

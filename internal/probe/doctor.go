@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +21,6 @@ import (
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"firstline/checks"
-	"firstline/internal/deployed"
 	"firstline/internal/fault"
 	"firstline/internal/incident"
 	"firstline/notify"
@@ -79,7 +79,7 @@ func Examine(ctx context.Context, cfg aws.Config, region string, want Intended) 
 		v.Deployment = append(v.Deployment, x.channel(asked, c))
 	}
 	verifier := &Verifier{read: func(string) clients { return x.clients }}
-	v.Deployment = append(v.Deployment, verifier.concurrency(asked, deployed.Region{Region: region, AlarmNames: ids}))
+	v.Deployment = append(v.Deployment, verifier.concurrency(asked, region, len(ids)))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, concurrency)
 	v.Instances = make([]InstanceResult, len(ids))
@@ -184,21 +184,26 @@ func (x examination) fromHere(f incident.Finding, s *incident.Settings) (Result,
 	return result, reason
 }
 
-// alarms adds to each instance whether its alarm could fire; where that cannot be told,
+// alarms adds to each instance whether its alarms could fire; where that cannot be told,
 // it returns why.
 func (x examination) alarms(ctx context.Context, all []InstanceResult) []CheckResult {
 	w := &watched{region: x.region, alarms: map[string]cwtypes.MetricAlarm{}, instances: x.instances, silent: map[string]bool{}, credits: map[string]*float64{}}
+	names := map[string][]string{}
 	for id, i := range x.want.Regions[x.region].Instances {
 		if state := x.instances[id].State; state != nil && state.Name == ec2types.InstanceStateNameRunning {
-			w.alarms[id] = i.Alarm.metricAlarm(id)
+			for trigger, a := range i.Alarms {
+				m := a.metricAlarm(id, trigger)
+				w.alarms[*m.AlarmName], names[id] = m, append(names[id], *m.AlarmName)
+			}
+			slices.Sort(names[id])
 		}
 	}
 	if err := errors.Join(w.readSilence(ctx, x.clients), w.readCredits(ctx, x.clients)); err != nil {
 		return []CheckResult{{Check: CheckAlarm, Result: Warned, Reason: fmt.Sprintf("cannot tell whether the alarms could fire (%s): that needs the rights %s", saidWithin(err), alarmRights)}}
 	}
 	for n := range all {
-		if _, runs := w.alarms[all[n].ID]; runs {
-			result, reason := w.result(all[n].ID, all[n].ID, time.Now())
+		if names := names[all[n].ID]; names != nil {
+			result, reason := w.results(names, all[n].ID, time.Now())
 			all[n].Checks = append(all[n].Checks, CheckResult{Check: CheckAlarm, Result: result, Reason: reason})
 		}
 	}
@@ -207,9 +212,9 @@ func (x examination) alarms(ctx context.Context, all []InstanceResult) []CheckRe
 
 // metricAlarm is the alarm as CloudWatch would have it. Whether its metric has data is
 // asked of those alone that keep their state without, so it is made one.
-func (a IntendedAlarm) metricAlarm(id string) cwtypes.MetricAlarm {
+func (a IntendedAlarm) metricAlarm(id, trigger string) cwtypes.MetricAlarm {
 	m := cwtypes.MetricAlarm{
-		AlarmName: &id, Namespace: &a.Namespace, MetricName: &a.Metric, Period: &a.PeriodSeconds, EvaluationPeriods: &a.EvaluationPeriods,
+		AlarmName: aws.String("alarm-" + id + "-" + trigger), Namespace: &a.Namespace, MetricName: &a.Metric, Period: &a.PeriodSeconds, EvaluationPeriods: &a.EvaluationPeriods,
 		Threshold: &a.Threshold, ComparisonOperator: cwtypes.ComparisonOperator(a.Comparison), TreatMissingData: aws.String("ignore"),
 		Dimensions: []cwtypes.Dimension{{Name: aws.String(incident.DimensionInstance), Value: &id}},
 	}

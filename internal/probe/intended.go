@@ -40,10 +40,11 @@ func (r IntendedRegion) IDs() []string { return slices.Sorted(maps.Keys(r.Instan
 // IntendedInstance is one instance of it.
 type IntendedInstance struct {
 	Settings incident.Settings `json:"settings"`
-	Alarm    IntendedAlarm     `json:"alarm"`
+	// Alarms are those that are enabled, by trigger.
+	Alarms map[string]IntendedAlarm `json:"alarms"`
 }
 
-// IntendedAlarm is an instance's alarm.
+// IntendedAlarm is one of an instance's alarms.
 type IntendedAlarm struct {
 	Namespace         string            `json:"namespace"`
 	Metric            string            `json:"metric"`

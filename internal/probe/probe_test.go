@@ -31,7 +31,7 @@ func ireland(ids ...string) deployed.Region {
 		CanaryRuleName:  "firstline-canary", InstanceIDs: ids, Pagers: []string{"opsgenie"},
 	}
 	for _, id := range ids {
-		r.AlarmNames = append(r.AlarmNames, "firstline-cpu-"+id)
+		r.AlarmNames = append(r.AlarmNames, "firstline-alarm-"+id+"-cpu", "firstline-alarm-"+id+"-status")
 	}
 	return r
 }

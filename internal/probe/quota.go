@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
-
-	"firstline/internal/deployed"
 )
 
 // CheckConcurrency is whether the account may run as many steps at once as a storm of
@@ -17,13 +15,12 @@ const CheckConcurrency = "concurrency"
 // concurrency reads the account's quota of Lambda. Each incident runs one step at a
 // time, and reconcile is one more. A new account may have a quota of 10
 // (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
-func (v *Verifier) concurrency(ctx context.Context, r deployed.Region) CheckResult {
+func (v *Verifier) concurrency(ctx context.Context, region string, instances int) CheckResult {
 	c, start := CheckResult{Check: CheckConcurrency, Result: Warned}, time.Now()
 	asked, stop := context.WithTimeout(ctx, readTime)
 	defer stop()
-	out, err := v.read(r.Region).lambda.GetAccountSettings(asked, &lambda.GetAccountSettingsInput{})
+	out, err := v.read(region).lambda.GetAccountSettings(asked, &lambda.GetAccountSettingsInput{})
 	c.ElapsedMs = time.Since(start).Milliseconds()
-	instances := len(r.AlarmNames) // of the region, also if only some are tried
 	switch {
 	case ctx.Err() != nil:
 		c.Result, c.Reason = Skipped, "not tried"
@@ -38,6 +35,6 @@ func (v *Verifier) concurrency(ctx context.Context, r deployed.Region) CheckResu
 		c.Result = Passed
 		return c
 	}
-	c.Reason += fmt.Sprintf(": Lambda would throttle the others, which delays checks, reboots and pages; ask for more with `aws service-quotas request-service-quota-increase --region %s --service-code lambda --quota-code L-B99A9384 --desired-value %d`", r.Region, max(1000, 2*(instances+1)+int(quota)-have))
+	c.Reason += fmt.Sprintf(": Lambda would throttle the others, which delays checks, reboots and pages; ask for more with `aws service-quotas request-service-quota-increase --region %s --service-code lambda --quota-code L-B99A9384 --desired-value %d`", region, max(1000, 2*(instances+1)+int(quota)-have))
 	return c
 }

@@ -13,7 +13,7 @@ type values = map[string]any
 func TestDrifted(t *testing.T) {
 	update, noop := tfjson.Actions{tfjson.ActionUpdate}, tfjson.Actions{tfjson.ActionNoop}
 	alarm := func(v values) values {
-		all := values{"alarm_name": "firstline-cpu-i-0a1b2c3d", "threshold": 100.0, "tags": nil, "tags_all": values{"project": "firstline"}}
+		all := values{"alarm_name": "firstline-alarm-i-0a1b2c3d-cpu", "threshold": 100.0, "tags": nil, "tags_all": values{"project": "firstline"}}
 		maps.Copy(all, v)
 		return all
 	}
@@ -30,7 +30,7 @@ func TestDrifted(t *testing.T) {
 			name: "a number", kind: "aws_cloudwatch_metric_alarm",
 			drift:  tfjson.Change{Actions: update, Before: alarm(nil), After: alarm(values{"threshold": 90.0})},
 			wanted: &tfjson.Change{Actions: update, Before: alarm(values{"threshold": 90.0}), After: alarm(nil)},
-			want:   []string{"alarm firstline-cpu-i-0a1b2c3d threshold 100 -> 90"},
+			want:   []string{"alarm firstline-alarm-i-0a1b2c3d-cpu threshold 100 -> 90"},
 		},
 		{
 			name: "what Terraform leaves alone is not told", kind: "aws_cloudwatch_metric_alarm",
@@ -41,13 +41,13 @@ func TestDrifted(t *testing.T) {
 			name: "only what would be put back", kind: "aws_cloudwatch_metric_alarm",
 			drift:  tfjson.Change{Actions: update, Before: alarm(values{"alarm_actions": nil}), After: alarm(values{"threshold": 90.0, "alarm_actions": []any{}})},
 			wanted: &tfjson.Change{Actions: update, Before: alarm(values{"threshold": 90.0, "alarm_actions": []any{}}), After: alarm(values{"alarm_actions": []any{}})},
-			want:   []string{"alarm firstline-cpu-i-0a1b2c3d threshold 100 -> 90"},
+			want:   []string{"alarm firstline-alarm-i-0a1b2c3d-cpu threshold 100 -> 90"},
 		},
 		{
 			name: "tags, once", kind: "aws_cloudwatch_metric_alarm",
 			drift:  tfjson.Change{Actions: update, Before: alarm(nil), After: alarm(values{"tags": values{"a": "b"}, "tags_all": values{"project": "firstline", "a": "b"}})},
 			wanted: &tfjson.Change{Actions: update, Before: alarm(values{"tags": values{"a": "b"}, "tags_all": values{"project": "firstline", "a": "b"}}), After: alarm(nil)},
-			want:   []string{`alarm firstline-cpu-i-0a1b2c3d tags.a none -> "b"`},
+			want:   []string{`alarm firstline-alarm-i-0a1b2c3d-cpu tags.a none -> "b"`},
 		},
 		{
 			name: "deleted", kind: "aws_ssm_parameter",

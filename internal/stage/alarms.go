@@ -12,7 +12,7 @@ import (
 // firstline. Nobody hears of it: it is for reconcile, which reads which alarms fire.
 func (w *World) Quieten(ctx context.Context, region string) error {
 	client := cloudwatch.NewFromConfig(w.AWS.Config(region))
-	pages := cloudwatch.NewDescribeAlarmsPaginator(client, &cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String("firstline-cpu-"), StateValue: types.StateValueAlarm})
+	pages := cloudwatch.NewDescribeAlarmsPaginator(client, &cloudwatch.DescribeAlarmsInput{AlarmNamePrefix: aws.String("firstline-alarm-"), StateValue: types.StateValueAlarm})
 	// All are read before one is changed, which would move the pages.
 	var names []*string
 	for pages.HasMorePages() {

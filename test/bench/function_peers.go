@@ -149,7 +149,7 @@ func (p *peers) variables() []string {
 		"FIRSTLINE_SLACK_TOKEN_PARAMETER=/firstline/secrets/slack-token", "FIRSTLINE_SLACK_PAGES=true",
 		fmt.Sprintf(`FIRSTLINE_PAGERS=[{"type":"opsgenie","endpoint":%q,"key_parameter":"/firstline/secrets/opsgenie-api-key","priority":"P1"}]`, p.pager.URL),
 		"FIRSTLINE_TABLE=" + functionTable, "FIRSTLINE_STATE_MACHINE_ARN=" + functionMachine,
-		"FIRSTLINE_ALARM_PREFIX=firstline-cpu-", `FIRSTLINE_BREAKER={"in_flight":2,"per_hour":6}`,
+		"FIRSTLINE_ALARM_PREFIX=firstline-alarm-", `FIRSTLINE_BREAKER={"in_flight":2,"per_hour":6}`,
 	}
 }
 
@@ -252,7 +252,7 @@ func (p *peers) json(action string, body []byte) (any, error) {
 
 // alarms answers CloudWatch's DescribeAlarms.
 func alarms() []byte {
-	const name = "firstline-cpu-" + functionInstance
+	const name = "firstline-alarm-" + functionInstance + "-cpu"
 	return cbor.Encode(cbor.Map{"CompositeAlarms": cbor.List{}, "MetricAlarms": cbor.List{cbor.Map{
 		"AlarmName":             cbor.String(name),
 		"AlarmArn":              cbor.String(alarmARN),
@@ -273,7 +273,7 @@ func alarms() []byte {
 
 const alarmReason = "Threshold Crossed: 1 datapoint [100.0 (22/11/26 09:59:00)] was greater than or equal to the threshold (100.0)."
 
-const alarmARN = "arn:aws:cloudwatch:" + functionRegion + ":" + functionAccount + ":alarm:firstline-cpu-" + functionInstance
+const alarmARN = "arn:aws:cloudwatch:" + functionRegion + ":" + functionAccount + ":alarm:firstline-alarm-" + functionInstance + "-cpu"
 
 const healthCheckConfig = `<?xml version="1.0"?><GetHealthCheckResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><HealthCheck><Id>4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b</Id><CallerReference>x</CallerReference><HealthCheckConfig><IPAddress>127.0.0.1</IPAddress><Port>80</Port><Type>HTTP</Type><ResourcePath>/</ResourcePath></HealthCheckConfig><HealthCheckVersion>1</HealthCheckVersion></HealthCheck></GetHealthCheckResponse>`
 

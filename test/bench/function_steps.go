@@ -141,7 +141,7 @@ func (b *stepBench) opening(source string) map[string]any {
 			"version": "0", "id": "8c1d3f8e-52b1-4c2e-9f43-0d5b2c7a9e11", "detail-type": incident.DetailTypeAlarm, "source": source,
 			"account": functionAccount, "time": now.Format(time.RFC3339), "region": functionRegion, "resources": []string{alarmARN},
 			"detail": map[string]any{
-				"alarmName": "firstline-cpu-" + functionInstance,
+				"alarmName": "firstline-alarm-" + functionInstance + "-cpu",
 				"state": map[string]any{
 					"value": "ALARM", "reason": alarmReason, "timestamp": now.Format("2006-01-02T15:04:05.000-0700"),
 					"reasonData": `{"version":"1.0","recentDatapoints":[100.0],"threshold":100.0}`,

@@ -108,8 +108,8 @@ func TestZipIsTheSameTwice(t *testing.T) {
 
 // alarmEvent is what CloudWatch sends of an instance.
 const alarmEvent = `{"version":"0","id":"8c1d3f8e","detail-type":"CloudWatch Alarm State Change","source":"aws.cloudwatch","account":"123456789012",
-"time":"2026-11-22T10:04:40Z","region":"eu-west-1","resources":["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-INSTANCE"],
-"detail":{"alarmName":"firstline-cpu-INSTANCE","configuration":{"metrics":[{"id":"m1","metricStat":{"metric":{"dimensions":{"InstanceId":"INSTANCE"},"name":"CPUUtilization","namespace":"AWS/EC2"},"period":300,"stat":"Maximum"},"returnData":true}]},
+"time":"2026-11-22T10:04:40Z","region":"eu-west-1","resources":["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-alarm-INSTANCE-cpu"],
+"detail":{"alarmName":"firstline-alarm-INSTANCE-cpu","configuration":{"metrics":[{"id":"m1","metricStat":{"metric":{"dimensions":{"InstanceId":"INSTANCE"},"name":"CPUUtilization","namespace":"AWS/EC2"},"period":300,"stat":"Maximum"},"returnData":true}]},
 "state":{"reason":"Threshold Crossed","timestamp":"2026-11-22T10:04:40.989+0000","value":"ALARM"}}}`
 
 // leaky is what a service may let slip.

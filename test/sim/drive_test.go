@@ -282,7 +282,7 @@ func (w *world) decided(i *invocation, out []byte) {
 // alarmEvent sends the event of an alarm that fires.
 func (w *world) alarmEvent(m *machine) {
 	now := time.Now().UTC()
-	name := alarmPrefix + m.id
+	name := alarmPrefix + m.id + "-cpu"
 	event := map[string]any{
 		"version": "0", "id": "e", "detail-type": incident.DetailTypeAlarm, "source": incident.SourceAlarm, "account": account,
 		"time": now.Format(time.RFC3339), "region": region,

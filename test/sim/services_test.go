@@ -22,7 +22,7 @@ import (
 
 const (
 	settingsPath = "/firstline/instances/"
-	alarmPrefix  = "firstline-cpu-"
+	alarmPrefix  = "firstline-alarm-"
 	machineARN   = "arn:aws:states:" + region + ":" + account + ":stateMachine:firstline"
 )
 
@@ -229,7 +229,7 @@ func (s services) DescribeAlarms(ctx context.Context, in *cloudwatch.DescribeAla
 	return call(ctx, s.w, "cloudwatch", "cloudwatch:DescribeAlarms", func() (*cloudwatch.DescribeAlarmsOutput, error) {
 		out := &cloudwatch.DescribeAlarmsOutput{}
 		for _, m := range s.w.machines {
-			name, state := alarmPrefix+m.id, cwtypes.StateValueOk
+			name, state := alarmPrefix+m.id+"-cpu", cwtypes.StateValueOk
 			switch {
 			case m.unwatched:
 				continue

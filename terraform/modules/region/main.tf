@@ -8,7 +8,7 @@ locals {
 
   # The rule matches alarms by this prefix. The deployment's own alarms begin
   # with NAME-self- and never start an incident.
-  alarm_prefix  = "${var.deployment.name}-cpu-"
+  alarm_prefix  = "${var.deployment.name}-alarm-"
   alarm_actions = module.topic[*].arn
 
   roles = { path = var.deployment.role_path, permissions_boundary = var.deployment.permissions_boundary }

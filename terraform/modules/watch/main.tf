@@ -22,7 +22,7 @@ resource "aws_ssm_parameter" "settings" {
 resource "aws_cloudwatch_metric_alarm" "cpu" {
   for_each = local.alarms
 
-  alarm_name          = "${var.alarm_prefix}${each.key}"
+  alarm_name          = "${var.alarm_prefix}${each.key}-cpu"
   alarm_description   = "${each.key} may be in trouble: check it, and reboot it if it cannot be reached."
   namespace           = jsondecode(each.value).namespace
   metric_name         = jsondecode(each.value).metric

@@ -17,7 +17,7 @@ variables {
   }
   table_name         = "firstline-incidents"
   state_machine_name = "firstline"
-  alarm_prefix       = "firstline-cpu-"
+  alarm_prefix       = "firstline-alarm-"
   breaker            = { in_flight = 2, per_hour = 6 }
 }
 
@@ -50,7 +50,7 @@ run "shape" {
       FIRSTLINE_PAGERS                = "[{\"endpoint\":\"eu\",\"key_parameter\":\"/firstline/secrets/opsgenie-api-key\",\"priority\":\"P2\",\"type\":\"opsgenie\"}]"
       FIRSTLINE_TABLE                 = "firstline-incidents"
       FIRSTLINE_STATE_MACHINE_ARN     = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
-      FIRSTLINE_ALARM_PREFIX          = "firstline-cpu-"
+      FIRSTLINE_ALARM_PREFIX          = "firstline-alarm-"
       FIRSTLINE_BREAKER               = "{\"in_flight\":2,\"per_hour\":6}"
     })
     error_message = "the function's environment"
@@ -233,7 +233,7 @@ run "environment_fits" {
   command = plan
   variables {
     name               = "a234567890123456789012345678"
-    alarm_prefix       = "a234567890123456789012345678-cpu-"
+    alarm_prefix       = "a234567890123456789012345678-alarm-"
     table_name         = "a234567890123456789012345678-incidents"
     state_machine_name = "a234567890123456789012345678"
     breaker            = { in_flight = 1000, per_hour = 1000 }

@@ -45,7 +45,7 @@ run "nobody_to_tell" {
     error_message = "no topic without subscribers"
   }
   assert {
-    condition     = output.alarm_names == tolist(["firstline-cpu-i-0c1cbf2e7abdedf75"])
+    condition     = output.alarm_names == tolist(["firstline-alarm-i-0c1cbf2e7abdedf75-cpu"])
     error_message = "the instances' alarms"
   }
   assert {
@@ -253,7 +253,7 @@ run "name_that_another_deployment_would_match" {
   command = plan
   variables {
     deployment = merge(var.deployment, {
-      name = "firstline-cpu-two"
+      name = "firstline-alarm-two"
     })
   }
   expect_failures = [var.deployment]

@@ -6,7 +6,7 @@ variables {
   roles             = { path = "/", permissions_boundary = null }
   name              = "firstline"
   region            = "eu-west-1"
-  alarm_prefix      = "firstline-cpu-"
+  alarm_prefix      = "firstline-alarm-"
   state_machine_arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
   function_name     = "firstline-responder"
   function_arn      = "arn:aws:lambda:eu-west-1:123456789012:function:firstline-responder"
@@ -19,7 +19,7 @@ run "rule" {
     condition = jsondecode(aws_cloudwatch_event_rule.alarm.event_pattern) == {
       source        = ["aws.cloudwatch"]
       "detail-type" = ["CloudWatch Alarm State Change"]
-      resources     = [{ prefix = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-" }]
+      resources     = [{ prefix = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-alarm-" }]
       detail        = { state = { value = ["ALARM"] } }
     }
     error_message = aws_cloudwatch_event_rule.alarm.event_pattern
@@ -33,7 +33,7 @@ run "canary_rule" {
       source        = ["firstline.canary"]
       account       = ["123456789012"]
       "detail-type" = ["CloudWatch Alarm State Change"]
-      resources     = [{ prefix = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-cpu-" }]
+      resources     = [{ prefix = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:firstline-alarm-" }]
       detail        = { state = { value = ["ALARM"] } }
     }
     error_message = aws_cloudwatch_event_rule.canary.event_pattern

@@ -3,7 +3,7 @@ mock_provider "aws" {
 }
 
 variables {
-  alarm_prefix  = "firstline-cpu-"
+  alarm_prefix  = "firstline-alarm-"
   settings_path = "/firstline/instances/"
   instances = {
     "i-0c1cbf2e7abdedf75" = {
@@ -24,7 +24,7 @@ run "two_resources_an_instance" {
     error_message = "the settings' parameters"
   }
   assert {
-    condition     = output.alarm_names == tolist(["firstline-cpu-i-0a1b2c3d", "firstline-cpu-i-0c1cbf2e7abdedf75"])
+    condition     = output.alarm_names == tolist(["firstline-alarm-i-0a1b2c3d-cpu", "firstline-alarm-i-0c1cbf2e7abdedf75-cpu"])
     error_message = "the alarms' names"
   }
   assert {

@@ -378,8 +378,7 @@ incident 2f6a of 2026-11-23T12:00:00Z
 https://console.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/arn:aws:states:eu-west-1:123456789012:execution:firstline:2f6a
 
 TIME       AFTER    WHAT
-11:59:57Z  -3s      alarm     firstline-alarm-i-0a1b2c3d-cpu: Threshold Crossed: 1
-                              datapoint [100.0]
+11:59:57Z  -3s      alarm     cpu: Threshold Crossed: 1 datapoint [100.0]
 12:00:00Z  +0s      opened    started by: alarm
 12:00:06Z  +6s      url       failed: GET: connection refused[2J (3 attempts,
                               4012 ms)

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"firstline/internal/incident"
@@ -26,7 +27,11 @@ type Vantage struct {
 	// VPC: the function runs in a VPC. Outside of one it reaches no private
 	// address.
 	VPC bool
+	// Local: loopback addresses stand for public ones, as on the local AWS.
+	Local bool
 
+	// publicOnly: no other address is asked.
+	publicOnly bool
 	// own are the instance's addresses, of the check that runs, and unasked says why
 	// EC2 did not tell them.
 	own     []netip.Addr
@@ -71,6 +76,8 @@ type question struct {
 	// it is not known.
 	what  string
 	start time.Time
+	// public tells which addresses another region can ask too.
+	public func(netip.Addr) bool
 }
 
 // maxReason bounds a reason, in runes: the incident carries every finding, and
@@ -96,6 +103,11 @@ func (q question) finding(a answer) incident.Finding {
 		if !a.answered || c.unanswered {
 			f.Connection = c.connection
 		}
+		if c.outcome == incident.Failed && !a.answered {
+			if n := slices.IndexFunc(a.remotes, q.public); n >= 0 {
+				f.Address = a.remotes[n].String()
+			}
+		}
 	}
 	if q.what != "" {
 		f.Reason = q.what + ": " + f.Reason
@@ -117,7 +129,7 @@ func elsewhere(f incident.Finding, address string) incident.Finding {
 	if address == "" {
 		return f
 	}
-	f.Elsewhere = true
+	f.Elsewhere, f.Address = true, ""
 	verb := "asked"
 	if f.Answered {
 		verb = "answered by"

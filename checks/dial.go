@@ -256,11 +256,19 @@ func isNotThere(err error) bool {
 // instance: the local AWS has its instances at loopback addresses. A loopback
 // address that stands in the settings is taken at its word.
 func (v *Vantage) reaches(host string, addr netip.Addr) bool {
+	if v.publicOnly {
+		return v.public(addr)
+	}
 	if addr.IsGlobalUnicast() {
 		return v.VPC || !private(addr)
 	}
 	_, notLiteral := netip.ParseAddr(host)
 	return slices.Contains(v.own, addr) || notLiteral == nil && addr.IsLoopback()
+}
+
+// public reports whether addr is an address that every region can ask.
+func (v *Vantage) public(addr netip.Addr) bool {
+	return !private(addr) || v.Local && addr.IsLoopback()
 }
 
 // version is the number of an address family.

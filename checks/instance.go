@@ -42,6 +42,9 @@ func (v *Vantage) knowing(ctx context.Context, instanceID string, named bool) *V
 		allowance = elsewhereAllowance
 	}
 	w := *v
+	if v.DescribeInstances == nil {
+		return &w
+	}
 	w.DescribeInstances = v.DescribeInstances.once()
 	instance, c := w.DescribeInstances.find(ctx, instanceID, allowance)
 	if w.unasked = c; c == nil {
@@ -97,7 +100,7 @@ func (describe DescribeInstances) address(ctx context.Context, instanceID, addre
 // foreign returns one of the addresses asked if none of them is the instance's,
 // else "", also where EC2 could not be asked.
 func (describe DescribeInstances) foreign(ctx context.Context, instanceID string, asked []netip.Addr) string {
-	if len(asked) == 0 {
+	if len(asked) == 0 || describe == nil {
 		return ""
 	}
 	instance, c := describe.find(ctx, instanceID, elsewhereAllowance)

@@ -31,7 +31,7 @@ func (v *Vantage) SSH(ctx context.Context, instanceID string, s incident.SSHSett
 	if !s.Enabled {
 		return skipped(incident.CheckSSH, "ssh.enabled is false")
 	}
-	q := question{check: incident.CheckSSH, start: time.Now()}
+	q := question{check: incident.CheckSSH, start: time.Now(), public: v.public}
 	named := s.Host != ""
 	v = v.knowing(ctx, instanceID, named)
 	if !named {

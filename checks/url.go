@@ -27,7 +27,7 @@ func (v *Vantage) URL(ctx context.Context, instanceID string, s incident.URLSett
 	if !s.Enabled {
 		return skipped(incident.CheckURL, "url.enabled is false")
 	}
-	q := question{check: incident.CheckURL, start: time.Now()}
+	q := question{check: incident.CheckURL, start: time.Now(), public: v.public}
 	v = v.knowing(ctx, instanceID, s.Address != "")
 	r, c := v.request(ctx, instanceID, s)
 	if c != nil {
@@ -52,6 +52,7 @@ func (v *Vantage) URL(ctx context.Context, instanceID string, s incident.URLSett
 // front of the instance alone. What fails without an HTTP answer is the load
 // balancer itself; a 5xx is its own word that the instance does not answer it.
 func (a answer) throughLoadBalancer() answer {
+	a.remotes = nil // it is not the instance that was asked
 	c := a.cause
 	switch {
 	case c == nil || c.outcome != incident.Failed:

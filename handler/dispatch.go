@@ -37,6 +37,8 @@ type request struct {
 	// Event and Execution are for open, verify and explain.
 	Event     json.RawMessage     `json:"event,omitempty"`
 	Execution *incident.Execution `json:"execution,omitempty"`
+	// Probe is for StepProbe.
+	Probe json.RawMessage `json:"probe,omitempty"`
 }
 
 // step is a step that a payload may name.
@@ -49,7 +51,8 @@ type step struct {
 }
 
 // steps are all steps. verify, explain and notify-test are for the operator's command,
-// reconcile for the schedule, the others for the state machine.
+// reconcile for the schedule, probe for other regions, the others for the state
+// machine.
 var steps = map[string]step{
 	"open":                {[]string{"event", "execution"}, open},
 	incident.CheckURL:     onIncident(check(incident.CheckURL)),
@@ -65,6 +68,7 @@ var steps = map[string]step{
 	"verify":              {[]string{"event", "execution"}, verify},
 	"explain":             {[]string{"event", "execution"}, explain},
 	"notify-test":         {nil, notifyTest},
+	StepProbe:             {[]string{"probe"}, runProbe},
 }
 
 // Steps returns the names of all steps, sorted.
@@ -104,7 +108,10 @@ func (h *Handler) run(ctx context.Context, payload []byte) (name string, answer 
 	if !ok {
 		return name, nil, fault.New(fault.InvalidInput, op, "step: %q is unknown; use one of %s", name, strings.Join(Steps(), ", "))
 	}
-	given := map[string]bool{"incident": req.Incident != nil, "event": req.Event != nil, "execution": req.Execution != nil}
+	if name != h.OnlyStep && (h.OnlyStep != "" || name == StepProbe) {
+		return name, nil, fault.New(fault.InvalidInput, op, "step: this function does not run %s, since its FIRSTLINE_ONLY_STEP is %q", name, h.OnlyStep)
+	}
+	given := map[string]bool{"incident": req.Incident != nil, "event": req.Event != nil, "execution": req.Execution != nil, "probe": req.Probe != nil}
 	for _, field := range slices.Sorted(maps.Keys(given)) {
 		switch wanted := slices.Contains(s.takes, field); {
 		case wanted && !given[field]:

@@ -34,6 +34,8 @@ type Handler struct {
 	StateMachineARN, AlarmPrefix string
 	// SlackPages says whether a page is told in Slack too.
 	SlackPages bool
+	// OnlyStep is the one step that this function runs; empty: all but StepProbe.
+	OnlyStep string
 	// Log gets the metrics too.
 	Log *slog.Logger
 
@@ -53,6 +55,8 @@ type Handler struct {
 	Peers           []string
 	VantageRequired bool
 	AskPeer         func(ctx context.Context, region string, p incident.Probe) (incident.Finding, error)
+	// Probe makes the attempt that another region asks for.
+	Probe func(context.Context, incident.Probe) incident.Finding
 	// VPC: the function runs in a VPC.
 	VPC bool
 	// Slack is nil where there is none.

@@ -665,6 +665,7 @@ func TestRefusedPayloads(t *testing.T) {
 		"unknown step":           {`{"step":"sweep"}`, `step: "sweep" is unknown`},
 		"unknown field":          {`{"step":"url","incdent":{}}`, `unknown field "incdent"`},
 		"no incident":            {`{"step":"url"}`, "incident: missing"},
+		"a probe elsewhere":      {`{"step":"probe","probe":{}}`, `does not run probe, since its FIRSTLINE_ONLY_STEP is ""`},
 		"too much":               {`{"step":"reconcile","incident":{}}`, "incident: the step reconcile takes none"},
 		"instance":               {`{"step":"url","incident":{"instance_id":"web"}}`, `incident.instance_id: "web"`},
 		"instance of a page":     {`{"step":"page","incident":{"instance_id":"web"}}`, `incident.instance_id: "web"`},

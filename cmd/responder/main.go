@@ -53,6 +53,8 @@ func newHandler(getenv func(string) string) *handler.Handler {
 		StateMachineARN: getenv("FIRSTLINE_STATE_MACHINE_ARN"),
 		AlarmPrefix:     getenv("FIRSTLINE_ALARM_PREFIX"),
 		SlackPages:      getenv("FIRSTLINE_SLACK_PAGES") == "true",
+		OnlyStep:        getenv("FIRSTLINE_ONLY_STEP"),
+		VPC:             getenv("FIRSTLINE_VPC") == "true",
 		Log:             newLog(getenv("FIRSTLINE_LOG_LEVEL")),
 
 		SSM:           parameters,
@@ -80,20 +82,28 @@ func newHandler(getenv func(string) string) *handler.Handler {
 			APIURL:    getenv("FIRSTLINE_SLACK_API_URL"),
 		}
 	}
-	addChecks(h, config, egress, secrets, getenv("FIRSTLINE_VPC") == "true")
+	addPeers(h, config, getenv("FIRSTLINE_VANTAGE"))
+	addChecks(h, config, egress, secrets, isLocal(getenv))
 	return h
+}
+
+// isLocal reports whether AWS is a local one, whose instances are at loopback
+// addresses.
+func isLocal(getenv func(string) string) bool {
+	u, err := url.Parse(getenv("AWS_ENDPOINT_URL"))
+	return err == nil && net.ParseIP(u.Hostname()).IsLoopback()
 }
 
 // addChecks gives the handler its checks. Whatever is not said to be in a VPC is
 // not: then a private address is an error that names it, and not a machine to
 // reboot.
-func addChecks(h *handler.Handler, config func() aws.Config, egress checks.Egress, secrets *handler.Secrets, vpc bool) {
+func addChecks(h *handler.Handler, config func() aws.Config, egress checks.Egress, secrets *handler.Secrets, local bool) {
 	describe := func(ctx context.Context, in *ec2.DescribeInstancesInput, o ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
 		return h.EC2().DescribeInstances(ctx, in, o...)
 	}
 	// Kept ones may be out of date, and a target that refuses them is well.
 	secret := func(ctx context.Context, parameter string) (string, error) { return secrets.Get(ctx, parameter, true) }
-	vantage := &checks.Vantage{DescribeInstances: describe, Secret: secret, Egress: egress, VPC: vpc}
+	vantage := &checks.Vantage{DescribeInstances: describe, Secret: secret, Egress: egress, VPC: h.VPC, Local: local}
 	checkers := &checks.Route53{
 		Client:            sync.OnceValue(func() checks.HealthChecks { return route53.NewFromConfig(config()) }),
 		DescribeInstances: describe,
@@ -107,7 +117,7 @@ func addChecks(h *handler.Handler, config func() aws.Config, egress checks.Egres
 			return vantage.SSH(ctx, inc.InstanceID, inc.Settings.SSH, inc.HostKeyType)
 		},
 	}
-	h.Answers = vantage.Answers
+	h.Answers, h.Probe = vantage.Answers, vantage.Probe
 }
 
 // breaker bounds the region's reboots. Where the environment does not say, or

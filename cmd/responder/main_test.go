@@ -88,6 +88,9 @@ func TestVPC(t *testing.T) {
 	inc := &incident.Incident{InstanceID: instance, Settings: &settings}
 	for value, want := range map[string]bool{"true": false, "false": true, "": true} {
 		h := newHandler(onAWS(t, http.NotFound, map[string]string{"FIRSTLINE_VPC": value}))
+		if h.VPC == want {
+			t.Errorf("FIRSTLINE_VPC=%q: the handler's VPC is %t", value, h.VPC)
+		}
 		for _, check := range []string{incident.CheckURL, incident.CheckSSH} {
 			f := h.Checks[check](t.Context(), inc)
 			if mistake := f.Kind == incident.Attention && strings.Contains(f.Reason, "private"); mistake != want {
@@ -252,6 +255,95 @@ func TestSlackPages(t *testing.T) {
 	for value, want := range map[string]bool{"true": true, "false": false, "": false} {
 		if got := newHandler(env(map[string]string{"FIRSTLINE_SLACK_PAGES": value})).SlackPages; got != want {
 			t.Errorf("%q: %t", value, got)
+		}
+	}
+}
+
+func TestPeers(t *testing.T) {
+	for value, want := range map[string]struct {
+		peers    []string
+		required bool
+	}{
+		`{"function":"firstline-probe","peers":["eu-central-1","us-east-1"],"required":false}`: {[]string{"eu-central-1", "us-east-1"}, false},
+		`{"function":"firstline-probe","peers":["us-east-1"],"required":true}`:                 {[]string{"us-east-1"}, true},
+		`{"function":"firstline-probe","peers":[],"required":false}`:                           {[]string{}, false},
+		``: {},
+		// Then nothing with a public address is rebooted.
+		`{"peers":"us-east-1"}`: {nil, true},
+		`{"peer":[]}`:           {nil, true},
+	} {
+		h := newHandler(env(map[string]string{"FIRSTLINE_VANTAGE": value}))
+		if diff := cmp.Diff(want.peers, h.Peers); diff != "" || h.VantageRequired != want.required {
+			t.Errorf("%s: required %t, peers (-want +got):\n%s", value, h.VantageRequired, diff)
+		}
+	}
+}
+
+func TestAskPeer(t *testing.T) {
+	probe := incident.Probe{Check: incident.CheckSSH, SSH: &incident.SSHSettings{Host: "203.0.113.7", Port: 22}}
+	for _, tt := range []struct {
+		name, answer, failed string
+		status               int
+		want                 incident.Finding
+		kind                 fault.Kind
+		err                  string
+	}{
+		{name: "down", answer: `{"check":"ssh","outcome":"failed","reason":"r","address":"203.0.113.7","at":1796083200000}`,
+			want: incident.Finding{Check: "ssh", Outcome: incident.Failed, Reason: "r", Address: "203.0.113.7"}},
+		{name: "another version", answer: `{"check":"ssh","outcome":"passed","answered":true,"newer":{"a":1}}`,
+			want: incident.Finding{Check: "ssh", Outcome: incident.Passed, Answered: true}},
+		{name: "another check", answer: `{"check":"url","outcome":"passed"}`, kind: fault.Unavailable, err: "its answer is no finding of the check ssh"},
+		{name: "nothing", answer: `null`, kind: fault.Unavailable, err: "its answer is no finding of the check ssh"},
+		{name: "no JSON", answer: `<html>`, kind: fault.Unavailable, err: "its answer is no finding: invalid character"},
+		{name: "it failed", answer: `{"errorType":"InvalidInput","errorMessage":"decode payload: step"}`, failed: "Unhandled",
+			kind: fault.Unavailable, err: "ask firstline-probe in us-east-1: the function failed: InvalidInput: decode payload: step"},
+		{name: "no right", status: http.StatusForbidden, answer: `{"Message":"is not authorized to perform: lambda:InvokeFunction"}`, failed: "AccessDeniedException",
+			kind: fault.Denied, err: "AccessDeniedException: is not authorized"},
+		{name: "no concurrency", status: http.StatusTooManyRequests, answer: `{"Message":"Rate Exceeded."}`, failed: "TooManyRequestsException", kind: fault.Unavailable, err: "Rate Exceeded"},
+		{name: "down itself", status: http.StatusInternalServerError, answer: `{"Message":"oh"}`, failed: "ServiceException", kind: fault.Unavailable, err: "oh"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			asked := 0
+			h := newHandler(onAWS(t, func(w http.ResponseWriter, r *http.Request) {
+				raw, _ := io.ReadAll(r.Body)
+				asked++
+				if r.URL.Path != "/2015-03-31/functions/firstline-probe/invocations" || r.URL.RawQuery != "" || !strings.Contains(r.Header.Get("Authorization"), "/us-east-1/lambda/") ||
+					!strings.HasPrefix(string(raw), `{"probe":{"check":"ssh","ssh":{`) || !strings.HasSuffix(string(raw), `,"step":"probe"}`) {
+					t.Errorf("asked %s %s %s", r.URL, r.Header, raw)
+				}
+				if tt.status == 0 && tt.failed != "" {
+					w.Header().Set("X-Amz-Function-Error", tt.failed)
+				} else if tt.failed != "" {
+					w.Header().Set("X-Amzn-ErrorType", tt.failed)
+				}
+				w.WriteHeader(max(tt.status, http.StatusOK))
+				_, _ = io.WriteString(w, tt.answer)
+			}, map[string]string{"FIRSTLINE_VANTAGE": `{"function":"firstline-probe","peers":["us-east-1"],"required":false}`}))
+			f, err := h.AskPeer(t.Context(), "us-east-1", probe)
+			f.At = 0
+			if diff := cmp.Diff(tt.want, f); diff != "" || asked != 1 {
+				t.Errorf("after %d questions (-want +got):\n%s", asked, diff)
+			}
+			if tt.err == "" && err == nil {
+				return
+			}
+			if err == nil || tt.err == "" || fault.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("got %v, want %s %q", err, tt.kind, tt.err)
+			}
+		})
+	}
+}
+
+// On the local AWS, and there alone, loopback addresses stand for public ones.
+func TestLocal(t *testing.T) {
+	settings := incident.DefaultSettings()
+	settings.SSH.Host, settings.SSH.Port, settings.SSH.Attempts = "127.0.0.1", 1, 1
+	local := onAWS(t, http.NotFound, nil)
+	for endpoint, want := range map[string]string{local("AWS_ENDPOINT_URL"): "127.0.0.1", "http://[::1]:1": "127.0.0.1", "https://vpce.example.com": "", "": ""} {
+		h := newHandler(env(map[string]string{"AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": endpoint}))
+		f := h.Probe(t.Context(), incident.Probe{Check: incident.CheckSSH, SSH: &settings.SSH})
+		if f.Address != want || (f.Outcome == incident.Failed) != (want != "") {
+			t.Errorf("%q: %+v", endpoint, f)
 		}
 	}
 }

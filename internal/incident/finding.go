@@ -1,5 +1,10 @@
 package incident
 
+import (
+	"errors"
+	"fmt"
+)
+
 // Names of the checks, in the order in which a look runs them.
 const (
 	CheckURL     = "url"
@@ -126,4 +131,24 @@ type Probe struct {
 	Check string       `json:"check"`
 	URL   *URLSettings `json:"url,omitempty"`
 	SSH   *SSHSettings `json:"ssh,omitempty"`
+}
+
+// Validate returns what the step probe could not work with. The error is plain: the
+// caller gives it a kind.
+func (p Probe) Validate() error {
+	switch {
+	case p.Check != CheckURL && p.Check != CheckSSH:
+		return fmt.Errorf("probe.check: %q is not a check that another region makes; use %s or %s", p.Check, CheckURL, CheckSSH)
+	case (p.URL != nil) != (p.Check == CheckURL):
+		return fmt.Errorf("probe.url: must be there for the check %s, and for no other", CheckURL)
+	case (p.SSH != nil) != (p.Check == CheckSSH):
+		return fmt.Errorf("probe.ssh: must be there for the check %s, and for no other", CheckSSH)
+	case p.URL != nil && p.URL.Address == "":
+		return errors.New("probe.url.address: missing; name the URL to ask")
+	case p.SSH != nil && p.SSH.Host == "":
+		return errors.New("probe.ssh.host: missing; name the host to ask")
+	case p.SSH != nil && (p.SSH.Port < 1 || p.SSH.Port > 65535):
+		return fmt.Errorf("probe.ssh.port: %d is out of range; ports are 1 to 65535", p.SSH.Port)
+	}
+	return nil
 }

@@ -319,6 +319,11 @@ func (p *peers) ec2(form url.Values) ([]byte, error) {
 			<instanceState><code>16</code><name>running</name></instanceState>
 			<systemStatus><status>ok</status><details><item><name>reachability</name><status>passed</status></item></details></systemStatus>
 			<instanceStatus><status>ok</status><details><item><name>reachability</name><status>passed</status></item></details></instanceStatus></item></instanceStatusSet>`, id))
+	case "DescribeInstanceCreditSpecifications":
+		return answer("<instanceCreditSpecificationSet><item><instanceId>" + id + "</instanceId><cpuCredits>unlimited</cpuCredits></item></instanceCreditSpecificationSet>")
+	case "DescribeSecurityGroups":
+		return answer(`<securityGroupInfo><item><groupId>sg-0c1cbf2e7abdedf75</groupId><ipPermissions><item><ipProtocol>-1</ipProtocol><groups/>
+			<ipRanges><item><cidrIp>0.0.0.0/0</cidrIp></item></ipRanges><ipv6Ranges/><prefixListIds/></item></ipPermissions></item></securityGroupInfo>`)
 	case "GetConsoleOutput":
 		return answer("<instanceId>" + form.Get("InstanceId") + "</instanceId><timestamp>2026-11-22T10:00:00.000Z</timestamp><output>" + consoleOutput + "</output>")
 	case "RebootInstances":

@@ -93,7 +93,7 @@ func instanceStories() []story {
 			"alarm": map[string]any{"namespace": "CWAgent", "metric": "cpu_usage_active", "dimensions": map[string]any{"cpu": "cpu-total"}},
 		}, act: func(t *testing.T, s *scene) {
 			_ = s.i.SetSSH(stage.Hang)
-			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 1, pages: 1}, "is not well after firstline's reboot: SSH failed, while URL passes", "firstline pause --region "+home+" --instance "+s.i.ID)
+			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 1, pages: 1}, "is not well after firstline's reboot: SSH failed, while URL passes", "down from "+home+" and "+other, "firstline pause --region "+home+" --instance "+s.i.ID)
 			// It is handed over: no second page, no second reboot.
 			s.ended(t, s.ring(t), "Handed over", tally{reboots: 1, slack: 1, pages: 1})
 			// A person mends it and closes the alert.
@@ -102,6 +102,18 @@ func instanceStories() []story {
 			}
 			_ = s.i.SetSSH(stage.Healthy)
 			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 2, pages: 1}, "is well")
+		}},
+		{name: "only its own region cannot reach it", act: func(t *testing.T, s *scene) {
+			_ = s.i.SetHTTP(stage.Banned)
+			s.ended(t, s.ring(t), "Told", tally{slack: 1, pages: 1}, "is reached from elsewhere, and not from this region", "only "+home+" cannot reach it; "+other+" can")
+		}},
+		{name: "no other region can be asked", settings: noReboots, act: func(t *testing.T, s *scene) {
+			denied := s.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: s.i.Address, Status: 403, Code: "AccessDeniedException", Message: "not authorized to perform: lambda:InvokeFunction"})
+			_ = s.i.SetHTTP(stage.Refuse)
+			s.ended(t, s.ring(t), "Told", tally{slack: 1, pages: 1}, "not confirmed from a second place: no peer could tell", "AccessDeniedException")
+			if denied.Hits() == 0 {
+				t.Error("no other region was asked")
+			}
 		}},
 		{
 			name: "a person has to act", pinned: true, settings: map[string]any{"ssh": map[string]any{"host_key_fingerprint": "SHA256:" + strings.Repeat("A", 43)}},

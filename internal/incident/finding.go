@@ -124,6 +124,9 @@ func (f Finding) Heard() bool { return f.Answered && !f.Elsewhere }
 // (Connection says so) none came: after a TLS handshake, or a redirect.
 func (f Finding) NoAnswer() bool { return f.Outcome == Failed && (!f.Answered || f.Connection != "") }
 
+// ProbeAgent is the user agent of a probe's HTTP request, unless the settings name one.
+const ProbeAgent = "firstline (probe of another region)"
+
 // Probe is what another region is asked: one attempt of one check at a public
 // address.
 type Probe struct {

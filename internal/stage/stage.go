@@ -4,11 +4,13 @@
 package stage
 
 import (
+	"bufio"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -18,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"firstline/internal/incident"
 )
 
 // Ports of every played instance. They are above 1023, so that no privilege is
@@ -42,6 +46,8 @@ const (
 	Broken
 	// Forbidden answers an HTTP request with status 403.
 	Forbidden
+	// Banned answers an HTTP request of another region's probe alone.
+	Banned
 )
 
 // Instance plays an EC2 instance.
@@ -71,7 +77,7 @@ func NewInstance(ctx context.Context, region, id, address string) (*Instance, er
 	}
 	i := &Instance{Region: region, ID: id, Address: address}
 	i.http = &server{address: net.JoinHostPort(address, strconv.Itoa(HTTPPort)), play: map[Mode]func(net.Conn){
-		Healthy: serveHTTP, Broken: serveUnavailable, Forbidden: serveForbidden,
+		Healthy: serveHTTP, Broken: serveUnavailable, Forbidden: serveForbidden, Banned: serveBanned,
 	}}
 	i.ssh = &server{address: net.JoinHostPort(address, strconv.Itoa(SSHPort)), play: map[Mode]func(net.Conn){
 		Healthy: func(c net.Conn) { serveSSH(c, signer) }, Broken: serveGarbage,
@@ -232,6 +238,18 @@ func answer(c net.Conn, status int, body string) {
 	}
 	_, _ = fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 		status, http.StatusText(status), len(body), body)
+}
+
+// serveBanned is what a firewall on the way makes of a server: whoever does not come
+// from elsewhere gets no byte until it gives up.
+func serveBanned(c net.Conn) {
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	request, err := http.ReadRequest(bufio.NewReader(c))
+	if err != nil || request.UserAgent() != incident.ProbeAgent {
+		_, _ = io.Copy(io.Discard, c)
+		return
+	}
+	_, _ = fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
 func serveHTTP(c net.Conn)        { answer(c, http.StatusOK, "ok\n") }

@@ -240,7 +240,7 @@ func killedBy(t *testing.T, flags []string, days int) string {
 	}
 	for _, args := range [][]string{
 		// First the scenes that take a moment, then those that last for days.
-		{"-test.run=TestScenes", "-test.skip=" + longScenes},
+		{"-test.run=Test(Scenes|Vantages)", "-test.skip=" + longScenes},
 		{"-test.run=" + longScenes},
 		{"-test.run=TestRandomDays", "-sim.counts=false", fmt.Sprintf("-sim.days=%d", days)},
 	} {

@@ -81,7 +81,11 @@ func (v *Vantage) request(ctx context.Context, instanceID string, s incident.URL
 	if c != nil {
 		return nil, c
 	}
-	header := http.Header{"User-Agent": {userAgent}, "Connection": {"close"}}
+	agent := userAgent
+	if v.publicOnly {
+		agent = incident.ProbeAgent
+	}
+	header := http.Header{"User-Agent": {agent}, "Connection": {"close"}}
 	for name, value := range s.Headers {
 		header.Set(name, value)
 	}

@@ -27,7 +27,6 @@ const root = "../../.."
 // guards are mutants that remove one condition each: false is put before it.
 var guards = []struct{ name, file, condition string }{
 	{"guard CPU credits", "guard.go", `case e.NoCredits != "":`},
-	{"a peer contradicts", "vantage.go", "case len(reached) > 0:"},
 	{"a peer's contradiction is remembered", "vantage.go", "case isAsked && lately > 0 && in.Now.Sub(lately) < vantageMemory:"},
 	{"security groups are asked", "vantage.go", `case closed != "":`},
 	{"guard scheduled event", "guard.go", `case e.Scheduled != "":`},
@@ -57,6 +56,7 @@ var others = []mutant{
 	{"guard route53 alone", "internal/policy/guard.go", "if !d.l.ownFailed() && !d.onlyRoute53() {", "if false {"},
 	{"guard URL blind", "internal/policy/guard.go", "incident.CheckSSH: d.s.Enabled(incident.CheckURL) && (", "incident.CheckSSH: false && ("},
 	{"guard Route 53 blind", "internal/policy/guard.go", "incident.CheckURL: d.l.of(incident.CheckRoute53).Kind == incident.Blind,", "incident.CheckURL: false,"},
+	{"a peer does not contradict", "internal/policy/vantage.go", "return p.Err == \"\" && (p.Finding.Outcome == incident.Passed", "return false && (p.Finding.Outcome == incident.Passed"},
 	{"a peer does not confirm", "internal/policy/guard.go", "if d.l.confirmed() {", "if false {"},
 	{"vantage.required", "internal/policy/guard.go", "if d.in.VantageRequired && ", "if false && "},
 	{"what our region alone cannot reach are many causes", "internal/policy/look.go", "if l.onlyHere && ", "if false && "},

@@ -84,9 +84,26 @@ func (w *world) work(m *machine, a *alert) {
 		if w.p(.85) {
 			w.repair(m)
 		}
-		if w.p(.4) {
+		switch {
+		case w.p(.4):
 			w.closeAlert(a)
+		case w.p(.2):
+			w.handBack(m)
 		}
+	})
+}
+
+// handBack is the operator's command that ends a hand-over: she says that the machine
+// is firstline's again.
+func (w *world) handBack(m *machine) {
+	w.store(m, func(i *policy.Instance) {
+		if i.Membership == nil {
+			return
+		}
+		w.logf("a person hands %s back", m.name)
+		i.Membership.HandedBackBy = "a person"
+		m.seen.closes++
+		m.seen.paged = time.Time{}
 	})
 }
 

@@ -283,6 +283,7 @@ func forSpan(words []string) time.Duration {
 //	wrong-body a | right-body a                   its URL check wants what the server does not send
 //	dry-run a                 its setting reboot.dry_run is set
 //	work a for 1h             a person works on it
+//	hand-back a               she says that it is firstline's again
 //	out lambda|ec2|reboots|route53|opsgenie|slack|table|egress|peer:REGION for 3h
 //	pause a|region for 3m | resume
 //	close a|breaker|CAUSE     a person closes the open alert with this key or member
@@ -401,6 +402,8 @@ func (s *scene) onMachine(verb string, m *machine, rest []string) error {
 	case "forget":
 		m.forgotten = time.Now().Add(forSpan(rest))
 		w.logf("EC2 does not know %s", m.name)
+	case "hand-back":
+		w.handBack(m)
 	case "work":
 		m.workFrom, m.work = time.Now(), time.Now().Add(forSpan(rest))
 		w.logf("a person works on %s", m.name)

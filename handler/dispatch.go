@@ -50,9 +50,9 @@ type step struct {
 	run func(context.Context, *Handler, request) (answer any, err error)
 }
 
-// steps are all steps. verify, explain and notify-test are for the operator's command,
-// reconcile for the schedule, probe for other regions, the others for the state
-// machine.
+// steps are all steps. coverage, verify, explain and notify-test are for the operator's
+// command, reconcile for the schedule, probe for other regions, the others for the
+// state machine.
 var steps = map[string]step{
 	"open":                {[]string{"event", "execution"}, open},
 	incident.CheckURL:     onIncident(check(incident.CheckURL)),
@@ -65,6 +65,7 @@ var steps = map[string]step{
 	"resolve":             onAnything(resolve),
 	"close":               onAnything(closeIncident),
 	"reconcile":           {nil, reconcile},
+	"coverage":            {nil, compare},
 	"verify":              {[]string{"event", "execution"}, verify},
 	"explain":             {[]string{"event", "execution"}, explain},
 	"notify-test":         {nil, notifyTest},

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
+	"firstline/internal/coverage"
 	"firstline/internal/incident"
 	"firstline/internal/redact"
 	"firstline/internal/store"
@@ -57,6 +58,9 @@ type Handler struct {
 	AskPeer         func(ctx context.Context, region string, p incident.Probe) (incident.Finding, error)
 	// Probe makes the attempt that another region asks for.
 	Probe func(context.Context, incident.Probe) incident.Finding
+	// Coverage are the clients of coverage; nil: there are none, and reconcile does
+	// without.
+	Coverage func() coverage.Clients
 	// VPC: the function runs in a VPC.
 	VPC bool
 	// Slack is nil where there is none.

@@ -79,6 +79,7 @@ func reconcile(ctx context.Context, h *Handler, _ request) (any, error) {
 		return &r.answer, fault.New(fault.Unavailable, "reconcile", "%w", err)
 	}
 	h.count(ctx, metricReconciles, r.inc)
+	r.tellCoverage(ctx)
 	return &r.answer, nil
 }
 

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 
@@ -50,16 +51,22 @@ const maxPages = 5
 
 // watched are the watched instances which one of our own checks can ask.
 func (h *Handler) watched(ctx context.Context) (map[string]*incident.Settings, error) {
+	found, err := h.allSettings(ctx, maxPages)
+	maps.DeleteFunc(found, func(_ string, s *incident.Settings) bool { return !s.URL.Enabled && !s.SSH.Enabled })
+	return found, err
+}
+
+// allSettings are the settings that can be read, of so many pages of SSM's answer.
+func (h *Handler) allSettings(ctx context.Context, pages int) (map[string]*incident.Settings, error) {
 	found := map[string]*incident.Settings{}
 	in := &ssm.GetParametersByPathInput{Path: aws.String(strings.TrimSuffix(h.SettingsPath, "/"))}
-	for range maxPages {
+	for range pages {
 		out, err := h.SSM().GetParametersByPath(ctx, in)
 		if err != nil {
 			return nil, err
 		}
 		for _, p := range out.Parameters {
-			s, err := incident.ParseSettings([]byte(aws.ToString(p.Value)))
-			if err == nil && (s.URL.Enabled || s.SSH.Enabled) {
+			if s, err := incident.ParseSettings([]byte(aws.ToString(p.Value))); err == nil {
 				found[strings.TrimPrefix(aws.ToString(p.Name), h.SettingsPath)] = s
 			}
 		}

@@ -309,6 +309,15 @@ var messages = map[string]func() Message{
 			dec.Row, dec.Reason = 9, "healthy, after 3 failures within an hour that did not hold"
 		})
 	},
+	"coverage": func() Message {
+		m := Message{Kind: KindSlack, Deployment: "firstline", Now: at("10:15:09").Time(), Incident: &incident.Incident{
+			Region: "eu-west-1", AccountID: "123456789012", Trigger: incident.TriggerSchedule, Decision: &incident.Decision{Next: incident.NextSlack, Situation: incident.SituationCoverage},
+		}}
+		for n := range 22 {
+			m.Findings = append(m.Findings, fmt.Sprintf("i-%017x: its alarm memory (mem_used_percent) has had no data for at least 1 h 0 min: CWAgent has none with exactly the dimensions InstanceId: there is data with ImageId=ami-0123456789abcdef0, InstanceId, InstanceType=m7g.large: write it into alarms.memory.dimensions", n))
+		}
+		return m
+	},
 	"no-incident": func() Message {
 		return event(`{"region":"eu-west-1","account":"123456789012","resources":["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:cpu"],"detail":{"alarmName":"cpu","state":{"reason":"Threshold Crossed"},"configuration":{"metrics":[{"metricStat":{"metric":{"dimensions":{"InstanceId":"i-0c1cbf2e7abdedf75"}}}}]}}}`)
 	},

@@ -35,7 +35,9 @@ type Message struct {
 	Alert incident.AlertRef
 	// Deployment is the deployment's name, such as "firstline".
 	Deployment string
-	Now        time.Time
+	// Findings are what keeps instances from being watched, a line each.
+	Findings []string
+	Now      time.Time
 	// Thread is where Slack has this alert's earlier messages; nil: a new one.
 	Thread *incident.Thread
 }

@@ -24,6 +24,8 @@ const (
 	limitURL     = 1500
 	maxMembers   = 10
 	maxReboots   = 5
+	// Twenty findings fit into Slack's text and into two of its sections.
+	maxFindings, limitFinding, findingsAtOnce = 20, 280, 10
 )
 
 // Labels that begin whatever is no usual message.
@@ -70,6 +72,7 @@ type report struct {
 	what, reason string
 	// next is what to do, why explains the message, facts are everything else.
 	next, why, checks, reboots, facts paragraph
+	findings                          []paragraph
 	// links are pages of the AWS console.
 	links paragraph
 
@@ -103,6 +106,8 @@ func describe(m Message) *report {
 	switch {
 	case m.Kind == KindTest:
 		r.situation = incident.SituationTest
+	case r.situation == incident.SituationCoverage:
+		r.cover(m.Findings)
 	case inc.InstanceID == "" && r.situation != incident.SituationStore:
 		r.situation = incident.SituationNoIncident
 		var seen incident.Incident
@@ -163,6 +168,21 @@ func (r *report) say(m Message, inc *incident.Incident) {
 	}
 }
 
+// cover adds what keeps instances from being watched.
+func (r *report) cover(findings []string) {
+	r.reason = map[bool]string{true: ": 1 finding", false: fmt.Sprintf(": %d findings", len(findings))}[len(findings) == 1]
+	for some := range slices.Chunk(findings[:min(len(findings), maxFindings)], findingsAtOnce) {
+		var p paragraph
+		for _, f := range some {
+			p.add("", plain(f, limitFinding))
+		}
+		r.findings = append(r.findings, p)
+	}
+	if more := len(findings) - maxFindings; more > 0 {
+		r.findings = append(r.findings, paragraph{{value: fmt.Sprintf("%d more are not shown", more)}})
+	}
+}
+
 // resolve makes the message one that closes an alert.
 func (r *report) resolve(a incident.AlertRef) {
 	r.label, r.what = "Resolved: ", plain(a.Ended, limitReason)
@@ -183,10 +203,16 @@ func (r *report) resolve(a incident.AlertRef) {
 // commands adds the commands that a message calls for, if what they name is fit for
 // a shell.
 func (r *report) commands() {
-	if !incident.ValidRegion(r.region) || !incident.ValidInstanceID(r.instance) {
+	region := " --region " + r.region
+	switch {
+	case !incident.ValidRegion(r.region):
+		return
+	case r.situation == incident.SituationCoverage:
+		r.next.addCommand("List them all, in full", "firstline coverage"+region)
+	}
+	if !incident.ValidInstanceID(r.instance) {
 		return
 	}
-	region := " --region " + r.region
 	instance := region + " --instance " + r.instance
 	switch {
 	case r.situation == incident.SituationPaused && r.dec.PauseScope == "region":
@@ -211,7 +237,7 @@ func (r *report) subjects() []string {
 		in = " in " + r.region
 	}
 	switch {
-	case r.situation == incident.SituationStore && r.instance == "":
+	case r.situation == incident.SituationCoverage, r.situation == incident.SituationStore && r.instance == "":
 		return []string{"firstline" + in}
 	case r.instance == "" && r.alarm.Name != "":
 		return []string{"Alarm " + incident.ClipLine(r.alarm.Name, limitName) + in}
@@ -355,7 +381,8 @@ func (r *report) details() map[string]string {
 
 // paragraphs are what follows the first line: what to do, then the evidence.
 func (r *report) paragraphs() []paragraph {
-	all := []paragraph{r.next, r.why, r.checks, r.reboots, r.facts}
+	all := append([]paragraph{r.next}, r.findings...)
+	all = append(all, r.why, r.checks, r.reboots, r.facts)
 	return slices.DeleteFunc(all, func(p paragraph) bool { return len(p) == 0 })
 }
 

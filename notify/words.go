@@ -93,6 +93,10 @@ var situations = map[string]wording{
 		next: "Wait for AWS, or stop and start the instance by day. " + moves,
 	},
 	incident.SituationUnsteady: {icon: "🟡", what: "fails now and then; no failure lasted long enough to act", next: "Look at the instance's load, and at whether a service restarts again and again."},
+	incident.SituationCoverage: {
+		icon: "🟡", what: "cannot watch every instance",
+		next: "Correct each of these by day: until then an incident may not begin, or a check may not see it. This is said once a day.",
+	},
 	incident.SituationNoIncident: {
 		icon: "🟠", what: "could not be handled: nothing was checked or rebooted", withReason: true,
 		next: "Look at the alarm and its instance yourself. Then correct what the error names.",

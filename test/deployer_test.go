@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"firstline/internal/artifact"
@@ -35,18 +37,20 @@ const (
 // unneeded are actions of terraform/deployer that no command of TestDeployer needs,
 // with the reason why they are there.
 var unneeded = map[string]string{
-	"cloudwatch:GetMetricStatistics": "verify asks for the credits of a T instance in standard mode; this one is none",
-	"ec2:DescribeNetworkAcls":        "doctor, which TestDoctor has the same rights for",
-	"iam:GetAccountSummary":          "doctor",
-	"route53:GetHealthCheck":         "doctor",
-	"route53:GetHealthCheckStatus":   "doctor",
-	"iam:UpdateRole":                 "puts right what somebody has changed by hand; moto forgets the description then",
-	"kms:UpdateKeyDescription":       "puts right what somebody has changed by hand",
-	"s3:AbortMultipartUpload":        "ends an upload in parts, above 5 MiB, that broke off",
-	"s3:ListTagsForResource":         "the AWS provider asks S3 Control for a bucket's tags from 6.23 on; this one is older",
-	"s3:TagResource":                 "the AWS provider has S3 Control tag a bucket from 6.23 on; this one is older",
-	"s3:UntagResource":               "the AWS provider has S3 Control tag a bucket from 6.23 on; this one is older",
-	"states:StopExecution":           "destroy stops executions that run; here none does",
+	"cloudwatch:GetMetricData":                 "doctor",
+	"cloudwatch:ListMetrics":                   "doctor",
+	"ec2:DescribeInstanceCreditSpecifications": "doctor",
+	"ec2:DescribeNetworkAcls":                  "doctor, which TestDoctor has the same rights for",
+	"iam:GetAccountSummary":                    "doctor",
+	"route53:GetHealthCheck":                   "doctor",
+	"route53:GetHealthCheckStatus":             "doctor",
+	"iam:UpdateRole":                           "puts right what somebody has changed by hand; moto forgets the description then",
+	"kms:UpdateKeyDescription":                 "puts right what somebody has changed by hand",
+	"s3:AbortMultipartUpload":                  "ends an upload in parts, above 5 MiB, that broke off",
+	"s3:ListTagsForResource":                   "the AWS provider asks S3 Control for a bucket's tags from 6.23 on; this one is older",
+	"s3:TagResource":                           "the AWS provider has S3 Control tag a bucket from 6.23 on; this one is older",
+	"s3:UntagResource":                         "the AWS provider has S3 Control tag a bucket from 6.23 on; this one is older",
+	"states:StopExecution":                     "destroy stops executions that run; here none does",
 }
 
 // deployer is somebody who has the rights of terraform/deployer and no others.
@@ -116,6 +120,7 @@ func TestDeployer(t *testing.T) {
 		t.Errorf("drift: %q", words(out.in(first).Drift))
 	}
 	d.run(t, "verify")
+	d.coverage(t)
 	d.command(t, "notify", "test", "--all")
 	d.change(t, variables)
 	d.changeByHand(t)
@@ -185,6 +190,35 @@ func (d *deployer) command(t *testing.T, args ...string) *process {
 func (d *deployer) run(t *testing.T, args ...string) *outcome {
 	t.Helper()
 	return d.command(t, slices.Concat(args, []string{"--var-file", d.varFile})...).result(0)
+}
+
+// coverage disables the health check and enables it again, and takes a right away.
+func (d *deployer) coverage(t *testing.T) {
+	t.Helper()
+	client := route53.NewFromConfig(d.AWS.Config(first))
+	all, err := client.ListHealthChecks(t.Context(), &route53.ListHealthChecksInput{})
+	if err != nil || len(all.HealthChecks) != 1 {
+		t.Fatalf("%v: %+v", err, all)
+	}
+	disable := func(disabled bool) {
+		t.Helper()
+		if _, err := client.UpdateHealthCheck(t.Context(), &route53.UpdateHealthCheckInput{HealthCheckId: all.HealthChecks[0].Id, Disabled: &disabled}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	compare := func(code int, want string) {
+		t.Helper()
+		wanted(t, d.command(t, "coverage", "--var-file", d.varFile), code, "coverage", want)
+	}
+	compare(0, `"findings": []`)
+	disable(true)
+	compare(3, `"kind": "health_check"`)
+	disable(false)
+	compare(0, "nothing found")
+	denied := d.AWS.AddFault(localaws.Fault{Service: "monitoring", Action: "ListMetrics", Region: first, Status: http.StatusForbidden, Code: "AccessDenied", Message: "not you"})
+	defer denied.Remove()
+	compare(1, "not you")
+	wanted(t, d.command(t, "verify", "--var-file", d.varFile), 1, "verify", "cannot compare what is watched with what is: Denied", "not you")
 }
 
 // change changes all that an operator may change of what is deployed.

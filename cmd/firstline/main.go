@@ -22,7 +22,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
-	exitDrift       = 3
+	exitFinding     = 3
 	exitInterrupted = 130
 )
 
@@ -85,8 +85,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
-	if _, ok := errors.AsType[driftError](err); ok {
-		return exitDrift
+	_, drift := errors.AsType[driftError](err)
+	_, gaps := errors.AsType[gapsError](err)
+	if drift || gaps {
+		return exitFinding
 	}
 	return exitFailed
 }
@@ -142,7 +144,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "firstline",
 		Short:         "First line of support for EC2 instances in many regions",
-		Long:          "First line of support for EC2 instances in many regions.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 drift, 130 interrupted before it was\ndone.",
+		Long:          "First line of support for EC2 instances in many regions.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 a finding, 130 interrupted before it\nwas done.",
 		Version:       versionText(),
 		Args:          noArgs,
 		SilenceUsage:  true,
@@ -155,7 +157,7 @@ func newRoot() *cobra.Command {
 		return usagef("%w; see %s --help", err, c.CommandPath())
 	})
 	root.AddCommand(newDemo(), newUp(), newRegions(), newPackage(), newSetup(),
-		newDoctor(), newPlan(), newDeploy(), newDestroy(), newDrift(), newOutput(), newVerify(), newNotify(),
+		newDoctor(), newPlan(), newDeploy(), newDestroy(), newDrift(), newOutput(), newVerify(), newCoverage(), newNotify(),
 		newPause(), newResume(), newPaused(), newHandBack(), newExplain(), newIncidents(), newIncident(), newRedrive())
 	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return root

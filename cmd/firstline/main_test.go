@@ -22,7 +22,7 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 
 func TestHelp(t *testing.T) {
 	for name, want := range map[string]string{
-		"": "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 drift, 130", "demo": "five stories", "up": "0 ended with Ctrl-C",
+		"": "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a finding, 130", "demo": "five stories", "up": "0 ended with Ctrl-C",
 		"regions": "--only", "package": "--arch", "setup": "moto",
 		"pause": "at most seven days ahead", "resume": "--instance", "paused": "the region's breaker holds back",
 		"explain": "as if the alarm were in", "handback": "not rebooted for four hours", "incidents": "--since", "incident": "the row of the policy's table", "redrive": "however old its event is",

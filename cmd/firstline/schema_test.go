@@ -26,6 +26,7 @@ var results = []struct {
 }{
 	{"plan, deploy, destroy, drift", likeAll{rolloutResult{}}},
 	{"verify", verifyResult{}},
+	{"coverage", coverageResult{}},
 	{"doctor", doctorResult{}},
 	{"notify test", notifyResult{}},
 	{"output", outputResult{}},

@@ -28,6 +28,7 @@ import (
 
 	"firstline/checks"
 	"firstline/handler"
+	"firstline/internal/coverage"
 	"firstline/internal/incident"
 	"firstline/internal/store"
 	"firstline/notify"
@@ -57,7 +58,10 @@ func newHandler(getenv func(string) string) *handler.Handler {
 		VPC:             getenv("FIRSTLINE_VPC") == "true",
 		Log:             newLog(getenv("FIRSTLINE_LOG_LEVEL")),
 
-		SSM:           parameters,
+		SSM: parameters,
+		Coverage: func() coverage.Clients {
+			return coverage.Clients{CloudWatch: cloudwatch.NewFromConfig(config()), EC2: ec2.NewFromConfig(config()), Route53: route53.NewFromConfig(config())}
+		},
 		EC2:           sync.OnceValue(func() handler.EC2 { return ec2.NewFromConfig(config()) }),
 		CloudWatch:    sync.OnceValue(func() handler.CloudWatch { return cloudwatch.NewFromConfig(config()) }),
 		StepFunctions: sync.OnceValue(func() handler.Executions { return sfn.NewFromConfig(config()) }),

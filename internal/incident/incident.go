@@ -268,6 +268,7 @@ const (
 	SituationCovered         = "covered"           // a check is blind, another one covers it
 	SituationImpaired        = "impaired"          // healthy, while AWS calls its system or a volume impaired
 	SituationUnsteady        = "unsteady"          // fails now and then, never confirmed
+	SituationCoverage        = "coverage"          // instances that are not watched as they should be
 	SituationNoIncident      = "no_incident"       // the event is no incident
 	SituationTest            = "test"              // a test of a channel
 )

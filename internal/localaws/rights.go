@@ -140,6 +140,7 @@ var operations = func() map[string]naming {
 		{"ec2", "DescribeInstances DescribeInstanceStatus DescribeInstanceCreditSpecifications DescribeNetworkAcls DescribeNetworkInterfaces DescribeSecurityGroups DescribeRegions DescribeAvailabilityZones", onAnything},
 		{"ssm", "GetParameter PutParameter DeleteParameter GetParameterHistory GetParameters DeleteParameters GetParametersByPath AddTagsToResource RemoveTagsFromResource ListTagsForResource", onParameters},
 		{"ssm", "DescribeParameters", onAnything},
+		{"route53", "ListHealthChecks", onAnything},
 		{"route53", "GetHealthCheckStatus GetHealthCheck DeleteHealthCheck", func(q *request) []string { return []string{q.global("route53", "/healthcheck/"+q.path[2])} }},
 		{"lambda", "CreateFunction GetFunction GetFunctionConfiguration DeleteFunction UpdateFunctionConfiguration UpdateFunctionCode PublishVersion ListVersionsByFunction GetFunctionCodeSigningConfig AddPermission GetPolicy RemovePermission PutFunctionEventInvokeConfig GetFunctionEventInvokeConfig DeleteFunctionEventInvokeConfig PutFunctionConcurrency DeleteFunctionConcurrency Invoke InvokeAsync ListTags TagResource UntagResource", onFunction},
 		{"lambda", "GetAccountSettings", onAnything},
@@ -160,7 +161,7 @@ var operations = func() map[string]naming {
 		// "on resource: arn:aws:cloudwatch:…:alarm:*".
 		{"monitoring", "DescribeAlarms", func(q *request) []string { return []string{q.arn("cloudwatch", "alarm:*")} }},
 		{"monitoring", "PutDashboard GetDashboard DeleteDashboards", onDashboards},
-		{"monitoring", "GetMetricStatistics", onAnything},
+		{"monitoring", "GetMetricData ListMetrics", onAnything},
 		{"logs", "CreateLogGroup PutRetentionPolicy DeleteRetentionPolicy DescribeLogGroups DeleteLogGroup ListTagsForResource TagResource UntagResource", onLogGroup},
 		{"iam", "CreateRole GetRole DeleteRole UpdateRole UpdateRoleDescription UpdateAssumeRolePolicy PutRolePermissionsBoundary TagRole UntagRole ListRolePolicies ListAttachedRolePolicies ListInstanceProfilesForRole PutRolePolicy GetRolePolicy DeleteRolePolicy AttachRolePolicy DetachRolePolicy", onRole},
 		{"iam", "CreatePolicy GetPolicy DeletePolicy GetPolicyVersion ListPolicyVersions CreatePolicyVersion DeletePolicyVersion TagPolicy UntagPolicy ListPolicyTags", onManagedPolicy},

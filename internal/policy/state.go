@@ -168,6 +168,8 @@ type Region struct {
 	// Hour is the last page of an alert that is the hour's, for pagers that do not
 	// deduplicate.
 	Hour Hour `dynamodbav:"hour,omitempty"`
+	// CoverageAt is when what is watched was last compared with what is.
+	CoverageAt incident.Millis `dynamodbav:"coverage_at,omitempty"`
 }
 
 // Hour is who pages, or has paged, under an alias that is the hour's.

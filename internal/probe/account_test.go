@@ -3,19 +3,13 @@ package probe
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
-	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -27,19 +21,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"firstline/internal/incident"
+	"firstline/internal/coverage"
 )
 
 // account is an AWS account as its operator reads it. Of what it does not say all is
-// well: each instance runs and has an alarm with data.
+// well.
 type account struct {
 	region    string
-	alarm     func(*cwtypes.MetricAlarm)
-	instance  func(*ec2types.Instance)
-	noAlarm   string // its trigger
-	credits   string // mode of each burstable instance
-	balance   *float64
-	noData    bool
 	quota     int32 // of concurrency, 1000 by default
 	topic     []snstypes.Subscription
 	queues    map[string]map[string]string // attributes by account and name
@@ -55,7 +43,7 @@ type account struct {
 
 func (a account) in(region string) clients {
 	a.region = region
-	return clients{a, a, a, a, a, a, a}
+	return clients{a, a, a, a, a}
 }
 
 func (a account) called(action string) error {
@@ -66,70 +54,6 @@ func (a account) called(action string) error {
 		return refusal(http.StatusForbidden, "AccessDenied")
 	}
 	return nil
-}
-
-// born is when everything in an account was made.
-func born() *time.Time { return aws.Time(time.Now().Add(-24 * time.Hour)) }
-
-func (a account) DescribeAlarms(_ context.Context, in *cloudwatch.DescribeAlarmsInput, _ ...func(*cloudwatch.Options)) (*cloudwatch.DescribeAlarmsOutput, error) {
-	out := new(cloudwatch.DescribeAlarmsOutput)
-	if in.NextToken == nil { // an empty page first
-		out.NextToken = aws.String("more")
-		return out, a.called("DescribeAlarms")
-	}
-	for _, name := range in.AlarmNames {
-		id, _ := incident.AlarmOf(name)
-		alarm := cwtypes.MetricAlarm{
-			AlarmName: &name, StateValue: cwtypes.StateValueOk, StateTransitionedTimestamp: born(), AlarmConfigurationUpdatedTimestamp: born(),
-			Namespace: aws.String("AWS/EC2"), MetricName: aws.String("CPUUtilization"), Period: aws.Int32(300), EvaluationPeriods: aws.Int32(1),
-			Threshold: aws.Float64(100), ComparisonOperator: cwtypes.ComparisonOperatorGreaterThanOrEqualToThreshold,
-			Dimensions: []cwtypes.Dimension{{Name: aws.String("InstanceId"), Value: &id}},
-		}
-		if a.alarm != nil {
-			a.alarm(&alarm)
-		}
-		if _, trigger := incident.AlarmOf(name); trigger != a.noAlarm {
-			out.MetricAlarms = append(out.MetricAlarms, alarm)
-		}
-	}
-	return out, a.called("DescribeAlarms")
-}
-
-func (a account) GetMetricStatistics(_ context.Context, in *cloudwatch.GetMetricStatisticsInput, _ ...func(*cloudwatch.Options)) (*cloudwatch.GetMetricStatisticsOutput, error) {
-	out := new(cloudwatch.GetMetricStatisticsOutput)
-	if *in.MetricName == "CPUUtilization" && !a.noData {
-		out.Datapoints = []cwtypes.Datapoint{{Timestamp: in.EndTime, Maximum: aws.Float64(7)}}
-	}
-	if a.balance != nil && *in.MetricName == "CPUCreditBalance" {
-		out.Datapoints = []cwtypes.Datapoint{{Timestamp: in.EndTime, Maximum: a.balance}, {Timestamp: in.StartTime, Maximum: aws.Float64(99)}}
-	}
-	return out, a.called("GetMetricStatistics")
-}
-
-func (a account) DescribeInstances(_ context.Context, in *ec2.DescribeInstancesInput, _ ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
-	if in.NextToken == nil {
-		return &ec2.DescribeInstancesOutput{NextToken: aws.String("more")}, a.called("DescribeInstances")
-	}
-	var all []ec2types.Instance
-	for _, id := range in.Filters[0].Values {
-		i := ec2types.Instance{
-			InstanceId: &id, InstanceType: "m7g.large", LaunchTime: born(), State: &ec2types.InstanceState{Name: ec2types.InstanceStateNameRunning},
-			Monitoring: &ec2types.Monitoring{State: ec2types.MonitoringStateDisabled},
-		}
-		if a.instance != nil {
-			a.instance(&i)
-		}
-		all = append(all, i)
-	}
-	return &ec2.DescribeInstancesOutput{Reservations: []ec2types.Reservation{{Instances: all}}}, a.called("DescribeInstances")
-}
-
-func (a account) DescribeInstanceCreditSpecifications(_ context.Context, in *ec2.DescribeInstanceCreditSpecificationsInput, _ ...func(*ec2.Options)) (*ec2.DescribeInstanceCreditSpecificationsOutput, error) {
-	out := new(ec2.DescribeInstanceCreditSpecificationsOutput)
-	for _, id := range in.InstanceIds {
-		out.InstanceCreditSpecifications = append(out.InstanceCreditSpecifications, ec2types.InstanceCreditSpecification{InstanceId: &id, CpuCredits: &a.credits})
-	}
-	return out, a.called("DescribeInstanceCreditSpecifications")
 }
 
 func (a account) GetAccountSettings(context.Context, *lambda.GetAccountSettingsInput, ...func(*lambda.Options)) (*lambda.GetAccountSettingsOutput, error) {
@@ -229,91 +153,40 @@ func says(t *testing.T, text string, wanted ...string) {
 }
 
 func TestAlarms(t *testing.T) {
-	insufficient := func(a *cwtypes.MetricAlarm) { a.StateValue = cwtypes.StateValueInsufficientData }
-	good := func(a *cwtypes.MetricAlarm) { a.TreatMissingData = aws.String("notBreaching") }
-	minute := func(a *cwtypes.MetricAlarm) { a.Period = aws.Int32(60) }
-	t2 := func(i *ec2types.Instance) { i.InstanceType = "t2.medium" }
+	found := []coverage.Finding{
+		{Kind: coverage.Credits, InstanceID: first, What: "may be capped", Do: "pay", Warning: true},
+		{Kind: coverage.NoData, InstanceID: second, What: "no data", Do: "start it"},
+		{Kind: coverage.Period, InstanceID: second, What: "too short", Do: "use 300"},
+		{Kind: coverage.HealthCheck, InstanceID: "i-0e3def4f9abdedf97", What: "is disabled", Do: "enable it"},
+	}
 	for _, tt := range []struct {
-		name string
-		account
-		want Result
-		says []string
+		name    string
+		answer  any
+		want    string
+		reasons string
+		all     string
 	}{
-		{"has data", account{}, Passed, []string{"cpu: state OK; status: state OK"}},
-		{"fires", account{alarm: func(a *cwtypes.MetricAlarm) { a.StateValue = cwtypes.StateValueAlarm }}, Passed, nil},
-		{"is missing", account{noAlarm: "cpu"}, Errored, []string{"does not exist", "deploy again"}},
-		{"one of two is missing", account{noAlarm: "status"}, Errored, []string{"status: the alarm does not exist"}},
-		{"of a stopped instance", account{alarm: insufficient, instance: func(i *ec2types.Instance) { i.State.Name = ec2types.InstanceStateNameStopped }}, Skipped, nil},
-
-		{"has never had data", account{alarm: insufficient}, Errored, []string{"has had no data for at least 25m0s", "exactly the dimensions InstanceId=" + first, "aws cloudwatch list-metrics --region eu-west-1 --namespace AWS/EC2 --metric-name CPUUtilization", "alarms.cpu.dimensions"}},
-		{"without data, which counts as good ones", account{alarm: good, noData: true}, Errored, []string{"has had no data for at least 25m0s"}},
-		{"with data, of which missing ones would count as good", account{alarm: good}, Passed, nil},
-		{"has never had data, whatever else changes", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.StateUpdatedTimestamp = aws.Time(time.Now()) }}, Errored, nil},
-		{"is new", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.StateTransitionedTimestamp = aws.Time(time.Now()) }}, Passed, []string{"cpu: state INSUFFICIENT_DATA"}},
-		{"was changed just now", account{alarm: func(a *cwtypes.MetricAlarm) {
-			insufficient(a)
-			a.AlarmConfigurationUpdatedTimestamp = aws.Time(time.Now())
-		}}, Passed, nil},
-		{"of an instance that was started just now", account{alarm: insufficient, instance: func(i *ec2types.Instance) { i.LaunchTime = aws.Time(time.Now()) }}, Passed, nil},
-		{"takes a day", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.EvaluationPeriods = aws.Int32(288) }}, Passed, nil},
-
-		{"each minute, with basic monitoring", account{alarm: minute}, Errored, []string{"period 60 s needs detailed monitoring", "aws ec2 monitor-instances --instance-ids " + first, "alarms.cpu.period_seconds = 300"}},
-		{"each minute, with detailed monitoring", account{alarm: minute, instance: func(i *ec2types.Instance) { i.Monitoring.State = ec2types.MonitoringStateEnabled }}, Passed, nil},
-		{"each minute, on a status check", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.MetricName = aws.String("StatusCheckFailed_Instance") }}, Passed, nil},
-		{"each minute, of an agent", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.Namespace = aws.String("CWAgent") }}, Passed, nil},
-		{"each minute, on credits", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.MetricName = aws.String("CPUCreditBalance") }, instance: func(i *ec2types.Instance) { i.Monitoring.State = ec2types.MonitoringStateEnabled }}, Errored, []string{"CPUCreditBalance has one datapoint every 300 s"}},
-
-		{"standard, balance unknown", account{instance: t2, credits: "standard"}, Warned, []string{"a t2.medium in credit mode standard is held at 20 % once it has no credits, so an alarm with threshold 100 cannot fire", "CpuCredits=unlimited", "alarms.cpu.threshold below 20", "CPUCreditBalance"}},
-		{"standard, with credits", account{instance: t2, credits: "standard", balance: aws.Float64(57.6)}, Warned, []string{"(it has 58 now)"}},
-		{"standard, without credits", account{instance: t2, credits: "standard", balance: aws.Float64(0)}, Errored, []string{"(it has none now)"}},
-		{"standard, below the baseline", account{instance: t2, credits: "standard", balance: aws.Float64(0), alarm: func(a *cwtypes.MetricAlarm) { a.Threshold = aws.Float64(20) }}, Passed, nil},
-		{"standard, on credits", account{instance: t2, credits: "standard", balance: aws.Float64(0), alarm: func(a *cwtypes.MetricAlarm) {
-			a.MetricName, a.ComparisonOperator, a.Threshold = aws.String("CPUCreditBalance"), cwtypes.ComparisonOperatorLessThanOrEqualToThreshold, aws.Float64(1)
-		}}, Passed, nil},
-		{"unlimited", account{instance: t2, credits: "unlimited", balance: aws.Float64(0)}, Passed, nil},
-		{"of an old generation", account{instance: func(i *ec2types.Instance) { i.InstanceType = "t1.micro" }, denied: "DescribeInstanceCreditSpecifications"}, Passed, nil},
-		{"not burstable, though its name begins with a t", account{instance: func(i *ec2types.Instance) { i.InstanceType = "trn1.2xlarge" }, credits: "standard"}, Passed, nil},
+		{"findings", coverage.Comparison{Findings: found, Alarms: ireland(first, second).AlarmNames[1:]}, "error error passed", "may be capped: pay; its alarm cpu does not exist: deploy again|no data: start it; too short: use 300|nothing keeps its alarms from firing", ""},
+		{"a right is missing", functionError{"Denied", "ListMetrics: not authorized"}, "skipped skipped skipped", "not tried|not tried|not tried", "error: cannot compare what is watched with what is: Denied: ListMetrics: not authorized"},
+		{"no answer", broken("{"), "skipped skipped skipped", "not tried|not tried|not tried", "error: cannot compare what is watched with what is: {"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			v := verifier(healthy)
-			v.read = tt.in
-			all := []InstanceResult{newInstanceResult(first)}
-			if c, ok := v.alarms(t.Context(), ireland(first), all); ok {
-				t.Fatalf("of all: %+v", c)
+			v := verifier(func(_ context.Context, c call) (any, error) {
+				if c.Step != "coverage" {
+					t.Errorf("asked for %+v", c)
+				}
+				return tt.answer, nil
+			})
+			all := []InstanceResult{{ID: first}, {ID: second}, {ID: "i-0e3def4f9abdedf97"}}
+			c, _ := v.alarms(t.Context(), ireland(first, second), all)
+			var reasons, got []string
+			for _, i := range all {
+				got, reasons = append(got, results(i.Checks)), append(reasons, i.Checks[0].Reason)
 			}
-			c := all[0].Checks[len(all[0].Checks)-1]
-			if c.Check != "alarm" || c.Result != tt.want {
-				t.Errorf("%+v", c)
+			if said := strings.Trim(string(c.Result)+": "+c.Reason, ": "); strings.Join(got, " ") != tt.want || strings.Join(reasons, "|") != tt.reasons || said != tt.all {
+				t.Errorf("%q, %q, %q", got, reasons, said)
 			}
-			says(t, c.Reason, tt.says...)
 		})
-	}
-}
-
-// Who may not read the alarms hears that once, and no instance fails.
-func TestAlarmsUnread(t *testing.T) {
-	for _, action := range []string{"DescribeAlarms", "GetMetricStatistics", "DescribeInstances", "DescribeInstanceCreditSpecifications"} {
-		v := verifier(healthy)
-		v.read = account{denied: action, instance: func(i *ec2types.Instance) { i.InstanceType = "t2.medium" }, credits: "standard"}.in
-		got := v.Verify(t.Context(), ireland(first, second), nil)
-		last := got.Deployment[len(got.Deployment)-1]
-		if last.Check != "alarm" || last.Result != Warned || got.Broken() || got.Failed() || results(got.Instances[1].Checks) != "passed passed passed passed skipped" {
-			t.Errorf("%s: %+v", action, got)
-		}
-		says(t, last.Reason, "AccessDenied: said AWS", action)
-	}
-}
-
-// CloudWatch is asked for 100 alarms at once, and to the last page.
-func TestAlarmsOfMany(t *testing.T) {
-	var ids, calls []string
-	for n := range 125 { // of two alarms each
-		ids = append(ids, fmt.Sprintf("i-%017x", n))
-	}
-	r := ireland(ids...)
-	w, err := account{calls: &calls}.in("eu-west-1").watched(t.Context(), r)
-	if err != nil || len(w.alarms) != 250 || len(w.instances) != 125 || len(calls) != 10 {
-		t.Errorf("%v: %d, %d, %q", err, len(w.alarms), len(w.instances), calls)
 	}
 }
 

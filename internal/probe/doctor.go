@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"firstline/checks"
+	"firstline/internal/coverage"
 	"firstline/internal/fault"
 	"firstline/internal/incident"
 	"firstline/notify"
@@ -42,6 +44,7 @@ const examineTime = 30 * time.Second
 // examination is what is asked about one region before anything is deployed there.
 type examination struct {
 	clients
+	aws       coverage.Clients
 	region    string
 	want      Intended
 	ssm       *ssm.Client
@@ -60,13 +63,14 @@ func Examine(ctx context.Context, cfg aws.Config, region string, want Intended) 
 	defer stop()
 	cfg = InRegion(cfg, region)
 	x := examination{
-		clients: clients{cloudwatch: cloudwatch.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), lambda: lambda.NewFromConfig(cfg)},
+		clients: clients{lambda: lambda.NewFromConfig(cfg)},
+		aws:     coverage.Clients{CloudWatch: cloudwatch.NewFromConfig(cfg), EC2: ec2.NewFromConfig(cfg)},
 		region:  region, want: want, ssm: ssm.NewFromConfig(cfg), route53: route53.NewFromConfig(cfg),
 	}
 	v := Verification{Region: region}
 	ids := want.Regions[region].IDs()
 	var err error
-	if x.instances, err = Instances(asked, x.ec2, ids); err != nil {
+	if x.instances, err = coverage.Instances(asked, x.aws.EC2, ids); err != nil {
 		v.Error = fmt.Sprintf("cannot read its instances (%s): that needs the right ec2:DescribeInstances", saidWithin(err))
 		return v
 	}
@@ -112,7 +116,7 @@ func (x examination) instance(ctx context.Context, id string) InstanceResult {
 	case !known:
 		add(CheckInstance, Errored, "it is not in this region", 0)
 		return r
-	case i.State == nil || i.State.Name != ec2types.InstanceStateNameRunning:
+	case !coverage.Running(i):
 		add(CheckInstance, Result(incident.Attention), "it does not run, so no check was tried and no alarm can fire: start it", 0)
 		return r
 	}
@@ -184,27 +188,25 @@ func (x examination) fromHere(f incident.Finding, s *incident.Settings) (Result,
 	return result, reason
 }
 
-// alarms adds to each instance whether its alarms could fire; where that cannot be told,
+// alarmRights are what alarms needs.
+const alarmRights = "cloudwatch:GetMetricData, cloudwatch:ListMetrics, ec2:DescribeInstanceCreditSpecifications"
+
+// alarms adds to each instance whether its alarm could fire; where that cannot be told,
 // it returns why.
 func (x examination) alarms(ctx context.Context, all []InstanceResult) []CheckResult {
-	w := &watched{region: x.region, alarms: map[string]cwtypes.MetricAlarm{}, instances: x.instances, silent: map[string]bool{}, credits: map[string]*float64{}}
-	names := map[string][]string{}
+	alarms := map[string][]cwtypes.MetricAlarm{}
 	for id, i := range x.want.Regions[x.region].Instances {
-		if state := x.instances[id].State; state != nil && state.Name == ec2types.InstanceStateNameRunning {
-			for trigger, a := range i.Alarms {
-				m := a.metricAlarm(id, trigger)
-				w.alarms[*m.AlarmName], names[id] = m, append(names[id], *m.AlarmName)
-			}
-			slices.Sort(names[id])
+		for _, trigger := range slices.Sorted(maps.Keys(i.Alarms)) {
+			alarms[id] = append(alarms[id], i.Alarms[trigger].metricAlarm(id, trigger))
 		}
 	}
-	if err := errors.Join(w.readSilence(ctx, x.clients), w.readCredits(ctx, x.clients)); err != nil {
+	findings, err := coverage.Alarms(ctx, x.aws, alarms, x.instances)
+	if err != nil {
 		return []CheckResult{{Check: CheckAlarm, Result: Warned, Reason: fmt.Sprintf("cannot tell whether the alarms could fire (%s): that needs the rights %s", saidWithin(err), alarmRights)}}
 	}
 	for n := range all {
-		if names := names[all[n].ID]; names != nil {
-			result, reason := w.results(names, all[n].ID, time.Now())
-			all[n].Checks = append(all[n].Checks, CheckResult{Check: CheckAlarm, Result: result, Reason: reason})
+		if coverage.Running(x.instances[all[n].ID]) {
+			all[n].Checks = append(all[n].Checks, alarmResult(all[n].ID, findings))
 		}
 	}
 	return nil

@@ -2,9 +2,6 @@ package probe
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -20,19 +17,5 @@ func Explain(ctx context.Context, cfg aws.Config, r deployed.Region, instanceID 
 }
 
 func explainBy(ctx context.Context, client invoker, r deployed.Region, instanceID string) (*policy.Explanation, error) {
-	switch {
-	case r.Lost != nil:
-		return nil, r.Lost
-	case r.FunctionARN == "":
-		return nil, errPart
-	}
-	raw, err := function{client, r.FunctionARN}.tried(ctx, map[string]any{"step": "explain", "event": dryLook(r, instanceID), "execution": execution()}, transient)
-	if err != nil {
-		return nil, errors.New(Said(err))
-	}
-	x := new(policy.Explanation)
-	if err := json.Unmarshal(raw, x); err != nil {
-		return nil, fmt.Errorf("the function did not answer with an explanation: %w", err)
-	}
-	return x, nil
+	return answer[policy.Explanation](ctx, client, r, "an explanation", map[string]any{"step": "explain", "event": dryLook(r, instanceID), "execution": execution()})
 }

@@ -27,6 +27,9 @@ type firewalls struct {
 	ours []string
 }
 
+// askAtOnce is how many values a filter has at most.
+const askAtOnce = 200
+
 // readFirewalls asks EC2 for the firewalls of instances.
 func readFirewalls(ctx context.Context, client *ec2.Client, want IntendedRegion, instances map[string]types.Instance) (*firewalls, error) {
 	f := &firewalls{groups: map[string]types.SecurityGroup{}, acls: map[string]types.NetworkAcl{}}

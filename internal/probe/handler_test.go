@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda/messages"
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -22,6 +23,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"firstline/handler"
+	"firstline/internal/coverage"
 	"firstline/internal/fault"
 	"firstline/internal/incident"
 	"firstline/internal/store"
@@ -52,6 +54,25 @@ func (fakeSSM) GetParameter(_ context.Context, in *ssm.GetParameterInput, _ ...f
 	return &ssm.GetParameterOutput{Parameter: &ssmtypes.Parameter{Value: aws.String("{}")}}, nil
 }
 
+func (fakeSSM) GetParametersByPath(context.Context, *ssm.GetParametersByPathInput, ...func(*ssm.Options)) (*ssm.GetParametersByPathOutput, error) {
+	return &ssm.GetParametersByPathOutput{Parameters: []ssmtypes.Parameter{{Name: aws.String("/firstline/instances/" + first), Value: aws.String("{}")}}}, nil
+}
+
+// fakeCloudWatch has no alarm.
+type fakeCloudWatch struct{}
+
+func (fakeCloudWatch) DescribeAlarms(context.Context, *cloudwatch.DescribeAlarmsInput, ...func(*cloudwatch.Options)) (*cloudwatch.DescribeAlarmsOutput, error) {
+	return &cloudwatch.DescribeAlarmsOutput{}, nil
+}
+
+func (fakeCloudWatch) GetMetricData(context.Context, *cloudwatch.GetMetricDataInput, ...func(*cloudwatch.Options)) (*cloudwatch.GetMetricDataOutput, error) {
+	return &cloudwatch.GetMetricDataOutput{}, nil
+}
+
+func (fakeCloudWatch) ListMetrics(context.Context, *cloudwatch.ListMetricsInput, ...func(*cloudwatch.Options)) (*cloudwatch.ListMetricsOutput, error) {
+	return &cloudwatch.ListMetricsOutput{}, nil
+}
+
 type fakeEC2 struct {
 	handler.EC2
 	// denied: no instance can be described.
@@ -62,7 +83,7 @@ func (f fakeEC2) DescribeInstances(context.Context, *ec2.DescribeInstancesInput,
 	if f.denied {
 		return nil, &smithy.GenericAPIError{Code: "UnauthorizedOperation"}
 	}
-	running := ec2types.Instance{State: &ec2types.InstanceState{Name: ec2types.InstanceStateNameRunning}}
+	running := ec2types.Instance{InstanceId: aws.String(first), State: &ec2types.InstanceState{Name: ec2types.InstanceStateNameRunning}}
 	return &ec2.DescribeInstancesOutput{Reservations: []ec2types.Reservation{{Instances: []ec2types.Instance{running}}}}, nil
 }
 
@@ -100,10 +121,11 @@ func realHandler(url incident.Outcome) deployedHandler {
 	db := dynamo.New("firstline")
 	h := &handler.Handler{
 		Deployment: "firstline", Region: "eu-west-1", SettingsPath: "/firstline/instances/", Log: slog.New(slog.DiscardHandler),
-		SSM:   func() handler.ParameterGetter { return fakeSSM{} },
-		EC2:   func() handler.EC2 { return fakeEC2{} },
-		Table: &store.Table{Name: "firstline", Client: func(context.Context) (store.API, error) { return db, nil }},
-		Slack: fakeSlack{}, Pagers: func() ([]notify.Pager, error) { return []notify.Pager{fakePager{}}, nil },
+		SSM:      func() handler.ParameterGetter { return fakeSSM{} },
+		EC2:      func() handler.EC2 { return fakeEC2{} },
+		Coverage: func() coverage.Clients { return coverage.Clients{CloudWatch: fakeCloudWatch{}, EC2: fakeEC2{}} },
+		Table:    &store.Table{Name: "firstline", Client: func(context.Context) (store.API, error) { return db, nil }},
+		Slack:    fakeSlack{}, Pagers: func() ([]notify.Pager, error) { return []notify.Pager{fakePager{}}, nil },
 		Checks: map[string]handler.Check{}, Breaker: incident.Breaker{InFlight: 2, PerHour: 6},
 	}
 	for name, outcome := range map[string]incident.Outcome{"url": url, "route53": incident.Skipped, "ssh": incident.Passed} {
@@ -121,7 +143,7 @@ func TestRealHandler(t *testing.T) {
 		v := verifier(nil)
 		v.client = func(string) invoker { return h }
 		got := v.Verify(t.Context(), ireland(first, second), nil)
-		if r := results(got.Instances[0].Checks); r != "failed skipped passed passed passed" || got.Error != "" {
+		if r := results(got.Instances[0].Checks); r != "failed skipped passed passed error" || !strings.Contains(got.Instances[0].Checks[4].Reason, "it has no alarm") || got.Error != "" {
 			t.Errorf("%q, %+v", r, got)
 		}
 		if c := got.Instances[1].Checks[0]; c.Result != Errored || !strings.Contains(c.Reason, "add the instance to regions.tfvars") {

@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/smithy-go"
 
+	"firstline/internal/deployed"
 	"firstline/internal/fault"
 	"firstline/internal/incident"
 )
@@ -102,6 +103,25 @@ func (f function) call(ctx context.Context, payload any) (*view, error) {
 		return nil, fmt.Errorf("the function did not answer with an incident: %w", err)
 	}
 	return v, nil
+}
+
+// answer runs a step of a region's deployed function that answers with a T, which is called what.
+func answer[T any](ctx context.Context, client invoker, r deployed.Region, what string, payload map[string]any) (*T, error) {
+	switch {
+	case r.Lost != nil:
+		return nil, r.Lost
+	case r.FunctionARN == "":
+		return nil, errPart
+	}
+	raw, err := function{client, r.FunctionARN}.tried(ctx, payload, transient)
+	if err != nil {
+		return nil, errors.New(Said(err))
+	}
+	x := new(T)
+	if err := json.Unmarshal(raw, x); err != nil {
+		return nil, fmt.Errorf("the function did not answer with %s: %w", what, err)
+	}
+	return x, nil
 }
 
 // tried runs one step and returns its answer. It tries again after an error that

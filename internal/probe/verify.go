@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -155,7 +153,7 @@ func NewVerifier(cfg aws.Config) *Verifier {
 		topics: topicsOf(cfg),
 		read: func(region string) clients {
 			cfg := InRegion(cfg, region)
-			return clients{cloudwatch.NewFromConfig(cfg), ec2.NewFromConfig(cfg), lambda.NewFromConfig(cfg), sns.NewFromConfig(cfg), sqs.NewFromConfig(cfg), eventbridge.NewFromConfig(cfg), iam.NewFromConfig(cfg)}
+			return clients{lambda.NewFromConfig(cfg), sns.NewFromConfig(cfg), sqs.NewFromConfig(cfg), eventbridge.NewFromConfig(cfg), iam.NewFromConfig(cfg)}
 		},
 		pace: time.Tick(interval),
 	}
@@ -163,19 +161,18 @@ func NewVerifier(cfg aws.Config) *Verifier {
 
 // clients are a region's, with the caller's own rights. They only read.
 type clients struct {
-	cloudwatch alarmReader
-	ec2        instanceReader
-	lambda     functionReader
-	sns        subscriptionReader
-	sqs        queueReader
-	events     ruleReader
-	iam        roleReader
+	lambda functionReader
+	sns    subscriptionReader
+	sqs    queueReader
+	events ruleReader
+	iam    roleReader
 }
 
 // Verify tries, through the deployed function, each check of each instance of
 // r.InstanceIDs and whether it may be rebooted, and the ways to Slack and the
-// pagers. With the caller's own rights it asks whether the alarms can fire, whether the
-// rules start what they should, who hears what the topics say, and for Lambda's quota.
+// pagers, and it asks it whether the alarms can fire. With the caller's own rights it asks
+// whether the rules start what they should, who hears what the topics say, and for
+// Lambda's quota.
 // It reboots nothing and sends nothing. What has passed the function keeps as the
 // baseline: a check that never passed cannot cause a reboot. It tells how many instances
 // are done.

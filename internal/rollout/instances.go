@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"firstline/internal/coverage"
 	"firstline/internal/incident"
 	"firstline/internal/probe"
 	"firstline/internal/regions"
@@ -140,7 +141,7 @@ func (r *Root) instances(ctx context.Context, ids map[string][]string) (found ma
 		wg.Go(func() {
 			asked, cancel := context.WithTimeout(ctx, identifyTime)
 			defer cancel()
-			all, err := probe.Instances(asked, ec2.NewFromConfig(probing(config, region)), regions.Union(ids))
+			all, err := coverage.Instances(asked, ec2.NewFromConfig(probing(config, region)), regions.Union(ids))
 			mu.Lock()
 			defer mu.Unlock()
 			if found[region] = all; err != nil {

@@ -258,7 +258,7 @@ locals {
   # read them in the apply.)
   exact_arns     = concat(local.instance_arns, local.health_check_arns)
   arn_size       = max(1, [for a in local.exact_arns : length(a) + 3]...)
-  inline_size    = 10240 - 2440 - sum([for a in local.ssm_arns : length(a) + 3]) - sum(concat([0], [for a in local.topic_arns : length(a) + 80], [for a in keys(local.foreign_topics) : length(a) + 330]))
+  inline_size    = 10240 - 2700 - sum([for a in local.ssm_arns : length(a) + 3]) - sum(concat([0], [for a in local.topic_arns : length(a) + 80], [for a in keys(local.foreign_topics) : length(a) + 330]))
   inline_slots   = min(length(local.exact_arns), max(0, floor(local.inline_size / local.arn_size)))
   managed_slots  = floor((6144 - 250) / local.arn_size)
   managed_chunks = chunklist(slice(local.exact_arns, local.inline_slots, length(local.exact_arns)), local.managed_slots)
@@ -298,8 +298,20 @@ data "aws_iam_policy_document" "function" {
 
   statement {
     sid       = "FindInstance"
-    actions   = ["ec2:DescribeInstances", "ec2:DescribeInstanceStatus"]
+    actions   = ["ec2:DescribeInstanceCreditSpecifications", "ec2:DescribeInstances", "ec2:DescribeInstanceStatus", "ec2:DescribeSecurityGroups"]
     resources = ["*"] # Describe calls have no resource level
+  }
+
+  statement {
+    sid       = "AskMetrics"
+    actions   = ["cloudwatch:GetMetricData", "cloudwatch:ListMetrics"]
+    resources = ["*"] # metrics have no resource level
+  }
+
+  statement {
+    sid       = "ListHealthChecks"
+    actions   = ["route53:ListHealthChecks"]
+    resources = ["*"] # listing has no resource level
   }
 
   statement {

@@ -78,6 +78,7 @@ run "policy" {
       ReadParameters = tolist(["arn:aws:ssm:eu-west-1:123456789012:parameter/app/token", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/instances/*", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/opsgenie-api-key", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/slack-token"])
       ListSettings   = tolist(["arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/instances"])
       FindInstance   = tolist(["*"])
+      AskMetrics     = tolist(["*"])
       AskAlarm       = tolist(["arn:aws:cloudwatch:eu-west-1:123456789012:alarm:*"])
       Remember       = tolist(["arn:aws:dynamodb:eu-west-1:123456789012:table/firstline-incidents"])
       StartIncident  = tolist(["arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"])
@@ -85,6 +86,7 @@ run "policy" {
       Reboot         = tolist(["arn:aws:ec2:eu-west-1:123456789012:instance/i-0a1b2c3d", "arn:aws:ec2:eu-west-1:123456789012:instance/i-0c1cbf2e7abdedf75"])
       AskHealthCheck = tolist(["arn:aws:route53:::healthcheck/4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b"])
 
+      ListHealthChecks    = tolist(["*"])
       JoinVPC             = tolist(["*"])
       JoinVPCByLambdaOnly = tolist(["*"])
     }
@@ -96,13 +98,16 @@ run "policy" {
       Trace          = tolist(["xray:PutTelemetryRecords", "xray:PutTraceSegments"])
       ReadParameters = tolist(["ssm:GetParameter"])
       ListSettings   = tolist(["ssm:GetParametersByPath"])
-      FindInstance   = tolist(["ec2:DescribeInstanceStatus", "ec2:DescribeInstances"])
+      FindInstance   = tolist(["ec2:DescribeInstanceCreditSpecifications", "ec2:DescribeInstanceStatus", "ec2:DescribeInstances", "ec2:DescribeSecurityGroups"])
+      AskMetrics     = tolist(["cloudwatch:GetMetricData", "cloudwatch:ListMetrics"])
       AskAlarm       = tolist(["cloudwatch:DescribeAlarms"])
       Remember       = tolist(["dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem"])
       StartIncident  = tolist(["states:StartExecution"])
       AskExecution   = tolist(["states:DescribeExecution"])
       Reboot         = tolist(["ec2:GetConsoleOutput", "ec2:RebootInstances"])
       AskHealthCheck = tolist(["route53:GetHealthCheck", "route53:GetHealthCheckStatus"])
+
+      ListHealthChecks = tolist(["route53:ListHealthChecks"])
     }
     error_message = jsonencode({ for s in data.aws_iam_policy_document.function.statement : s.sid => sort(s.actions) })
   }

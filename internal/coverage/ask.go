@@ -147,7 +147,7 @@ func (c Clients) newest(ctx context.Context, metrics []metric) ([]*float64, erro
 // bucket is into how many seconds a span is divided: a dozen buckets are enough to see
 // that a metric has values, and a long span would have more than one answer takes.
 func bucket(span time.Duration) int32 {
-	return basicSeconds * int32(max(1, (span/12+basicSeconds*time.Second-1)/(basicSeconds*time.Second)))
+	return basicSeconds * int32(max(1, (span/12+basicSeconds*time.Second-1)/(basicSeconds*time.Second))) //nolint:gosec // of days at most
 }
 
 func (c Clients) read(ctx context.Context, in *cloudwatch.GetMetricDataInput, values []*float64) error {

@@ -229,7 +229,7 @@ func (d *deployer) change(t *testing.T, variables map[string]any) {
 	variables["function"] = function
 	variables["tags"] = map[string]any{"team": "ops"}
 	variables["permissions_boundary"] = otherBoundary
-	variables["defaults"].(map[string]any)["alarm"] = map[string]any{"threshold": 90}
+	variables["defaults"].(map[string]any)["alarms"] = map[string]any{"cpu": map[string]any{"threshold": 90}}
 	d.UsePagers(variables, "opsgenie")
 	variables["subscribers"] = []any{map[string]any{"protocol": "sms", "endpoint": "+4930654321"}}
 	d.write(t, variables)

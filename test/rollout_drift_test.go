@@ -229,7 +229,7 @@ var changes = []breakage{
 		return h.alarm("firstline-alarm-"+h.instance+"-cpu", func(in *cloudwatch.PutMetricAlarmInput) {
 			in.ActionsEnabled, in.Threshold = aws.Bool(false), aws.Float64(101)
 		})
-	}, `alarm threshold of INSTANCE 100 -> 101`},
+	}, `alarm cpu threshold of INSTANCE 100 -> 101`},
 	{func(h *hand) error {
 		return h.alarm("firstline-self-incident-failed", func(in *cloudwatch.PutMetricAlarmInput) { in.ActionsEnabled = aws.Bool(false) })
 	}, `alarm firstline-self-incident-failed actions_enabled true -> false`},
@@ -315,7 +315,7 @@ var deletions = []breakage{
 	{func(h *hand) error {
 		_, err := h.alarms.DeleteAlarms(h.ctx, &cloudwatch.DeleteAlarmsInput{AlarmNames: []string{"firstline-alarm-" + h.instance + "-cpu"}})
 		return err
-	}, `alarm of INSTANCE deleted`},
+	}, `alarm cpu of INSTANCE deleted`},
 	{func(h *hand) error {
 		_, err := h.alarms.DeleteAlarms(h.ctx, &cloudwatch.DeleteAlarmsInput{AlarmNames: []string{"firstline-self-dead-letters"}})
 		return err

@@ -270,7 +270,7 @@ func TestDoctor(t *testing.T) {
 	if _, err := client.ModifyInstanceAttribute(t.Context(), &ec2.ModifyInstanceAttributeInput{InstanceId: &i.ID, Groups: []string{*group.GroupId}}); err != nil {
 		t.Fatal(err)
 	}
-	variables := w.Variables(map[string]map[string]any{i.ID: {"route53": map[string]any{"health_check_id": "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b"}, "alarm": map[string]any{"period_seconds": 60}}}, i)
+	variables := w.Variables(map[string]map[string]any{i.ID: {"route53": map[string]any{"health_check_id": "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b"}, "alarms": map[string]any{"cpu": map[string]any{"period_seconds": 60}}}}, i)
 	inFirst := variables["regions"].(map[string]any)[first].(map[string]any)["instances"].(map[string]any)
 	inFirst[stopped] = map[string]any{}
 	o := newOperator(t, w, variables)

@@ -540,7 +540,7 @@ func (r *rollout) drifted(t *testing.T) {
 	_, before := r.state(t)
 	out := r.run(t, 3, "drift")
 	want := map[string][]string{
-		first:  {fmt.Sprintf("alarm threshold of %s 100 -> 90", r.instances[first].ID)},
+		first:  {fmt.Sprintf("alarm cpu threshold of %s 100 -> 90", r.instances[first].ID)},
 		second: {fmt.Sprintf("settings of %s deleted", r.instances[second].ID)},
 	}
 	got := map[string][]string{}

@@ -57,7 +57,7 @@ func (s *started) add(arn, region string) {
 	s.all[arn] = region
 }
 
-// alarm is the name of the instance's alarm.
+// alarm is the name of the instance's alarm cpu.
 func (s *scene) alarm() string { return s.deployment + "-alarm-" + s.i.ID + "-cpu" }
 
 // ending is how an execution ended.
@@ -89,10 +89,16 @@ func (s *scene) ring(t *testing.T) ending {
 	return s.follow(t, s.rung(t))
 }
 
-// rung has the instance's alarm fire and returns the execution that this starts.
+// rung has the instance's alarm cpu fire and returns the execution that this starts.
 func (s *scene) rung(t *testing.T) (arn string) {
 	t.Helper()
-	arns, err := s.AWS.Ring(t.Context(), s.i.Region, s.alarm(), "Threshold Crossed")
+	return s.triggered(t, s.alarm())
+}
+
+// triggered has an alarm fire and returns the execution that this starts.
+func (s *scene) triggered(t *testing.T, alarm string) (arn string) {
+	t.Helper()
+	arns, err := s.AWS.Ring(t.Context(), s.i.Region, alarm, "Threshold Crossed")
 	if err != nil {
 		t.Fatal(err)
 	}

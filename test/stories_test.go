@@ -89,8 +89,8 @@ func instanceStories() []story {
 		}},
 		// Its alarm is on a metric of an agent's, which has more dimensions.
 		{name: "a reboot does not cure it", settings: map[string]any{
-			"ssh":   map[string]any{"timeout_seconds": 1, "attempts": 1},
-			"alarm": map[string]any{"namespace": "CWAgent", "metric": "cpu_usage_active", "dimensions": map[string]any{"cpu": "cpu-total"}},
+			"ssh":    map[string]any{"timeout_seconds": 1, "attempts": 1},
+			"alarms": map[string]any{"cpu": map[string]any{"namespace": "CWAgent", "metric": "cpu_usage_active", "dimensions": map[string]any{"cpu": "cpu-total"}}},
 		}, act: func(t *testing.T, s *scene) {
 			_ = s.i.SetSSH(stage.Hang)
 			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 1, pages: 1}, "is not well after firstline's reboot: SSH failed, while URL passes", "down from "+home+" and "+other, "firstline pause --region "+home+" --instance "+s.i.ID)
@@ -132,18 +132,22 @@ func instanceStories() []story {
 		}},
 		// With 60 s to confirm, the first execution waits long enough for the second to
 		// meet it.
-		{name: "a service restarts while its alarm fires twice", settings: map[string]any{"confirm_seconds": 60}, act: func(t *testing.T, s *scene) {
+		{name: "a service restarts while two of its alarms fire", settings: map[string]any{"confirm_seconds": 60}, act: func(t *testing.T, s *scene) {
 			_ = s.i.SetHTTP(stage.Refuse)
-			first := s.rung(t)
+			first := s.triggered(t, strings.TrimSuffix(s.alarm(), "cpu")+"status")
 			s.enters(t, first, "Check URL")
-			again := s.send(t, incident.SourceAlarm)
+			again := s.rung(t)
 			s.enters(t, first, "Wait")
 			_ = s.i.SetHTTP(stage.Healthy)
 			second := s.follow(t, again)
 			if by := second.incident(t).HeldBy; second.last() != "Already handled" || by == nil || by.ID != first {
 				t.Errorf("the second execution ended in %q, held by %+v, want by %s", second.last(), by, first)
 			}
-			s.ended(t, s.follow(t, first), "All good", tally{})
+			e := s.follow(t, first)
+			s.ended(t, e, "All good", tally{})
+			if a := e.incident(t).Alarm; a == nil || a.Trigger != "status" {
+				t.Errorf("started by %+v, want by status", a)
+			}
 		}},
 		{name: "a canary of a healthy instance", act: func(t *testing.T, s *scene) {
 			s.rehearsed(t, s.follow(t, s.send(t, incident.SourceCanary)), incident.NextDone, incident.NextReboot)

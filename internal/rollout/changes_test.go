@@ -50,7 +50,7 @@ func unchanged(of values) tfjson.Change {
 }
 
 func TestChanges(t *testing.T) {
-	const alarm, settings = `aws_cloudwatch_metric_alarm.cpu[%q]`, `aws_ssm_parameter.settings[%q]`
+	const alarm, settings = `aws_cloudwatch_metric_alarm.trigger["%s-cpu"]`, `aws_ssm_parameter.settings[%q]`
 	policy := func(arns string) values {
 		return values{"policy": `{"Statement":[{"Sid":"Log","Action":"a"},{"Sid":"Reboot","Resource":` + arns + `}]}`}
 	}
@@ -95,7 +95,7 @@ func TestChanges(t *testing.T) {
 			all: []*tfjson.ResourceChange{
 				resource(fmt.Sprintf(alarm, "i-0a"), created(values{})), resource(fmt.Sprintf(settings, "i-0a"), unchanged(values{})),
 			},
-			want: []string{"adds alarm of i-0a"},
+			want: []string{"adds alarm cpu of i-0a"},
 		},
 		{
 			name: "the same of many instances is one line",
@@ -106,7 +106,7 @@ func TestChanges(t *testing.T) {
 				resource(fmt.Sprintf(settings, "i-0a"), altered(values{}, values{"value": "a", "insecure_value": `{"reboot":{"dry_run":false}}`}, values{"value": "b", "insecure_value": `{"reboot":{"dry_run":true}}`})),
 			},
 			want: []string{
-				"alarm threshold of 2 instances (i-0a, i-0c) 100 -> 95", "alarm threshold of i-0b 90 -> 95",
+				"alarm cpu threshold of 2 instances (i-0a, i-0c) 100 -> 95", "alarm cpu threshold of i-0b 90 -> 95",
 				"settings of i-0a: reboot.dry_run false -> true",
 			},
 		},

@@ -43,7 +43,7 @@ locals {
       vpc       = r.vpc
       instances = { for id in keys(r.instances) : id => {
         settings = jsondecode(local.json["${region}/${id}"])
-        alarms   = { cpu = local.effective["${region}/${id}"].alarm }
+        alarms   = local.effective["${region}/${id}"].alarms
       } }
     } }
   }))

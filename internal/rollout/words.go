@@ -143,14 +143,16 @@ var names = []string{"alarm_name", "dashboard_name", "function_name", "rule", "r
 // it, which {what} stands for; {who} stands for the instance.
 type subject struct{ whole, part, instance string }
 
-// about returns the subject of a resource: an instance's alarm and settings
+// about returns the subject of a resource: an instance's alarms and settings
 // (terraform/modules/watch) are the instance's, all others have names. One of a kind
 // that operators have no word for is named as Terraform does.
 func about(c *tfjson.ResourceChange, values map[string]any) subject {
 	id, _ := c.Index.(string)
 	switch c.Type + "." + c.Name {
-	case "aws_cloudwatch_metric_alarm.cpu":
-		return subject{"alarm of {who}", "alarm {what} of {who}", id}
+	case "aws_cloudwatch_metric_alarm.trigger":
+		last := max(0, strings.LastIndexByte(id, '-')) // INSTANCE-TRIGGER
+		alarm := "alarm " + strings.TrimPrefix(id[last:], "-")
+		return subject{alarm + " of {who}", alarm + " {what} of {who}", id[:last]}
 	case "aws_ssm_parameter.settings":
 		return subject{"settings of {who}", "settings of {who}: {what}", id}
 	}

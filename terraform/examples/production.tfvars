@@ -41,9 +41,9 @@ regions = {
           port = 2222
           # host_key_fingerprint = "SHA256:..."  as `ssh-keygen -lf` prints it
         }
-        boot   = { window_seconds = 900 }                   # a slow starter
-        reboot = { cooldown_seconds = 43200, per_day = 1 }  # instead of 6 hours, twice
-        alarm  = { threshold = 95, evaluation_periods = 2 } # instead of 98, once
+        boot   = { window_seconds = 900 }                             # a slow starter
+        reboot = { cooldown_seconds = 43200, per_day = 1 }            # instead of 6 hours, twice
+        alarms = { cpu = { threshold = 95, evaluation_periods = 2 } } # instead of 98, once
       }
 
       # No web server: SSH alone. Nothing is rebooted: the page says what would have
@@ -64,7 +64,7 @@ defaults = {
 
   # A saturated instance often reports 99.8 %, which the built-in 100 never matches.
   # ../README.md has more: other metrics, detailed monitoring, credits.
-  alarm = { threshold = 98 }
+  alarms = { cpu = { threshold = 98 } }
 }
 
 # Leave the block out for no Slack.

@@ -17,8 +17,8 @@ regions = {
 
 # For every instance of every region.
 defaults = {
-  url   = { path = "/healthz" }
-  alarm = { threshold = 98 }
+  url    = { path = "/healthz" }
+  alarms = { cpu = { threshold = 98 } }
 }
 
 slack       = { channel_id = "C0123456789" }

@@ -103,7 +103,7 @@ run "regions_of_the_file_and_no_other" {
     error_message = "a region that the file does not name is not deployed"
   }
   assert {
-    condition     = output.eu-west-1.alarm_names == tolist(["firstline-alarm-i-0c1cbf2e7abdedf75-cpu"])
+    condition     = output.eu-west-1.alarm_names == tolist(["firstline-alarm-i-0c1cbf2e7abdedf75-cpu", "firstline-alarm-i-0c1cbf2e7abdedf75-status"])
     error_message = "the instances' alarms"
   }
   assert {

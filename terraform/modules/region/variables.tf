@@ -36,8 +36,8 @@ variable "deployment" {
   # The longest name made of it is the code bucket's: NAME-code-ACCOUNT-REGION,
   # 63 characters at most. SSM keeps names that begin with aws or ssm to itself.
   validation {
-    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.deployment.name)) && length(var.deployment.name) <= 28 && !can(regex("^(aws|ssm)|-(cpu|self|responder)(-|$)", var.deployment.name))
-    error_message = "name = \"${var.deployment.name}\": use up to 28 lower-case letters, digits and single hyphens, beginning with a letter, not with aws or ssm, without -cpu, -self or -responder, which stand in the names of what a deployment makes."
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.deployment.name)) && length(var.deployment.name) <= 28 && !can(regex("^(aws|ssm)|-(alarm|self|responder)(-|$)", var.deployment.name))
+    error_message = "name = \"${var.deployment.name}\": use up to 28 lower-case letters, digits and single hyphens, beginning with a letter, not with aws or ssm, without -alarm, -self or -responder, which stand in the names of what a deployment makes."
   }
 
   validation {
@@ -90,7 +90,7 @@ variable "settings" {
   type = object({
     instances = map(object({
       json = string
-      alarm = object({
+      alarms = map(object({
         namespace          = string
         metric             = string
         dimensions         = map(string)
@@ -100,7 +100,7 @@ variable "settings" {
         evaluation_periods = number
         comparison         = string
         treat_missing_data = string
-      })
+      }))
       health_check_id   = string
       secret_parameters = list(string)
     }))

@@ -21,9 +21,14 @@ locals {
 
   # What is known of an instance and of the defaults: sections, and fields beside
   # them, which make a section "" of their own.
-  instance_sections = ["url", "route53", "ssh", "boot", "reboot", "alarm"]
-  instance_fields   = keys(local.schema[""])
-  once_sections     = ["slack", "opsgenie", "jsm", "sns", "function", "breaker", "reconcile", "vantage"]
+  instance_sections = ["url", "route53", "ssh", "boot", "reboot", "alarms"]
+  # Each trigger's settings are checked as a section alarms.TRIGGER.
+  trigger_sections = { for trigger in distinct(concat(keys(local.built_in), flatten([
+    for s in concat([var.defaults], [for i in local.instances : i.settings]) : try(keys(s.alarms), [])
+  ]))) : "alarms.${trigger}" => trigger if can(regex("^[a-z][a-z0-9_]{0,31}$", trigger)) }
+  parts           = concat(["url", "route53", "ssh", "boot", "reboot"], keys(local.trigger_sections), [""])
+  instance_fields = keys(local.schema[""])
+  once_sections   = ["slack", "opsgenie", "jsm", "sns", "function", "breaker", "reconcile", "vantage"]
 
   pager_types = ["opsgenie", "jsm", "sns"]
   # Those that have a block, unless the operator gives an order; what of that cannot
@@ -52,6 +57,7 @@ locals {
   written = {
     for subject, s in local.subjects : subject => merge(
       try({ for k, v in s.settings : k => v if contains(s.sections, k) }, {}),
+      try({ for trigger, v in s.settings.alarms : "alarms.${trigger}" => v }, {}),
       { "" = try({ for k, v in s.settings : k => v if contains(s.fields, k) }, {}) },
     )
   }
@@ -70,12 +76,14 @@ locals {
     }
   }
 
-  # subject => the names of its alarm's dimensions that cannot be
+  # subject => section => the names of an alarm's dimensions that cannot be
   bad_dimensions = {
-    for subject, s in local.subjects : subject => try([
-      for k, v in s.settings.alarm.dimensions : k
-      if k == "InstanceId" || startswith(k, ":") || length(k) > 255 || !can(regex(local.dimension, k)) || !try(length(tostring(v)) <= 1024 && can(regex(local.dimension, tostring(v))), false)
-    ], [])
+    for subject, sections in local.written : subject => {
+      for section, fields in sections : section => try([
+        for k, v in fields.dimensions : k
+        if k == "InstanceId" || startswith(k, ":") || length(k) > 255 || !can(regex(local.dimension, k)) || !try(length(tostring(v)) <= 1024 && can(regex(local.dimension, tostring(v))), false)
+      ], [])
+    }
   }
 
   # section => responders, tags or details => those that cannot be
@@ -114,7 +122,7 @@ locals {
   # subject => section => field => { value, known, ok }
   checked = {
     for subject, s in local.subjects : subject => {
-      for section in concat([""], s.sections) : section => {
+      for section in subject == "" ? concat([""], s.sections) : local.parts : section => {
         for field, value in try({ for k, v in local.written[subject][section] : k => v if v != null && can(keys(local.written[subject][section])) }, {}) : field => {
           value = value
           known = can(local.schema[section][field])
@@ -130,7 +138,7 @@ locals {
             headers = try(can(keys(value)) && length(local.bad_headers[subject][field]) == 0, false)
             secrets = try(can(keys(value)) && length(local.bad_headers[subject][field]) == 0, false)
 
-            dimensions = try(length(keys(value)) <= 29 && length(local.bad_dimensions[subject]) == 0, false)
+            dimensions = try(length(keys(value)) <= 29 && length(local.bad_dimensions[subject][section]) == 0, false)
 
             responders = try(!can(keys(value)) && length([for v in value : v]) <= 50 && length(local.bad_parts[section][field]) == 0, false)
             tags       = try(!can(keys(value)) && length([for v in value : v]) <= 12 && length(distinct([for v in value : tostring(v)])) == length(value) && length(local.bad_parts[section][field]) == 0, false)
@@ -143,7 +151,7 @@ locals {
 
   # What an instance gets of which nothing is said, and what each gets in all.
   base = {
-    for section in concat([""], local.instance_sections) : section => merge(
+    for section in local.parts : section => merge(
       { for field, spec in local.schema[section] : field => spec.default },
       { for field, c in local.checked["defaults: "][section] : field => c.value if c.ok },
     )
@@ -156,7 +164,7 @@ locals {
   }
   said = {
     for key, i in local.instances : key => {
-      for section in concat([""], local.instance_sections) : section => merge(
+      for section in local.parts : section => merge(
         local.base[section],
         { for field, c in local.checked["${key}: "][section] : field => c.value if c.ok },
       )
@@ -197,6 +205,14 @@ locals {
       jsondecode(local.pagers_json[type]),
     )
   ]))) / 4 * 3
+
+  # The triggers of an instance: what is built in, and what it or the defaults write.
+  triggers = {
+    for key, i in local.instances : key => [
+      for section, trigger in local.trigger_sections : trigger
+      if contains(keys(local.built_in), trigger) || can(keys(local.written["defaults: "][section])) || can(keys(local.written["${key}: "][section]))
+    ]
+  }
 
   package = local.once.function.package != "" ? tostring(local.once.function.package) : "${path.root}/../build/responder-${local.once.function.architecture}.zip"
 
@@ -273,21 +289,24 @@ locals {
         dry_run          = tobool(s.reboot.dry_run)
       }
       confirm_seconds = tonumber(s[""].confirm_seconds)
-      alarm = {
-        namespace          = tostring(s.alarm.namespace)
-        metric             = tostring(s.alarm.metric)
-        dimensions         = { for k, v in s.alarm.dimensions : k => tostring(v) }
-        period_seconds     = tonumber(s.alarm.period_seconds)
-        statistic          = tostring(s.alarm.statistic)
-        threshold          = tonumber(s.alarm.threshold)
-        evaluation_periods = tonumber(s.alarm.evaluation_periods)
-        comparison         = tostring(s.alarm.comparison)
-        treat_missing_data = tostring(s.alarm.treat_missing_data)
+      # Those that are enabled.
+      alarms = {
+        for trigger in local.triggers[key] : trigger => {
+          namespace          = tostring(s["alarms.${trigger}"].namespace)
+          metric             = tostring(s["alarms.${trigger}"].metric)
+          dimensions         = { for k, v in s["alarms.${trigger}"].dimensions : k => tostring(v) }
+          period_seconds     = tonumber(s["alarms.${trigger}"].period_seconds)
+          statistic          = tostring(s["alarms.${trigger}"].statistic)
+          threshold          = tonumber(s["alarms.${trigger}"].threshold)
+          evaluation_periods = tonumber(s["alarms.${trigger}"].evaluation_periods)
+          comparison         = tostring(s["alarms.${trigger}"].comparison)
+          treat_missing_data = tostring(s["alarms.${trigger}"].treat_missing_data)
+        } if tobool(s["alarms.${trigger}"].enabled)
       }
     }
   }
 
   # The JSON that the function decodes strictly (internal/incident.Settings): the
   # same names and units.
-  json = { for key, s in local.effective : key => jsonencode({ for k, v in s : k => v if k != "alarm" }) }
+  json = { for key, s in local.effective : key => jsonencode({ for k, v in s : k => v if k != "alarms" }) }
 }

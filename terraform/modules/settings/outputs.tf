@@ -11,7 +11,7 @@ output "deployment" {
         instances = {
           for id in keys(r.instances) : id => {
             json              = local.json["${region}/${id}"]
-            alarm             = local.effective["${region}/${id}"].alarm
+            alarms            = local.effective["${region}/${id}"].alarms
             health_check_id   = local.effective["${region}/${id}"].route53.health_check_id
             secret_parameters = distinct(values(local.effective["${region}/${id}"].url.secret_headers))
           }

@@ -29,10 +29,16 @@ locals {
     [for id, in_regions in { for key, i in local.instances : i.id => i.region... } : "${id}: is named in ${join(" and ", in_regions)}; an instance lives in one region" if length(in_regions) > 1],
     flatten([for subject, s in local.subjects : subject == "" ? [] : concat(
       s.settings == null || can(keys(s.settings)) ? [] : ["${subject}must be a map of settings: ${join(", ", concat(s.sections, s.fields))}"],
-      [for k in try(keys(s.settings), []) : "${subject}${k} is not known; use ${join(", ", concat(s.sections, s.fields))}" if !contains(concat(s.sections, s.fields), k)],
+      [for k in try(keys(s.settings), []) : "${subject}${k} is not known; ${k == "alarm" ? "write alarms = { cpu = { ... } }" : "use ${join(", ", concat(s.sections, s.fields))}"}" if !contains(concat(s.sections, s.fields), k)],
+      try(s.settings.alarms, null) == null || can(keys(s.settings.alarms)) ? [] : ["${subject}alarms: must be a map from triggers to their settings, such as { cpu = { threshold = 98 } }"],
+      [for trigger, v in try({ for k, v in s.settings.alarms : k => v if can(keys(s.settings.alarms)) }, {}) : !contains(values(local.trigger_sections), trigger)
+        ? "${subject}alarms: \"${trigger}\" cannot be a trigger's name; use up to 32 of a-z, 0-9 and _, a letter in front, such as \"disk_full\""
+        : "${subject}alarms.${trigger}: must be a map; its settings are ${join(", ", keys(local.trigger_fields))}"
+        if !contains(values(local.trigger_sections), trigger) || v != null && !can(keys(v))
+      ],
     )]),
     flatten([for subject, s in local.subjects : [for section in s.sections :
-      "${subject}${section}: must be a map; its settings are ${join(", ", keys(local.schema[section]))}" if try(s.settings[section], null) != null && !can(keys(s.settings[section]))
+      "${subject}${section}: must be a map; its settings are ${join(", ", keys(local.schema[section]))}" if section != "alarms" && try(s.settings[section], null) != null && !can(keys(s.settings[section]))
     ]]),
     local.pagers_problems,
     # Whoever sets up a pager means it to be used.
@@ -54,7 +60,7 @@ locals {
           : contains(["headers", "secrets"], local.schema[section][field].kind)
           ? "${subject}${section}.${field}: ${try(join(", ", local.bad_headers[subject][field]), "")}: must be ${local.wants[section][field]}"
           : local.schema[section][field].kind == "dimensions"
-          ? join(": ", compact(["${subject}${section}.${field}", join(", ", local.bad_dimensions[subject]), "must be ${local.wants[section][field]}"]))
+          ? join(": ", compact(["${subject}${section}.${field}", join(", ", local.bad_dimensions[subject][section]), "must be ${local.wants[section][field]}"]))
           : contains(["responders", "tags", "details"], local.schema[section][field].kind)
           ? join(": ", compact(["${section}.${field}", join(", ", local.bad_parts[section][field]), "must be ${local.wants[section][field]}"]))
           : "${subject}${section == "" ? "" : "${section}."}${field} = ${replace(replace(replace(replace(replace(jsonencode(c.value), "/\\/\\/[^@/]*@/", "//***@"), section == "url" && contains(["address", "path"], field) ? "/\\?[^\"]+/" : "/^$/", "?***"), "\\u003c", "<"), "\\u003e", ">"), "\\u0026", "&")}: must be ${local.wants[section][field]}"
@@ -141,14 +147,25 @@ locals {
       s.boot.first_look_seconds > s.boot.window_seconds ? "boot.first_look_seconds = ${s.boot.first_look_seconds}: is after the window of ${s.boot.window_seconds} s closes; use at most that" : "",
       s.reboot.cooldown_seconds < s.boot.window_seconds ? "reboot.cooldown_seconds = ${s.reboot.cooldown_seconds}: is shorter than boot.window_seconds = ${s.boot.window_seconds}, so that the machine could be rebooted again while it boots; use at least that" : "",
 
-      contains([10, 20, 30], s.alarm.period_seconds) || s.alarm.period_seconds % 60 == 0 ? "" : "alarm.period_seconds = ${s.alarm.period_seconds}: must be 10, 20, 30 or a multiple of 60",
-      s.alarm.period_seconds < 60 && startswith(s.alarm.namespace, "AWS/") ? "alarm.period_seconds = ${s.alarm.period_seconds}: metrics of AWS (${s.alarm.namespace}) take 60 or more" : "",
-      s.alarm.namespace == "AWS/EC2" && length(s.alarm.dimensions) > 0 ? "alarm.dimensions: no metric of one instance in AWS/EC2 has a dimension beside InstanceId, so the alarm would never have data; leave them out, or name the agent's namespace" : "",
-      s.alarm.period_seconds * s.alarm.evaluation_periods > (s.alarm.period_seconds < 3600 ? 86400 : 604800) ? "alarm.evaluation_periods = ${s.alarm.evaluation_periods}: times ${s.alarm.period_seconds} s is more than CloudWatch allows (a day; a week for periods of an hour and more)" : "",
-
       length(base64encode(local.json[key])) > 5464 ? "the settings take ${length(base64encode(local.json[key])) / 4 * 3} bytes, an SSM parameter holds 4096; shorten headers or url.body_pattern" : "",
     ] : "${key}: ${problem}" if problem != ""]],
   ))
 
-  problems = concat(local.shape_problems, local.field_problems, local.query_problems, local.combination_problems)
+  # In the alarms of each instance. What an instance has from the defaults alone is said
+  # of these, once.
+  alarm_problems = distinct(flatten([for key, s in local.effective : concat(
+    length(s.alarms) > 10 ? ["${key}: alarms: ${length(s.alarms)} are enabled, which is more than 10 per instance; leave some out, or switch them off with enabled = false"] : [],
+    length(s.alarms) == 0 ? ["${key}: alarms: none is enabled, so nothing would start an incident; enable at least one"] : [],
+    [for trigger, a in s.alarms : [for problem in concat(
+      [for field in ["metric", "threshold"] : "${field}: is missing; use ${local.wants["alarms.${trigger}"][field]}"
+        if a[field] == null && !can(local.checked["${key}: "]["alarms.${trigger}"][field]) && !can(local.checked["defaults: "]["alarms.${trigger}"][field])
+      ],
+      contains([10, 20, 30], a.period_seconds) || a.period_seconds % 60 == 0 ? [] : ["period_seconds = ${a.period_seconds}: must be 10, 20, 30 or a multiple of 60"],
+      a.period_seconds < 60 && startswith(a.namespace, "AWS/") ? ["period_seconds = ${a.period_seconds}: metrics of AWS (${a.namespace}) take 60 or more"] : [],
+      a.namespace == "AWS/EC2" && length(a.dimensions) > 0 ? ["dimensions: no metric of one instance in AWS/EC2 has a dimension beside InstanceId, so the alarm would never have data; leave them out, or name the agent's namespace"] : [],
+      a.period_seconds * a.evaluation_periods > (a.period_seconds < 3600 ? 86400 : 604800) ? ["evaluation_periods = ${a.evaluation_periods}: times ${a.period_seconds} s is more than CloudWatch allows (a day; a week for periods of an hour and more)"] : [],
+    ) : "${can(keys(local.written["${key}: "]["alarms.${trigger}"])) ? key : "defaults"}: alarms.${trigger}.${problem}"]],
+  )]))
+
+  problems = concat(local.shape_problems, local.field_problems, local.query_problems, local.alarm_problems, local.combination_problems)
 }

@@ -53,7 +53,31 @@ locals {
     "executionUrl", "instanceUrl", "alarmUrl",
   ]
 
-  schema = {
+  # What starts a look at an instance: trigger => what differs from the defaults below.
+  # Every instance has these, unless its alarms say otherwise. Any other must have a
+  # metric and a threshold.
+  built_in = {
+    cpu    = { metric = "CPUUtilization", threshold = 100 }
+    status = { metric = "StatusCheckFailed_Instance", threshold = 1, period_seconds = 60, evaluation_periods = 2 }
+  }
+  trigger_fields = {
+    enabled            = { kind = "bool", default = true }
+    namespace          = { kind = "string", default = "AWS/EC2", pattern = "^[A-Za-z0-9.#/_-][A-Za-z0-9.#/_ -]{0,254}$", want = "a CloudWatch namespace such as \"AWS/EC2\" or \"CWAgent\"" }
+    metric             = { kind = "string", default = null, pattern = "^[!-~][ -~]{0,254}$", want = "the name of a metric that has the dimension InstanceId" }
+    dimensions         = { kind = "dimensions", default = {} } # beside InstanceId
+    period_seconds     = { kind = "integer", default = 300, min = 10, max = 86400 }
+    statistic          = { kind = "enum", default = "Maximum", values = ["Maximum", "Minimum", "Average", "Sum", "SampleCount"] }
+    threshold          = { kind = "number", default = null, min = -1e15, max = 1e15 }
+    evaluation_periods = { kind = "integer", default = 1, min = 1, max = 8640 }
+    comparison         = { kind = "enum", default = "GreaterThanOrEqualToThreshold", values = ["GreaterThanOrEqualToThreshold", "GreaterThanThreshold", "LessThanThreshold", "LessThanOrEqualToThreshold"] }
+    treat_missing_data = { kind = "enum", default = "missing", values = ["missing", "ignore", "breaching", "notBreaching"] }
+  }
+  # A section per trigger that is written anywhere.
+  trigger_schema = { for section, trigger in local.trigger_sections : section => {
+    for field, spec in local.trigger_fields : field => merge(spec, try({ default = local.built_in[trigger][field] }, {}))
+  } }
+
+  schema = merge(local.trigger_schema, {
     url = {
       enabled            = { kind = "bool", default = true }
       address            = { kind = "string", default = "", pattern = "^(https?://(${local.host}|\\[${local.ipv6}\\])(:${local.port})?([/?]([^%\\s#]|%[0-9A-Fa-f]{2})*)?)?$", want = "an http:// or https:// address such as \"https://app.example.com/healthz\", without user name and password (put the value of the Authorization header into an SSM parameter and name that in url.secret_headers)" }
@@ -103,17 +127,6 @@ locals {
       on               = { kind = "enum", default = "any_check", values = ["any_check", "unreachable"] }
       dry_run          = { kind = "bool", default = false }
     }
-    alarm = {
-      namespace          = { kind = "string", default = "AWS/EC2", pattern = "^[A-Za-z0-9.#/_-][A-Za-z0-9.#/_ -]{0,254}$", want = "a CloudWatch namespace such as \"AWS/EC2\" or \"CWAgent\"" }
-      metric             = { kind = "string", default = "CPUUtilization", pattern = "^[!-~][ -~]{0,254}$", want = "the name of a metric that has the dimension InstanceId" }
-      dimensions         = { kind = "dimensions", default = {} } # beside InstanceId
-      period_seconds     = { kind = "integer", default = 300, min = 10, max = 86400 }
-      statistic          = { kind = "enum", default = "Maximum", values = ["Maximum", "Minimum", "Average", "Sum", "SampleCount"] }
-      threshold          = { kind = "number", default = 100, min = -1e15, max = 1e15 }
-      evaluation_periods = { kind = "integer", default = 1, min = 1, max = 8640 }
-      comparison         = { kind = "enum", default = "GreaterThanOrEqualToThreshold", values = ["GreaterThanOrEqualToThreshold", "GreaterThanThreshold", "LessThanThreshold", "LessThanOrEqualToThreshold"] }
-      treat_missing_data = { kind = "enum", default = "missing", values = ["missing", "ignore", "breaching", "notBreaching"] }
-    }
 
     # Not an instance's: said once for the whole deployment.
     slack = {
@@ -160,7 +173,7 @@ locals {
       # How long a verdict must hold before a reboot or a page; 0: act on the first look.
       confirm_seconds = { kind = "integer", default = 120, min = 0, max = 600 }
     }
-  }
+  })
 
   # Names of headers and query parameters, and which of them carry secrets. A query
   # parameter's name is in small letters, with "-" for "_" and ".".

@@ -1,5 +1,5 @@
 variable "alarm_prefix" {
-  description = "What the name of an instance's alarm begins with; the instance id follows."
+  description = "What the name of an instance's alarm begins with; INSTANCE-TRIGGER follows."
   type        = string
 }
 
@@ -9,10 +9,10 @@ variable "settings_path" {
 }
 
 variable "instances" {
-  description = "Instance id => its settings as the function reads them (JSON), and its alarm."
+  description = "Instance id => its settings as the function reads them (JSON), and its alarms by trigger."
   type = map(object({
     json = string
-    alarm = object({
+    alarms = map(object({
       namespace          = string
       metric             = string
       dimensions         = map(string)
@@ -22,6 +22,6 @@ variable "instances" {
       evaluation_periods = number
       comparison         = string
       treat_missing_data = string
-    })
+    }))
   }))
 }

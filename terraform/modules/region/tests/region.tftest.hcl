@@ -20,7 +20,7 @@ variables {
     instances = {
       "i-0c1cbf2e7abdedf75" = {
         json              = "{}"
-        alarm             = { namespace = "AWS/EC2", metric = "CPUUtilization", dimensions = {}, period_seconds = 300, statistic = "Maximum", threshold = 100, evaluation_periods = 1, comparison = "GreaterThanOrEqualToThreshold", treat_missing_data = "missing" }
+        alarms            = { cpu = { namespace = "AWS/EC2", metric = "CPUUtilization", dimensions = {}, period_seconds = 300, statistic = "Maximum", threshold = 100, evaluation_periods = 1, comparison = "GreaterThanOrEqualToThreshold", treat_missing_data = "missing" } }
         health_check_id   = ""
         secret_parameters = []
       }

@@ -138,8 +138,8 @@ run "unknown_section" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "defaults: route54 is not known; use url, route53, ssh, boot, reboot, alarm, confirm_seconds",
-      "eu-west-1/i-0c1cbf2e7abdedf75: shh is not known; use url, route53, ssh, boot, reboot, alarm, confirm_seconds",
+      "defaults: route54 is not known; use url, route53, ssh, boot, reboot, alarms, confirm_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: shh is not known; use url, route53, ssh, boot, reboot, alarms, confirm_seconds",
     ])
     error_message = join("\n", output.problems)
   }
@@ -154,7 +154,7 @@ run "section_not_a_map" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "defaults: must be a map of settings: url, route53, ssh, boot, reboot, alarm, confirm_seconds",
+      "defaults: must be a map of settings: url, route53, ssh, boot, reboot, alarms, confirm_seconds",
       "eu-west-1/i-0c1cbf2e7abdedf75: ssh: must be a map; its settings are address_family, attempts, enabled, host, host_key_fingerprint, interval_seconds, port, private, timeout_seconds",
     ])
     error_message = join("\n", output.problems)
@@ -169,7 +169,7 @@ run "instance_not_a_map" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "eu-west-1/i-0c1cbf2e7abdedf75: must be a map of settings: url, route53, ssh, boot, reboot, alarm, confirm_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: must be a map of settings: url, route53, ssh, boot, reboot, alarms, confirm_seconds",
     ])
     error_message = join("\n", output.problems)
   }
@@ -195,7 +195,7 @@ run "unknown_fields" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "defaults: confirm_second is not known; use url, route53, ssh, boot, reboot, alarm, confirm_seconds",
+      "defaults: confirm_second is not known; use url, route53, ssh, boot, reboot, alarms, confirm_seconds",
       "breaker.in_flights is not known; use in_flight, per_hour",
       "function.arch is not known; use architecture, log_level, log_retention_days, managed_policies, memory_mb, package, timeout_seconds",
       "jsm.key is not known; use details, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
@@ -215,14 +215,14 @@ run "unknown_fields" {
 run "ranges" {
   command = plan
   variables {
-    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { port = 65536, timeout_seconds = 0.05, attempts = 0, interval_seconds = 31 }, route53 = { quorum_percent = 100, attempts = 1.5 }, ssh = { port = 0, timeout_seconds = "long", attempts = 11 }, boot = { first_look_seconds = 0, interval_seconds = 9, window_seconds = 3601 }, confirm_seconds = 601, reboot = { cooldown_seconds = 86401, per_day = 25, on = "ssh", dry_run = "maybe" }, alarm = { threshold = "high", evaluation_periods = 0, period_seconds = 5 } } } } }
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { port = 65536, timeout_seconds = 0.05, attempts = 0, interval_seconds = 31 }, route53 = { quorum_percent = 100, attempts = 1.5 }, ssh = { port = 0, timeout_seconds = "long", attempts = 11 }, boot = { first_look_seconds = 0, interval_seconds = 9, window_seconds = 3601 }, confirm_seconds = 601, reboot = { cooldown_seconds = 86401, per_day = 25, on = "ssh", dry_run = "maybe" }, alarms = { cpu = { threshold = "high", evaluation_periods = 0, period_seconds = 5 } } } } } }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
       "eu-west-1/i-0c1cbf2e7abdedf75: confirm_seconds = 601: must be a whole number from 0 to 600",
-      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.evaluation_periods = 0: must be a whole number from 1 to 8640",
-      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.period_seconds = 5: must be a whole number from 10 to 86400",
-      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.threshold = \"high\": must be a number from -1000000000000000 to 1000000000000000",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarms.cpu.evaluation_periods = 0: must be a whole number from 1 to 8640",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarms.cpu.period_seconds = 5: must be a whole number from 10 to 86400",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarms.cpu.threshold = \"high\": must be a number from -1000000000000000 to 1000000000000000",
       "eu-west-1/i-0c1cbf2e7abdedf75: boot.first_look_seconds = 0: must be a whole number from 1 to 3600",
       "eu-west-1/i-0c1cbf2e7abdedf75: boot.interval_seconds = 9: must be a whole number from 10 to 3600",
       "eu-west-1/i-0c1cbf2e7abdedf75: boot.window_seconds = 3601: must be a whole number from 1 to 3600",
@@ -249,7 +249,7 @@ run "one_of_a_few" {
   command = plan
   variables {
     pagers   = null
-    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { scheme = "ftp", method = "PUT", address_family = "ip", enabled = "yes" }, ssh = { address_family = 4 }, alarm = { statistic = "Max", comparison = ">=", treat_missing_data = "bad" } } } } }
+    regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { scheme = "ftp", method = "PUT", address_family = "ip", enabled = "yes" }, ssh = { address_family = 4 }, alarms = { cpu = { statistic = "Max", comparison = ">=", treat_missing_data = "bad" } } } } } }
     function = { package = "main.tf", architecture = "arm", log_level = "trace" }
     opsgenie = { priority = "P6", priority_unknown = 4 }
     slack    = { channel_id = "C0123456789", pages = "some" }
@@ -261,9 +261,9 @@ run "one_of_a_few" {
       "opsgenie.priority = \"P6\": must be one of P1, P2, P3, P4, P5",
       "opsgenie.priority_unknown = 4: must be one of P1, P2, P3, P4, P5",
       "slack.pages = \"some\": must be true or false",
-      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.comparison = \">=\": must be one of GreaterThanOrEqualToThreshold, GreaterThanThreshold, LessThanThreshold, LessThanOrEqualToThreshold",
-      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.statistic = \"Max\": must be one of Maximum, Minimum, Average, Sum, SampleCount",
-      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.treat_missing_data = \"bad\": must be one of missing, ignore, breaching, notBreaching",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarms.cpu.comparison = \">=\": must be one of GreaterThanOrEqualToThreshold, GreaterThanThreshold, LessThanThreshold, LessThanOrEqualToThreshold",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarms.cpu.statistic = \"Max\": must be one of Maximum, Minimum, Average, Sum, SampleCount",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarms.cpu.treat_missing_data = \"bad\": must be one of missing, ignore, breaching, notBreaching",
       "eu-west-1/i-0c1cbf2e7abdedf75: ssh.address_family = 4: must be one of ipv4, ipv6",
       "eu-west-1/i-0c1cbf2e7abdedf75: url.address_family = \"ip\": must be one of ipv4, ipv6",
       "eu-west-1/i-0c1cbf2e7abdedf75: url.enabled = \"yes\": must be true or false",
@@ -278,12 +278,12 @@ run "one_of_a_few" {
 run "forms" {
   command = plan
   variables {
-    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { path = "healthz", status = ["200", "700"], body_pattern = "(", server_name = "https://x" }, route53 = { health_check_id = "4f2b" }, ssh = { host = "user@host:22", host_key_fingerprint = "MD5:00" }, alarm = { metric = "", namespace = "" } } } } }
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { url = { path = "healthz", status = ["200", "700"], body_pattern = "(", server_name = "https://x" }, route53 = { health_check_id = "4f2b" }, ssh = { host = "user@host:22", host_key_fingerprint = "MD5:00" }, alarms = { cpu = { metric = "", namespace = "" } } } } } }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.metric = \"\": must be the name of a metric that has the dimension InstanceId",
-      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.namespace = \"\": must be a CloudWatch namespace such as \"AWS/EC2\" or \"CWAgent\"",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarms.cpu.metric = \"\": must be the name of a metric that has the dimension InstanceId",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarms.cpu.namespace = \"\": must be a CloudWatch namespace such as \"AWS/EC2\" or \"CWAgent\"",
       "eu-west-1/i-0c1cbf2e7abdedf75: route53.health_check_id = \"4f2b\": must be the id that Route 53 shows, such as \"4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b\"",
       "eu-west-1/i-0c1cbf2e7abdedf75: ssh.host = \"user@host:22\": must be a host name or an IP address, without scheme, user, brackets and port (the port is ssh.port)",
       "eu-west-1/i-0c1cbf2e7abdedf75: ssh.host_key_fingerprint = \"MD5:00\": must be SHA256: and 43 base64 characters, as `ssh-keygen -lf` prints it",
@@ -750,12 +750,45 @@ run "first_look_after_the_window" {
 run "alarm_periods" {
   command = plan
   variables {
-    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { alarm = { period_seconds = 45 } } } } }
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { alarms = { cpu = { period_seconds = 45 } } } } } }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.period_seconds = 45: must be 10, 20, 30 or a multiple of 60",
-      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.period_seconds = 45: metrics of AWS (AWS/EC2) take 60 or more",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarms.cpu.period_seconds = 45: must be 10, 20, 30 or a multiple of 60",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarms.cpu.period_seconds = 45: metrics of AWS (AWS/EC2) take 60 or more",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "alarms" {
+  command = plan
+  variables {
+    defaults = { alarms = { disk = { metric = "disk_used_percent" }, net = { metric = "NetworkIn" }, off = { enabled = false } }, alarm = { threshold = 98 } }
+    regions = { "eu-west-1" = { instances = {
+      "i-0a1b2c3d" = { alarms = { net = { threshold = 1, period_seconds = 90 }, CPU = {}, cpu = { thresold = 95 }, status = true, credits = { threshold = "low", enabled = "yes" } } }
+      "i-0a1b2c3e" = { alarms = { for n in range(10) : "t${n}" => { metric = "x", threshold = n } } }
+      "i-0a1b2c3f" = { alarms = { for trigger in ["cpu", "status", "disk", "net"] : trigger => { enabled = false } } }
+      "i-1a1b2c3d" = { alarms = ["cpu"] }
+      "i-1a1b2c3e" = { alarms = { disk = null, net = { threshold = 5 } } }
+    } } }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "defaults: alarm is not known; write alarms = { cpu = { ... } }",
+      "eu-west-1/i-0a1b2c3d: alarms: \"CPU\" cannot be a trigger's name; use up to 32 of a-z, 0-9 and _, a letter in front, such as \"disk_full\"",
+      "eu-west-1/i-0a1b2c3d: alarms.status: must be a map; its settings are comparison, dimensions, enabled, evaluation_periods, metric, namespace, period_seconds, statistic, threshold, treat_missing_data",
+      "eu-west-1/i-1a1b2c3d: alarms: must be a map from triggers to their settings, such as { cpu = { threshold = 98 } }",
+      "eu-west-1/i-0a1b2c3d: alarms.cpu.thresold is not known; use comparison, dimensions, enabled, evaluation_periods, metric, namespace, period_seconds, statistic, threshold, treat_missing_data",
+      "eu-west-1/i-0a1b2c3d: alarms.credits.enabled = \"yes\": must be true or false",
+      "eu-west-1/i-0a1b2c3d: alarms.credits.threshold = \"low\": must be a number from -1000000000000000 to 1000000000000000",
+      "eu-west-1/i-0a1b2c3d: alarms.credits.metric: is missing; use the name of a metric that has the dimension InstanceId",
+      "defaults: alarms.disk.threshold: is missing; use a number from -1000000000000000 to 1000000000000000",
+      "eu-west-1/i-0a1b2c3d: alarms.net.period_seconds = 90: must be 10, 20, 30 or a multiple of 60",
+      "eu-west-1/i-0a1b2c3e: alarms: 14 are enabled, which is more than 10 per instance; leave some out, or switch them off with enabled = false",
+      "defaults: alarms.net.threshold: is missing; use a number from -1000000000000000 to 1000000000000000",
+      "eu-west-1/i-0a1b2c3f: alarms: none is enabled, so nothing would start an incident; enable at least one",
     ])
     error_message = join("\n", output.problems)
   }
@@ -765,11 +798,11 @@ run "alarm_periods" {
 run "alarm_longer_than_a_day" {
   command = plan
   variables {
-    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { alarm = { evaluation_periods = 289 } } } } }
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = { alarms = { cpu = { evaluation_periods = 289 } } } } } }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.evaluation_periods = 289: times 300 s is more than CloudWatch allows (a day; a week for periods of an hour and more)",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarms.cpu.evaluation_periods = 289: times 300 s is more than CloudWatch allows (a day; a week for periods of an hour and more)",
     ])
     error_message = join("\n", output.problems)
   }
@@ -1082,19 +1115,19 @@ run "pagers_too_long" {
 run "alarm_dimensions" {
   command = plan
   variables {
-    defaults = { alarm = { namespace = "CWAgent", dimensions = ["cpu"] } }
+    defaults = { alarms = { cpu = { namespace = "CWAgent", dimensions = ["cpu"] } } }
     regions = { "eu-west-1" = { instances = {
-      "i-0c1cbf2e7abdedf75" = { alarm = { dimensions = { InstanceId = "i-0c1cbf2e7abdedf75", ":x" = "1", cpu = "", path = "/\u00fc", "a b" = "c d" } } }
-      "i-0a1b2c3d"          = { alarm = { dimensions = { for n in range(30) : "d${n}" => "x" } } }
-      "i-0a1b2c3e"          = { alarm = { namespace = "AWS/EC2", dimensions = { cpu = "cpu-total" } } }
+      "i-0c1cbf2e7abdedf75" = { alarms = { cpu = { dimensions = { InstanceId = "i-0c1cbf2e7abdedf75", ":x" = "1", cpu = "", path = "/\u00fc", "a b" = "c d" } } } }
+      "i-0a1b2c3d"          = { alarms = { cpu = { dimensions = { for n in range(30) : "d${n}" => "x" } } } }
+      "i-0a1b2c3e"          = { alarms = { cpu = { namespace = "AWS/EC2", dimensions = { cpu = "cpu-total" } } } }
     } } }
   }
   assert {
     condition = output.problems == [for p in [
-      "defaults: alarm.dimensions: WANT",
-      "eu-west-1/i-0a1b2c3d: alarm.dimensions: WANT",
-      "eu-west-1/i-0c1cbf2e7abdedf75: alarm.dimensions: :x, InstanceId, cpu, path: WANT",
-      "eu-west-1/i-0a1b2c3e: alarm.dimensions: no metric of one instance in AWS/EC2 has a dimension beside InstanceId, so the alarm would never have data; leave them out, or name the agent's namespace",
+      "defaults: alarms.cpu.dimensions: WANT",
+      "eu-west-1/i-0a1b2c3d: alarms.cpu.dimensions: WANT",
+      "eu-west-1/i-0c1cbf2e7abdedf75: alarms.cpu.dimensions: :x, InstanceId, cpu, path: WANT",
+      "eu-west-1/i-0a1b2c3e: alarms.cpu.dimensions: no metric of one instance in AWS/EC2 has a dimension beside InstanceId, so the alarm would never have data; leave them out, or name the agent's namespace",
     ] : replace(p, "WANT", "must be a map of up to 29 further dimensions, names of 1 to 255 to values of 1 to 1024 ASCII characters, without InstanceId, which is set already, and without a name that begins with \":\", such as { cpu = \"cpu-total\" }")]
     error_message = join("\n", output.problems)
   }

@@ -35,11 +35,17 @@ run "an_instance_of_which_nothing_is_said" {
     error_message = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].json
   }
   assert {
-    condition = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].alarm == {
-      namespace          = "AWS/EC2", metric = "CPUUtilization", dimensions = {}, period_seconds = 300, statistic = "Maximum", threshold = 100
-      evaluation_periods = 1, comparison = "GreaterThanOrEqualToThreshold", treat_missing_data = "missing"
+    condition = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].alarms == {
+      cpu = {
+        namespace          = "AWS/EC2", metric = "CPUUtilization", dimensions = {}, period_seconds = 300, statistic = "Maximum", threshold = 100
+        evaluation_periods = 1, comparison = "GreaterThanOrEqualToThreshold", treat_missing_data = "missing"
+      }
+      status = {
+        namespace          = "AWS/EC2", metric = "StatusCheckFailed_Instance", dimensions = {}, period_seconds = 60, statistic = "Maximum", threshold = 1
+        evaluation_periods = 2, comparison = "GreaterThanOrEqualToThreshold", treat_missing_data = "missing"
+      }
     }
-    error_message = "the alarm's defaults"
+    error_message = "the alarms' defaults"
   }
   assert {
     condition     = output.deployment.function == { package = "main.tf", architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
@@ -70,6 +76,7 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
     defaults = {
       url             = { port = 8080, path = "/default", timeout_seconds = 1.5, attempts = 2 }
       ssh             = { port = 2222 }
+      alarms          = { cpu = { threshold = 98, evaluation_periods = 3 }, disk = { namespace = "CWAgent", metric = "disk_used_percent", threshold = 95 } }
       boot            = { window_seconds = 900 }
       reboot          = { cooldown_seconds = 7200, per_day = 3, dry_run = true }
       confirm_seconds = 180
@@ -91,9 +98,9 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
             boot            = { first_look_seconds = 30, interval_seconds = 10 }
             reboot          = { cooldown_seconds = 900, on = "unreachable", dry_run = false }
             confirm_seconds = 0
-            alarm           = { statistic = "Average", threshold = 99.5, period_seconds = 60, evaluation_periods = 5, comparison = "GreaterThanThreshold", treat_missing_data = "breaching", namespace = "CWAgent", metric = "cpu_usage_active", dimensions = { cpu = "cpu-total", core = 0 } }
+            alarms          = { status = { enabled = false }, cpu = { statistic = "Average", threshold = 99.5, period_seconds = 60, evaluation_periods = 5, comparison = "GreaterThanThreshold", treat_missing_data = "breaching", namespace = "CWAgent", metric = "cpu_usage_active", dimensions = { cpu = "cpu-total", core = 0 } } }
           }
-          "i-0a1b2c3d" = { url = { address = "https://app.example.com/healthz", load_balancer = true }, ssh = null }
+          "i-0a1b2c3d" = { url = { address = "https://app.example.com/healthz", load_balancer = true }, ssh = null, alarms = { cpu = null, memory = { namespace = "CWAgent", metric = "mem_used_percent", threshold = 99 } } }
         }
       }
       "mx-central-1" = { instances = { "i-0123456789abcdef0" = { url = { enabled = false }, ssh = { host = "bastion.example.com" } } } }
@@ -135,8 +142,16 @@ run "everything_said_and_instance_over_defaults_over_built_in" {
     error_message = "the parameters that the function must read"
   }
   assert {
-    condition     = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].alarm.dimensions == { cpu = "cpu-total", core = "0" }
+    condition     = output.deployment.regions["eu-west-1"].instances["i-0c1cbf2e7abdedf75"].alarms.cpu.dimensions == { cpu = "cpu-total", core = "0" }
     error_message = "the dimensions of an agent's metric"
+  }
+  # By trigger and field.
+  assert {
+    condition = { for id, i in output.deployment.regions["eu-west-1"].instances : id => { for trigger, a in i.alarms : trigger => [a.metric, a.threshold, a.evaluation_periods] } } == {
+      "i-0c1cbf2e7abdedf75" = { cpu = ["cpu_usage_active", 99.5, 5], disk = ["disk_used_percent", 95, 1] }
+      "i-0a1b2c3d"          = { cpu = ["CPUUtilization", 98, 3], disk = ["disk_used_percent", 95, 1], status = ["StatusCheckFailed_Instance", 1, 2], memory = ["mem_used_percent", 99, 1] }
+    }
+    error_message = jsonencode(output.deployment.regions["eu-west-1"].instances)
   }
   # The address says whom to ask: the defaults' port yields to it.
   assert {

@@ -6,7 +6,7 @@
 # modules/settings checks every key and value and hands on typed objects.
 
 variable "regions" {
-  description = "What to watch: region => { instances = { instance id => overrides }, vpc = { subnet_ids, security_group_ids, ipv6 } }. An instance has the sections url, route53, ssh, boot, reboot and alarm, and confirm_seconds."
+  description = "What to watch: region => { instances = { instance id => overrides }, vpc = { subnet_ids, security_group_ids, ipv6 } }. An instance has the sections url, route53, ssh, boot, reboot and alarms, and confirm_seconds."
   type        = any
 
   validation {

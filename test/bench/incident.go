@@ -223,7 +223,7 @@ func (b *incidents) run(ctx context.Context, f *frame) (_ section, err error) {
 		return section{}, err
 	}
 	// One is the instance's.
-	alarms := planned.types["aws_cloudwatch_metric_alarm"] - 1
+	alarms := planned.types["aws_cloudwatch_metric_alarm"] - 2 // cpu and status of the instance
 	s.Notes = []string{
 		"Transitions are those of the interpreter that runs the definition, with the default settings: a failure is confirmed for two minutes, in three looks. A further look has 6 transitions.",
 		fmt.Sprintf("Prices are AWS's for %s as looked up on %s, without the free tier (%s). Durations are this machine's in a warm process, with arm64's price and the default memory, and with the pauses between the attempts of a failing URL check.", pricesRegion, pricesDate, priceSources),
@@ -278,6 +278,6 @@ func restTable(steps []stepFigures, alarms int) table {
 	row("and a region at rest in all", "", sum)
 	row("and the KMS key of the topic, with subscribers", "1", perKey)
 	row("and the dashboard, from the account's fourth on", "1", perDashboard)
-	row("and each instance: its alarm", "1", perAlarm)
+	row("and each instance: its alarms cpu and status", "2", 2*perAlarm)
 	return t
 }

@@ -222,7 +222,6 @@ func (b *incidents) run(ctx context.Context, f *frame) (_ section, err error) {
 	if err != nil {
 		return section{}, err
 	}
-	// One is the instance's.
 	alarms := planned.types["aws_cloudwatch_metric_alarm"] - 2 // cpu and status of the instance
 	s.Notes = []string{
 		"Transitions are those of the interpreter that runs the definition, with the default settings: a failure is confirmed for two minutes, in three looks. A further look has 6 transitions.",

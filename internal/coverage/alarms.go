@@ -208,7 +208,7 @@ func (a alarm) unfilled() (what, do string) {
 	case strings.HasPrefix(name, "CPUCredit"), strings.HasPrefix(name, "CPUSurplusCredit"):
 		return what, do
 	case !detailed:
-		return what + " with basic monitoring", fmt.Sprintf("turn detailed monitoring on with `aws ec2 monitor-instances --instance-ids %s`, or %s", a.id, do)
+		return fmt.Sprintf("with period %d s needs detailed monitoring (basic monitoring has one datapoint every %d s)", period, basicSeconds), fmt.Sprintf("turn it on with `aws ec2 monitor-instances --instance-ids %s`, or %s", a.id, do)
 	}
 	return "", ""
 }

@@ -245,7 +245,7 @@ func TestFindings(t *testing.T) {
 		{"of an instance that was started just now", account{alarm: insufficient, instance: func(i *ec2types.Instance) { i.LaunchTime = aws.Time(time.Now()) }}, Instance{}, "", nil},
 		{"takes two days", account{alarm: func(a *cwtypes.MetricAlarm) { insufficient(a); a.EvaluationPeriods = aws.Int32(576) }}, Instance{}, "", nil},
 
-		{"each minute, with basic monitoring", account{alarm: minute}, Instance{}, Period, []string{"has a period of 60 s, and there is one datapoint every 300 s with basic monitoring", "aws ec2 monitor-instances --instance-ids " + first, "alarms.cpu.period_seconds = 300"}},
+		{"each minute, with basic monitoring", account{alarm: minute}, Instance{}, Period, []string{"its alarm cpu (CPUUtilization) with period 60 s needs detailed monitoring (basic monitoring has one datapoint every 300 s): turn it on", "aws ec2 monitor-instances --instance-ids " + first, "alarms.cpu.period_seconds = 300"}},
 		{"each minute, with detailed monitoring", account{alarm: minute, instance: detailed}, Instance{}, "", nil},
 		{"each minute, on a status check", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.MetricName = aws.String("StatusCheckFailed_Instance") }}, Instance{}, "", nil},
 		{"each minute, of an agent", account{alarm: func(a *cwtypes.MetricAlarm) { minute(a); a.Namespace = aws.String("CWAgent") }}, Instance{}, "", nil},

@@ -105,7 +105,7 @@ func (l *planning) survey(all []*tfjson.ResourceChange) {
 		if s.instance != "" {
 			of[s.instance] = append(of[s.instance], c)
 		}
-		if c.Type == "aws_lambda_function" {
+		if c.Type == "aws_lambda_function" && c.Name == "responder" {
 			version = strings.TrimSpace("firstline " + cmp.Or(versionOf(c.Change.After), versionOf(c.Change.Before)))
 			l.release = releaseOf(c)
 		}
@@ -228,8 +228,9 @@ func (l *planning) updated(c *tfjson.ResourceChange) {
 
 // elsewhere reports whether another line tells of a difference, and adds it there.
 func (l *planning) elsewhere(c *tfjson.ResourceChange, at string, was, is any) bool {
-	if c.Type == "aws_lambda_function" && (slices.Contains(codeOf, at) || path(at) == "tags.version") {
-		return true // the release
+	if c.Type == "aws_lambda_function" && l.release != nil && (slices.Contains(codeOf, at) || path(at) == "tags.version") {
+		l.release.Resources = append(l.release.Resources, c.Address) // the probe's code too
+		return true
 	}
 	if tag, ok := strings.CutPrefix(path(at), "tags."); ok {
 		l.tags.list = append(l.tags.list, fmt.Sprintf("%s %s -> %s", tag, value(was), value(is)))

@@ -125,6 +125,20 @@ func TestChanges(t *testing.T) {
 			want: []string{"the function's code 0.1.0 -> 0.2.0", "known only after the apply: definition of state machine m"},
 		},
 		{
+			name: "a release with a probe",
+			all: []*tfjson.ResourceChange{
+				resource("aws_lambda_function.probe", altered(values{"function_name": "p"}, code("h1", ""), code("h2", ""))),
+				resource("aws_lambda_function.responder", altered(function, code("h1", "0.1.0"), code("h2", "0.2.0"))),
+				resource("aws_s3_object.code", tfjson.Change{Actions: tfjson.Actions{tfjson.ActionDelete, tfjson.ActionCreate}, Before: values{"key": "h1.zip"}, After: values{"key": "h2.zip"}}),
+			},
+			want: []string{"the function's code 0.1.0 -> 0.2.0"},
+		},
+		{
+			name: "the probe's code was changed by hand",
+			all:  []*tfjson.ResourceChange{resource("aws_lambda_function.probe", altered(values{"function_name": "p"}, code("h2", ""), code("h1", "")))},
+			want: []string{`function p s3_key "h2.zip" -> "h1.zip"`, `function p source_code_hash "h2" -> "h1"`},
+		},
+		{
 			name: "the version alone", all: []*tfjson.ResourceChange{resource("aws_lambda_function.responder", altered(function, code("h1", "0.1.0"), code("h1", "0.2.0")))},
 			want: []string{"the function's version 0.1.0 -> 0.2.0; its code stays"},
 		},

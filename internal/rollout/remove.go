@@ -64,7 +64,9 @@ func (r *Root) Removals(ctx context.Context, p *Plan) ([]Removal, error) {
 		case "aws_sfn_state_machine":
 			removal.machine, _ = before["arn"].(string)
 		case "aws_lambda_function":
-			removal.function = c.Address
+			if c.Name == "responder" { // the probe is in no VPC
+				removal.function = c.Address
+			}
 		case "aws_iam_role_policy":
 			removal.rights = removal.rights || c.Name == "function"
 		}

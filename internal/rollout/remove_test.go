@@ -22,6 +22,7 @@ func TestRemovals(t *testing.T) {
 		function = "module.%s[0].module.function.aws_lambda_function.responder"
 		rights   = "module.%s[0].module.function.aws_iam_role_policy.function"
 		others   = "module.%s[0].module.workflow.aws_iam_role_policy.workflow"
+		probe    = "module.%s[0].module.probe[0].aws_lambda_function.probe"
 	)
 	for _, tt := range []struct {
 		name    string
@@ -31,10 +32,11 @@ func TestRemovals(t *testing.T) {
 		{name: "nothing"},
 		{
 			name:    "all of it",
-			changes: []string{"delete " + machine, "delete " + function, "delete " + rights, "delete " + others},
+			changes: []string{"delete " + machine, "delete " + function, "delete " + rights, "delete " + others, "delete " + probe},
 			want:    []Removal{{Region: "eu-west-1", machine: "arn:m", function: fmt.Sprintf(function, "eu-west-1"), rights: true}},
 		},
 		{name: "the rest, after an interrupt", changes: []string{"delete " + rights}, want: []Removal{{Region: "eu-west-1", rights: true}}},
+		{name: "no other region asks it any more", changes: []string{"delete " + probe}},
 		// Such as by another path: the function and its interfaces stay.
 		{name: "the role is replaced", changes: []string{"replace " + rights, "replace " + others, "update " + function, "update " + machine}},
 	} {

@@ -98,7 +98,7 @@ func (l *lines) told() []Change {
 		c := &l.found[n]
 		slices.Sort(c.Instances)
 		slices.Sort(c.Resources)
-		c.Instances = slices.Compact(c.Instances)
+		c.Instances, c.Resources = slices.Compact(c.Instances), slices.Compact(c.Resources)
 		c.Words = c.Line(false)
 	}
 	slices.SortStableFunc(l.found, func(a, b Change) int {

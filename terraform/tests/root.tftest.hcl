@@ -103,6 +103,10 @@ run "regions_of_the_file_and_no_other" {
     error_message = "a region that the file does not name is not deployed"
   }
   assert {
+    condition     = output.eu-west-1.probe_log_group == null
+    error_message = "nobody asks the only region"
+  }
+  assert {
     condition     = output.eu-west-1.alarm_names == tolist(["firstline-alarm-i-0c1cbf2e7abdedf75-cpu", "firstline-alarm-i-0c1cbf2e7abdedf75-status"])
     error_message = "the instances' alarms"
   }
@@ -113,6 +117,25 @@ run "regions_of_the_file_and_no_other" {
   assert {
     condition     = local.tags == { project = "firstline", repository = "firstline" }
     error_message = "tags"
+  }
+}
+
+run "two_regions_ask_each_other" {
+  command = plan
+  variables {
+    regions = {
+      "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } }
+      "us-west-2" = { instances = { "i-1c1cbf2e7abdedf75" = {} } }
+    }
+    vantage = { reserved_concurrency = 0 }
+  }
+  assert {
+    condition     = output.eu-west-1.probe_log_group == "/aws/lambda/firstline-probe" && output.us-west-2.probe_log_group == "/aws/lambda/firstline-probe"
+    error_message = "each has a probe"
+  }
+  assert {
+    condition     = local.deployment.regions["eu-west-1"].peers[0] == "us-west-2" && local.shared.vantage == { required = false, reserved_concurrency = 0 }
+    error_message = "each asks the other"
   }
 }
 

@@ -13,6 +13,10 @@ locals {
   state_machine_arn = "arn:${local.partition}:states:${var.region}:${local.account}:stateMachine:${var.state_machine_name}"
   execution_arns    = "arn:${local.partition}:states:${var.region}:${local.account}:execution:${var.state_machine_name}:*"
 
+  # By name, since no region's module depends on another's.
+  probe_name = "${var.name}-probe"
+  probe_arns = [for peer in var.vantage.peers : "arn:${local.partition}:lambda:${peer}:${local.account}:function:${local.probe_name}"]
+
   # A pager's key is there if the pager is: parameter => variable.
   keys    = { for pager, key in { opsgenie = "opsgenie-api-key", jsm = "jsm-api-key" } : pager => key if contains(var.pagers[*].type, pager) }
   secrets = { for key in concat([for s in var.slack[*] : "slack-token"], values(local.keys)) : key => "TF_VAR_${replace(key, "-", "_")}" }
@@ -258,7 +262,7 @@ locals {
   # read them in the apply.)
   exact_arns     = concat(local.instance_arns, local.health_check_arns)
   arn_size       = max(1, [for a in local.exact_arns : length(a) + 3]...)
-  inline_size    = 10240 - 2700 - sum([for a in local.ssm_arns : length(a) + 3]) - sum(concat([0], [for a in local.topic_arns : length(a) + 80], [for a in keys(local.foreign_topics) : length(a) + 330]))
+  inline_size    = 10240 - 2700 - sum([for a in concat(local.ssm_arns, local.probe_arns) : length(a) + 3]) - sum(concat([0], [for a in local.topic_arns : length(a) + 80], [for a in keys(local.foreign_topics) : length(a) + 330]))
   inline_slots   = min(length(local.exact_arns), max(0, floor(local.inline_size / local.arn_size)))
   managed_slots  = floor((6144 - 250) / local.arn_size)
   managed_chunks = chunklist(slice(local.exact_arns, local.inline_slots, length(local.exact_arns)), local.managed_slots)
@@ -312,6 +316,16 @@ data "aws_iam_policy_document" "function" {
     sid       = "ListHealthChecks"
     actions   = ["route53:ListHealthChecks"]
     resources = ["*"] # listing has no resource level
+  }
+
+  dynamic "statement" {
+    for_each = length(local.probe_arns) > 0 ? [local.probe_arns] : []
+
+    content {
+      sid       = "AskPeers"
+      actions   = ["lambda:InvokeFunction"]
+      resources = statement.value
+    }
   }
 
   statement {
@@ -514,6 +528,7 @@ resource "aws_lambda_function" "responder" {
       FIRSTLINE_STATE_MACHINE_ARN = local.state_machine_arn
       FIRSTLINE_ALARM_PREFIX      = var.alarm_prefix
       FIRSTLINE_BREAKER           = jsonencode(var.breaker)
+      FIRSTLINE_VANTAGE           = jsonencode(merge(var.vantage, { function = local.probe_name }))
       }, [for slack in var.slack[*] : {
         FIRSTLINE_SLACK_CHANNEL_ID      = slack.channel_id
         FIRSTLINE_SLACK_API_URL         = slack.api_url

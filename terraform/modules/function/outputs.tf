@@ -18,6 +18,15 @@ output "name" {
   value       = aws_lambda_function.responder.function_name
 }
 
+output "code" {
+  description = "The function's zip in S3, and its SHA-256 in base64."
+  value = {
+    bucket = aws_s3_object.code.bucket
+    key    = aws_s3_object.code.key
+    hash   = filebase64sha256(var.package)
+  }
+}
+
 output "role_arn" {
   description = "ARN of the function's role."
   value       = aws_iam_role.function.arn

@@ -85,6 +85,14 @@ variable "breaker" {
   })
 }
 
+variable "vantage" {
+  description = "The regions whose probes are asked before a reboot, and whether one of them must confirm."
+  type = object({
+    peers    = list(string)
+    required = bool
+  })
+}
+
 variable "vpc" {
   description = "Subnets and security groups of the function; null: it runs outside any VPC."
   type = object({

@@ -52,12 +52,27 @@ module "function" {
   state_machine_name = var.deployment.name
   alarm_prefix       = local.alarm_prefix
   breaker            = var.deployment.breaker
+  vantage            = { peers = var.settings.peers, required = var.deployment.vantage.required }
   vpc                = var.settings.vpc
   slack_token        = var.secrets.slack_token
   opsgenie_api_key   = var.secrets.opsgenie_api_key
   jsm_api_key        = var.secrets.jsm_api_key
   secrets_version    = var.deployment.secrets_version
   roles              = local.roles
+}
+
+# What other regions ask whether an address answers here.
+module "probe" {
+  source = "../probe"
+  count  = var.settings.asked ? 1 : 0
+
+  name                 = var.deployment.name
+  region               = local.region
+  code                 = module.function.code
+  architecture         = var.deployment.function.architecture
+  log_retention_days   = var.deployment.function.log_retention_days
+  reserved_concurrency = var.deployment.vantage.reserved_concurrency
+  roles                = local.roles
 }
 
 module "workflow" {

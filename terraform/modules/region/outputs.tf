@@ -103,6 +103,11 @@ output "function_log_group" {
   value       = module.function.log_group
 }
 
+output "probe_log_group" {
+  description = "Name of the log group of the probe, which other regions ask; null where none does."
+  value       = one(module.probe[*].log_group)
+}
+
 output "execution_log_group" {
   description = "Name of the log group of the state machine's executions."
   value       = module.workflow.log_group

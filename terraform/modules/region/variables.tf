@@ -1,5 +1,5 @@
 variable "deployment" {
-  description = "What all regions have in common: name is the prefix of every name, version is that of this code (the function has it as a tag), slack to reconcile are module.settings.deployment's, subscribers are told about the deployment's own alarms (pass [] explicitly to notify nobody), secrets_version writes the secrets again when it rises, role_path and permissions_boundary (an ARN) are of every role."
+  description = "What all regions have in common: name is the prefix of every name, version is that of this code (the function has it as a tag), slack to vantage are module.settings.deployment's, subscribers are told about the deployment's own alarms (pass [] explicitly to notify nobody), secrets_version writes the secrets again when it rises, role_path and permissions_boundary (an ARN) are of every role."
   type = object({
     name    = string
     version = string
@@ -24,6 +24,7 @@ variable "deployment" {
     })
     breaker   = object({ in_flight = number, per_hour = number })
     reconcile = object({ every_minutes = number })
+    vantage   = object({ required = bool, reserved_concurrency = number })
     subscribers = list(object({
       protocol = string
       endpoint = string
@@ -36,8 +37,8 @@ variable "deployment" {
   # The longest name made of it is the code bucket's: NAME-code-ACCOUNT-REGION,
   # 63 characters at most. SSM keeps names that begin with aws or ssm to itself.
   validation {
-    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.deployment.name)) && length(var.deployment.name) <= 28 && !can(regex("^(aws|ssm)|-(alarm|self|responder)(-|$)", var.deployment.name))
-    error_message = "name = \"${var.deployment.name}\": use up to 28 lower-case letters, digits and single hyphens, beginning with a letter, not with aws or ssm, without -alarm, -self or -responder, which stand in the names of what a deployment makes."
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.deployment.name)) && length(var.deployment.name) <= 28 && !can(regex("^(aws|ssm)|-(alarm|self|responder|probe)(-|$)", var.deployment.name))
+    error_message = "name = \"${var.deployment.name}\": use up to 28 lower-case letters, digits and single hyphens, beginning with a letter, not with aws or ssm, without -alarm, -self, -responder or -probe, which stand in the names of what a deployment makes."
   }
 
   validation {
@@ -109,6 +110,8 @@ variable "settings" {
       security_group_ids = list(string)
       ipv6               = bool
     }))
+    peers = list(string)
+    asked = bool
   })
 }
 

@@ -25,6 +25,8 @@ variables {
         secret_parameters = []
       }
     }
+    peers = ["eu-central-1"]
+    asked = false
   }
   deployment = {
     name        = "firstline"
@@ -34,6 +36,7 @@ variables {
     function    = { package = "main.tf", architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
     breaker     = { in_flight = 2, per_hour = 6 }
     reconcile   = { every_minutes = 5 }
+    vantage     = { required = false, reserved_concurrency = 5 }
     subscribers = []
   }
 }
@@ -71,6 +74,21 @@ run "nobody_to_tell" {
   assert {
     condition     = output.function_log_group == "/aws/lambda/firstline-responder" && output.execution_log_group == "/aws/vendedlogs/states/firstline"
     error_message = "the log groups"
+  }
+  assert {
+    condition     = output.probe_log_group == null && length(module.probe) == 0
+    error_message = "no probe where no other region asks"
+  }
+}
+
+run "asked_by_another_region" {
+  command = plan
+  variables {
+    settings = merge(var.settings, { asked = true })
+  }
+  assert {
+    condition     = output.probe_log_group == "/aws/lambda/firstline-probe" && length(module.probe) == 1
+    error_message = "the probe is where another region asks"
   }
 }
 
@@ -254,6 +272,16 @@ run "name_that_another_deployment_would_match" {
   variables {
     deployment = merge(var.deployment, {
       name = "firstline-alarm-two"
+    })
+  }
+  expect_failures = [var.deployment]
+}
+
+run "name_of_a_probe" {
+  command = plan
+  variables {
+    deployment = merge(var.deployment, {
+      name = "firstline-probe"
     })
   }
   expect_failures = [var.deployment]

@@ -150,6 +150,7 @@ func parts(r deployed.Region) []part {
 		{"execution_log_group", "log of the incidents", r.ExecutionLogGroup, pages.LogGroup(r.ExecutionLogGroup)},
 		{"function", "function", r.FunctionARN, pages.Function(r.FunctionName)},
 		{"function_log_group", "log of the function", r.FunctionLogGroup, pages.LogGroup(r.FunctionLogGroup)},
+		{"probe_log_group", "log of the probe", r.ProbeLogGroup, pages.LogGroup(r.ProbeLogGroup)},
 		{"alarms", "alarms on instances", several(r.AlarmNames, r.Name+"-alarm-"), pages.Alarms(r.Name + "-alarm-")},
 		{"self_alarms", "alarms on firstline", several(r.SelfAlarmNames, r.Name+"-self-"), pages.Alarms(r.Name + "-self-")},
 		{"rule", "rule of alarms", r.RuleName, pages.Rule(r.RuleName)},

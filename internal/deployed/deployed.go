@@ -49,6 +49,8 @@ type Region struct {
 	// does not tell.
 	PagerTopicARN    string `json:"pager_topic_arn"`
 	FunctionLogGroup string `json:"function_log_group"`
+	// ProbeLogGroup is that of the function that other regions ask, "" where none does.
+	ProbeLogGroup string `json:"probe_log_group"`
 	// ExecutionLogGroup is the state machine's.
 	ExecutionLogGroup string `json:"execution_log_group"`
 

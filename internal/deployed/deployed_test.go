@@ -23,7 +23,7 @@ const ireland = `{
 	"self_alarm_names": ["firstline-self-dead-letter"],
 	"instance_ids": ["i-0a1b2c3d", "i-1a1b2c3d"],
 	"pagers": ["jsm", "sns"], "pager_topic_arn": "arn:aws:sns:us-east-1:210987654321:oncall",
-	"function_log_group": "/aws/lambda/firstline-responder", "execution_log_group": "/aws/vendedlogs/states/firstline",
+	"function_log_group": "/aws/lambda/firstline-responder", "probe_log_group": "/aws/lambda/firstline-probe", "execution_log_group": "/aws/vendedlogs/states/firstline",
 	"added_later": {"a": 1}
 }`
 
@@ -54,7 +54,7 @@ func TestDecode(t *testing.T) {
 		InstanceIDs:        []string{"i-0a1b2c3d", "i-1a1b2c3d"},
 		Pagers:             []string{"jsm", "sns"},
 		PagerTopicARN:      "arn:aws:sns:us-east-1:210987654321:oncall",
-		FunctionLogGroup:   "/aws/lambda/firstline-responder", ExecutionLogGroup: "/aws/vendedlogs/states/firstline",
+		FunctionLogGroup:   "/aws/lambda/firstline-responder", ProbeLogGroup: "/aws/lambda/firstline-probe", ExecutionLogGroup: "/aws/vendedlogs/states/firstline",
 	}
 	if diff := cmp.Diff(map[string]Region{"eu-west-1": want}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

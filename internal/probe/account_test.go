@@ -253,19 +253,23 @@ func TestConcurrency(t *testing.T) {
 	r.InstanceIDs = r.InstanceIDs[:1] // one is tried, a storm has both
 	r.AlarmNames = append(r.AlarmNames, "firstline-alarm-"+first+"-status")
 	for _, tt := range []struct {
-		quota  int32
-		denied string
-		want   Result
-		says   []string
+		quota   int32
+		reserve int
+		denied  string
+		want    Result
+		says    []string
 	}{
-		{1000, "", Passed, []string{"3 steps run at once when all 2 instances fail together", "1000 is unreserved"}},
-		{3, "", Passed, nil},
-		{2, "", Warned, []string{"throttle", "--service-code lambda --quota-code L-B99A9384 --desired-value 1000"}},
-		{1000, "GetAccountSettings", Warned, []string{"cannot tell", "AccessDenied", "lambda:GetAccountSettings"}},
+		{1000, 0, "", Passed, []string{"3 steps run at once when all 2 instances fail together", "1000 is unreserved"}},
+		{3, 0, "", Passed, nil},
+		{105, 5, "", Passed, []string{"100 is unreserved"}},
+		{104, 5, "", Errored, []string{"can reserve 4 more of its concurrency of 104 in this region", "would reserve 5: set vantage.reserved_concurrency = 0"}},
+		{10, 1, "", Errored, []string{"can reserve 0 more"}}, // a new account
+		{2, 0, "", Warned, []string{"throttle", "--service-code lambda --quota-code L-B99A9384 --desired-value 1000"}},
+		{1000, 0, "GetAccountSettings", Warned, []string{"cannot tell", "AccessDenied", "lambda:GetAccountSettings"}},
 	} {
 		v := verifier(healthy)
 		v.read = account{quota: tt.quota, denied: tt.denied}.in
-		got := v.concurrency(t.Context(), r.Region, r.Watched())
+		got := v.concurrency(t.Context(), r.Region, r.Watched(), tt.reserve)
 		if got.Check != "concurrency" || got.Result != tt.want {
 			t.Errorf("%d: %+v", tt.quota, got)
 		}

@@ -49,6 +49,7 @@ type examination struct {
 	want      Intended
 	ssm       *ssm.Client
 	route53   *route53.Client
+	functions *lambda.Client
 	instances map[string]ec2types.Instance
 	firewalls *firewalls
 }
@@ -65,7 +66,7 @@ func Examine(ctx context.Context, cfg aws.Config, region string, want Intended) 
 	x := examination{
 		clients: clients{lambda: lambda.NewFromConfig(cfg)},
 		aws:     coverage.Clients{CloudWatch: cloudwatch.NewFromConfig(cfg), EC2: ec2.NewFromConfig(cfg)},
-		region:  region, want: want, ssm: ssm.NewFromConfig(cfg), route53: route53.NewFromConfig(cfg),
+		region:  region, want: want, ssm: ssm.NewFromConfig(cfg), route53: route53.NewFromConfig(cfg), functions: lambda.NewFromConfig(cfg),
 	}
 	v := Verification{Region: region}
 	ids := want.Regions[region].IDs()
@@ -83,7 +84,7 @@ func Examine(ctx context.Context, cfg aws.Config, region string, want Intended) 
 		v.Deployment = append(v.Deployment, x.channel(asked, c))
 	}
 	verifier := &Verifier{read: func(string) clients { return x.clients }}
-	v.Deployment = append(v.Deployment, verifier.concurrency(asked, region, len(ids)))
+	v.Deployment = append(v.Deployment, verifier.concurrency(asked, region, len(ids), x.reserve(asked)))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, concurrency)
 	v.Instances = make([]InstanceResult, len(ids))
@@ -132,6 +133,20 @@ func (x examination) instance(ctx context.Context, id string) InstanceResult {
 		add(CheckFirewall, Passed, "the function is let in", 0)
 	}
 	return r
+}
+
+// reserve is how much concurrency the region's probe would reserve beside what it has
+// reserved already.
+func (x examination) reserve(ctx context.Context) int {
+	more := x.want.Regions[x.region].ProbeConcurrency
+	if more == 0 {
+		return 0
+	}
+	// Where it is not there, or nobody tells, it has none.
+	if out, err := x.functions.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: aws.String(x.want.Name + "-probe")}); err == nil && out.Concurrency != nil {
+		more -= int(aws.ToInt32(out.Concurrency.ReservedConcurrentExecutions))
+	}
+	return max(0, more)
 }
 
 // look runs the three checks once from here.

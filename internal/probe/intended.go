@@ -32,6 +32,8 @@ type IntendedRegion struct {
 		SecurityGroupIDs []string `json:"security_group_ids"`
 	} `json:"vpc"`
 	Instances map[string]IntendedInstance `json:"instances"`
+	// ProbeConcurrency is what the probe reserves; 0 where there is none.
+	ProbeConcurrency int `json:"probe_concurrency"`
 }
 
 // IDs are those of the instances, sorted.

@@ -358,7 +358,7 @@ func (v *Verifier) deployment(ctx context.Context, f function, r deployed.Region
 	tries := []func() (CheckResult, bool){
 		func() (CheckResult, bool) { return f.message(ctx, r, CheckSlack, incident.NextSlack), true },
 		func() (CheckResult, bool) { return f.message(ctx, r, CheckPager, incident.NextPage), true },
-		func() (CheckResult, bool) { return v.concurrency(ctx, r.Region, r.Watched()), true },
+		func() (CheckResult, bool) { return v.concurrency(ctx, r.Region, r.Watched(), 0), true },
 		func() (CheckResult, bool) { return v.rules(ctx, r) },
 		func() (CheckResult, bool) { return subscriptions(ctx, v.topics, r) },
 		func() (CheckResult, bool) { return v.subscribers(ctx, r) },

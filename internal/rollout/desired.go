@@ -41,6 +41,7 @@ locals {
     managed_policies = tonumber(local.once.function.managed_policies)
     regions = { for region, r in local.regions : region => {
       vpc       = r.vpc
+      probe_concurrency = contains(flatten(values(local.peers)), region) ? tonumber(local.once.vantage.reserved_concurrency) : 0
       instances = { for id in keys(r.instances) : id => {
         settings = jsondecode(local.json["${region}/${id}"])
         alarms   = local.effective["${region}/${id}"].alarms

@@ -322,7 +322,7 @@ run "many_instances_and_a_topic" {
     instances = { for i in range(900) : format("i-%017x", i) => { health_check_id = "", secret_parameters = [] } }
   }
   assert {
-    condition     = local.inline_slots < 105 && local.inline_slots > 85
+    condition     = local.inline_slots < 105 && local.inline_slots > 90
     error_message = "the topic takes room of the role's own policy: ${local.inline_slots}"
   }
 }

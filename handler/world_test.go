@@ -390,8 +390,10 @@ func (f fakeEC2) DescribeInstances(_ context.Context, in *ec2.DescribeInstancesI
 	}
 	var found []ec2types.Instance
 	for _, id := range ids {
-		i := ec2types.Instance{InstanceId: &id, State: &ec2types.InstanceState{Name: f.w.state}, Tags: []ec2types.Tag{{Key: aws.String("Name"), Value: aws.String("web")}},
-			InstanceType: f.w.instanceType, PublicIpAddress: aws.String("203.0.113.7"), SecurityGroups: []ec2types.GroupIdentifier{{GroupId: aws.String("sg-1")}}}
+		i := ec2types.Instance{
+			InstanceId: &id, State: &ec2types.InstanceState{Name: f.w.state}, Tags: []ec2types.Tag{{Key: aws.String("Name"), Value: aws.String("web")}},
+			InstanceType: f.w.instanceType, PublicIpAddress: aws.String("203.0.113.7"), SecurityGroups: []ec2types.GroupIdentifier{{GroupId: aws.String("sg-1")}},
+		}
 		for k, v := range f.w.tags {
 			i.Tags = append(i.Tags, ec2types.Tag{Key: &k, Value: &v})
 		}

@@ -288,17 +288,25 @@ func TestAskPeer(t *testing.T) {
 		kind                 fault.Kind
 		err                  string
 	}{
-		{name: "down", answer: `{"check":"ssh","outcome":"failed","reason":"r","address":"203.0.113.7","at":1796083200000}`,
-			want: incident.Finding{Check: "ssh", Outcome: incident.Failed, Reason: "r", Address: "203.0.113.7"}},
-		{name: "another version", answer: `{"check":"ssh","outcome":"passed","answered":true,"newer":{"a":1}}`,
-			want: incident.Finding{Check: "ssh", Outcome: incident.Passed, Answered: true}},
+		{
+			name: "down", answer: `{"check":"ssh","outcome":"failed","reason":"r","address":"203.0.113.7","at":1796083200000}`,
+			want: incident.Finding{Check: "ssh", Outcome: incident.Failed, Reason: "r", Address: "203.0.113.7"},
+		},
+		{
+			name: "another version", answer: `{"check":"ssh","outcome":"passed","answered":true,"newer":{"a":1}}`,
+			want: incident.Finding{Check: "ssh", Outcome: incident.Passed, Answered: true},
+		},
 		{name: "another check", answer: `{"check":"url","outcome":"passed"}`, kind: fault.Unavailable, err: "its answer is no finding of the check ssh"},
 		{name: "nothing", answer: `null`, kind: fault.Unavailable, err: "its answer is no finding of the check ssh"},
 		{name: "no JSON", answer: `<html>`, kind: fault.Unavailable, err: "its answer is no finding: invalid character"},
-		{name: "it failed", answer: `{"errorType":"InvalidInput","errorMessage":"decode payload: step"}`, failed: "Unhandled",
-			kind: fault.Unavailable, err: "ask firstline-probe in us-east-1: the function failed: InvalidInput: decode payload: step"},
-		{name: "no right", status: http.StatusForbidden, answer: `{"Message":"is not authorized to perform: lambda:InvokeFunction"}`, failed: "AccessDeniedException",
-			kind: fault.Denied, err: "AccessDeniedException: is not authorized"},
+		{
+			name: "it failed", answer: `{"errorType":"InvalidInput","errorMessage":"decode payload: step"}`, failed: "Unhandled",
+			kind: fault.Unavailable, err: "ask firstline-probe in us-east-1: the function failed: InvalidInput: decode payload: step",
+		},
+		{
+			name: "no right", status: http.StatusForbidden, answer: `{"Message":"is not authorized to perform: lambda:InvokeFunction"}`, failed: "AccessDeniedException",
+			kind: fault.Denied, err: "AccessDeniedException: is not authorized",
+		},
 		{name: "no concurrency", status: http.StatusTooManyRequests, answer: `{"Message":"Rate Exceeded."}`, failed: "TooManyRequestsException", kind: fault.Unavailable, err: "Rate Exceeded"},
 		{name: "down itself", status: http.StatusInternalServerError, answer: `{"Message":"oh"}`, failed: "ServiceException", kind: fault.Unavailable, err: "oh"},
 	} {

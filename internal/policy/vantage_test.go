@@ -73,8 +73,10 @@ func TestVantage(t *testing.T) {
 		is   []option
 		want string
 	}{
-		{"confirmed", is(look(at(noReply), noReply, off), peer(frankfurt, "url", noReply), peer(virginia, "url", noReply)),
-			"down from eu-west-1 and eu-central-1 and us-east-1, and from Route 53's checkers"},
+		{
+			"confirmed", is(look(at(noReply), noReply, off), peer(frankfurt, "url", noReply), peer(virginia, "url", noReply)),
+			"down from eu-west-1 and eu-central-1 and us-east-1, and from Route 53's checkers",
+		},
 		{"private", is(sshDown, look(off, off, noReply), peer(frankfurt, "url", noReply)), "down from eu-west-1 (not confirmed from a second place: its address is not public)"},
 		{"no answer", is(sshDown, deaf(frankfurt, "ssh")), "down from eu-west-1 (not confirmed from a second place: no peer could tell)"},
 		{"reached", is(sshDown, peer(frankfurt, "ssh", passed)), ""},

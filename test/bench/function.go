@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"firstline/handler"
 )
 
 // Margins of the check.
@@ -180,7 +182,11 @@ func (b *stepBench) start(ctx context.Context, dir string, p program, invocation
 	if err != nil {
 		return s, err
 	}
-	process, err := startFunction(ctx, dir, p.binary, b.peers.variables(), event)
+	variables := b.peers.variables()
+	if p.step == handler.StepProbe { // of a function of its own
+		variables = append(variables, "FIRSTLINE_ONLY_STEP="+p.step)
+	}
+	process, err := startFunction(ctx, dir, p.binary, variables, event)
 	if err != nil {
 		return s, err
 	}

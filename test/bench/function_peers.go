@@ -214,6 +214,14 @@ func (p *peers) answer(r *http.Request, body []byte) (kind string, answer []byte
 	case strings.HasSuffix(r.URL.Path, "/operation/DescribeAlarms"):
 		p.calls["cloudwatch"]++
 		return typeCBOR, alarms(), nil
+	case strings.HasSuffix(r.URL.Path, "/operation/GetMetricData"):
+		p.calls["cloudwatch"]++
+		return typeCBOR, cbor.Encode(cbor.Map{"MetricDataResults": cbor.List{}}), nil
+	case strings.HasSuffix(r.URL.Path, "/operation/ListMetrics"):
+		p.calls["cloudwatch"]++
+		return typeCBOR, cbor.Encode(cbor.Map{"Metrics": cbor.List{}}), nil
+	case r.URL.Path == "/2013-04-01/healthcheck":
+		return typeXML, []byte(healthChecks), nil
 	case strings.HasPrefix(r.URL.Path, "/2013-04-01/healthcheck/") && !strings.HasSuffix(r.URL.Path, "/status"):
 		return typeXML, []byte(healthCheckConfig), nil
 	case strings.HasPrefix(r.URL.Path, "/2013-04-01/healthcheck/"):
@@ -241,7 +249,8 @@ func (p *peers) json(action string, body []byte) (any, error) {
 		settings, err := json.Marshal(p.settings)
 		return map[string]any{"Parameter": map[string]any{"Name": in.Name, "Type": "String", "Value": string(settings), "Version": 1}}, err
 	case "GetParametersByPath":
-		return map[string]any{"Parameters": []any{}}, nil
+		settings, err := json.Marshal(p.settings)
+		return map[string]any{"Parameters": []any{map[string]any{"Name": functionSettings + functionInstance, "Type": "String", "Value": string(settings), "Version": 1}}}, err
 	case "StartExecution":
 		return map[string]any{"executionArn": strings.Replace(functionMachine, "stateMachine", "execution", 1) + ":x", "startDate": 1.7e9}, nil
 	case "DescribeExecution":
@@ -275,7 +284,11 @@ const alarmReason = "Threshold Crossed: 1 datapoint [100.0 (22/11/26 09:59:00)] 
 
 const alarmARN = "arn:aws:cloudwatch:" + functionRegion + ":" + functionAccount + ":alarm:firstline-alarm-" + functionInstance + "-cpu"
 
-const healthCheckConfig = `<?xml version="1.0"?><GetHealthCheckResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><HealthCheck><Id>4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b</Id><CallerReference>x</CallerReference><HealthCheckConfig><IPAddress>127.0.0.1</IPAddress><Port>80</Port><Type>HTTP</Type><ResourcePath>/</ResourcePath></HealthCheckConfig><HealthCheckVersion>1</HealthCheckVersion></HealthCheck></GetHealthCheckResponse>`
+const (
+	healthCheck       = `<HealthCheck><Id>4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b</Id><CallerReference>x</CallerReference><HealthCheckConfig><IPAddress>127.0.0.1</IPAddress><Port>80</Port><Type>HTTP</Type><ResourcePath>/</ResourcePath></HealthCheckConfig><HealthCheckVersion>1</HealthCheckVersion></HealthCheck>`
+	healthCheckConfig = `<?xml version="1.0"?><GetHealthCheckResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/">` + healthCheck + `</GetHealthCheckResponse>`
+	healthChecks      = `<?xml version="1.0"?><ListHealthChecksResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><HealthChecks>` + healthCheck + `</HealthChecks><Marker></Marker><IsTruncated>false</IsTruncated><MaxItems>100</MaxItems></ListHealthChecksResponse>`
+)
 
 // healthCheckers is how many checkers of Route 53 tell.
 const healthCheckers = 16
@@ -306,8 +319,11 @@ func (p *peers) ec2(form url.Values) ([]byte, error) {
 	}
 	switch action {
 	case "DescribeInstances":
-		if form.Get("Filter.1.Name") != "" {
+		switch form.Get("Filter.1.Name") {
+		case "tag-key":
 			return answer("<reservationSet/>") // nothing has the tag
+		case "instance-id":
+			id = form.Get("Filter.1.Value.1")
 		}
 		state := "<instanceState><code>16</code><name>running</name></instanceState>"
 		if p.stopped {

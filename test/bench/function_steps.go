@@ -57,6 +57,8 @@ var stepCases = []stepCase{
 	{"resolve", "resolve", "DynamoDB, SSM, pager", []phase{well, paged, {[]func(*peers) error{(*peers).stop}, look}}, `"next":"resolve" "told":true`},
 	{"reconcile", "reconcile", "CloudWatch, DynamoDB, Step Functions", []phase{well}, `"in_alarm":1,"started":[{`},
 	{"verify", "verify", "DynamoDB, EC2, Route 53, SSM, SSH, web", nil, `"check":"url","outcome":"passed" "suppressed"`},
+	{"coverage", "coverage", "CloudWatch, DynamoDB, EC2, Route 53, SSM", nil, `"findings":[`},
+	{"probe", "probe", "web", nil, `"check":"url","outcome":"passed"`},
 	{"explain", "explain", "CloudWatch, DynamoDB, EC2, Route 53, SSM, SSH, web", nil, `"row":9 "guards":[{`},
 	{"notify-test", "notify-test", "SSM, pager, Slack", nil, `"channel":"opsgenie","ok":true "channel":"slack","ok":true`},
 }
@@ -97,7 +99,12 @@ func (b *stepBench) invocation(ctx context.Context, c stepCase) ([]byte, error) 
 	case "verify", "explain":
 		payload = b.opening(incident.SourceCanary)
 		payload["step"] = c.step
-	case "reconcile", "notify-test":
+	case "probe":
+		url := b.peers.settings.URL
+		url.Address = fmt.Sprintf("http://%s:%d/", b.peers.instance.Address, url.Port)
+		url.Port = 0
+		payload["probe"] = incident.Probe{Check: incident.CheckURL, URL: &url}
+	case "reconcile", "coverage", "notify-test":
 	default:
 		payload["incident"] = inc
 	}

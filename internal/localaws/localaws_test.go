@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -612,6 +613,52 @@ func TestInvoke(t *testing.T) {
 			t.Error(diff)
 		}
 	})
+}
+
+// A function of one region invokes another region's, which has its own name, process
+// and rights.
+func TestInvokeInAnotherRegion(t *testing.T) {
+	a := shared(t)
+	here, name, role := makeFunction(t, a, nil)
+	const peer = "eu-central-1"
+	other := name + "-probe"
+	arn := "arn:aws:lambda:" + peer + ":" + AccountID + ":function:" + other
+	there := lambda.NewFromConfig(a.Config(peer))
+	for _, f := range []string{name, other} {
+		_, err := there.CreateFunction(t.Context(), &lambda.CreateFunctionInput{
+			FunctionName: &f, Role: &role, Runtime: lambdatypes.RuntimeProvidedal2023, Handler: aws.String("bootstrap"),
+			Architectures: []lambdatypes.Architecture{thisArchitecture()}, MemorySize: aws.Int32(256), Timeout: aws.Int32(20),
+			Code: &lambdatypes.FunctionCode{ZipFile: bench.zip},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	pids := map[int]bool{invoke(t, here, name, `{}`).PID: true, invoke(t, there, name, `{}`).PID: true}
+	as := func(key string) *lambda.Client {
+		config := a.Config(peer)
+		config.Credentials = credentials.NewStaticCredentialsProvider(key, "any", "")
+		return lambda.NewFromConfig(config)
+	}
+	got := invoke(t, as(a.keyOf(role)), other, `{"do":"env"}`)
+	if pids[got.PID] = true; len(pids) != 3 || got.ARN != arn || got.Env["AWS_REGION"] != peer || got.Env["AWS_LAMBDA_FUNCTION_NAME"] != other {
+		t.Errorf("got %+v, processes %v", got, pids)
+	}
+	calls := slices.DeleteFunc(a.Calls(), func(c Call) bool { return c.Role != role || c.Action != "InvokeFunction" })
+	if len(calls) != 1 || calls[0].Region != peer || !slices.Equal(calls[0].Resources, []string{arn}) {
+		t.Errorf("its calls: %+v", calls)
+	}
+	p, err := ParsePolicy([]byte(`{"Statement": [{"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "` + arn + `"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed := as(a.NewPrincipal(unique(t), p))
+	invoke(t, allowed, other, `{}`)
+	for _, f := range []string{name, other + ":$LATEST"} {
+		if _, err := tryInvoke(t.Context(), allowed, f, `{}`); code(err) != "AccessDeniedException" {
+			t.Errorf("%s: got %v", f, err)
+		}
+	}
 }
 
 func TestInvokeConcurrently(t *testing.T) {

@@ -183,14 +183,14 @@ func (s *scene) quieten(t *testing.T) {
 	}
 }
 
-// playBreaker has an instance fall silent: the next one that fails is not
-// rebooted, the breaker pages once for all that it holds back, and the command
+// playBreaker has an instance fall silent, which no reboot cures: the next one that
+// fails is not rebooted, the breaker pages once for all that it holds back, and the command
 // that closes it has them looked at.
 func playBreaker(t *testing.T, dir string, all []*scene) {
 	silent, first, second := all[0], all[1], all[2]
 	_ = silent.i.SetHTTP(stage.Refuse)
 	_ = silent.i.SetSSH(stage.Refuse)
-	silent.ended(t, silent.ring(t), "Told", tally{slack: 1, pages: 1}, "is down: URL and SSH failed; not rebooted: no other vantage confirms the failure")
+	silent.ended(t, silent.ring(t), "Told", tally{reboots: 1, slack: 1, pages: 1}, "is down: URL and SSH failed; firstline's reboot did not help", "down from "+other+" and "+home)
 	for _, s := range []*scene{first, second} {
 		_ = s.i.SetHTTP(stage.Refuse)
 		s.i.OnReboot(stage.CuredBy(boot))

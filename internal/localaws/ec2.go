@@ -29,8 +29,13 @@ type Reboot struct {
 
 // RunInstance starts an instance and returns its id when it is running.
 func (a *AWS) RunInstance(ctx context.Context, region string) (id string, err error) {
+	group, err := a.openGroup(ctx, region)
+	if err != nil {
+		return "", fmt.Errorf("make a security group in %s: %w", region, err)
+	}
 	resp, err := a.moto.form(ctx, "ec2", region, url.Values{
-		"Action": {"RunInstances"}, "Version": {"2016-11-15"}, "ImageId": {instanceImage},
+		"SecurityGroupId.1": {group},
+		"Action":            {"RunInstances"}, "Version": {"2016-11-15"}, "ImageId": {instanceImage},
 		"InstanceType": {"t3.micro"}, "MinCount": {"1"}, "MaxCount": {"1"},
 	})
 	if err != nil {
@@ -46,6 +51,28 @@ func (a *AWS) RunInstance(ctx context.Context, region string) (id string, err er
 		return "", fmt.Errorf("run an instance in %s: moto made %d", region, len(out.IDs))
 	}
 	return out.IDs[0], nil
+}
+
+// openGroup returns a security group that admits everybody, of a name of its own: the
+// instances of moto's have none else, and those of AWS always have one.
+func (a *AWS) openGroup(ctx context.Context, region string) (id string, err error) {
+	resp, err := a.moto.form(ctx, "ec2", region, url.Values{
+		"Action": {"CreateSecurityGroup"}, "Version": {"2016-11-15"}, "GroupName": {fmt.Sprintf("open-%d", a.groups.Add(1))}, "GroupDescription": {"open"},
+	})
+	if err != nil {
+		return "", err
+	}
+	var out struct {
+		ID string `xml:"groupId"`
+	}
+	if err := xml.Unmarshal(resp.body, &out); err != nil {
+		return "", err
+	}
+	_, err = a.moto.form(ctx, "ec2", region, url.Values{
+		"Action": {"AuthorizeSecurityGroupIngress"}, "Version": {"2016-11-15"}, "GroupId": {out.ID},
+		"IpPermissions.1.IpProtocol": {"-1"}, "IpPermissions.1.IpRanges.1.CidrIp": {"0.0.0.0/0"},
+	})
+	return out.ID, err
 }
 
 // SetPublicAddress has DescribeInstances show an instance's public IPv4 address

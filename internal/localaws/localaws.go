@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -93,6 +94,7 @@ type AWS struct {
 	roles     map[string]string   // access key to role, principal or service
 	policies  map[string][]Policy // of principals, by ARN
 	calls     []Call
+	groups    atomic.Int64      // security groups made
 	addresses map[string]string // public, by instance
 	consoles  map[string]string
 	onReboot  []func(region, instanceID string)

@@ -735,6 +735,12 @@ func (r *rollout) removed(t *testing.T) {
 		t.Errorf("the state still holds %v", state.Regions)
 	}
 	out.says(t, first, "does not answer")
+	// The two have asked each other; the one that is left has nobody to ask, and nobody
+	// asks it.
+	out = r.run(t, 0, "deploy", "--yes", "--verify=false")
+	if left := out.in(first); left.Changed == 0 || left.Destroyed == 0 || left.Added > 0 {
+		t.Errorf("%s: %+v", first, left)
+	}
 	options := terraformOptions(r.World, r.dir)
 	options.VarFiles = []string{r.varFile}
 	if code := terraform.PlanExitCodeContext(t, t.Context(), options); code != 0 {

@@ -28,35 +28,49 @@ func TestVantages(t *testing.T) {
 		want         map[string]want
 	}{
 		{"banned", all + "at 0:05 path a web=dropped ssh=dropped", map[string]want{
-			noPeers: {0, "only_here"}, twoPeers: {0, "only_here"}, required: {0, "only_here"}}},
+			noPeers: {0, "only_here"}, twoPeers: {0, "only_here"}, required: {0, "only_here"},
+		}},
 		{"banned, without Route 53", web + "at 0:05 path a web=dropped ssh=dropped", map[string]want{
-			noPeers: {0, "not_rebooted"}, twoPeers: {0, "only_here"}, required: {0, "only_here"}}},
+			noPeers: {0, "not_rebooted"}, twoPeers: {0, "only_here"}, required: {0, "only_here"},
+		}},
 		{"our way accepts and is silent", web + "machine b url ssh\nat 0:05 path a web=silent ssh=silent", map[string]want{
 			noPeers:  {1, "down_after_reboot"}, // cannot be told from a machine that hangs
-			twoPeers: {0, "only_here"}, required: {0, "only_here"}}},
+			twoPeers: {0, "only_here"}, required: {0, "only_here"},
+		}},
 		{"our way to all is broken", web + "machine b url ssh\nat 0:05 path region dropped\nat 0:10 alarm b for 2h", map[string]want{
-			noPeers: {0, "held_back"}, twoPeers: {0, "only_here"}, required: {0, "only_here"}}},
+			noPeers: {0, "held_back"}, twoPeers: {0, "only_here"}, required: {0, "only_here"},
+		}},
 		{"security groups closed", web + "at 0:05 set a closed", map[string]want{
-			noPeers: {0, "attention"}, twoPeers: {0, "attention"}, required: {0, "attention"}}},
+			noPeers: {0, "attention"}, twoPeers: {0, "attention"}, required: {0, "attention"},
+		}},
 		{"security groups closed to Route 53, too", all + "at 0:05 set a closed", map[string]want{
-			noPeers: {0, "attention"}, twoPeers: {0, "attention"}, required: {0, "attention"}}},
+			noPeers: {0, "attention"}, twoPeers: {0, "attention"}, required: {0, "attention"},
+		}},
 		{"down", all + down, map[string]want{noPeers: {1, ""}, twoPeers: {1, ""}, required: {1, ""}}},
 		{"down, without Route 53", web + down, map[string]want{
-			noPeers: {0, "not_rebooted"}, twoPeers: {1, ""}, required: {1, ""}}},
+			noPeers: {0, "not_rebooted"}, twoPeers: {1, ""}, required: {1, ""},
+		}},
 		{"down, at a private address", web + "private a\n" + hung + "machine b url ssh", map[string]want{
-			noPeers: {1, ""}, twoPeers: {1, ""}, required: {1, ""}}},
+			noPeers: {1, ""}, twoPeers: {1, ""}, required: {1, ""},
+		}},
 		{"down, and Route 53's API", all + down + "at 0:04 out route53 for 3h", map[string]want{
-			noPeers: {0, "not_rebooted"}, twoPeers: {1, ""}, required: {1, ""}}},
+			noPeers: {0, "not_rebooted"}, twoPeers: {1, ""}, required: {1, ""},
+		}},
 		{"down, and one peer's region", all + down + "at 0:01 out peer:eu-central-1 for 3h", map[string]want{
-			noPeers: {1, ""}, twoPeers: {1, ""}, required: {1, ""}}},
+			noPeers: {1, ""}, twoPeers: {1, ""}, required: {1, ""},
+		}},
 		{"down, and both probes denied", all + down + "at 0:01 out peer:eu-central-1 for 3h\nat 0:01 out peer:us-east-1 for 3h", map[string]want{
-			noPeers: {1, ""}, twoPeers: {1, ""}, required: {0, "not_rebooted"}}},
+			noPeers: {1, ""}, twoPeers: {1, ""}, required: {0, "not_rebooted"},
+		}},
 		{"half of the world is cut off", all + "at 0:05 path a web=dropped ssh=dropped\nat 0:05 path peer:us-east-1 dropped", map[string]want{
-			noPeers: {0, "only_here"}, twoPeers: {0, "only_here"}, required: {0, "only_here"}}},
+			noPeers: {0, "only_here"}, twoPeers: {0, "only_here"}, required: {0, "only_here"},
+		}},
 		{"a peer's own way out is broken", web + hung + "machine b url ssh\nat 0:05 path peer:us-east-1 blind\nat 0:05 path peer:eu-central-1 blind", map[string]want{
-			noPeers: {1, ""}, twoPeers: {1, ""}, required: {0, "not_rebooted"}}},
+			noPeers: {1, ""}, twoPeers: {1, ""}, required: {0, "not_rebooted"},
+		}},
 		{"banned, and the peers go away", web + "at 0:05 path a web=dropped ssh=dropped\nat 0:20 out peer:eu-central-1 for 10m\nat 0:20 out peer:us-east-1 for 10m", map[string]want{
-			noPeers: {0, "not_rebooted"}, twoPeers: {0, "only_here"}, required: {0, "only_here"}}},
+			noPeers: {0, "not_rebooted"}, twoPeers: {0, "only_here"}, required: {0, "only_here"},
+		}},
 	} {
 		for _, peers := range []string{noPeers, twoPeers, required} {
 			t.Run(c.name+"/"+strings.ReplaceAll(peers, " ", "_"), func(t *testing.T) {

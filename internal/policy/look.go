@@ -56,7 +56,7 @@ func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(
 	if url.NoAnswer() && reached {
 		const seen = "Route 53's checkers reach it: our own network path is broken"
 		become(url, incident.Contradicted, seen)
-		l.onlyHere = !url.Answered
+		l.onlyHere = url.Connection != "" && !url.Answered // a load balancer may have said so
 		if ssh.NoAnswer() {
 			become(ssh, incident.Contradicted, seen)
 		}

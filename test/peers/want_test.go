@@ -25,6 +25,7 @@ const (
 	notRebooted  = "page " + incident.SituationNotRebooted
 	attends      = "page " + incident.SituationAttention
 	contradicted = "page " + incident.SituationContradicted
+	onlyHere     = "page " + incident.SituationOnlyHere
 	isBusy       = "page " + incident.SituationBusy
 	isBlind      = "page " + incident.SituationBlind
 )
@@ -71,25 +72,25 @@ func bad(string) want {
 // refused: nothing listens, or a firewall rejects us. Of a web server, the two
 // cannot be told apart where SSH answers and there is no Route 53 health check.
 func refused(check string) want {
-	w := want{outcome: incident.Failed, connection: incident.Refused, then: [rests]string{reboot, notRebooted, notRebooted, contradicted, reboot}}
+	w := want{outcome: incident.Failed, connection: incident.Refused, then: [rests]string{reboot, notRebooted, notRebooted, onlyHere, reboot}}
 	if check == incident.CheckSSH {
-		w.then[otherPasses] = contradicted
+		w.then[otherPasses], w.then[route53Passes] = contradicted, contradicted
 	}
 	return w
 }
 
 // dropped: no connection in time.
 func dropped(check string) want {
-	w := want{outcome: incident.Failed, connection: incident.NoConnection, then: [rests]string{notRebooted, notRebooted, notRebooted, contradicted, reboot}}
+	w := want{outcome: incident.Failed, connection: incident.NoConnection, then: [rests]string{notRebooted, notRebooted, notRebooted, onlyHere, reboot}}
 	if check == incident.CheckSSH {
-		w.then[otherPasses] = contradicted
+		w.then[otherPasses], w.then[route53Passes] = contradicted, contradicted
 	}
 	return w
 }
 
 // silent: the kernel accepts, and nobody speaks.
 func silent(check string) want {
-	w := want{outcome: incident.Failed, connection: incident.Silent, then: [rests]string{reboot, reboot, reboot, contradicted, reboot}}
+	w := want{outcome: incident.Failed, connection: incident.Silent, then: [rests]string{reboot, reboot, reboot, onlyHere, reboot}}
 	if check == incident.CheckSSH {
 		w.then[route53Passes] = reboot
 	}
@@ -108,6 +109,9 @@ func heard(of func(string) want) func(string) want {
 	return func(check string) want {
 		w := of(check)
 		w.answered = true
+		if w.then[route53Passes] == onlyHere {
+			w.then[route53Passes] = contradicted
+		}
 		return w
 	}
 }

@@ -293,7 +293,7 @@ run "vpc" {
   }
 }
 
-# 900 instances: 111 in the role's own policy, the others 89 to a policy.
+# 900 instances: 108 in the role's own policy, the others 89 to a policy.
 run "many_instances_take_managed_policies" {
   command = plan
   variables {

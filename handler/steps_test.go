@@ -943,20 +943,23 @@ func TestSecurityGroupsAreAsked(t *testing.T) {
 		name     string
 		admitted []ec2types.IpPermission
 		address  string
+		got      incident.Connection
 		want     incident.Verdict
 	}{
-		{"everybody", []ec2types.IpPermission{rule(80, 80, "0.0.0.0/0"), rule(20, 30, "0.0.0.0/1", "128.0.0.0/1")}, "203.0.113.7", incident.VerdictFailed},
-		{"nobody", nil, "203.0.113.7", incident.VerdictUnknown},
-		{"an office", []ec2types.IpPermission{rule(0, 65535, "198.51.100.0/24")}, "203.0.113.7", incident.VerdictUnknown},
-		{"a prefix list", []ec2types.IpPermission{prefixes}, "203.0.113.7", incident.VerdictFailed},
-		{"our group, at a private address", []ec2types.IpPermission{rule(22, 80)}, "", incident.VerdictFailed},
-		{"another port, at a private address", []ec2types.IpPermission{rule(443, 443)}, "", incident.VerdictUnknown},
+		{"everybody", []ec2types.IpPermission{rule(80, 80, "0.0.0.0/0"), rule(20, 30, "0.0.0.0/1", "128.0.0.0/1")}, "203.0.113.7", incident.NoConnection, incident.VerdictFailed},
+		{"nobody", nil, "203.0.113.7", incident.NoConnection, incident.VerdictUnknown},
+		{"an office", []ec2types.IpPermission{rule(0, 65535, "198.51.100.0/24")}, "203.0.113.7", incident.NoConnection, incident.VerdictUnknown},
+		{"a prefix list", []ec2types.IpPermission{prefixes}, "203.0.113.7", incident.NoConnection, incident.VerdictFailed},
+		{"our group, at a private address", []ec2types.IpPermission{rule(22, 80)}, "", incident.NoConnection, incident.VerdictFailed},
+		{"an office, but it refuses", []ec2types.IpPermission{rule(0, 65535, "198.51.100.0/24")}, "203.0.113.7", incident.Refused, incident.VerdictFailed},
+		{"nobody, though something accepts", nil, "203.0.113.7", incident.Silent, incident.VerdictUnknown},
+		{"another port, at a private address", []ec2types.IpPermission{rule(443, 443)}, "", incident.NoConnection, incident.VerdictUnknown},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in(t, func(w *world) {
 				w.learned()
 				w.admitted = tt.admitted
-				failed := incident.Finding{Outcome: incident.Failed, Reason: "no answer", Connection: incident.NoConnection, Address: tt.address}
+				failed := incident.Finding{Outcome: incident.Failed, Reason: "no answer", Connection: tt.got, Address: tt.address}
 				w.findings[incident.CheckURL], w.findings[incident.CheckSSH] = failed, failed
 				if got := w.look(w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))).Decision; got.Verdict != tt.want {
 					t.Errorf("got %s: %s", got.Verdict, got.Reason)

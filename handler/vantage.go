@@ -102,12 +102,13 @@ func (h *Handler) closed(ctx context.Context, inc *incident.Incident, unanswered
 	why := map[string]string{}
 	for _, f := range unanswered {
 		n, from := port(inc, f.Check), "anybody"
-		isPublic := f.Address != "" && !h.VPC
-		if isPublic { // we ask from changing addresses of the internet
+		// We ask from changing addresses of the internet. What accepts or refuses a
+		// connection is let through, or is not the instance.
+		isPublic := f.Address != "" && !h.VPC && f.Connection == incident.NoConnection
+		if isPublic {
 			from = "0.0.0.0/0"
 		}
-		isAsked := n > 0 && (f.Connection == incident.NoConnection || f.Check == incident.CheckRoute53)
-		if isAsked && !slices.ContainsFunc(out.SecurityGroups, func(g types.SecurityGroup) bool { return admits(g, n, isPublic) }) {
+		if n > 0 && !slices.ContainsFunc(out.SecurityGroups, func(g types.SecurityGroup) bool { return admits(g, n, isPublic) }) {
 			why[f.Check] = fmt.Sprintf("no security group of it admits %s to TCP %d any more", from, n)
 		}
 	}

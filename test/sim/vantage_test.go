@@ -46,6 +46,9 @@ func TestVantages(t *testing.T) {
 		{"security groups closed to Route 53, too", all + "at 0:05 set a closed", map[string]want{
 			noPeers: {0, "attention"}, twoPeers: {0, "attention"}, required: {0, "attention"},
 		}},
+		{"security groups closed, and our way accepts", all + "at 0:05 set a closed\nat 0:05 path a web=silent ssh=silent", map[string]want{
+			noPeers: {0, "attention"}, twoPeers: {0, "attention"}, required: {0, "attention"},
+		}},
 		{"down", all + down, map[string]want{noPeers: {1, ""}, twoPeers: {1, ""}, required: {1, ""}}},
 		{"down, without Route 53", web + down, map[string]want{
 			noPeers: {0, "not_rebooted"}, twoPeers: {1, ""}, required: {1, ""},

@@ -37,7 +37,7 @@ type told struct {
 	situation string
 	severity  incident.Severity
 	page      bool
-	again     bool // it was said to be healthy again, and nobody was woken since
+	again     bool // it was said to be healthy again, or handed back, and nobody was woken since
 }
 
 // wake is a page that woke somebody.

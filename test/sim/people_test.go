@@ -104,6 +104,12 @@ func (w *world) handBack(m *machine) {
 		i.Membership.HandedBackBy = "a person"
 		m.seen.closes++
 		m.seen.paged = time.Time{}
+		for _, a := range w.openAlerts() {
+			if t, ok := a.members[m.id]; ok {
+				t.again = true
+				a.members[m.id] = t
+			}
+		}
 	})
 }
 

@@ -33,22 +33,23 @@ func page(ctx context.Context, h *Handler, inc *incident.Incident) error {
 		return nil
 	}
 	pagers, err := h.Pagers()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case inc.Dry:
+	}
+	if inc.Dry {
 		return h.rehearsePage(ctx, pagers, inc, dec)
+	}
+	isHours := dec.Alert.ID == "" && (len(pagers) == 0 || !pagers[0].Capabilities().Deduplicates)
+	switch {
+	case isHours && h.isTakenForTheHour(ctx, inc, dec.Alert.Alias, false):
+		inc.Told, dec.Slack = true, false
+		return nil
 	case len(pagers) == 0 && h.Slack != nil:
 		return nil // Slack has it
 	case len(pagers) == 0:
 		h.Log.LogAttrs(ctx, slog.LevelError, "nobody is configured to be paged", slog.String("instance", inc.InstanceID), slog.String("situation", dec.Situation), slog.String("reason", dec.Reason))
 		inc.Paged = pagedAs(pagedByLog, dec)
 	default:
-		isHours := dec.Alert.ID == "" && !pagers[0].Capabilities().Deduplicates
-		if isHours && h.isTakenForTheHour(ctx, inc, dec.Alert.Alias, false) {
-			inc.Told = true
-			return nil
-		}
 		if inc.Paged, err = h.deliver(ctx, pagers, inc, &dec); err != nil {
 			return err
 		}
@@ -60,15 +61,20 @@ func page(ctx context.Context, h *Handler, inc *incident.Incident) error {
 		} else if _, failed := inc.Caught["page"]; failed {
 			h.count(ctx, metricPagerFallbacks, inc)
 		}
-		if dec.Note {
-			h.count(ctx, metricNotes, inc)
-		} else {
-			h.count(ctx, metricPages, inc)
-		}
+		h.countPage(ctx, inc, dec)
 	}
 	inc.Told = true
 	h.confirm(ctx, inc, dec)
 	return nil
+}
+
+// countPage counts a page or a note that was taken.
+func (h *Handler) countPage(ctx context.Context, inc *incident.Incident, dec incident.Decision) {
+	if dec.Note {
+		h.count(ctx, metricNotes, inc)
+	} else {
+		h.count(ctx, metricPages, inc)
+	}
 }
 
 // isTakenForTheHour reserves the page of an alert that is the hour's, or says that it

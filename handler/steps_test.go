@@ -411,6 +411,23 @@ func TestPageAnotherWay(t *testing.T) {
 		if r.end != "Told another way" || len(w.slack.posted) != 1 || w.stored(one).Instance.Membership.Confirmed {
 			t.Errorf("%s, Slack %d", r.end, len(w.slack.posted))
 		}
+		// Slack mentions somebody in their place, once an hour, and goes on in one thread.
+		for n := range 14 {
+			time.Sleep(5 * time.Minute)
+			w.run(fmt.Sprint("s", n), w.event(incident.SourceSchedule, one, true))
+		}
+		mentions := 0
+		for n, m := range w.slack.posted {
+			if m.Mention {
+				mentions++
+			}
+			if (m.Thread == nil) != (n == 0) {
+				t.Errorf("message %d has the thread %v", n, m.Thread)
+			}
+		}
+		if mentions != 2 || len(w.slack.posted) != 15 || w.stored(one).Instance.Membership.Confirmed {
+			t.Errorf("%d mentions, Slack %d", mentions, len(w.slack.posted))
+		}
 		// Nothing takes it: the next look, which the schedule starts, pages again.
 		w.slack.err = errors.New("down")
 		time.Sleep(5 * time.Minute)
@@ -435,8 +452,47 @@ func TestWithoutPagersSlackIsThePager(t *testing.T) {
 			}
 			time.Sleep(5 * time.Minute)
 		}
-		if len(w.slack.posted) != 1 || !w.stored(one).Instance.Membership.Confirmed {
-			t.Errorf("%d posted, %+v", len(w.slack.posted), w.stored(one).Instance.Membership)
+		if len(w.slack.posted) != 1 || !w.slack.posted[0].Mention || !w.stored(one).Instance.Membership.Confirmed {
+			t.Fatalf("%d posted, %+v", len(w.slack.posted), w.stored(one).Instance.Membership)
+		}
+		// Notes go to the thread and wake nobody; a page after a day does again.
+		for n := range 25 {
+			time.Sleep(time.Hour)
+			w.run(fmt.Sprint("h", n), w.event(incident.SourceSchedule, one, true))
+		}
+		for n, m := range w.slack.posted[1:] {
+			if isPage := !m.Incident.Decision.Note; m.Mention != isPage || m.Thread == nil || isPage != (m.Incident.Decision.Situation == incident.SituationStillDown) {
+				t.Errorf("message %d: mention %v, %+v", n, m.Mention, m.Incident.Decision)
+			}
+		}
+		if len(w.slack.posted) < 20 {
+			t.Errorf("%d posted", len(w.slack.posted))
+		}
+		// When it is well, that is said there too, and nothing is left.
+		w.healthy()
+		for n := range 8 {
+			time.Sleep(5 * time.Minute)
+			w.run(fmt.Sprint("c", n), w.event(incident.SourceSchedule, one, false))
+		}
+		if last := w.slack.posted[len(w.slack.posted)-1]; last.Mention || last.Incident.Decision.Situation != incident.SituationWell || len(w.stored(one).Region.Alerts) > 0 {
+			t.Errorf("Slack: %+v", last.Incident.Decision)
+		}
+	})
+	// Slack does not deduplicate what the table does not know: once an hour.
+	in(t, func(w *world) {
+		w.pagers = nil
+		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+		w.slack.err = errors.New("down")
+		for n := range 12 {
+			r := w.run(fmt.Sprint("a", n), json.RawMessage(`{"source":"aws.cloudwatch"}`))
+			if want := map[bool]string{true: "Nobody was told", false: "Told"}[n == 0]; r.end != want {
+				t.Errorf("%d: %s", n, r.end)
+			}
+			w.slack.err = nil
+			time.Sleep(4*time.Minute + 59*time.Second)
+		}
+		if len(w.slack.posted) != 1 || !w.slack.posted[0].Mention {
+			t.Errorf("%d posted", len(w.slack.posted))
 		}
 	})
 	in(t, func(w *world) {

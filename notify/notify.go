@@ -40,6 +40,9 @@ type Message struct {
 	Now      time.Time
 	// Thread is where Slack has this alert's earlier messages; nil: a new one.
 	Thread *incident.Thread
+	// Mention: Slack takes a page, since no pager has it, and is to wake whom
+	// slack.mention names.
+	Mention bool
 }
 
 // Capabilities are what a pager can do. README.md describes them.

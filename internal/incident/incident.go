@@ -288,6 +288,8 @@ type AlertRef struct {
 	OpenedAt Millis   `json:"opened_at,omitempty"`
 	// Thread is where Slack has it.
 	Thread *Thread `json:"thread,omitempty"`
+	// MentionedAt is when Slack last took a page of it and mentioned somebody.
+	MentionedAt Millis `json:"mentioned_at,omitempty"`
 	// ReplacedBy is the alias of the alert in whose place this one goes.
 	ReplacedBy string `json:"replaced_by,omitempty"`
 	// Why says in words why the breaker opened.

@@ -130,7 +130,7 @@ func (d *decider) wake(id string) {
 	a.Old = append(a.Old, OldAlias{a.Alias, a.Pager})
 	a.Wake++
 	a.Alias, a.Pager = d.alias(a.Key, a.OpenedAt, a.Wake), ""
-	a.LastWakeAt, a.ClosedAt, a.NoteAt, a.WakingAt = 0, 0, 0, d.now
+	a.LastWakeAt, a.ClosedAt, a.NoteAt, a.MentionedAt, a.WakingAt = 0, 0, 0, 0, d.now
 	d.r.Alerts[id] = a
 	d.out.Alert = d.r.Ref(id)
 }

@@ -210,6 +210,9 @@ type Alert struct {
 	// ClosedAt is when a person was seen to have closed it, for all its members.
 	ClosedAt incident.Millis  `dynamodbav:"closed_at,omitempty"`
 	Thread   *incident.Thread `dynamodbav:"thread,omitempty"`
+	// MentionedAt is when Slack took a page of it, under its present alias, and
+	// mentioned somebody.
+	MentionedAt incident.Millis `dynamodbav:"mentioned_at,omitempty"`
 	// Why says why the breaker opened.
 	Why string `dynamodbav:"why,omitempty"`
 	// Old are its earlier aliases, which are to be closed with a pointer to the
@@ -293,7 +296,7 @@ func (r *Region) Ref(id string) *incident.AlertRef {
 		return nil
 	}
 	return &incident.AlertRef{
-		ID: id, Key: a.Key, Alias: a.Alias, Pager: a.Pager, OpenedAt: a.OpenedAt, Thread: a.Thread, Why: a.Why,
+		ID: id, Key: a.Key, Alias: a.Alias, Pager: a.Pager, OpenedAt: a.OpenedAt, Thread: a.Thread, MentionedAt: a.MentionedAt, Why: a.Why,
 		Members: slices.Sorted(maps.Keys(a.Members)), ReplacedBy: a.ReplacedBy, Ended: a.Ended,
 	}
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -47,6 +48,12 @@ func Paged(s State, dec incident.Decision, p incident.Paged, thread *incident.Th
 func SlackTold(s State, dec incident.Decision, now incident.Millis) State {
 	s = s.clone()
 	i := &s.Instance
+	if dec.Alert != nil && dec.Alert.MentionedAt > 0 {
+		if a := s.Region.Alerts[dec.Alert.ID]; a.Alias == dec.Alert.Alias {
+			a.MentionedAt, a.Thread = dec.Alert.MentionedAt, cmp.Or(a.Thread, dec.Alert.Thread)
+			s.Region.Alerts[dec.Alert.ID] = a
+		}
+	}
 	if dec.SlackKey != "" {
 		i.SlackKey = dec.SlackKey
 		if dec.Situation != incident.SituationRecovered && dec.Row != 1 {

@@ -38,8 +38,9 @@ const (
 type refusal struct {
 	kind fault.Kind
 	err  error
-	// auth: a newer secret may cure it. noAlert: ErrNoAlert is in its chain.
-	auth, noAlert bool
+	// auth: a newer secret may cure it. noAlert and discarded: ErrNoAlert and ErrDiscarded
+	// are in its chain.
+	auth, noAlert, discarded bool
 }
 
 func refuse(kind fault.Kind, format string, args ...any) *refusal {
@@ -127,7 +128,7 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // clean is the one way out for an error: it keeps the kind, the words without
-// secrets, and whether there was no alert; nothing else of the chain.
+// secrets, and whether there was no alert or a request was discarded; nothing else of the chain.
 func clean(op string, r *refusal, secrets ...string) error {
 	text := incident.ClipLine(r.err.Error(), maxAnswer)
 	for _, secret := range secrets {
@@ -136,8 +137,11 @@ func clean(op string, r *refusal, secrets ...string) error {
 		}
 	}
 	text = incident.ClipLine(redact.Text(text), maxError) // cut last: half a secret is not known for one
-	if r.noAlert {
+	switch {
+	case r.noAlert:
 		return fault.New(r.kind, op, "%s: %w", text, ErrNoAlert)
+	case r.discarded:
+		return fault.New(r.kind, op, "%s: %w", text, ErrDiscarded)
 	}
 	return fault.New(r.kind, op, "%s", text)
 }

@@ -80,3 +80,8 @@ type Delivery struct {
 // ErrNoAlert is in the chain of an error when there is, as far as is known, no
 // such open alert: somebody has closed it, or it was never made.
 var ErrNoAlert = errors.New("such an alert may not be open")
+
+// ErrDiscarded is in the chain of an error when a service accepted a request and then
+// did not carry it out. The error is Unavailable, but another pager is more likely to
+// take a page than the same one once more.
+var ErrDiscarded = errors.New("its service discarded it")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -30,6 +31,11 @@ const (
 // followFor bounds how long a service is asked what became of a request.
 const followFor = 10 * time.Second
 
+// What is asked of an alert, or of all alerts, is below this path.
+const alertsPath, notesPath, closePath = "/v2/alerts", "/notes", "/close"
+
+var errNotProcessed = errors.New("the request is not processed yet")
+
 // service is one that speaks OpsGenie's Alert API v2.
 type service struct {
 	name, title string
@@ -48,8 +54,9 @@ var opsgenie = service{
 type alertAPI struct {
 	service
 	alertSettings
-	key  Secret
-	http http.RoundTripper
+	// token is for reading, where it is not done with the key.
+	key, token Secret
+	http       http.RoundTripper
 }
 
 // alertSettings are the settings of such a service, as Terraform has checked them.
@@ -60,6 +67,7 @@ type alertSettings struct {
 	KeyParameter string `json:"key_parameter"`
 	// PriorityUnknown is the priority of an alert of the severity "unknown".
 	PriorityUnknown string `json:"priority_unknown"`
+	opsSettings
 	chosen
 }
 
@@ -76,9 +84,19 @@ type chosen struct {
 }
 
 func (s service) pager(config json.RawMessage, deps Deps) (Pager, error) {
-	o := &alertAPI{service: s, http: deps.HTTP}
-	o.key = func(ctx context.Context, fresh bool) (string, error) { return deps.Secret(ctx, o.KeyParameter, fresh) }
-	return o, incident.DecodeStrict(config, &o.alertSettings)
+	var settings alertSettings
+	err := incident.DecodeStrict(config, &settings)
+	return s.api(settings, deps), err
+}
+
+func (s service) api(settings alertSettings, deps Deps) *alertAPI {
+	secret := func(parameter string) Secret {
+		return func(ctx context.Context, fresh bool) (string, error) { return deps.Secret(ctx, parameter, fresh) }
+	}
+	if settings.CloudID != "" {
+		s.can.Confirms, s.can.Readable = true, true
+	}
+	return &alertAPI{service: s, alertSettings: settings, key: secret(settings.KeyParameter), token: secret(settings.TokenParameter), http: deps.HTTP}
 }
 
 // alert is the body of "Create Alert".
@@ -120,7 +138,7 @@ func (o *alertAPI) Rehearse(ctx context.Context, m Message) (string, error) {
 	body, _ := json.Marshal(note{Note: "firstline has tried its key.", User: "firstline"})
 	c := o.client("page")
 	err := c.rehearse(ctx, func() *refusal {
-		_, r := o.call(ctx, c, http.MethodPost, aliasPath("firstline/never-made", "/close"), body)
+		_, r := o.call(ctx, c, http.MethodPost, aliasPath("firstline/never-made", closePath), body)
 		if r != nil && r.noAlert {
 			return nil
 		}
@@ -147,7 +165,7 @@ func (o *alertAPI) Page(ctx context.Context, m Message) (Delivery, error) {
 // alert anew, or raises the count of the one that has the note.
 func (o *alertAPI) Note(ctx context.Context, m Message) error {
 	const do = "add a note to the alert"
-	confirmed, err := o.ask(ctx, do, "/notes", m)
+	confirmed, err := o.ask(ctx, do, notesPath, m)
 	if err == nil && !confirmed {
 		err = fault.New(fault.Unavailable, o.op(do), "the note was accepted, and the service does not tell whether it was added: %w", ErrNoAlert)
 	}
@@ -161,7 +179,7 @@ func (o *alertAPI) Resolve(ctx context.Context, m Message) error {
 }
 
 func (o *alertAPI) close(ctx context.Context, m Message) (confirmed bool, err error) {
-	return o.ask(ctx, "resolve the alert", "/close", m)
+	return o.ask(ctx, "resolve the alert", closePath, m)
 }
 
 // settle is how long a test waits before it closes its alert: what is not there yet
@@ -186,32 +204,47 @@ func (o *alertAPI) Test(ctx context.Context, m Message) (Delivery, error) {
 	return Delivery{Detail: o.title + " accepted the alert " + alias(m) + " and the request to close it; it does not tell what became of them"}, nil
 }
 
-// Open reports whether the alert of an alias is open. By an alias OpsGenie finds
-// open alerts only, so it answers 404 for one that is closed or deleted: nobody is
-// at work on either.
-func (o *alertAPI) Open(ctx context.Context, alias string) (bool, error) {
-	open := false
-	c := o.client("ask whether the alert " + incident.ClipLine(alias, 100) + " is open")
-	err := c.deliver(ctx, func() *refusal {
-		a, r := o.call(ctx, c, http.MethodGet, aliasPath(alias, ""), nil)
-		switch {
-		case r != nil && r.noAlert:
-			return nil
-		case r != nil:
-			return r
-		case a.said.Data.Status == "":
-			return refuse(fault.Unavailable, "the answer, %s, does not say", a)
-		}
-		open = !strings.EqualFold(a.said.Data.Status, "closed")
-		return nil
+// Open reports whether the alert of an alias is open. By an alias open alerts only are
+// found, so one that is closed or deleted is answered with 404: nobody is at work on
+// either.
+func (o *alertAPI) Open(ctx context.Context, alias string) (open bool, err error) {
+	do := "ask whether the alert " + incident.ClipLine(alias, 100) + " is open"
+	err = o.read(ctx, do, aliasPath(alias, ""), opsAlias(alias), func(a *opsgenieAnswer, r *refusal) *refusal {
+		open, r = a.open(r)
+		return r
 	})
 	return open, err
+}
+
+// open is what an answer about an alert says.
+func (a *opsgenieAnswer) open(r *refusal) (bool, *refusal) {
+	switch {
+	case r != nil && r.noAlert:
+		return false, nil
+	case r != nil:
+		return false, r
+	case a.said.Data.Status == "":
+		return false, refuse(fault.Unavailable, "the answer, %s, does not say", a)
+	}
+	return !strings.EqualFold(a.said.Data.Status, "closed"), nil
+}
+
+// read asks something: with the key, or of the Operations API where that is set.
+func (o *alertAPI) read(ctx context.Context, do, path, opsPath string, use func(*opsgenieAnswer, *refusal) *refusal) error {
+	c := o.client(do)
+	if o.CloudID == "" {
+		return c.deliver(ctx, func() *refusal { return use(o.call(ctx, c, http.MethodGet, path, nil)) })
+	}
+	if r := use(o.callOps(ctx, opsPath)); r != nil {
+		return clean(c.op, r)
+	}
+	return nil
 }
 
 // ask posts a request that the service accepts first and carries out later, and
 // follows it. What is below an alert is asked of that alert; else one is made.
 func (o *alertAPI) ask(ctx context.Context, do, below string, m Message) (confirmed bool, err error) {
-	path, body := "", any(o.alert(m))
+	path, body := alertsPath, any(o.alert(m))
 	if below != "" {
 		path, body = aliasPath(alias(m), below), o.note(m)
 	}
@@ -223,7 +256,7 @@ func (o *alertAPI) ask(ctx context.Context, do, below string, m Message) (confir
 		case r != nil:
 			return r
 		case a.hasID():
-			confirmed, r = o.follow(ctx, c, a.said.RequestID)
+			confirmed, r = o.follow(ctx, c, a.said.RequestID, alias(m), below)
 			return r
 		case a.StatusCode == http.StatusAccepted && json.Valid(a.body):
 			return nil // there is nothing to follow it by
@@ -235,7 +268,7 @@ func (o *alertAPI) ask(ctx context.Context, do, below string, m Message) (confir
 
 // aliasPath is the path of an alert, or of something below it.
 func aliasPath(alias, below string) string {
-	return "/" + url.PathEscape(alias) + below + "?identifierType=alias"
+	return alertsPath + "/" + url.PathEscape(alias) + below + "?identifierType=alias"
 }
 
 // opsgenieAnswer is an answer with the fields that matter here.
@@ -252,10 +285,10 @@ type opsgenieAnswer struct {
 	}
 }
 
-// call makes one request of the Alert API, with a path below that of all alerts.
+// call makes one request of the API with the key.
 func (o *alertAPI) call(ctx context.Context, c *client, method, path string, body []byte) (*opsgenieAnswer, *refusal) {
 	header := map[string]string{"Authorization": "GenieKey " + c.key, "Content-Type": "application/json"}
-	got, r := c.send(ctx, method, o.address()+"/v2/alerts"+path, header, body)
+	got, r := c.send(ctx, method, o.address()+path, header, body)
 	if r != nil {
 		return nil, r
 	}
@@ -265,7 +298,7 @@ func (o *alertAPI) call(ctx context.Context, c *client, method, path string, bod
 		return a, nil
 	}
 	if a.Header.Get("X-Opsgenie-Errortype") == "RequestNotProcessed" || strings.Contains(strings.ToLower(a.said.Message), "not processed") {
-		return nil, refuse(fault.Unavailable, "the request is not processed yet")
+		return nil, &refusal{kind: fault.Unavailable, err: errNotProcessed}
 	}
 	details := []string{a.said.Message}
 	for _, field := range slices.Sorted(maps.Keys(a.said.Errors)) {
@@ -287,7 +320,7 @@ func (a *opsgenieAnswer) hasID() bool { return requestID().MatchString(a.said.Re
 
 // follow asks what became of an accepted request until that is known. Where it
 // cannot be known the request is not confirmed, and counts as done.
-func (o *alertAPI) follow(ctx context.Context, c *client, request string) (confirmed bool, r *refusal) {
+func (o *alertAPI) follow(ctx context.Context, c *client, request, alias, below string) (confirmed bool, r *refusal) {
 	bound := followFor
 	if deadline, ok := ctx.Deadline(); ok {
 		// What is left must do for saying so.
@@ -295,9 +328,9 @@ func (o *alertAPI) follow(ctx context.Context, c *client, request string) (confi
 	}
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	last := "it was not asked"
+	last, shown := "it was not asked", false
 	for wait := 500 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		a, r := o.call(ctx, c, http.MethodGet, "/requests/"+request, nil)
+		a, r := o.status(ctx, c, request)
 		switch {
 		case r == nil && a.said.Data.IsSuccess != nil:
 			return a.outcome()
@@ -310,13 +343,20 @@ func (o *alertAPI) follow(ctx context.Context, c *client, request string) (confi
 		case ctx.Err() == nil:
 			last = r.err.Error()
 		}
+		if !o.can.Confirms && (r == nil || !errors.Is(r.err, errNotProcessed)) {
+			return false, nil // it does not answer as documented
+		}
+		if shown, r = o.shows(ctx, alias, below); r != nil || shown && below != notesPath {
+			return shown, r
+		}
 		if pause(ctx, wait) != nil {
 			break
 		}
 	}
-	if !o.can.Confirms {
-		// No way to ask is documented: what answers there may know nothing of it.
-		return false, nil
+	if shown || !o.can.Confirms {
+		// An open alert has a note that was accepted, as far as can be known. And where no
+		// way to ask is documented, what answers may know nothing of the request.
+		return shown, nil
 	}
 	return false, refuse(fault.Unavailable, "the request was accepted and not confirmed within %s: %s", bound.Round(time.Millisecond), last)
 }
@@ -330,6 +370,7 @@ func (a *opsgenieAnswer) outcome() (confirmed bool, r *refusal) {
 	status := a.said.Data.Status
 	r = refuse(fault.Unavailable, "the request was accepted and then not carried out: %s", cmp.Or(status, "no reason given"))
 	low := strings.ToLower(status)
+	r.discarded = true
 	r.noAlert = strings.Contains(low, "alert") && (strings.Contains(low, "not exist") || strings.Contains(low, "already closed"))
 	return false, r
 }

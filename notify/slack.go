@@ -30,6 +30,9 @@ type Slack struct {
 	// ChannelID is the channel's id (C0123456789), not its name. The app must
 	// have been invited to it.
 	ChannelID string
+	// Mention is whom a page mentions that no pager has taken: "channel", "here", a user's
+	// id (U…, W…) or a user group's (S…); empty: "channel".
+	Mention string
 	// APIURL is the API's base URL; empty means Slack's own.
 	APIURL string
 	// HTTP makes the calls; nil: see newClient.

@@ -19,8 +19,11 @@ import (
 var jsm = service{
 	name: "jsm", title: "Jira Service Management",
 	urls: map[string]string{"": "https://api.atlassian.com/jsm/ops/integration"},
-	can:  Capabilities{Notes: true, Resolvable: true, Deduplicates: true},
+	can:  Capabilities{Notes: true, Resolvable: true, Deduplicates: true, Priorities: alertPriorities, Title: limitMessage, Text: limitDescription},
 }
+
+// jsmWithCloudID is what it can do with a cloud id and an API token.
+var jsmWithCloudID = opsgenie.can
 
 // opsSettings are what the Operations API is read with.
 type opsSettings struct {

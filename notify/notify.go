@@ -46,7 +46,15 @@ type Message struct {
 }
 
 // Capabilities are what a pager can do. README.md describes them.
-type Capabilities struct{ Confirms, Readable, Notes, Resolvable, Deduplicates bool }
+type Capabilities struct {
+	Confirms, Readable, Notes, Resolvable, Deduplicates bool
+	// Heartbeat: the service can also raise an alert when firstline falls silent.
+	Heartbeat bool
+	// Priorities are those that an alert can have, the most urgent first; nil: none.
+	Priorities []string
+	// Title and Text are the most characters that the two parts of an alert may have.
+	Title, Text int
+}
 
 // Pager wakes somebody.
 type Pager interface {

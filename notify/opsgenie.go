@@ -47,8 +47,14 @@ type service struct {
 var opsgenie = service{
 	name: "opsgenie", title: "OpsGenie",
 	urls: map[string]string{"us": "https://api.opsgenie.com", "eu": "https://api.eu.opsgenie.com"},
-	can:  Capabilities{Confirms: true, Readable: true, Notes: true, Resolvable: true, Deduplicates: true},
+	can: Capabilities{
+		Confirms: true, Readable: true, Notes: true, Resolvable: true, Deduplicates: true, Heartbeat: true,
+		Priorities: alertPriorities, Title: limitMessage, Text: limitDescription,
+	},
 }
+
+// alertPriorities are those of the Alert API.
+var alertPriorities = []string{"P1", "P2", "P3", "P4", "P5"}
 
 // alertAPI pages through a service that speaks the Alert API.
 type alertAPI struct {
@@ -94,7 +100,7 @@ func (s service) api(settings alertSettings, deps Deps) *alertAPI {
 		return func(ctx context.Context, fresh bool) (string, error) { return deps.Secret(ctx, parameter, fresh) }
 	}
 	if settings.CloudID != "" {
-		s.can.Confirms, s.can.Readable = true, true
+		s.can = jsmWithCloudID
 	}
 	return &alertAPI{service: s, alertSettings: settings, key: secret(settings.KeyParameter), token: secret(settings.TokenParameter), http: deps.HTTP}
 }

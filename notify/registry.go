@@ -3,7 +3,6 @@ package notify
 import (
 	"context"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -22,11 +21,38 @@ type Deps struct {
 	HTTP http.RoundTripper
 }
 
-// registry has every type of pager. An entry decodes the pager's settings strictly.
-var registry = map[string]func(config json.RawMessage, deps Deps) (Pager, error){
-	"opsgenie": opsgenie.pager,
-	"jsm":      jsm.pager,
-	"sns":      makeSNS,
+// Type is a type of pager.
+type Type struct {
+	// Name is what the settings call it, and Title what people do.
+	Name, Title string
+	// Needs is the setting that this type needs beside its required ones for what it
+	// Can do; empty: none.
+	Needs string
+	Can   Capabilities
+}
+
+// registry has every type of pager, in the default order of fallback. An entry decodes
+// the pager's settings strictly.
+var registry = []struct {
+	Type
+	pager func(config json.RawMessage, deps Deps) (Pager, error)
+}{
+	{Type{Name: opsgenie.name, Title: opsgenie.title, Can: opsgenie.can}, opsgenie.pager},
+	{Type{Name: jsm.name, Title: jsm.title, Can: jsm.can}, jsm.pager},
+	{Type{Name: jsm.name, Title: jsm.title, Needs: "cloud_id", Can: jsmWithCloudID}, jsm.pager},
+	{Type{Name: "pagerduty", Title: "PagerDuty", Can: pagerDutyCan}, nil},
+	{Type{Name: "webhook", Title: "Webhook", Can: webhookCan}, nil},
+	{Type{Name: "sns", Title: "SNS", Can: snsCan}, makeSNS},
+}
+
+// Types are the types of pager in the default order of fallback, and what each can do.
+// One that can more with a setting follows once more, with what it Needs.
+func Types() []Type {
+	var all []Type
+	for _, e := range registry {
+		all = append(all, e.Type)
+	}
+	return all
 }
 
 // New makes the pagers of the JSON that Terraform's modules/function writes into
@@ -43,12 +69,15 @@ func New(config []byte, deps Deps) ([]Pager, error) {
 			Type string `json:"type"`
 		}
 		_ = json.Unmarshal(raw, &kind) // the pager decodes it strictly
-		pagerOf, ok := registry[kind.Type]
-		if !ok {
-			known := strings.Join(slices.Sorted(maps.Keys(registry)), ", ")
-			return nil, fault.New(fault.InvalidInput, op, "[%d].type: %q is not a pager; use %s", n, kind.Type, known)
+		var known []string
+		for _, e := range registry {
+			known = append(known, e.Name)
 		}
-		p, err := pagerOf(raw, deps)
+		of := slices.Index(known, kind.Type)
+		if of < 0 || registry[of].pager == nil {
+			return nil, fault.New(fault.InvalidInput, op, "[%d].type: %q is not a pager; use %s", n, kind.Type, strings.Join(slices.Compact(known), ", "))
+		}
+		p, err := registry[of].pager(raw, deps)
 		if err != nil {
 			return nil, fault.New(fault.InvalidInput, op, "[%d]: %w; apply the Terraform root again", n, err)
 		}

@@ -79,8 +79,8 @@ func TestNewOfWrongSettings(t *testing.T) {
 		``:                                     "decode JSON",
 		`eu`:                                   "decode JSON",
 		`{}`:                                   "cannot unmarshal object",
-		`[{}]`:                                 `[0].type: "" is not a pager; use jsm, opsgenie, sns`,
-		`[{"type":"pagerduty"}]`:               `[0].type: "pagerduty" is not a pager`,
+		`[{}]`:                                 `[0].type: "" is not a pager; use opsgenie, jsm, pagerduty, webhook, sns`,
+		`[{"type":"sms"}]`:                     `[0].type: "sms" is not a pager`,
 		`["opsgenie"]`:                         `[0].type: "" is not a pager`,
 		`[null]`:                               `[0].type: ""`,
 		`[{"type":"opsgenie","priorty":"P1"}]`: `[0]: decode JSON: json: unknown field "priorty"`,
@@ -113,18 +113,17 @@ func TestNewOfWrongSettings(t *testing.T) {
 // What a pager can do, and that its entry has its name.
 func TestCapabilities(t *testing.T) {
 	t.Parallel()
-	want := map[string]Capabilities{
-		"opsgenie": {Confirms: true, Readable: true, Notes: true, Resolvable: true, Deduplicates: true},
-		"jsm":      {Notes: true, Resolvable: true, Deduplicates: true},
-		"sns":      {Resolvable: true},
-	}
-	for name, pagerOf := range registry {
-		p, err := pagerOf([]byte(`{}`), Deps{})
-		if err != nil || p.Name() != name || p.Capabilities() != want[name] {
-			t.Errorf("%s: %v, %+v", name, err, p)
+	for _, e := range registry {
+		if e.pager == nil {
+			continue
 		}
-	}
-	if len(registry) != len(want) {
-		t.Errorf("%d pagers", len(registry))
+		config := `{}`
+		if e.Needs != "" {
+			config = `{"` + e.Needs + `":"x"}`
+		}
+		p, err := e.pager([]byte(config), Deps{})
+		if err != nil || p.Name() != e.Name || !cmp.Equal(p.Capabilities(), e.Can) {
+			t.Errorf("%s: %v, %+v", e.Name, err, p)
+		}
 	}
 }

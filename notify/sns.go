@@ -48,8 +48,10 @@ func makeSNS(config json.RawMessage, deps Deps) (Pager, error) {
 // Name is its type.
 func (s *snsTopic) Name() string { return "sns" }
 
+var snsCan = Capabilities{Resolvable: true, Title: limitSubject, Text: limitBody}
+
 // Capabilities are few.
-func (s *snsTopic) Capabilities() Capabilities { return Capabilities{Resolvable: true} }
+func (s *snsTopic) Capabilities() Capabilities { return snsCan }
 
 func (s *snsTopic) compose(m Message) *sns.PublishInput {
 	r := describe(m)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,9 +14,6 @@ import (
 
 // statusPath is where the pager tells what became of a request.
 const statusPath = "/v2/alerts/requests/"
-
-// jsmPath is below what host Jira Service Management has the alerts' calls.
-const jsmPath = "/jsm/ops/integration"
 
 // accepted is a request that the pager carries out after its answer.
 type accepted struct {
@@ -50,8 +46,7 @@ func (s *Service) CloseAlert(alias string) bool {
 	if a == nil {
 		return false
 	}
-	a.status = "closed"
-	s.closings = append(s.closings, Received{At: time.Now(), Alias: alias, User: Person})
+	s.close(a, Received{User: Person})
 	return true
 }
 
@@ -129,16 +124,16 @@ func (s *Service) catchUp() {
 	}
 }
 
-// accept answers a request, and carries it out when that is due.
-func (s *Service) accept(w http.ResponseWriter, r *accepted) {
+// accept takes a request, and carries it out when that is due.
+func (s *Service) accept(r *accepted) (id string) {
 	s.mu.Lock()
-	id := fmt.Sprintf("request-%d", len(s.requests)+1)
+	defer s.mu.Unlock()
+	id = fmt.Sprintf("request-%d", len(s.requests)+1)
 	s.requests[id] = r
 	r.due = time.Now().Add(s.lag)
 	s.queue = append(s.queue, r)
 	s.catchUp()
-	s.mu.Unlock()
-	reply(w, http.StatusAccepted, map[string]any{"result": "Request will be processed", "took": 0.1, "requestId": id})
+	return id
 }
 
 // raise makes an alert, or counts one more where its alias is open already.
@@ -155,53 +150,60 @@ func (s *Service) raise(alias string) *alert {
 	return a
 }
 
+// page takes a message that makes an alert, unless that of its alias is open.
+func (s *Service) page(r Received) *alert {
+	r.At = time.Now()
+	s.received = append(s.received, r)
+	return s.raise(r.Alias)
+}
+
+// note adds a message to an alert, and close closes it with one.
+func (s *Service) note(a *alert, r Received) {
+	r.At, r.Alias, r.Note = time.Now(), a.alias, true
+	s.received = append(s.received, r)
+}
+
+func (s *Service) close(a *alert, r Received) {
+	a.status, r.At, r.Alias = "closed", time.Now(), a.alias
+	s.closings = append(s.closings, r)
+}
+
+// SetDiscards has the pager accept alerts and then make none of them, as a policy
+// that its owner has made does.
+func (s *Service) SetDiscards(discards bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.discards = discards
+}
+
 // pager plays the Alert API, with the parts of it that a service has.
 type pager struct {
 	*Service
-	// tells says that it tells what became of a request, and of alerts.
-	tells bool
+	// tells says that it tells what became of a request, reads that it tells of
+	// alerts and has heartbeats.
+	tells, reads bool
 	// unknown answers calls that it does not have, and forbidden those with a key
 	// that is not its own.
 	unknown, forbidden func(w http.ResponseWriter)
 }
 
 // NewPager plays OpsGenie's Alert API: it accepts requests with 202, says on the
-// second question what became of them, and tells of alerts. It refuses what the
-// API's reference does not allow, and names the field.
+// second question what became of them, and tells of alerts and heartbeats. It refuses
+// what the API's reference does not allow, and names the field.
 func NewPager(ctx context.Context, key string) (*Service, error) {
-	p := pager{Service: &Service{}, tells: true}
+	p := pager{Service: &Service{}, tells: true, reads: true}
 	p.unknown = func(w http.ResponseWriter) {
 		refuse(w, http.StatusNotFound, "No handler was found for the request.", nil)
 	}
 	p.forbidden = func(w http.ResponseWriter) { refuse(w, http.StatusUnauthorized, "Could not authenticate", nil) }
-	if err := p.begin(ctx, "", key); err != nil {
-		return nil, err
-	}
-	return p.Service, nil
+	return p.Service, p.start(ctx, p.handler("", key))
 }
 
-// NewJSM plays the calls of Jira Service Management that take the place of
-// OpsGenie's: below a path of their own, for a key of their own, and without any
-// that would tell what became of a request. What it does not have it answers like
-// a server that has never heard of OpsGenie.
-func NewJSM(ctx context.Context, key string) (*Service, error) {
-	p := pager{Service: &Service{}}
-	p.unknown = func(w http.ResponseWriter) {
-		reply(w, http.StatusNotFound, map[string]any{"code": http.StatusNotFound, "message": "HTTP 404 Not Found"})
-	}
-	p.forbidden = func(w http.ResponseWriter) {
-		reply(w, http.StatusUnauthorized, map[string]any{"code": http.StatusUnauthorized, "message": "Unauthorized; scope does not match"})
-	}
-	if err := p.begin(ctx, jsmPath, key); err != nil {
-		return nil, err
-	}
-	p.URL += jsmPath
-	return p.Service, nil
-}
-
-func (p pager) begin(ctx context.Context, base, key string) error {
+// handler has the calls below a path, for a key.
+func (p pager) handler(base, key string) *http.ServeMux {
 	mux := http.NewServeMux()
-	handle := func(method, path string, h http.HandlerFunc) {
+	handle := func(path string, h http.HandlerFunc) {
+		method, path, _ := strings.Cut(path, " ")
 		mux.HandleFunc(method+" "+base+path, func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") != "GenieKey "+key {
 				p.forbidden(w)
@@ -211,13 +213,18 @@ func (p pager) begin(ctx context.Context, base, key string) error {
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { p.unknown(w) })
-	handle("POST", "/v2/alerts", p.create)
-	handle("POST", "/v2/alerts/{id}/{action}", p.act)
+	handle("POST /v2/alerts", p.create)
+	handle("POST /v2/alerts/{id}/{action}", p.act)
 	if p.tells {
-		handle("GET", statusPath+"{id}", p.outcome)
-		handle("GET", "/v2/alerts/{id}", p.tell)
+		handle("GET "+statusPath+"{id}", p.outcome)
 	}
-	return p.start(ctx, mux)
+	if p.reads {
+		handle("GET /v2/alerts/{id}", p.tell)
+		handle("GET /v2/heartbeats/{name}", p.heartbeat)
+		handle("GET /v2/heartbeats/{name}/ping", p.pong)
+		handle("POST /v2/heartbeats/{name}/ping", p.pong)
+	}
+	return mux
 }
 
 // create answers "Create Alert".
@@ -228,12 +235,17 @@ func (p pager) create(w http.ResponseWriter, r *http.Request) {
 	}
 	var a struct{ Message, Alias, Description, User, Source string }
 	_ = json.Unmarshal([]byte(body), &a) // the fields are strings
-	p.accept(w, &accepted{body: body, action: "Create", do: func() (string, *alert) {
-		p.received = append(p.received, Received{
-			At: time.Now(), Text: a.Message + "\n" + a.Description, Alias: a.Alias, User: a.User, Source: a.Source, Body: body,
-		})
-		return "Created alert", p.raise(a.Alias)
+	p.take(w, &accepted{body: body, action: "Create", do: func() (string, *alert) {
+		if p.discards {
+			return "Alert is discarded by the policy night", nil
+		}
+		return "Created alert", p.page(Received{Text: a.Message + "\n" + a.Description, Alias: a.Alias, User: a.User, Source: a.Source, Body: body})
 	}})
+}
+
+// take accepts a request, and answers so.
+func (p pager) take(w http.ResponseWriter, r *accepted) {
+	reply(w, http.StatusAccepted, map[string]any{"result": "Request will be processed", "took": 0.1, "requestId": p.accept(r)})
 }
 
 // act answers the calls that do something to an alert.
@@ -258,24 +270,20 @@ func (p pager) act(w http.ResponseWriter, r *http.Request) {
 	}
 	var n struct{ Note, User, Source string }
 	_ = json.Unmarshal([]byte(body), &n)
-	p.accept(w, &accepted{body: body, action: action, do: func() (string, *alert) {
+	p.take(w, &accepted{body: body, action: action, do: func() (string, *alert) {
 		// By an alias it finds open alerts only.
 		a := p.find(id, kind)
-		if a == nil {
+		said := Received{Text: n.Note, User: n.User, Source: n.Source, Body: body}
+		switch {
+		case a == nil:
 			return "Alert does not exist", nil
-		}
-		said := Received{At: time.Now(), Text: n.Note, Alias: a.alias, User: n.User, Source: n.Source, Body: body}
-		switch action {
-		case "Close":
-			if a.status == "closed" {
-				return "Alert is already closed", nil
-			}
-			a.status = "closed"
-			p.closings = append(p.closings, said)
+		case action == "Close" && a.status == "closed":
+			return "Alert is already closed", nil
+		case action == "Close":
+			p.close(a, said)
 			return "Closed alert", a
 		}
-		said.Note = true
-		p.received = append(p.received, said)
+		p.note(a, said)
 		return "Added note to alert", a
 	}})
 }
@@ -295,28 +303,45 @@ func (p pager) find(id, kind string) *alert {
 
 // outcome answers "Get Request Status".
 func (p pager) outcome(w http.ResponseWriter, r *http.Request) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.catchUp()
-	about := p.requests[r.PathValue("id")]
-	// The real one is not done at once either.
-	tells := about != nil && about.done && (about.asked || p.lag > 0)
-	if about != nil {
-		about.asked = true
-	}
-	if !tells {
+	about := p.became(r.PathValue("id"))
+	if about == nil {
 		w.Header().Set("X-Opsgenie-Errortype", "RequestNotProcessed")
 		refuse(w, http.StatusNotFound, "Request not processed. Please try again later.", nil)
 		return
 	}
-	data := map[string]any{
-		"success": about.alert != nil, "isSuccess": about.alert != nil, "action": about.action, "processedAt": about.due.UTC().Format(time.RFC3339Nano),
-		"integrationId": "integration-1", "status": about.status, "alertId": "", "alias": "",
-	}
-	if about.alert != nil {
-		data["alertId"], data["alias"] = about.alert.id, about.alert.alias
-	}
+	data := about.said()
+	data["success"], data["integrationId"] = data["isSuccess"], "integration-1"
 	reply(w, http.StatusOK, map[string]any{"took": 0.1, "requestId": "look-up", "data": data})
+}
+
+// became is a request that has been carried out, nil where it has not, or is none.
+func (s *Service) became(id string) *accepted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.catchUp()
+	about := s.requests[id]
+	if about == nil {
+		return nil
+	}
+	// The real one is not done at once either.
+	tells := about.done && (about.asked || s.lag > 0)
+	about.asked = true
+	if !tells {
+		return nil
+	}
+	return about
+}
+
+// said are the fields that tell what became of a request that has been carried out.
+func (r *accepted) said() map[string]any {
+	said := map[string]any{
+		"action": r.action, "isSuccess": r.alert != nil, "status": r.status,
+		"processedAt": r.due.UTC().Format(time.RFC3339Nano), "alertId": "", "alias": "",
+	}
+	if r.alert != nil {
+		said["alertId"], said["alias"] = r.alert.id, r.alert.alias
+	}
+	return said
 }
 
 // tell answers "Get Alert".
@@ -330,10 +355,12 @@ func (p pager) tell(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "Alert with id ["+id+"] does not exist.", nil)
 		return
 	}
-	reply(w, http.StatusOK, map[string]any{"took": 0.1, "requestId": "look-up", "data": map[string]any{
-		"id": a.id, "alias": a.alias, "status": a.status, "count": a.count,
-		"createdAt": a.created.UTC().Format(time.RFC3339Nano),
-	}})
+	reply(w, http.StatusOK, map[string]any{"took": 0.1, "requestId": "look-up", "data": a.said()})
+}
+
+// said are the fields that tell of an alert.
+func (a *alert) said() map[string]any {
+	return map[string]any{"id": a.id, "alias": a.alias, "status": a.status, "count": a.count, "createdAt": a.created.UTC().Format(time.RFC3339Nano)}
 }
 
 // refuse answers as OpsGenie does: errors by field, where there are any.
@@ -344,9 +371,6 @@ func refuse(w http.ResponseWriter, status int, message string, fields map[string
 	}
 	reply(w, status, answer)
 }
-
-// rule says what is wrong with the value of a field; "" where nothing is.
-type rule func(value any) string
 
 // Fields of the requests, with their limits: OpsGenie's Alert API, "Create Alert",
 // "Add Note" and "Close Alert".
@@ -362,82 +386,18 @@ var (
 
 // valid looks at a request's fields, of which some are wanted, or refuses it.
 func (s *Service) valid(w http.ResponseWriter, r *http.Request, body string, rules map[string]rule, wanted ...string) bool {
-	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media != "application/json" {
-		s.refused("Content-Type", r.Header.Get("Content-Type"))
-		refuse(w, http.StatusUnsupportedMediaType, fmt.Sprintf("Content-Type is %q, and application/json is wanted", r.Header.Get("Content-Type")), nil)
+	fields, status, what := object(r, body)
+	if what != "" {
+		s.refused(what, body)
+		refuse(w, status, what, nil)
 		return false
 	}
-	var fields map[string]any
-	if err := json.Unmarshal([]byte(body), &fields); err != nil || fields == nil {
-		s.refused("no JSON object", body)
-		refuse(w, http.StatusBadRequest, "Could not parse the body: it is no JSON object", nil)
-		return false
-	}
-	wrong := map[string]string{}
-	for name, value := range fields {
-		check, known := rules[name]
-		if !known {
-			wrong[name] = fmt.Sprintf("is unknown, and one of %s is wanted", strings.Join(slices.Sorted(maps.Keys(rules)), ", "))
-		} else if what := check(value); what != "" {
-			wrong[name] = what
-		}
-	}
-	for _, name := range wanted {
-		if text, ok := fields[name].(string); fields[name] == nil || ok && strings.TrimSpace(text) == "" {
-			wrong[name] = "is mandatory, and missing or empty"
-		}
-	}
-	if len(wrong) > 0 {
-		for name, what := range wrong {
-			s.refused(name, what)
-		}
+	if wrong := wrong(fields, rules, wanted...); len(wrong) > 0 {
+		s.refusedFields(wrong)
 		refuse(w, http.StatusUnprocessableEntity, "", wrong)
 		return false
 	}
 	return true
-}
-
-func chars(most int) rule {
-	return func(value any) string {
-		text, ok := value.(string)
-		if !ok {
-			return "is no string"
-		}
-		if n := len([]rune(text)); n > most {
-			return fmt.Sprintf("has %d characters, and at most %d are allowed", n, most)
-		}
-		return ""
-	}
-}
-
-func oneOf(values ...string) rule {
-	return func(value any) string {
-		if text, _ := value.(string); !slices.Contains(values, text) {
-			return fmt.Sprintf("is %v, and one of %s is wanted", value, strings.Join(values, ", "))
-		}
-		return ""
-	}
-}
-
-func list(most int, each rule) rule {
-	return func(value any) string {
-		items, ok := value.([]any)
-		if !ok {
-			return "is no list"
-		}
-		if len(items) > most {
-			return fmt.Sprintf("has %d items, and at most %d are allowed", len(items), most)
-		}
-		for n, item := range items {
-			if item == "" {
-				return fmt.Sprintf("item %d is empty", n)
-			}
-			if what := each(item); what != "" {
-				return fmt.Sprintf("item %d %s", n, what)
-			}
-		}
-		return ""
-	}
 }
 
 func details(most int) rule {

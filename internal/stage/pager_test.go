@@ -228,7 +228,7 @@ func TestLag(t *testing.T) {
 
 func TestJSM(t *testing.T) {
 	const key = "jsm-key"
-	s, err := NewJSM(t.Context(), key)
+	s, err := NewJSM(t.Context(), key, Operations{})
 	if err != nil {
 		t.Fatal(err)
 	}

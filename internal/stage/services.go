@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -38,6 +39,9 @@ type Received struct {
 type Service struct {
 	// URL is what firstline's settings take as the service's base.
 	URL string
+	// credential is the secret of a service that is told it elsewhere than in the
+	// header Authorization.
+	credential string
 
 	mu       sync.Mutex
 	received []Received
@@ -52,6 +56,11 @@ type Service struct {
 	alerts   []*alert
 	made     int // alerts
 	closings []Received
+	discards bool
+	messages map[string]string // of the webhook: what came with an id
+
+	// Of a service that keeps heartbeats.
+	pings []Ping
 
 	// Of Slack.
 	channels []string
@@ -80,6 +89,13 @@ func (s *Service) refused(what string, why ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refusals = append(s.refusals, strings.Join(append([]string{what}, why...), ": "))
+}
+
+// refusedFields keeps a refusal of fields.
+func (s *Service) refusedFields(wrong map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(wrong)) {
+		s.refused(name, wrong[name])
+	}
 }
 
 // containing are those whose body contains all the words.

@@ -44,7 +44,7 @@ func TestIsolate(t *testing.T) {
 func played(t *testing.T, apply string) (w *World, dir string, log *syncBuffer) {
 	t.Helper()
 	dir, log = t.TempDir(), &syncBuffer{}
-	w = &World{AWS: &localaws.AWS{}, dir: t.TempDir(), log: log, CLIConfig: "/our/terraform.rc", Terraform: filepath.Join(t.TempDir(), "terraform")}
+	w = &World{AWS: &localaws.AWS{}, Heartbeats: &Service{}, dir: t.TempDir(), log: log, CLIConfig: "/our/terraform.rc", Terraform: filepath.Join(t.TempDir(), "terraform")}
 	if err := os.Mkdir(w.temp(), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -124,11 +124,11 @@ func TestCopyRootPinsTheProvider(t *testing.T) {
 }
 
 func TestVariables(t *testing.T) {
-	w := &World{Slack: &Service{URL: "slack"}, Pager: &Service{URL: "opsgenie"}, JSM: &Service{URL: "jsm"}}
+	w := &World{Slack: &Service{URL: "slack"}, Pager: &Service{URL: "opsgenie"}, JSM: &Service{URL: "jsm"}, PagerDuty: &Service{URL: "pagerduty"}, Webhook: &Service{URL: "webhook"}}
 	variables := w.Variables(nil)
 	chosen := func() map[string]any {
 		got := map[string]any{}
-		for _, name := range []string{"pagers", "opsgenie", "jsm", "sns", "subscribers"} {
+		for _, name := range []string{"pagers", "opsgenie", "jsm", "pagerduty", "webhook", "sns", "subscribers"} {
 			if v, ok := variables[name]; ok {
 				got[name] = v
 			}
@@ -141,9 +141,10 @@ func TestVariables(t *testing.T) {
 	}, chosen()); diff != "" {
 		t.Error(diff)
 	}
-	w.UsePagers(variables, "jsm", "sns")
+	w.UsePagers(variables, "webhook", "jsm", "sns")
 	if diff := cmp.Diff(map[string]any{
-		"pagers": []any{"jsm", "sns"}, "jsm": map[string]any{"endpoint": "jsm", "priority": "P2"}, "sns": map[string]any{},
+		"pagers": []any{"webhook", "jsm", "sns"}, "webhook": map[string]any{"url": "webhook"}, "sns": map[string]any{},
+		"jsm":         map[string]any{"endpoint": "jsm", "priority": "P2"},
 		"subscribers": []any{map[string]any{"protocol": "sms", "endpoint": "+4930123456"}},
 	}, chosen()); diff != "" {
 		t.Error(diff)

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"net/http"
 	"net/url"
@@ -30,7 +31,7 @@ type Trouble struct {
 	// Pick picks the requests; nil picks all.
 	Pick func(Request) bool
 	// Status, Type and Body are the answer. {authorization} in the body becomes
-	// the request's header of that name: some servers show what they were sent.
+	// the secret that the request came with: some servers show what they were sent.
 	Status     int
 	Type, Body string
 }
@@ -118,7 +119,7 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, h http.Handler) 
 	}
 	w.Header().Set("Content-Type", t.Type)
 	w.WriteHeader(t.Status)
-	_, _ = io.WriteString(w, strings.ReplaceAll(t.Body, "{authorization}", r.Header.Get("Authorization"))) //nolint:gosec // no browser reads it
+	_, _ = io.WriteString(w, strings.ReplaceAll(t.Body, "{authorization}", cmp.Or(r.Header.Get("Authorization"), s.credential))) //nolint:gosec // no browser reads it
 }
 
 // text is the body of a request that serve has read.

@@ -31,14 +31,25 @@ const (
 	SlackToken  = "xoxb-played-slack-token" //nolint:gosec // the token of a Slack that is played
 	OpsGenieKey = "played-opsgenie-key"
 	JSMKey      = "played-jsm-key"
+	JSMToken    = "played-jsm-token" //nolint:gosec // of a Jira Service Management that is played
+	RoutingKey  = "PlayedPagerDutyRoutingKey0123456"
+	// WebhookSecret is in base64 behind its prefix.
+	WebhookSecret = "whsec_cGxheWVkIHdlYmhvb2sgc2VjcmV0LCAzMiBieXRlcyE=" //nolint:gosec // of a webhook that is played
+	HeartbeatKey  = "played-heartbeat-key"
 )
+
+// jsmOperations are of the account at Jira Service Management.
+var jsmOperations = Operations{
+	CloudID: "11111111-2222-4333-8444-555555555555", Email: "firstline@example.com", Token: JSMToken,
+	TeamID: "66666666-7777-4888-9999-000000000000", Requests: true,
+}
 
 // World is a local AWS with instances, Slack and pagers.
 type World struct {
 	AWS *localaws.AWS
-	// Pager is OpsGenie, which Variables choose; JSM, Jira Service Management, is
-	// there for UsePagers.
-	Slack, Pager, JSM *Service
+	// Pager is OpsGenie, which Variables choose; JSM (Jira Service Management),
+	// PagerDuty and Webhook are there for UsePagers, and Heartbeats for UseHeartbeat.
+	Slack, Pager, JSM, PagerDuty, Webhook, Heartbeats *Service
 	// Terraform is the program, CLIConfig its configuration ("" for none of
 	// ours).
 	Terraform, CLIConfig string
@@ -104,13 +115,7 @@ func New(ctx context.Context, o Options) (_ *World, err error) {
 			return nil, err
 		}
 	}
-	if w.Slack, err = NewSlack(ctx, SlackToken); err != nil {
-		return nil, err
-	}
-	if w.Pager, err = NewPager(ctx, OpsGenieKey); err != nil {
-		return nil, err
-	}
-	if w.JSM, err = NewJSM(ctx, JSMKey); err != nil {
+	if err = w.play(ctx); err != nil {
 		return nil, err
 	}
 	// An interrupt ends the start of it, but not what was started.
@@ -129,6 +134,21 @@ func New(ctx context.Context, o Options) (_ *World, err error) {
 	return w, nil
 }
 
+// play starts the services beside AWS.
+func (w *World) play(ctx context.Context) error {
+	var errs [6]error
+	w.Slack, errs[0] = NewSlack(ctx, SlackToken)
+	w.Pager, errs[1] = NewPager(ctx, OpsGenieKey)
+	w.JSM, errs[2] = NewJSM(ctx, JSMKey, jsmOperations)
+	w.PagerDuty, errs[3] = NewPagerDuty(ctx, RoutingKey)
+	w.Webhook, errs[4] = NewWebhook(ctx, WebhookSecret)
+	w.Heartbeats, errs[5] = NewHeartbeats(ctx, HeartbeatKey)
+	return errors.Join(errs[:]...)
+}
+
+// Pagers are the services that page.
+func (w *World) Pagers() []*Service { return []*Service{w.Pager, w.JSM, w.PagerDuty, w.Webhook} }
+
 // temp is the folder for temporary files of Terraform and its providers.
 func (w *World) temp() string { return filepath.Join(w.dir, "tmp") }
 
@@ -145,8 +165,8 @@ func (w *World) Close() error {
 	if w.AWS != nil {
 		errs = append(errs, w.AWS.Close())
 	}
-	for _, s := range []*Service{w.Slack, w.Pager, w.JSM} {
-		if s != nil {
+	for _, s := range append(w.Pagers(), w.Slack, w.Heartbeats) {
+		if s != nil && s.server != nil {
 			s.Close()
 		}
 	}
@@ -247,14 +267,16 @@ func (w *World) Variables(overrides map[string]map[string]any, instances ...*Ins
 }
 
 // UsePagers chooses a deployment's pagers, in order of fallback, in variables that
-// Variables made: "opsgenie", "jsm" and "sns". With "sns" there is a subscriber, so
-// that the deployment has a topic of its own. It is a telephone: SNS
+// Variables made: "opsgenie", "jsm", "pagerduty", "webhook" and "sns". With "sns" there is
+// a subscriber, so that the deployment has a topic of its own. It is a telephone: SNS
 // takes it without a confirmation, which nobody could give to a mail here.
 func (w *World) UsePagers(variables map[string]any, names ...string) {
 	blocks := map[string]map[string]any{
-		"opsgenie": {"endpoint": w.Pager.URL, "priority": "P2"},
-		"jsm":      {"endpoint": w.JSM.URL, "priority": "P2"},
-		"sns":      {},
+		"opsgenie":  {"endpoint": w.Pager.URL, "priority": "P2"},
+		"jsm":       {"endpoint": w.JSM.URL, "priority": "P2"},
+		"pagerduty": {"endpoint": w.PagerDuty.URL, "component": "played"},
+		"webhook":   {"url": w.Webhook.URL},
+		"sns":       {},
 	}
 	chosen := []any{}
 	for name, block := range blocks {
@@ -274,7 +296,10 @@ func (w *World) UsePagers(variables map[string]any, names ...string) {
 
 // SecretVariables are the environment in which Terraform finds the secrets.
 func (w *World) SecretVariables() map[string]string {
-	return map[string]string{"TF_VAR_slack_token": SlackToken, "TF_VAR_opsgenie_api_key": OpsGenieKey, "TF_VAR_jsm_api_key": JSMKey}
+	return map[string]string{
+		"TF_VAR_slack_token": SlackToken, "TF_VAR_opsgenie_api_key": OpsGenieKey, "TF_VAR_jsm_api_key": JSMKey, "TF_VAR_jsm_api_token": JSMToken,
+		"TF_VAR_pagerduty_routing_key": RoutingKey, "TF_VAR_webhook_secret": WebhookSecret, "TF_VAR_heartbeat_url": w.Heartbeats.URL + heartbeatName + "{region}",
+	}
 }
 
 // VarFile is the file that CopyRoot writes the variables to. Terraform reads a

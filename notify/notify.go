@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"firstline/internal/fault"
 	"firstline/internal/incident"
 )
 
@@ -83,6 +84,34 @@ type Delivery struct {
 	Confirmed bool
 	// Detail is what became of a test, for people.
 	Detail string
+}
+
+// neverMade is the alias of an alert that is never made: to close it tells nobody
+// anything.
+const neverMade = "firstline/never-made"
+
+// settle is how long a test waits before it closes its alert: what is not there yet
+// cannot be closed.
+const settle = 3 * time.Second
+
+// makeAndClose is the Test of a pager that can close an alert. An error after it was
+// made names its alias: somebody has to close it.
+func makeAndClose(ctx context.Context, who string, m Message,
+	page func(context.Context, Message) (Delivery, error), closeIt func(context.Context, Message) (confirmed bool, err error),
+) (Delivery, error) {
+	made, err := page(ctx, m)
+	if err != nil {
+		return Delivery{}, err
+	}
+	_ = pause(ctx, settle) // what follows tells of an ended context
+	closed, err := closeIt(ctx, m)
+	switch {
+	case err != nil:
+		return Delivery{}, fault.New(fault.KindOf(err), "test "+who, "the alert %s was made, and may be open: %w", alias(m), err)
+	case made.Confirmed && closed:
+		return Delivery{Confirmed: true, Detail: who + " made the alert " + alias(m) + " and closed it again"}, nil
+	}
+	return Delivery{Detail: who + " accepted the alert " + alias(m) + " and the request to close it; it does not tell what became of them"}, nil
 }
 
 // ErrNoAlert is in the chain of an error when there is, as far as is known, no

@@ -96,13 +96,10 @@ func (s service) pager(config json.RawMessage, deps Deps) (Pager, error) {
 }
 
 func (s service) api(settings alertSettings, deps Deps) *alertAPI {
-	secret := func(parameter string) Secret {
-		return func(ctx context.Context, fresh bool) (string, error) { return deps.Secret(ctx, parameter, fresh) }
-	}
 	if settings.CloudID != "" {
 		s.can = jsmWithCloudID
 	}
-	return &alertAPI{service: s, alertSettings: settings, key: secret(settings.KeyParameter), token: secret(settings.TokenParameter), http: deps.HTTP}
+	return &alertAPI{service: s, alertSettings: settings, key: deps.secretIn(settings.KeyParameter), token: deps.secretIn(settings.TokenParameter), http: deps.HTTP}
 }
 
 // alert is the body of "Create Alert".
@@ -144,7 +141,7 @@ func (o *alertAPI) Rehearse(ctx context.Context, m Message) (string, error) {
 	body, _ := json.Marshal(note{Note: "firstline has tried its key.", User: "firstline"})
 	c := o.client("page")
 	err := c.rehearse(ctx, func() *refusal {
-		_, r := o.call(ctx, c, http.MethodPost, aliasPath("firstline/never-made", closePath), body)
+		_, r := o.call(ctx, c, http.MethodPost, aliasPath(neverMade, closePath), body)
 		if r != nil && r.noAlert {
 			return nil
 		}
@@ -188,26 +185,9 @@ func (o *alertAPI) close(ctx context.Context, m Message) (confirmed bool, err er
 	return o.ask(ctx, "resolve the alert", closePath, m)
 }
 
-// settle is how long a test waits before it closes its alert: what is not there yet
-// cannot be closed.
-const settle = 3 * time.Second
-
-// Test makes an alert at P5 and closes it. An error after it was made names its
-// alias: somebody has to close it.
+// Test makes an alert at P5 and closes it.
 func (o *alertAPI) Test(ctx context.Context, m Message) (Delivery, error) {
-	made, err := o.Page(ctx, m)
-	if err != nil {
-		return Delivery{}, err
-	}
-	_ = pause(ctx, settle) // what follows tells of an ended context
-	closed, err := o.close(ctx, m)
-	switch {
-	case err != nil:
-		return Delivery{}, fault.New(fault.KindOf(err), "test "+o.title, "the alert %s was made, and may be open: %w", alias(m), err)
-	case made.Confirmed && closed:
-		return Delivery{Confirmed: true, Detail: o.title + " made the alert " + alias(m) + " and closed it again"}, nil
-	}
-	return Delivery{Detail: o.title + " accepted the alert " + alias(m) + " and the request to close it; it does not tell what became of them"}, nil
+	return makeAndClose(ctx, o.title, m, o.Page, o.close)
 }
 
 // Open reports whether the alert of an alias is open. By an alias open alerts only are

@@ -21,6 +21,10 @@ type Deps struct {
 	HTTP http.RoundTripper
 }
 
+func (d Deps) secretIn(parameter string) Secret {
+	return func(ctx context.Context, fresh bool) (string, error) { return d.Secret(ctx, parameter, fresh) }
+}
+
 // Type is a type of pager.
 type Type struct {
 	// Name is what the settings call it, and Title what people do.
@@ -40,8 +44,8 @@ var registry = []struct {
 	{Type{Name: opsgenie.name, Title: opsgenie.title, Can: opsgenie.can}, opsgenie.pager},
 	{Type{Name: jsm.name, Title: jsm.title, Can: jsm.can}, jsm.pager},
 	{Type{Name: jsm.name, Title: jsm.title, Needs: "cloud_id", Can: jsmWithCloudID}, jsm.pager},
-	{Type{Name: "pagerduty", Title: "PagerDuty", Can: pagerDutyCan}, nil},
-	{Type{Name: "webhook", Title: "Webhook", Can: webhookCan}, nil},
+	{Type{Name: "pagerduty", Title: "PagerDuty", Can: pagerDutyCan}, makePagerDuty},
+	{Type{Name: "webhook", Title: "Webhook", Can: webhookCan}, makeWebhook},
 	{Type{Name: "sns", Title: "SNS", Can: snsCan}, makeSNS},
 }
 
@@ -74,7 +78,7 @@ func New(config []byte, deps Deps) ([]Pager, error) {
 			known = append(known, e.Name)
 		}
 		of := slices.Index(known, kind.Type)
-		if of < 0 || registry[of].pager == nil {
+		if of < 0 {
 			return nil, fault.New(fault.InvalidInput, op, "[%d].type: %q is not a pager; use %s", n, kind.Type, strings.Join(slices.Compact(known), ", "))
 		}
 		p, err := registry[of].pager(raw, deps)

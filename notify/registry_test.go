@@ -114,9 +114,6 @@ func TestNewOfWrongSettings(t *testing.T) {
 func TestCapabilities(t *testing.T) {
 	t.Parallel()
 	for _, e := range registry {
-		if e.pager == nil {
-			continue
-		}
 		config := `{}`
 		if e.Needs != "" {
 			config = `{"` + e.Needs + `":"x"}`

@@ -66,6 +66,7 @@ var steps = map[string]step{
 	"close":               onAnything(closeIncident),
 	"reconcile":           {nil, reconcile},
 	"coverage":            {nil, compare},
+	"channels":            {nil, tellChannels},
 	"verify":              {[]string{"event", "execution"}, verify},
 	"explain":             {[]string{"event", "execution"}, explain},
 	"notify-test":         {nil, notifyTest},

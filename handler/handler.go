@@ -67,6 +67,8 @@ type Handler struct {
 	Slack Slack
 	// Pagers returns the pagers in their order.
 	Pagers func() ([]notify.Pager, error)
+	// Heartbeat returns what reconcile pings when it has ended; nil: there is none.
+	Heartbeat func() (Heartbeat, error)
 
 	// pagedStore is the alias under which reconcile last paged about the table: a
 	// pager that does not deduplicate gets one an hour from a warm function.

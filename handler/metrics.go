@@ -15,18 +15,19 @@ const Namespace = "firstline"
 // dimension Deployment. A step whose answer got lost runs again, and may be
 // counted again.
 const (
-	metricIncidents      = "Incidents"
-	metricAlreadyHandled = "AlreadyHandled"
-	metricReboots        = "Reboots"
-	metricRefusals       = "Refusals" // also by Guard
-	metricPages          = "Pages"
-	metricNotes          = "Notes"
-	metricSlackMessages  = "SlackMessages"
-	metricPagerFallbacks = "PagerFallbacks"
-	metricResolves       = "Resolves"
-	metricCheckLatency   = "CheckLatency" // in milliseconds, also by Check
-	metricReconciles     = "Reconciles"
-	metricAlarms         = "AlarmsInAlarm"
+	metricIncidents         = "Incidents"
+	metricAlreadyHandled    = "AlreadyHandled"
+	metricReboots           = "Reboots"
+	metricRefusals          = "Refusals" // also by Guard
+	metricPages             = "Pages"
+	metricNotes             = "Notes"
+	metricSlackMessages     = "SlackMessages"
+	metricPagerFallbacks    = "PagerFallbacks"
+	metricResolves          = "Resolves"
+	metricCheckLatency      = "CheckLatency" // in milliseconds, also by Check
+	metricReconciles        = "Reconciles"
+	metricAlarms            = "AlarmsInAlarm"
+	metricHeartbeatFailures = "HeartbeatFailures"
 )
 
 // count counts one of something.

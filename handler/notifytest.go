@@ -11,7 +11,7 @@ import (
 
 // delivery is what became of one test message.
 type delivery struct {
-	// Channel is the pager's name, or "slack".
+	// Channel is the pager's name, "slack" or "heartbeat".
 	Channel string `json:"channel"`
 	// OK says that the service took it, Confirmed that it also said what became of
 	// it.
@@ -29,8 +29,8 @@ type tested struct {
 	Deliveries []*delivery `json:"deliveries"`
 }
 
-// notifyTest sends a message that says it is a test through each channel, all at
-// once. What fails is in the answer: the others have been tried all the same.
+// notifyTest sends a message that says it is a test through each channel, and pings the
+// heartbeat, all at once. What fails is in the answer: the others have been tried all the same.
 func notifyTest(ctx context.Context, h *Handler, _ request) (any, error) {
 	m := notify.Message{Kind: notify.KindTest, Incident: &incident.Incident{Region: h.Region}, Deployment: h.Deployment, Now: time.Now().UTC()}
 	pagers, err := h.Pagers()
@@ -43,6 +43,15 @@ func notifyTest(ctx context.Context, h *Handler, _ request) (any, error) {
 	}
 	if h.Slack != nil {
 		all = append(all, &delivery{Channel: "slack", test: h.Slack.Test})
+	}
+	if h.Heartbeat != nil {
+		all = append(all, &delivery{Channel: "heartbeat", test: func(ctx context.Context, m notify.Message) (notify.Delivery, error) {
+			b, err := h.Heartbeat()
+			if err != nil {
+				return notify.Delivery{}, err
+			}
+			return b.Test(ctx, m)
+		}})
 	}
 	errs := sideBySide(ctx, h, all, func(d *delivery) error {
 		begun := time.Now()

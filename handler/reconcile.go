@@ -48,20 +48,32 @@ const leftoversTime = 10 * time.Second
 // reconcile starts a look for each instance of which an alarm is in ALARM or which is
 // not at rest, unless an execution looks after it. A lost event, or an execution
 // that died, so costs minutes. It does all that can be done before it returns an
-// error of what could not.
+// error of what could not, and tells the heartbeat how it ended.
 func reconcile(ctx context.Context, h *Handler, _ request) (any, error) {
-	machine, err := arn.Parse(h.StateMachineARN)
-	if err != nil || h.AlarmPrefix == "" {
-		return nil, fault.New(fault.InvalidInput, "reconcile", "the function's environment has no valid FIRSTLINE_STATE_MACHINE_ARN or no FIRSTLINE_ALARM_PREFIX; apply the Terraform root again")
-	}
 	now := time.Now()
 	r := &reconciling{
 		h: h, now: now,
 		inc: &incident.Incident{
-			Region: h.Region, AccountID: machine.AccountID, Trigger: incident.TriggerSchedule,
+			Region: h.Region, Trigger: incident.TriggerSchedule,
 			Decision: &incident.Decision{At: incident.At(now), Next: incident.NextResolve},
 		},
 	}
+	err := r.all(ctx)
+	r.ping(ctx, err)
+	if err == nil {
+		h.count(ctx, metricReconciles, r.inc)
+		r.tellCoverage(ctx)
+	}
+	return &r.answer, err
+}
+
+func (r *reconciling) all(ctx context.Context) error {
+	h := r.h
+	machine, err := arn.Parse(h.StateMachineARN)
+	if err != nil || h.AlarmPrefix == "" {
+		return fault.New(fault.InvalidInput, "reconcile", "the function's environment has no valid FIRSTLINE_STATE_MACHINE_ARN or no FIRSTLINE_ALARM_PREFIX; apply the Terraform root again")
+	}
+	r.inc.AccountID = machine.AccountID
 	listing, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	if r.alarms, err = h.inAlarm(listing); err != nil {
@@ -76,11 +88,9 @@ func reconcile(ctx context.Context, h *Handler, _ request) (any, error) {
 	}
 	r.resolveLeftovers(ctx)
 	if err := joined("", r.failed); err != nil {
-		return &r.answer, fault.New(fault.Unavailable, "reconcile", "%w", err)
+		return fault.New(fault.Unavailable, "reconcile", "%w", err)
 	}
-	h.count(ctx, metricReconciles, r.inc)
-	r.tellCoverage(ctx)
-	return &r.answer, nil
+	return nil
 }
 
 // reconciling is one run of reconcile.

@@ -24,9 +24,28 @@ func resolve(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	if err != nil {
 		return err
 	}
-	_, err = h.resolveAll(ctx, inc, e.State.Region.ToResolve())
-	inc.Told = err == nil
+	refs := e.State.Region.ToResolve()
+	_, err = h.resolveAll(ctx, inc, refs)
+	if inc.Told = err == nil; inc.Told {
+		h.tellLeft(inc, refs)
+	}
 	return err
+}
+
+// tellLeft adds to the decision, which Slack is told of next, that its alert stays open
+// at a pager that is not configured any more.
+func (h *Handler) tellLeft(inc *incident.Incident, refs []incident.AlertRef) {
+	pagers, err := h.Pagers()
+	for _, ref := range refs {
+		if a := inc.Decision.Alert; err == nil && a != nil && a.ID == ref.ID && isLeft(pagers, ref) {
+			inc.Decision.Reason += "; close its alert " + ref.Alias + " by hand: " + ref.Pager + " has it, and is not configured any more"
+		}
+	}
+}
+
+// isLeft reports whether an alert is at a pager that is not configured any more.
+func isLeft(pagers []notify.Pager, ref incident.AlertRef) bool {
+	return ref.Pager != "" && ref.Pager != pagedBySlack && ref.Pager != pagedByLog && pagerNamed(pagers, ref.Pager) == nil
 }
 
 // resolveAll closes alerts and has the table forget those that are closed. It
@@ -75,6 +94,11 @@ var errOther = errors.New("another pager, which may have the alert too, does not
 func (h *Handler) resolveOne(ctx context.Context, pagers []notify.Pager, inc *incident.Incident, ref incident.AlertRef) error {
 	var errs []error
 	later := false
+	if isLeft(pagers, ref) {
+		// Nobody can close it from here. Its pager may come back with another deployment.
+		h.warn(ctx, "an alert stays open at a pager that is not configured any more", inc.InstanceID, errors.New(ref.Pager+": "+ref.Alias))
+		later = time.Since(ref.OpenedAt.Time()) < otherPatience
+	}
 	for _, p := range pagers {
 		isOther := ref.Pager != "" && ref.Pager != p.Name()
 		if isOther && !p.Capabilities().Deduplicates {

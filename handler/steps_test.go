@@ -909,12 +909,13 @@ func TestChannelsAreRehearsed(t *testing.T) {
 func TestNotifyTest(t *testing.T) {
 	in(t, func(w *world) {
 		w.slack.err = fault.New(fault.Denied, "post", "invalid_auth")
+		w.h.Heartbeat = func() (Heartbeat, error) { return &fakeHeartbeat{}, nil }
 		raw, err := w.invoke(map[string]string{"step": "notify-test"})
 		var got tested
-		if err != nil || json.Unmarshal(raw, &got) != nil || len(got.Deliveries) != 2 {
+		if err != nil || json.Unmarshal(raw, &got) != nil || len(got.Deliveries) != 3 {
 			t.Fatalf("%s, %v", raw, err)
 		}
-		if d := got.Deliveries; !d[0].OK || d[0].Channel != "opsgenie" || d[1].OK || !strings.Contains(d[1].Error, "invalid_auth") {
+		if d := got.Deliveries; !d[2].OK || d[2].Channel != "heartbeat" || !d[2].Confirmed || !d[0].OK || d[0].Channel != "opsgenie" || d[1].OK || !strings.Contains(d[1].Error, "invalid_auth") {
 			t.Errorf("got %+v", d)
 		}
 	})

@@ -574,4 +574,19 @@ func (s *fakeSlack) Test(context.Context, notify.Message) (notify.Delivery, erro
 	return notify.Delivery{}, s.err
 }
 
+// fakeHeartbeat keeps what it was told.
+type fakeHeartbeat struct {
+	err   error
+	pings []error
+}
+
+func (b *fakeHeartbeat) Ping(_ context.Context, failure error) error {
+	b.pings = append(b.pings, failure)
+	return b.err
+}
+
+func (b *fakeHeartbeat) Test(ctx context.Context, _ notify.Message) (notify.Delivery, error) {
+	return notify.Delivery{Confirmed: true, Detail: "pinged"}, b.Ping(ctx, nil)
+}
+
 func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }

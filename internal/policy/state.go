@@ -170,6 +170,15 @@ type Region struct {
 	Hour Hour `dynamodbav:"hour,omitempty"`
 	// CoverageAt is when what is watched was last compared with what is.
 	CoverageAt incident.Millis `dynamodbav:"coverage_at,omitempty"`
+	Heartbeat  Heartbeat       `dynamodbav:"heartbeat,omitempty"`
+}
+
+// Heartbeat is what became of the pings of the heartbeat outside of AWS.
+type Heartbeat struct {
+	// PingedAt is when its service was last told that all is well; 0: never.
+	PingedAt incident.Millis `json:"pinged_at,omitempty"`
+	// Failure is why it was not told so since then; empty if it was.
+	Failure string `json:"failure,omitempty"`
 }
 
 // Hour is who pages, or has paged, under an alias that is the hour's.

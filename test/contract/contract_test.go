@@ -65,7 +65,7 @@ func definition(t *testing.T) (*asl.Machine, []byte) {
 // TestEveryStepIsCalled: by the definition, the schedule or the operator's command,
 // and none of them calls a step that does not exist.
 func TestEveryStepIsCalled(t *testing.T) {
-	called := []string{"reconcile", "coverage", "verify", "explain", "notify-test", "probe"} // probe by other regions: cmd/responder
+	called := []string{"reconcile", "coverage", "channels", "verify", "explain", "notify-test", "probe"} // probe by other regions: cmd/responder
 	if !strings.Contains(file(t, "terraform/modules/trigger/main.tf"), `{ step = "reconcile" }`) {
 		t.Error("the schedule does not call reconcile")
 	}

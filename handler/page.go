@@ -9,8 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"firstline/internal/fault"
 	"firstline/internal/incident"
 	"firstline/internal/policy"
+	"firstline/internal/redact"
 	"firstline/internal/store"
 	"firstline/notify"
 )
@@ -145,17 +147,25 @@ func (h *Handler) deliver(ctx context.Context, pagers []notify.Pager, inc *incid
 	first := cmp.Or(pagerNamed(pagers, dec.Alert.Pager), pagers[0]) // the one that has the alert
 	_, failed := inc.Caught["page"]
 	if dec.Note {
-		bounded, cancel := share(ctx, 2)
+		bounded, cancel := share(ctx, 3)
 		isOnlyNote := dec.Situation == incident.SituationNote || dec.Situation == incident.SituationHealthyAgain
 		sent, err := h.note(bounded, first, inc, *dec, isOnlyNote)
 		cancel()
-		if sent || err != nil && (isOnlyNote || !failed) {
+		if sent || err != nil && (isOnlyNote || !failed && !errors.Is(err, notify.ErrDiscarded)) {
 			return pagedAs(first.Name(), *dec), err
 		}
 		dec.Note = false
 	}
 	if !failed {
-		return h.pageByOne(ctx, []notify.Pager{first}, inc, *dec)
+		bounded, cancel := share(ctx, 2)
+		paged, err := h.pageBy(bounded, first, inc, *dec)
+		cancel()
+		if !errors.Is(err, notify.ErrDiscarded) || len(pagers) == 1 {
+			return paged, err
+		}
+		// It will not take it the next time: the others are asked now, and the
+		// execution ends as if this step had failed.
+		inc.Catch("page", incident.Caught{Error: string(fault.KindOf(err)), Cause: incident.Clip(redact.Error(err), maxMessage)})
 	}
 	others := slices.DeleteFunc(slices.Clone(pagers), func(p notify.Pager) bool { return p.Name() == first.Name() })
 	return h.pageByOne(ctx, append(others, first), inc, *dec)
@@ -183,13 +193,22 @@ func (h *Handler) pageByOne(ctx context.Context, ways []notify.Pager, inc *incid
 	var failed []error
 	for n, p := range ways {
 		bounded, cancel := share(ctx, len(ways)-n)
-		paged := pagedAs(p.Name(), dec)
-		got, err := p.Page(bounded, h.message(inc, dec, notify.KindPage))
+		paged, err := h.pageBy(bounded, p, inc, dec)
 		cancel()
-		if paged.Confirmed = got.Confirmed; err == nil {
+		if err == nil {
 			return paged, nil
 		}
-		failed = append(failed, fmt.Errorf("%s: %w", p.Name(), err))
+		failed = append(failed, err)
 	}
 	return nil, joined("page", failed)
+}
+
+func (h *Handler) pageBy(ctx context.Context, p notify.Pager, inc *incident.Incident, dec incident.Decision) (*incident.Paged, error) {
+	paged := pagedAs(p.Name(), dec)
+	got, err := p.Page(ctx, h.message(inc, dec, notify.KindPage))
+	if err != nil {
+		return nil, fault.New(fault.KindOf(err), p.Name(), "%w", err)
+	}
+	paged.Confirmed = got.Confirmed
+	return paged, nil
 }

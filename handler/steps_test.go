@@ -394,6 +394,38 @@ func TestPageAnotherWay(t *testing.T) {
 		w.pagers = append(w.pagers, p)
 		return p
 	}
+	// What was accepted and discarded goes to the next pager in the same step.
+	in(t, func(w *world) {
+		w.learned().attention()
+		w.pager.err = fault.New(fault.Unavailable, "page", "%w", notify.ErrDiscarded)
+		inc := w.must(w.open(execution("a"), w.event(incident.SourceSchedule, one, true)))
+		for inc.Next != incident.NextPage {
+			time.Sleep(time.Duration(inc.WaitSeconds) * time.Second)
+			inc = w.look(inc)
+		}
+		if _, err := w.step("page", inc); kindOf(err) != "Unavailable" {
+			t.Errorf("without another one: %v", err)
+		}
+		p := second(w)
+		inc = w.must(w.step("page", inc))
+		if len(p.woken) != 1 || !inc.Told || inc.Paged.Pager != "sns" || inc.Caught["page"].Error != "Unavailable" || !w.stored(one).Instance.Membership.Confirmed {
+			t.Errorf("woken %v, %+v", p.woken, inc)
+		}
+		// So is a note that is more than one, and an hourly one goes nowhere else.
+		inc.Caught, inc.Told, inc.Decision.Note, inc.Decision.Alert.Pager = nil, false, true, "opsgenie"
+		if got := w.must(w.step("page", inc)); len(p.woken) != 2 || got.Decision.Note || got.Caught["page"].Error == "" {
+			t.Errorf("woken %v, %+v", p.woken, got)
+		}
+		inc.Decision.Situation = incident.SituationNote
+		if _, err := w.step("page", inc); kindOf(err) != "Unavailable" || len(p.woken) != 2 {
+			t.Errorf("woken %v, %v", p.woken, err)
+		}
+		p.err = errors.New("down")
+		inc.Decision.Note = false
+		if _, err := w.step("page", inc); kindOf(err) != "Unavailable" {
+			t.Errorf("when the other one is down: %v", err)
+		}
+	})
 	in(t, func(w *world) {
 		w.learned().attention()
 		p := second(w)

@@ -46,6 +46,10 @@ func newHandler(getenv func(string) string) *handler.Handler {
 	})
 	secrets := &handler.Secrets{SSM: parameters}
 	egress := checks.DialEgress(egressAddresses(getenv)...)
+	deps := notify.Deps{Secret: secrets.Get, SNS: func(region string) notify.SNSPublisher {
+		// A topic may be in another region.
+		return sns.NewFromConfig(config(), func(o *sns.Options) { o.Region = cmp.Or(region, o.Region) })
+	}}
 	h := &handler.Handler{
 		Deployment:      getenv("FIRSTLINE_NAME"),
 		Region:          getenv("AWS_REGION"),
@@ -70,12 +74,10 @@ func newHandler(getenv func(string) string) *handler.Handler {
 			Client: func(context.Context) (store.API, error) { return table(), nil },
 		},
 		Connected: func(ctx context.Context) bool { return egress(ctx, "tcp4") == nil },
-		Pagers: sync.OnceValues(func() ([]notify.Pager, error) {
-			return notify.New([]byte(getenv("FIRSTLINE_PAGERS")), notify.Deps{Secret: secrets.Get, SNS: func(region string) notify.SNSPublisher {
-				// A topic may be in another region.
-				return sns.NewFromConfig(config(), func(o *sns.Options) { o.Region = cmp.Or(region, o.Region) })
-			}})
-		}),
+		Pagers:    sync.OnceValues(func() ([]notify.Pager, error) { return notify.New([]byte(getenv("FIRSTLINE_PAGERS")), deps) }),
+	}
+	if heartbeat := getenv("FIRSTLINE_HEARTBEAT"); heartbeat != "" {
+		h.Heartbeat = sync.OnceValues(func() (handler.Heartbeat, error) { return notify.NewHeartbeat([]byte(heartbeat), deps) })
 	}
 	if channel := getenv("FIRSTLINE_SLACK_CHANNEL_ID"); channel != "" {
 		h.Slack = &notify.Slack{
@@ -83,6 +85,7 @@ func newHandler(getenv func(string) string) *handler.Handler {
 				return secrets.Get(ctx, getenv("FIRSTLINE_SLACK_TOKEN_PARAMETER"), fresh)
 			},
 			ChannelID: channel,
+			Mention:   getenv("FIRSTLINE_SLACK_MENTION"),
 			APIURL:    getenv("FIRSTLINE_SLACK_API_URL"),
 		}
 	}

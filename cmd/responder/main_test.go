@@ -193,7 +193,7 @@ func TestPagers(t *testing.T) {
 	}
 	// What is not right is the error of a step that pages, and the others work.
 	h = newHandler(env(nil))
-	if pagers, err := h.Pagers(); pagers != nil || fault.KindOf(err) != fault.InvalidInput || h.Slack != nil || len(h.Checks) != len(incident.Checks) {
+	if pagers, err := h.Pagers(); pagers != nil || fault.KindOf(err) != fault.InvalidInput || h.Slack != nil || h.Heartbeat != nil || len(h.Checks) != len(incident.Checks) {
 		t.Errorf("without pagers: %v, %v", pagers, err)
 	}
 }
@@ -231,18 +231,24 @@ func TestSecrets(t *testing.T) {
 		_, _ = io.WriteString(w, `{"Parameter":{"Type":"SecureString","Value":"unset"}}`)
 	}, map[string]string{
 		"FIRSTLINE_PAGERS":                `[{"type":"opsgenie","endpoint":"eu","key_parameter":"/x/opsgenie"},{"type":"jsm","key_parameter":"/x/jsm"}]`,
-		"FIRSTLINE_SLACK_TOKEN_PARAMETER": "/x/slack", "FIRSTLINE_SLACK_CHANNEL_ID": "C0123456789",
+		"FIRSTLINE_SLACK_TOKEN_PARAMETER": "/x/slack", "FIRSTLINE_SLACK_CHANNEL_ID": "C0123456789", "FIRSTLINE_SLACK_MENTION": "S0123456789",
+		"FIRSTLINE_HEARTBEAT": `{"service":"url","key_parameter":"/x/heartbeat"}`,
 	})
 	h := newHandler(getenv)
 	pagers, err := h.Pagers()
 	if err != nil {
 		t.Fatal(err)
 	}
+	heartbeat, err := h.Heartbeat()
+	if err != nil || h.Slack.(*notify.Slack).Mention != "S0123456789" {
+		t.Fatal(err)
+	}
 	m := notify.Message{Kind: notify.KindPage, Incident: &incident.Incident{InstanceID: instance}}
 	for parameter, rehearse := range map[string]func() (string, error){
-		"/x/opsgenie": func() (string, error) { return pagers[0].Rehearse(t.Context(), m) },
-		"/x/jsm":      func() (string, error) { return pagers[1].Rehearse(t.Context(), m) },
-		"/x/slack":    func() (string, error) { return h.Slack.Rehearse(t.Context(), m) },
+		"/x/opsgenie":  func() (string, error) { return pagers[0].Rehearse(t.Context(), m) },
+		"/x/jsm":       func() (string, error) { return pagers[1].Rehearse(t.Context(), m) },
+		"/x/slack":     func() (string, error) { return h.Slack.Rehearse(t.Context(), m) },
+		"/x/heartbeat": func() (string, error) { return "", heartbeat.Ping(t.Context(), nil) },
 	} {
 		asked = nil
 		if _, err := rehearse(); err == nil || !strings.Contains(err.Error(), parameter) || len(asked) != 1 || !strings.Contains(asked[0], parameter) {

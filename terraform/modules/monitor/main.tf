@@ -135,9 +135,10 @@ locals {
     { title = "How long checks take (ms, 99 of 100)", stat = "p99", metrics = [
       for check in local.checks : [local.namespace, "CheckLatency", "Deployment", var.name, "Check", check]
     ] },
-    { title = "Alarms in ALARM, and reconciles", stat = "Maximum", metrics = [
+    { title = "Alarms in ALARM, reconciles, and pings that failed", stat = "Maximum", metrics = [
       [local.namespace, "AlarmsInAlarm", "Deployment", var.name],
       [local.namespace, "Reconciles", "Deployment", var.name],
+      [local.namespace, "HeartbeatFailures", "Deployment", var.name],
     ] },
   ]
 }

@@ -368,7 +368,7 @@ func (o *alertAPI) alert(m Message) alert {
 	if r.shared {
 		about = r.region
 	}
-	a := alert{r.headline(limitMessage), alias(m), join(r.lines(), limitDescription), o.chosen}
+	a := alert{r.headline(limitTitle), alias(m), join(r.lines(), limitDescription), o.chosen}
 	a.Entity, a.Source = cmp.Or(o.Entity, about), cmp.Or(o.Source, r.deployment)
 	switch {
 	case r.situation == incident.SituationTest:

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"firstline/internal/console"
@@ -16,11 +17,10 @@ import (
 
 // Limits of single texts from outside, in characters, and of lists; all are ours.
 const (
-	limitHead    = 300 // of the first line, where the service sets no limit
+	limitTitle   = 120 // of the first line: what a phone shows of a notification
 	limitReason  = 700
-	limitName    = 66 // of an alarm in the first line
 	limitTagName = 40 // of an instance's Name in the first line
-	minReason    = 60 // of a reason in the first line, for which an instance's Name goes
+	minReason    = 30 // of a reason in the first line, for which an instance's Name goes
 	limitURL     = 1500
 	maxMembers   = 10
 	maxReboots   = 5
@@ -193,7 +193,8 @@ func (r *report) resolve(a incident.AlertRef) {
 		r.what = "no instance is left in this alert"
 	}
 	if a.ReplacedBy != "" {
-		r.label, r.what = "Replaced: ", "the alert "+plain(a.ReplacedBy, limitAlias)+" takes the place of this one"
+		r.label, r.what = "Replaced: ", "another alert takes the place of this one"
+		r.next.add("The other alert", plain(a.ReplacedBy, limitAlias))
 	}
 	for n := range r.who {
 		r.who[n] += ":"
@@ -240,17 +241,18 @@ func (r *report) subjects() []string {
 	case r.situation == incident.SituationCoverage, r.situation == incident.SituationStore && r.instance == "":
 		return []string{"firstline" + in}
 	case r.instance == "" && r.alarm.Name != "":
-		return []string{"Alarm " + incident.ClipLine(r.alarm.Name, limitName) + in}
+		return []string{"Alarm " + r.alarm.Name + in, "An alarm" + in}
 	case r.instance == "":
 		return []string{"An event" + in}
 	case r.name == "":
 		return []string{r.instance + in}
 	}
-	return []string{r.instance + " (" + incident.ClipLine(r.name, limitTagName) + ")" + in, r.instance + in}
+	isInside := func(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) }
+	return []string{r.instance + " (" + clipWords(r.name, limitTagName, isInside) + ")" + in, r.instance + in}
 }
 
 // headline is the first line in at most limit characters. The instance's name goes
-// first, then the end.
+// first, then the end: a reason only as far as it says anything.
 func (r *report) headline(limit int) string {
 	line := ""
 	for _, who := range r.who {
@@ -259,7 +261,27 @@ func (r *report) headline(limit int) string {
 			break
 		}
 	}
-	return incident.ClipLine(line+r.reason, limit)
+	if room := limit - runes(line); room >= min(runes(r.reason), minReason) {
+		line += r.reason
+	}
+	return clipWords(line, limit, func(c rune) bool { return !unicode.IsSpace(c) })
+}
+
+// clipWords makes text one line of at most limit characters, without cutting a word
+// that is shorter than half of that: half an id or half a number says something else.
+func clipWords(s string, limit int, isInside func(rune) bool) string {
+	all := []rune(incident.ClipLine(s, limit+1))
+	if len(all) <= limit {
+		return string(all)
+	}
+	end := limit - 1
+	for end > limit/2 && isInside(all[end-1]) && isInside(all[end]) {
+		end--
+	}
+	if end == limit/2 {
+		end = limit - 1
+	}
+	return strings.TrimRight(string(all[:end]), " :;,.(-_") + "…"
 }
 
 // show sets why there is a message, and the evidence. named are the instances that
@@ -401,7 +423,7 @@ func (r *report) lines() []string {
 }
 
 // text is the report with its first line.
-func (r *report) text() []string { return append([]string{r.headline(limitHead)}, r.lines()...) }
+func (r *report) text() []string { return append([]string{r.headline(limitTitle)}, r.lines()...) }
 
 // plain makes text from outside fit to print: one line, without secrets, in at
 // most limit characters.

@@ -55,7 +55,7 @@ func TestGolden(t *testing.T) {
 			case KindSlack:
 				add("slack", r.slackBlocks()[0].(*slack.HeaderBlock).Text.Text)
 			case KindNote, KindResolve:
-				add(string(m.Kind), r.headline(limitHead))
+				add(string(m.Kind), r.headline(limitTitle))
 			}
 			links := r.links
 			r.links = nil
@@ -193,30 +193,65 @@ func TestEverySituationHasWords(t *testing.T) {
 	}
 }
 
-// The first line is whole where it can be: in 130 characters it says what is wrong,
-// where, and what firstline did.
+// The first line is whole where it can be: what a phone shows of a notification says
+// what is wrong, where, and what firstline did.
 func TestFirstLine(t *testing.T) {
 	t.Parallel()
 	for name := range messages {
-		if name == "hostile" {
-			continue
-		}
 		m := message(t, name)
 		r := describe(m)
-		head := r.headline(limitMessage)
-		if strings.ContainsAny(head, "{}") || m.Kind != KindResolve && r.reason == "" && strings.HasSuffix(head, "…") {
+		head := r.headline(limitTitle)
+		if strings.ContainsAny(head, "{}") || r.reason == "" && strings.HasSuffix(head, "…") && name != "hostile" {
 			t.Errorf("%s: %s", name, head)
 		}
 		if r.instance != "" && r.situation != incident.SituationNoIncident && m.Alert.Key == r.instance && !strings.Contains(head, r.instance) {
 			t.Errorf("%s: the instance is not named: %s", name, head)
 		}
+		for _, title := range []string{head, r.slackBlocks()[0].(*slack.HeaderBlock).Text.Text, strings.SplitN(r.slackText(), "\n", 2)[0], pagerOf().alert(m).Message, pagerOf().note(m).Note, *(&snsTopic{}).compose(m).Subject} {
+			title, _, _ = strings.Cut(title, "\n")
+			title = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&").Replace(title)
+			if runes(title) > 120 {
+				t.Errorf("%s: %d characters: %s", name, runes(title), title)
+			}
+		}
 	}
-	// Also in the region with the longest name, for every guard.
-	for guard := range guards {
-		m := message(t, "not-rebooted")
-		m.Incident.Region, m.Incident.Decision.Guard = "ap-northeast-1", guard
-		if head := describe(m).headline(limitMessage); strings.HasSuffix(head, "…") || !strings.Contains(head, "not rebooted") {
-			t.Errorf("%s: %s", guard, head)
+}
+
+// The same in the region with the longest name, whatever failed. What firstline did is
+// never cut; only behind that is, beside a label or several checks that are unknown.
+func TestFirstLineAtItsLongest(t *testing.T) {
+	t.Parallel()
+	named := func(check string, outcome incident.Outcome, kind incident.Kind) incident.Finding {
+		return incident.Finding{Check: check, Outcome: outcome, Kind: kind}
+	}
+	looks := [][]incident.Finding{
+		{named(incident.CheckURL, incident.Failed, ""), named(incident.CheckSSH, incident.Failed, "")},
+		{named(incident.CheckRoute53, incident.Failed, ""), named(incident.CheckSSH, incident.Failed, "")},
+		{named(incident.CheckURL, incident.Failed, ""), named(incident.CheckRoute53, incident.Failed, ""), named(incident.CheckSSH, incident.Failed, "")},
+		{named(incident.CheckURL, incident.Passed, ""), named(incident.CheckRoute53, incident.Passed, ""), named(incident.CheckSSH, incident.Failed, "")},
+		{named(incident.CheckURL, incident.Unknown, incident.Blind), named(incident.CheckSSH, incident.Unknown, incident.Blind)},
+		{named(incident.CheckURL, incident.Unknown, incident.Contradicted), named(incident.CheckRoute53, incident.Unknown, incident.Blind), named(incident.CheckSSH, incident.Unknown, incident.Busy)},
+		{named(incident.CheckURL, incident.Unknown, incident.Blind), named(incident.CheckRoute53, incident.Unknown, incident.Blind), named(incident.CheckSSH, incident.Unknown, incident.Blind)},
+	}
+	for situation := range situations {
+		for n, findings := range looks {
+			for guard := range guards {
+				for _, label := range []string{"", dryLabel, "Nobody was paged: "} {
+					m := about(KindPage, situation, func(_ *Message, inc *incident.Incident, dec *incident.Decision) {
+						inc.Region, dec.Guard, dec.Findings, dec.Reason = "ap-northeast-1", guard, findings, ""
+						if n > 3 {
+							dec.Verdict, dec.Severity = incident.VerdictUnknown, incident.SeverityUnknown
+						}
+					})
+					r := describe(m)
+					r.label = label
+					head, isCut := strings.CutSuffix(r.headline(limitTitle), "…")
+					did := strings.Contains(head, "not rebooted") || strings.Contains(head, "nothing was done") || strings.Contains(head, "firstline's reboot")
+					if isCut && (!did || label == "" && n <= 3) || situation == incident.SituationNotRebooted && !did {
+						t.Errorf("%s, %s, look %d: %s", situation, guard, n, head)
+					}
+				}
+			}
 		}
 	}
 }

@@ -219,7 +219,7 @@ func (r *report) slackText() string {
 // then the evidence.
 func (r *report) slackBlocks() []slack.Block {
 	icon, head := situations[r.situation].icon, ""
-	for room := limitSlackHeader - runes(icon) - 1; head == "" || runes(head) > limitSlackHeader; room -= 5 {
+	for room := limitTitle - runes(icon) - 1; head == "" || runes(head) > limitSlackHeader; room -= 5 {
 		head = icon + " " + slackEscapes.Replace(r.headline(room))
 	}
 	blocks := []slack.Block{slack.NewHeaderBlock(plainText(head))}

@@ -3,6 +3,7 @@ package notify
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"firstline/internal/incident"
@@ -43,7 +44,7 @@ var situations = map[string]wording{
 		next: "Try to reach the instance from another network, and compare the checks below: a security group, a firewall or firstline's own network path often lets one of them in and not the other.",
 	},
 	incident.SituationOnlyHere: {
-		icon: "🟠", what: "is reached from elsewhere, and not from this region; not rebooted", withReason: true,
+		icon: "🟠", what: "is reached from elsewhere, not from this region; not rebooted", withReason: true,
 		next: "Look for what bans or drops firstline's address: fail2ban or a firewall on the instance, a network ACL, a fault of the network between this region and it. Further instances that only this region cannot reach are notes on this alert for an hour.",
 	},
 	incident.SituationBusy: {
@@ -58,11 +59,11 @@ var situations = map[string]wording{
 		icon: "🟠", what: "{state}; not rebooted: firstline's table cannot be used",
 		next: "Look at the instance yourself. Then repair firstline's access to its DynamoDB table: until then every instance of the region that is not healthy is paged like this one, and none is rebooted.",
 	},
-	incident.SituationWorse:     {icon: "🔴", what: "is worse than when it was paged: {saw}; not rebooted", next: readConsole},
-	incident.SituationDiedAgain: {icon: "🔴", what: "is down again: {saw}; not rebooted", next: readConsole + " It was healthy after the page, so look for something that recurs."},
-	incident.SituationStillDown: {icon: "🔴", what: "is still not healthy: {saw}; not rebooted", next: "Look at the instance again: nobody has brought it back since it was paged."},
+	incident.SituationWorse:     {icon: "🔴", what: "is worse than when it was paged, not rebooted: {saw}", next: readConsole},
+	incident.SituationDiedAgain: {icon: "🔴", what: "is down again, not rebooted: {saw}", next: readConsole + " It was healthy after the page, so look for something that recurs."},
+	incident.SituationStillDown: {icon: "🔴", what: "is still not healthy, not rebooted: {saw}", next: "Look at the instance again: nobody has brought it back since it was paged."},
 	incident.SituationNotConfirmed: {
-		icon: "🔴", what: "{state}; not rebooted. This page repeats one that no pager confirmed",
+		icon: "🔴", what: "{state}; not rebooted; repeats an unconfirmed page",
 		next: readConsole,
 	},
 	incident.SituationNote: {icon: "🟠", what: "is still not healthy: {saw}", next: "Nothing new: this note shows what firstline sees while you work on it."},
@@ -84,7 +85,7 @@ var situations = map[string]wording{
 	incident.SituationStopped:   {icon: "⚪", what: "was stopped by a person", next: "Nothing to do: firstline looks at it again when it runs."},
 	incident.SituationUnwatched: {icon: "⚪", what: "is no longer watched", next: "Nothing to do."},
 	incident.SituationPaused: {
-		icon: "⏸️", what: "is not healthy while it is paused: {saw}; nothing was done",
+		icon: "⏸️", what: "is not healthy while it is paused, nothing was done: {saw}",
 		next: "Nothing to do, if the work behind the pause explains it. Otherwise look at the instance now: nobody is paged.",
 	},
 	incident.SituationCovered: {icon: "🟡", what: "is healthy, but a check cannot be made", next: "Repair what kept firstline from making the check."},
@@ -111,20 +112,20 @@ type guardWords struct{ why, next string }
 const rebootIt = "Look at the instance, and reboot it yourself if that is right."
 
 var guards = map[string]guardWords{
-	policy.GuardEC2:          {"its state in EC2 speaks against it", "Look at the instance's state in the console. Reboot it yourself if that is right."},
-	policy.GuardStatus:       {"AWS reports a problem of its own", "A reboot does not cure this. Wait for AWS, or stop and start the instance. " + moves},
+	policy.GuardEC2:          {"its state in EC2 is against it", "Look at the instance's state in the console. Reboot it yourself if that is right."},
+	policy.GuardStatus:       {"AWS reports a problem", "A reboot does not cure this. Wait for AWS, or stop and start the instance. " + moves},
 	policy.GuardInitializing: {"it is still starting", "Read the system log in the console: EC2's status checks have had no result for the whole boot window."},
 	policy.GuardCredits:      {"it has no CPU credits left", "It is slow rather than down: wait for credits, stop what uses its CPU, or switch it to unlimited mode (which costs money) or to a larger type."},
 	policy.GuardAlarm:        {"none of its alarms is on", rebootIt + " firstline reboots only while an alarm of the instance is in ALARM."},
-	policy.GuardOnce:         {"this incident asked EC2 for a reboot before", readConsole + " See below what came of the reboot before you reboot it once more."},
+	policy.GuardOnce:         {"EC2 was asked for one before", readConsole + " See below what came of the reboot before you reboot it once more."},
 	policy.GuardCooldown:     {"it was rebooted or paged recently", "It failed again soon after that: look for the cause before you reboot it."},
-	policy.GuardNotCured:     {"the last reboot did not cure the same failure", "Look for the cause: another reboot is not likely to help."},
-	policy.GuardBudget:       {"its reboots per day are used up", "It fails in spite of its reboots: look for the cause before you reboot it again."},
+	policy.GuardNotCured:     {"the last reboot did not help", "Look for the cause: another reboot is not likely to help."},
+	policy.GuardBudget:       {"its daily reboots are used up", "It fails in spite of its reboots: look for the cause before you reboot it again."},
 	policy.GuardNever:        {"the settings allow no reboots", rebootIt},
 	policy.GuardRoute53Alone: {"only Route 53 reports a failure", "Compare the checks below: firstline reaches the instance and Route 53's checkers do not. Look at the way between them, and at the Route 53 health check's own settings."},
-	policy.GuardVantage:      {"no other vantage confirms the failure", "Try to reach the instance from another network: firstline's own way to it may be broken. Reboot it yourself if it is down from there, too."},
+	policy.GuardVantage:      {"no other vantage confirms it", "Try to reach the instance from another network: firstline's own way to it may be broken. Reboot it yourself if it is down from there, too."},
 	policy.GuardAnswered:     {"a check got an answer", rebootIt + ` Its setting reboot.on is "unreachable".`},
-	policy.GuardDryRun:       {"its setting reboot.dry_run is on", rebootIt + " firstline would have rebooted it."},
+	policy.GuardDryRun:       {"reboot.dry_run is on", rebootIt + " firstline would have rebooted it."},
 }
 
 // fill puts what is known into the words of a situation.
@@ -145,20 +146,34 @@ func fill(what string, dec *incident.Decision) string {
 // saw says in short what the checks saw.
 func saw(dec *incident.Decision) string {
 	var failed, unknown []string
+	kind := dec.Kind
+	if !slices.ContainsFunc(dec.Findings, func(f incident.Finding) bool { return f.Outcome == incident.Unknown && f.Kind == kind }) {
+		kind = ""
+	}
 	for _, f := range dec.Findings {
 		switch f.Outcome {
 		case incident.Failed:
 			failed = append(failed, checkName(f.Check))
 		case incident.Unknown:
-			unknown = append(unknown, checkName(f.Check)+" "+kindWords(f.Kind))
+			if kind = cmp.Or(kind, f.Kind); f.Kind == kind {
+				unknown = append(unknown, checkName(f.Check))
+			}
 		case incident.Passed, incident.Skipped:
 		}
 	}
 	switch {
+	case len(failed) == len(incident.Checks):
+		return "all checks failed"
 	case len(failed) > 0:
 		return strings.Join(failed, " and ") + " failed"
+	case len(unknown) == len(incident.Checks) && kind == incident.Blind:
+		return "no check could be made"
+	case len(unknown) == len(incident.Checks):
+		return "all checks " + pluralWords.Replace(kindWords(kind))
+	case len(unknown) > 1:
+		return strings.Join(unknown, " and ") + " " + pluralWords.Replace(kindWords(kind))
 	case len(unknown) > 0:
-		return strings.Join(unknown, " and ")
+		return unknown[0] + " " + kindWords(kind)
 	case len(dec.Findings) > 0:
 		return "no check failed"
 	}
@@ -192,6 +207,9 @@ var kinds = map[incident.Kind]string{
 	incident.Blind:                 "could not be checked",
 	incident.Kind(incident.Failed): "alone reports a failure", // of Route 53
 }
+
+// pluralWords make what is said of one check fit for several.
+var pluralWords = strings.NewReplacer("is ", "are ", "needs ", "need ")
 
 func kindWords(k incident.Kind) string { return cmp.Or(kinds[k], "is unknown") }
 

@@ -105,7 +105,7 @@ func instanceStories() []story {
 		}},
 		{name: "only its own region cannot reach it", act: func(t *testing.T, s *scene) {
 			_ = s.i.SetHTTP(stage.Banned)
-			s.ended(t, s.ring(t), "Told", tally{slack: 1, pages: 1}, "is reached from elsewhere, and not from this region", "only "+home+" cannot reach it; "+other+" can")
+			s.ended(t, s.ring(t), "Told", tally{slack: 1, pages: 1}, "is reached from elsewhere, not from this region", "only "+home+" cannot reach it; "+other+" can")
 		}},
 		{name: "no other region can be asked", settings: noReboots, act: func(t *testing.T, s *scene) {
 			denied := s.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: s.i.Address, Status: 403, Code: "AccessDeniedException", Message: "not authorized to perform: lambda:InvokeFunction"})

@@ -18,7 +18,10 @@ module "settings" {
   pagers      = var.pagers
   opsgenie    = var.opsgenie
   jsm         = var.jsm
+  pagerduty   = var.pagerduty
+  webhook     = var.webhook
   sns         = var.sns
+  heartbeat   = var.heartbeat
   function    = var.function
   breaker     = var.breaker
   reconcile   = var.reconcile
@@ -35,6 +38,7 @@ locals {
     version              = local.version
     slack                = local.deployment.slack
     pagers               = local.deployment.pagers
+    heartbeat            = local.deployment.heartbeat
     function             = local.deployment.function
     breaker              = local.deployment.breaker
     reconcile            = local.deployment.reconcile
@@ -44,7 +48,16 @@ locals {
     role_path            = var.role_path
     permissions_boundary = var.permissions_boundary
   }
-  secrets = { slack_token = var.slack_token, opsgenie_api_key = var.opsgenie_api_key, jsm_api_key = var.jsm_api_key }
+  # By the names of their parameters.
+  secrets = {
+    slack-token           = var.slack_token
+    opsgenie-api-key      = var.opsgenie_api_key
+    jsm-api-key           = var.jsm_api_key
+    jsm-api-token         = var.jsm_api_token
+    pagerduty-routing-key = var.pagerduty_routing_key
+    webhook-secret        = var.webhook_secret
+    heartbeat-url         = var.heartbeat_url
+  }
 }
 
 # Allowed, since somebody may only want to look on.

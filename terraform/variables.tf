@@ -27,13 +27,13 @@ variable "defaults" {
 }
 
 variable "slack" {
-  description = "Where Slack messages go: { channel_id, api_url, pages }; api_url is for another base than Slack's own, such as GovSlack's; pages = false keeps pages out of Slack. Left out: no Slack."
+  description = "Where Slack messages go: { channel_id, api_url, pages, mention }; api_url is for another base than Slack's own, such as GovSlack's; pages = false keeps pages out of Slack; mention is whom a message mentions that is the page, because there is no pager or none took it: \"channel\" (default), \"here\", or the id of a user or of a user group. Left out: no Slack."
   type        = any
   default     = null
 }
 
 variable "pagers" {
-  description = "Who wakes people, in order of fallback: any of \"opsgenie\", \"jsm\" (Jira Service Management) and \"sns\" (an SNS topic). Left out: those that have a block of their name, in this order; there must be one. Pass [] explicitly to page nobody."
+  description = "Who wakes people, in order of fallback: any of \"opsgenie\", \"jsm\" (Jira Service Management), \"pagerduty\", \"webhook\" and \"sns\" (an SNS topic). Left out: those that have a block of their name, in this order; without any, Slack takes the pages, and there must be one of both. Pass [] explicitly for no pager."
   type        = any
   default     = null
 }
@@ -45,13 +45,31 @@ variable "opsgenie" {
 }
 
 variable "jsm" {
-  description = "Jira Service Management: the same as opsgenie; endpoint is an https address other than Atlassian's own."
+  description = "Jira Service Management: the same as opsgenie; endpoint is an https address other than Atlassian's own. With cloud_id and email, and jsm_api_token, deliveries are confirmed and alerts can be read."
+  type        = any
+  default     = null
+}
+
+variable "pagerduty" {
+  description = "PagerDuty (Events API v2): { endpoint, severity, severity_unknown, group, class, component, details }; endpoint is \"us\" (default), \"eu\" or an https address, severity is critical, error, warning or info (default critical). severity_unknown (default error) is for an alert of which firstline cannot tell whether the instance is down."
+  type        = any
+  default     = null
+}
+
+variable "webhook" {
+  description = "A signed webhook: { url }, an https address."
   type        = any
   default     = null
 }
 
 variable "sns" {
   description = "The SNS topic of pages: { topic_arn }, of any region and account; without it, the topic of subscribers."
+  type        = any
+  default     = null
+}
+
+variable "heartbeat" {
+  description = "What reconcile pings when it has finished, so that somebody outside of AWS notices when it does not: { service, name, failure_suffix }; service is \"opsgenie\", \"jsm\" or \"url\" (heartbeat_url), name (default \"firstline-{region}\") that of the heartbeat at opsgenie or jsm, failure_suffix what is added to the URL when reconcile has failed. Left out: none."
   type        = any
   default     = null
 }
@@ -176,6 +194,64 @@ variable "jsm_api_key" {
   validation {
     condition     = var.jsm_api_key == null || can(regex("^[!-~]*$", var.jsm_api_key))
     error_message = "jsm_api_key: holds white space or characters beyond ASCII; give the key alone, without a line break."
+  }
+}
+
+variable "jsm_api_token" {
+  description = "Atlassian API token of jsm.email, as TF_VAR_jsm_api_token. Never in the state or a plan. Without it the stored one stays."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+
+  validation {
+    condition     = var.jsm_api_token == null || can(regex("^[!-~]*$", var.jsm_api_token))
+    error_message = "jsm_api_token: holds white space or characters beyond ASCII; give the token alone, without a line break."
+  }
+}
+
+variable "pagerduty_routing_key" {
+  description = "PagerDuty integration key of the Events API v2, as TF_VAR_pagerduty_routing_key. Never in the state or a plan. Without it the stored one stays."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+
+  validation {
+    condition     = var.pagerduty_routing_key == null || can(regex("^([A-Za-z0-9]{32})?$", var.pagerduty_routing_key))
+    error_message = "pagerduty_routing_key: is not an integration key, which has 32 letters and digits; PagerDuty shows it with the integration \"Events API V2\" of the service."
+  }
+}
+
+variable "webhook_secret" {
+  description = "Secret that signs each message of the webhook, as TF_VAR_webhook_secret. Never in the state or a plan. Without it the stored one stays."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+
+  validation {
+    condition     = var.webhook_secret == null || can(regex("^(whsec_([A-Za-z0-9+/]{4}){8,20}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4}([A-Za-z0-9+/]{2}==)?)?)?$", var.webhook_secret))
+    error_message = "webhook_secret: must be whsec_ and 24 to 64 random bytes in base64, such as `echo whsec_$(openssl rand -base64 32)` prints."
+  }
+}
+
+variable "heartbeat_url" {
+  description = "Address that reconcile pings (heartbeat.service = \"url\"), as TF_VAR_heartbeat_url; {region} stands for the region. Never in the state or a plan. Without it the stored one stays."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+
+  validation {
+    condition     = var.heartbeat_url == null || can(regex("^((https://[^\\s/?#@]+|http://(localhost|127\\.0\\.0\\.1|\\[::1\\])(:[0-9]+)?)([/?][!-~]*)?)?$", var.heartbeat_url))
+    error_message = "heartbeat_url: must be an https:// address without user name and password, such as https://hc-ping.com/PING_KEY/firstline-{region}."
+  }
+
+  # One that all regions ping would hide that one of them is dead.
+  validation {
+    condition     = try(length(var.regions), 0) < 2 || strcontains(coalesce(var.heartbeat_url, "{region}"), "{region}")
+    error_message = "heartbeat_url: several regions would ping one heartbeat, so that nobody would notice when one of them is dead; put {region} into it, and make a heartbeat for each."
   }
 }
 

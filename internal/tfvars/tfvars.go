@@ -36,12 +36,9 @@ const (
 // envPrefix begins the name of a variable in the environment.
 const envPrefix = "TF_VAR_"
 
-// secretNames are the variables that belong into the environment only.
-var secretNames = []string{"slack_token", "opsgenie_api_key", "jsm_api_key"}
-
 // pagerTypes are the pagers in modules/settings' own order. Each has a variable of
 // its name.
-var pagerTypes = []string{"opsgenie", "jsm", "sns"}
+var pagerTypes = []string{"opsgenie", "jsm", "pagerduty", "webhook", "sns"}
 
 // Vars are the root's variables.
 type Vars struct {
@@ -156,7 +153,7 @@ func Load(dir string, files []string, environ []string) (Vars, error) {
 	if err != nil {
 		return Vars{}, err
 	}
-	v.lacks, err = l.lacking(dir, pages || len(v.pagers) > 0)
+	v.lacks, err = l.lacking(dir, v.slack || pages || len(v.pagers) > 0)
 	return v, err
 }
 
@@ -225,9 +222,10 @@ type variable struct {
 
 // loader collects variables; what is added later wins.
 type loader struct {
-	// known are the variables that the root declares.
-	known []string
-	vars  map[string]variable
+	// known are the variables that the root declares, and hidden those of them that are
+	// ephemeral: secrets, which belong into the environment only.
+	known, hidden []string
+	vars          map[string]variable
 	// files are those that were read.
 	files   []string
 	secrets map[string]string
@@ -235,6 +233,9 @@ type loader struct {
 
 // variableBlocks are the declarations of variables.
 var variableBlocks = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "variable", LabelNames: []string{"name"}}}}
+
+// ephemeral is what the declaration of a secret has.
+var ephemeral = &hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "ephemeral"}}}
 
 // newLoader returns a loader that knows the variables that the root in dir declares.
 // Of a folder that declares none every name is accepted: it is no root, which
@@ -257,6 +258,9 @@ func newLoader(dir string) (*loader, error) {
 		content, _, _ := file.Body.PartialContent(variableBlocks) // the rest is Terraform's to judge
 		for _, b := range content.Blocks {
 			l.known = append(l.known, b.Labels[0])
+			if declared, _, _ := b.Body.PartialContent(ephemeral); len(declared.Attributes) > 0 {
+				l.hidden = append(l.hidden, b.Labels[0])
+			}
 		}
 	}
 	return l, nil
@@ -302,7 +306,7 @@ func (l *loader) unknown(name string) string {
 	if near := l.nearest(name, max(2, len(name)/3)); near != "" {
 		return fmt.Sprintf("there is no variable %s; did you mean %s?", name, near)
 	}
-	names := slices.DeleteFunc(slices.Sorted(slices.Values(l.known)), func(k string) bool { return slices.Contains(secretNames, k) })
+	names := slices.DeleteFunc(slices.Sorted(slices.Values(l.known)), func(k string) bool { return slices.Contains(l.hidden, k) })
 	return fmt.Sprintf("there is no variable %s; there are %s", name, strings.Join(names, ", "))
 }
 
@@ -351,7 +355,7 @@ func (l *loader) add(path string, src []byte) error {
 			wrong = append(wrong, at(a.NameRange)+": "+l.unknown(name))
 		}
 		l.vars[name] = variable{expr: a.Expr, where: at(a.NameRange)}
-		if !slices.Contains(secretNames, name) {
+		if !slices.Contains(l.hidden, name) {
 			continue
 		}
 		if value, diags := a.Expr.Value(nil); diags.HasErrors() || !value.IsNull() {
@@ -618,20 +622,19 @@ func (l *loader) pagers() ([]string, error) {
 var needed = []struct{ name, example, or string }{
 	{"regions", `{ "eu-west-1" = { instances = { "i-0123456789abcdef0" = {} } } }`, ""},
 	{"subscribers", `[{ protocol = "email", endpoint = "oncall@example.com" }]`, ", or [] to tell nobody when firstline itself fails"},
-	{"slack", `{ channel_id = "C0123456789" }`, ", or a pager"},
-	{"pagers", `["sns"]`, ", or a block of opsgenie, jsm or sns, or [] to page nobody"},
+	{"slack", `{ channel_id = "C0123456789" }`, ", or a pager by its block (" + strings.Join(pagerTypes, ", ") + "), or pagers = [] to tell nobody"},
 }
 
 // lacking says what must be set and is not, "" for nothing. Slack may be left out
-// where there is a pager; that nobody is paged is written as pagers = [].
-func (l *loader) lacking(dir string, paged bool) (string, error) {
+// where somebody is told in another way, or nobody on purpose.
+func (l *loader) lacking(dir string, told bool) (string, error) {
 	var lines []string
 	for _, n := range needed {
 		set, err := l.isSet(n.name)
 		if err != nil {
 			return "", err
 		}
-		if tells := n.name == "slack" || n.name == "pagers"; !set && (!tells || !paged) {
+		if !set && (n.name != "slack" || !told) {
 			lines = append(lines, fmt.Sprintf("%s is not set: add %s%s", n.name, l.assignment(n.name, n.example), n.or))
 		}
 	}

@@ -237,6 +237,7 @@ func TestPagers(t *testing.T) {
 		"":              nil,
 		"pagers = null": nil,
 		"sns = {}\njsm = null\nopsgenie = { endpoint = \"eu\" }": {"opsgenie", "sns"},
+		"webhook = { url = \"x\" }\npagerduty = {}":              {"pagerduty", "webhook"},
 		"pagers = [\"sns\"]\nopsgenie = {}":                      {"sns"},
 		`pagers = ["sns", "jsm"]`:                                {"sns", "jsm"},
 		`pagers = ["jsm", null, {}, "jsm"]`:                      {"jsm", "jsm"},
@@ -274,16 +275,16 @@ func TestSlack(t *testing.T) {
 }
 
 func TestSecretsInFiles(t *testing.T) {
-	dir := folder(t, map[string]string{
+	dir := declaring(t, map[string]string{
 		"terraform.tfvars": one + "slack_token = \"xoxb-1\"\nopsgenie_api_key = null\n",
 		"a.auto.tfvars":    "opsgenie_api_key = not-even-quoted\n",
-		"last.tfvars":      "slack_token = null\njsm_api_key = \"k\"\n",
+		"last.tfvars":      "slack_token = null\nheartbeat_url = \"k\"\n",
 	})
 	v, err := Load(dir, []string{filepath.Join(dir, "last.tfvars")}, []string{"TF_VAR_slack_token=xoxb-2"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"slack_token": filepath.Join(dir, "terraform.tfvars") + ":2", "opsgenie_api_key": filepath.Join(dir, "a.auto.tfvars") + ":1", "jsm_api_key": filepath.Join(dir, "last.tfvars") + ":2"}
+	want := map[string]string{"slack_token": filepath.Join(dir, "terraform.tfvars") + ":2", "opsgenie_api_key": filepath.Join(dir, "a.auto.tfvars") + ":1", "heartbeat_url": filepath.Join(dir, "last.tfvars") + ":2"}
 	if diff := cmp.Diff(want, v.Secrets()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -408,7 +409,7 @@ func TestUnknownVariables(t *testing.T) {
 		{"r.tfvars", "\nbrakes = {}\npager = []\n", "DIR/r.tfvars:2: there is no variable brakes; did you mean breaker?; DIR/r.tfvars:3: there is no variable pager; did you mean pagers?"},
 		{"terraform.tfvars", "Slack = {}\n", "DIR/terraform.tfvars:1: there is no variable Slack; did you mean slack?"},
 		{"a.auto.tfvars.json", "{\"//\": \"ours\",\n\"defualts\": {}}", "DIR/a.auto.tfvars.json:2: there is no variable defualts; did you mean defaults?"},
-		{"r.tfvars", "vpc = {}\n", "DIR/r.tfvars:1: there is no variable vpc; there are breaker, defaults, function, jsm, "},
+		{"r.tfvars", "vpc = {}\n", "DIR/r.tfvars:1: there is no variable vpc; there are breaker, defaults, function, heartbeat, jsm, max_retries, "},
 		{"TF_VAR_default", "{}", "TF_VAR_default: there is no variable default; did you mean TF_VAR_defaults? If it is meant for something else, unset it here"},
 		{"TF_VAR_slack_tokn", "xoxb-1", "TF_VAR_slack_tokn: there is no variable slack_tokn; did you mean TF_VAR_slack_token?"},
 		{"TF_VAR_environment", "production", ""}, // another root's
@@ -440,8 +441,7 @@ func TestMissing(t *testing.T) {
 	const (
 		noRegions     = `regions is not set: add regions = { "eu-west-1" = { instances = { "i-0123456789abcdef0" = {} } } }`
 		noSubscribers = `subscribers is not set: add subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }], or [] to tell nobody when firstline itself fails`
-		noSlack       = `slack is not set: add slack = { channel_id = "C0123456789" }, or a pager`
-		noPagers      = `pagers is not set: add pagers = ["sns"], or a block of opsgenie, jsm or sns, or [] to page nobody`
+		noSlack       = `slack is not set: add slack = { channel_id = "C0123456789" }, or a pager by its block (opsgenie, jsm, pagerduty, webhook, sns), or pagers = [] to tell nobody`
 	)
 	for _, tt := range []struct{ name, text, env, want string }{
 		{"r.tfvars", one + "subscribers = []\nsns = {}\n", "", ""},
@@ -449,13 +449,13 @@ func TestMissing(t *testing.T) {
 		{"r.tfvars", one + "slack = {}\npagers = []\n", "subscribers=[]", ""},
 		{"r.tfvars", one + "slack = {}\npagers = []\n", "", "DIR/r.tfvars: " + noSubscribers},
 		{"r.tfvars", one + "slack = {}\npagers = []\nsubscribers = null\n", "", "DIR/r.tfvars: " + noSubscribers},
-		{"r.tfvars", one + "slack = {}\nsubscribers = []\n", "", "DIR/r.tfvars: " + noPagers},
-		{"r.tfvars", one + "pagers = null\nsubscribers = []\n", "", "DIR/r.tfvars: these are not set:\n  - " + noSlack + "\n  - " + noPagers},
-		{"r.tfvars", "", "", "DIR/r.tfvars: these are not set:\n  - " + noRegions + "\n  - " + noSubscribers + "\n  - " + noSlack + "\n  - " + noPagers},
+		{"r.tfvars", one + "slack = {}\nsubscribers = []\n", "", ""},
+		{"r.tfvars", one + "pagers = null\nsubscribers = []\n", "", "DIR/r.tfvars: " + noSlack},
+		{"r.tfvars", "", "", "DIR/r.tfvars: these are not set:\n  - " + noRegions + "\n  - " + noSubscribers + "\n  - " + noSlack},
 		{"terraform.tfvars", "name = \"x\"\nsns = {}\nsubscribers = []\n", "", "DIR/terraform.tfvars: " + noRegions},
 		{"r.json", `{"sns": {}, "subscribers": []}`, "", `DIR/r.json: regions is not set: add "regions": {"eu-west-1":{"instances":{"i-0123456789abcdef0":{}}}}`},
 		{"", "", "", "there is no var file: pass one with --var-file (terraform/examples has some to copy), or write DIR/terraform.tfvars"},
-		{"", "", "regions={ eu-west-1 = {} }", noSubscribers + "; " + noSlack + "; " + noPagers},
+		{"", "", "regions={ eu-west-1 = {} }", noSubscribers + "; " + noSlack},
 	} {
 		files, args := map[string]string{}, []string{}
 		if tt.name != "" {

@@ -166,20 +166,75 @@ run "every_variable_wrong" {
     slack_token      = "xoxb-test\n"
     opsgenie_api_key = "a b"
     jsm_api_key      = "a\tb"
+    jsm_api_token    = "ATATT3xF\n"
     max_retries      = 0
+
+    pagerduty_routing_key = "u+8uNNkTtZ7yaKcvEFDLt5Xd"               # an API key's form
+    webhook_secret        = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY=" # 23 bytes
   }
   expect_failures = [
-    var.regions, var.subscribers, var.tags, var.repository, var.slack_token, var.opsgenie_api_key, var.jsm_api_key, var.max_retries,
+    var.regions, var.subscribers, var.tags, var.repository, var.slack_token, var.opsgenie_api_key, var.jsm_api_key, var.jsm_api_token,
+    var.pagerduty_routing_key, var.webhook_secret, var.max_retries,
   ]
 }
 
 run "every_variable_wrong_in_another_way" {
   command = plan
   variables {
-    regions     = {}
     tags        = { "aws:team" = "ops" }
     repository  = ""
     max_retries = 2.5
+
+    pagerduty_routing_key = "${join("", [for i in range(32) : "x"])}\n"
+    webhook_secret        = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3" # without its prefix
+    heartbeat_url         = "http://hc-ping.com/key/firstline" # not https
   }
-  expect_failures = [var.regions, var.tags, var.repository, var.max_retries]
+  expect_failures = [var.tags, var.repository, var.pagerduty_routing_key, var.webhook_secret, var.heartbeat_url, var.max_retries]
+}
+
+run "no_regions" {
+  command = plan
+  variables {
+    regions = {}
+  }
+  expect_failures = [var.regions]
+}
+
+run "one_heartbeat_url_of_two_regions" {
+  command = plan
+  variables {
+    regions = {
+      "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } }
+      "us-west-2" = { instances = { "i-1c1cbf2e7abdedf75" = {} } }
+    }
+    heartbeat_url = "https://hc-ping.com/key/firstline"
+  }
+  expect_failures = [var.heartbeat_url]
+}
+
+# Each secret as it should be, of two regions.
+run "secrets" {
+  command = plan
+  variables {
+    regions = {
+      "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } }
+      "us-west-2" = { instances = { "i-1c1cbf2e7abdedf75" = {} } }
+    }
+    pagers    = null
+    jsm       = { cloud_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", email = "oncall@example.com" }
+    webhook   = { url = "https://oncall.example.com/" }
+    heartbeat = { service = "url" }
+    pagerduty = {}
+
+    slack_token           = "xoxb-test"
+    jsm_api_key           = "test"
+    jsm_api_token         = "ATATT3xF=0A"
+    pagerduty_routing_key = "0123456789abcdef0123456789ABCDEF"
+    webhook_secret        = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+    heartbeat_url         = "https://hc-ping.com/key/firstline-{region}"
+  }
+  assert {
+    condition     = output.us-west-2.pagers == ["jsm", "pagerduty", "webhook"]
+    error_message = jsonencode(output.us-west-2)
+  }
 }

@@ -17,9 +17,11 @@ locals {
   probe_name = "${var.name}-probe"
   probe_arns = [for peer in var.vantage.peers : "arn:${local.partition}:lambda:${peer}:${local.account}:function:${local.probe_name}"]
 
-  # A pager's key is there if the pager is: parameter => variable.
-  keys    = { for pager, key in { opsgenie = "opsgenie-api-key", jsm = "jsm-api-key" } : pager => key if contains(var.pagers[*].type, pager) }
-  secrets = { for key in concat([for s in var.slack[*] : "slack-token"], values(local.keys)) : key => "TF_VAR_${replace(key, "-", "_")}" }
+  # The secrets of what is there: parameter => variable.
+  secrets = { for key in toset(concat(
+    [for s in var.slack[*] : "slack-token"],
+    flatten([for user in concat(var.pagers[*].secrets, var.heartbeat[*].secrets) : values(user)]),
+  )) : key => "TF_VAR_${replace(key, "-", "_")}" }
 
   # Where an SNS topic is a pager, and no other.
   topic_arns = distinct([for p in var.pagers : p.topic_arn if p.type == "sns"])
@@ -38,7 +40,12 @@ locals {
   pagers = [for p in var.pagers : merge(
     jsondecode(p.json),
     { type = p.type },
-    { for k, v in { topic_arn = p.topic_arn, key_parameter = try(aws_ssm_parameter.secret[local.keys[p.type]].name, "") } : k => v if v != "" },
+    p.topic_arn == "" ? {} : { topic_arn = p.topic_arn },
+    { for field, secret in p.secrets : field => aws_ssm_parameter.secret[secret].name },
+  )]
+  heartbeat = [for h in var.heartbeat[*] : merge(
+    jsondecode(replace(h.json, "{region}", var.region)),
+    { for field, secret in h.secrets : field => aws_ssm_parameter.secret[secret].name },
   )]
 }
 
@@ -179,10 +186,9 @@ data "aws_ssm_parameters_by_path" "secrets_version" {
 
 locals {
   stored_version = try(tonumber(nonsensitive(one(data.aws_ssm_parameters_by_path.secrets_version.values))), null)
-  secret_values  = { slack-token = var.slack_token, opsgenie-api-key = var.opsgenie_api_key, jsm-api-key = var.jsm_api_key }
-  missing_secrets = [
-    for key, variable in local.secrets : variable if local.secret_values[key] == null || local.secret_values[key] == ""
-  ]
+  # One that differs per region has {region} in it. Empty ones count as none.
+  secret_values   = { for key, variable in local.secrets : key => try(replace(var.secrets[key], "{region}", var.region), "") }
+  missing_secrets = [for key, value in local.secret_values : key if value == ""]
 }
 
 resource "aws_ssm_parameter" "secret" {
@@ -529,12 +535,13 @@ resource "aws_lambda_function" "responder" {
       FIRSTLINE_ALARM_PREFIX      = var.alarm_prefix
       FIRSTLINE_BREAKER           = jsonencode(var.breaker)
       FIRSTLINE_VANTAGE           = jsonencode(merge(var.vantage, { function = local.probe_name }))
-      }, [for slack in var.slack[*] : {
+      }, concat([for slack in var.slack[*] : {
         FIRSTLINE_SLACK_CHANNEL_ID      = slack.channel_id
         FIRSTLINE_SLACK_API_URL         = slack.api_url
         FIRSTLINE_SLACK_TOKEN_PARAMETER = aws_ssm_parameter.secret["slack-token"].name
         FIRSTLINE_SLACK_PAGES           = tostring(slack.pages)
-    }]...)
+        FIRSTLINE_SLACK_MENTION         = slack.mention
+    }], [for heartbeat in local.heartbeat : { FIRSTLINE_HEARTBEAT = jsonencode(heartbeat) }])...)
   }
 
   logging_config {

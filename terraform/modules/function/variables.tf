@@ -36,22 +36,33 @@ variable "function" {
 }
 
 variable "slack" {
-  description = "Where Slack messages go; null: no Slack. An empty api_url is Slack's own; pages says whether a page is told there too."
+  description = "Where Slack messages go; null: no Slack. An empty api_url is Slack's own; pages says whether a page is told there too, mention whom a message mentions that is the page."
   type = object({
     channel_id = string
     api_url    = string
     pages      = bool
+    mention    = string
   })
   default = null
 }
 
 variable "pagers" {
-  description = "Who wakes people, in order of fallback: opsgenie, jsm or sns, its settings as the function reads them (JSON, modules/settings), and the topic of sns."
+  description = "Who wakes people, in order of fallback: its type, its settings as the function reads them (JSON, modules/settings), the topic of sns, and its secrets: field of the JSON that names the parameter => secret."
   type = list(object({
     type      = string
     json      = string
     topic_arn = string
+    secrets   = map(string)
   }))
+}
+
+variable "heartbeat" {
+  description = "What reconcile pings, as a pager; {region} stands for the region. null: nothing."
+  type = object({
+    json    = string
+    secrets = map(string)
+  })
+  default = null
 }
 
 variable "instances" {
@@ -103,26 +114,10 @@ variable "vpc" {
   default = null
 }
 
-variable "slack_token" {
-  description = "Slack bot token; null leaves the stored one alone."
-  type        = string
-  default     = null
-  ephemeral   = true
-  sensitive   = true
-}
-
-variable "opsgenie_api_key" {
-  description = "OpsGenie API key; null leaves the stored one alone."
-  type        = string
-  default     = null
-  ephemeral   = true
-  sensitive   = true
-}
-
-variable "jsm_api_key" {
-  description = "Jira Service Management API key; null leaves the stored one alone."
-  type        = string
-  default     = null
+variable "secrets" {
+  description = "The secrets by the names of their parameters, such as slack-token; {region} stands for the region. One that is null or not there leaves the stored one alone."
+  type        = map(string)
+  default     = {}
   ephemeral   = true
   sensitive   = true
 }

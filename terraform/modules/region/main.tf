@@ -47,6 +47,7 @@ module "function" {
   function           = var.deployment.function
   slack              = var.deployment.slack
   pagers             = local.pagers
+  heartbeat          = var.deployment.heartbeat
   instances          = var.settings.instances
   table_name         = module.table.name
   state_machine_name = var.deployment.name
@@ -54,9 +55,7 @@ module "function" {
   breaker            = var.deployment.breaker
   vantage            = { peers = var.settings.peers, required = var.deployment.vantage.required }
   vpc                = var.settings.vpc
-  slack_token        = var.secrets.slack_token
-  opsgenie_api_key   = var.secrets.opsgenie_api_key
-  jsm_api_key        = var.secrets.jsm_api_key
+  secrets            = var.secrets
   secrets_version    = var.deployment.secrets_version
   roles              = local.roles
 }

@@ -29,7 +29,7 @@ output "state_machine_arn" {
 }
 
 output "pagers" {
-  description = "Who wakes people, in order of fallback: opsgenie, jsm, sns."
+  description = "Who wakes people, in order of fallback: their types, such as opsgenie."
   value       = [for p in var.deployment.pagers : p.type]
 }
 

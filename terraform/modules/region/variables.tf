@@ -7,11 +7,17 @@ variable "deployment" {
       channel_id = string
       api_url    = string
       pages      = bool
+      mention    = string
     }))
     pagers = list(object({
       type      = string
       json      = string
       topic_arn = string
+      secrets   = map(string)
+    }))
+    heartbeat = optional(object({
+      json    = string
+      secrets = map(string)
     }))
     function = object({
       package            = string
@@ -116,13 +122,9 @@ variable "settings" {
 }
 
 variable "secrets" {
-  description = "Slack bot token (scope chat:write) and the keys of the pagers. Never in the state or a plan; null leaves the stored one alone."
-  type = object({
-    slack_token      = optional(string)
-    opsgenie_api_key = optional(string)
-    jsm_api_key      = optional(string)
-  })
-  default   = {}
-  ephemeral = true
-  sensitive = true
+  description = "The secrets by the names of their parameters, such as slack-token; {region} stands for the region. Never in the state or a plan; one that is null or not there leaves the stored one alone."
+  type        = map(string)
+  default     = {}
+  ephemeral   = true
+  sensitive   = true
 }

@@ -14,7 +14,7 @@ locals {
         responders = "a list of up to 50, each with a type (team, user, escalation or schedule) and exactly one of id, name and, for a user, username, such as { type = \"team\", name = \"operations\" }"
         tags       = "a list of up to 12 different tags of 1 to 50 characters (the service takes 20, of which firstline sets up to 8)"
         dimensions = "a map of up to 29 further dimensions, names of 1 to 255 to values of 1 to 1024 ASCII characters, without InstanceId, which is set already, and without a name that begins with \":\", such as { cpu = \"cpu-total\" }"
-        details    = "a map from names to values of 4000 characters in all (the service takes 8000, of which firstline keeps 4000), without names that firstline sets itself, such as instanceId"
+        details    = "a map from names to values of 4000 characters in all, without names that firstline sets itself, such as instanceId"
       }[spec.kind])
     }
   }
@@ -28,13 +28,17 @@ locals {
   ]))) : "alarms.${trigger}" => trigger if can(regex("^[a-z][a-z0-9_]{0,31}$", trigger)) }
   parts           = concat(["url", "route53", "ssh", "boot", "reboot"], keys(local.trigger_sections), [""])
   instance_fields = keys(local.schema[""])
-  once_sections   = ["slack", "opsgenie", "jsm", "sns", "function", "breaker", "reconcile", "vantage"]
+  once_sections   = ["slack", "opsgenie", "jsm", "pagerduty", "webhook", "sns", "heartbeat", "function", "breaker", "reconcile", "vantage"]
 
-  pager_types = ["opsgenie", "jsm", "sns"]
+  pager_types = ["opsgenie", "jsm", "pagerduty", "webhook", "sns"]
+  sections = {
+    slack     = var.slack, opsgenie = var.opsgenie, jsm = var.jsm, pagerduty = var.pagerduty, webhook = var.webhook, sns = var.sns
+    heartbeat = var.heartbeat, function = var.function, breaker = var.breaker, reconcile = var.reconcile, vantage = var.vantage
+  }
   # Those that have a block, unless the operator gives an order; what of that cannot
   # be is left out, and is a problem.
-  pager_blocks = [for type, block in { opsgenie = var.opsgenie, jsm = var.jsm, sns = var.sns } : type if block != null]
-  pagers       = distinct([for p in try([for p in var.pagers : tostring(p)], [for type in local.pager_types : type if contains(local.pager_blocks, type)]) : p if try(contains(local.pager_types, p), false)])
+  pager_blocks = [for type in local.pager_types : type if local.sections[type] != null]
+  pagers       = distinct([for p in try([for p in var.pagers : tostring(p)], local.pager_blocks) : p if try(contains(local.pager_types, p), false)])
 
   # Null, here and below, means: not said.
   regions = { for region, r in try({ for k, v in var.regions : k => v if can(keys(var.regions)) }, {}) : region => {
@@ -48,7 +52,7 @@ locals {
   }]...)
 
   subjects = merge(
-    { "" = { sections = local.once_sections, fields = [], settings = { slack = var.slack, opsgenie = var.opsgenie, jsm = var.jsm, sns = var.sns, function = var.function, breaker = var.breaker, reconcile = var.reconcile, vantage = var.vantage } } },
+    { "" = { sections = local.once_sections, fields = [], settings = local.sections } },
     { "defaults: " = { sections = local.instance_sections, fields = local.instance_fields, settings = var.defaults } },
     { for key, i in local.instances : "${key}: " => { sections = local.instance_sections, fields = local.instance_fields, settings = i.settings } },
   )
@@ -88,7 +92,7 @@ locals {
 
   # section => responders, tags or details => those that cannot be
   bad_parts = {
-    for section in ["opsgenie", "jsm"] : section => {
+    for section in ["opsgenie", "jsm", "pagerduty"] : section => {
       responders = try([
         for n, r in local.subjects[""].settings[section].responders : "number ${n + 1}"
         if !try(
@@ -108,12 +112,12 @@ locals {
     }
   }
 
-  # subject => address or path => the names of the parameters in its query, as
+  # subject => what has a query => the names of the parameters in its query, as
   # the server decodes them
   queries = {
     for subject, s in local.subjects : subject => {
-      for field in ["address", "path"] : field => [
-        for pair in try(split("&", replace(regex("\\?([^#]*)", tostring(s.settings.url[field]))[0], ";", "&")), []) :
+      for field in ["url.address", "url.path", "webhook.url"] : field => [
+        for pair in try(split("&", replace(regex("\\?([^#]*)", tostring(s.settings[split(".", field)[0]][split(".", field)[1]]))[0], ";", "&")), []) :
         try(jsondecode("\"${replace(split("=", pair)[0], "/%([0-9A-Fa-f]{2})/", "\\u00$1")}\""), split("=", pair)[0])
       ]
     }
@@ -193,18 +197,55 @@ locals {
       details          = { for k, v in local.once[type].details : k => tostring(v) }
       entity           = tostring(local.once[type].entity)
       source           = tostring(local.once[type].source)
+      cloud_id         = type == "jsm" ? tostring(local.once.jsm.cloud_id) : ""
+      email            = type == "jsm" ? tostring(local.once.jsm.email) : ""
     }
     }, {
-    sns = { topic_arn = tostring(local.once.sns.topic_arn) }
+    pagerduty = merge(
+      { for field in ["endpoint", "severity", "severity_unknown", "group", "class", "component"] : field => tostring(local.once.pagerduty[field]) },
+      { details = { for k, v in local.once.pagerduty.details : k => tostring(v) } },
+    )
+    webhook = { url = tostring(local.once.webhook.url) }
+    sns     = { topic_arn = tostring(local.once.sns.topic_arn) }
   })
   pagers_json = { for type, s in local.pager_settings : type => jsonencode({ for k, v in s : k => v if length(v) > 0 }) }
-  # At most, whatever the deployment is called.
-  pagers_bytes = length(base64encode(jsonencode([
-    for type in local.pagers : merge(
+  # The secrets of each: what the function gets the parameter's name as => the secret.
+  jsm_token = local.once.jsm.cloud_id == "" ? {} : { token_parameter = "jsm-api-token" }
+  pager_secrets = {
+    opsgenie  = { key_parameter = "opsgenie-api-key" }
+    jsm       = merge({ key_parameter = "jsm-api-key" }, local.jsm_token)
+    pagerduty = { key_parameter = "pagerduty-routing-key" }
+    webhook   = { key_parameter = "webhook-secret" }
+    sns       = {}
+  }
+
+  # What the function gets of the heartbeat: what tells opsgenie and jsm is the
+  # pager's.
+  heartbeat_service = tostring(local.once.heartbeat.service)
+  jsm_team          = try([for r in local.pager_settings.jsm.responders : r.id if r.type == "team" && can(r.id)][0], "")
+  heartbeat = try({
+    opsgenie = { name = tostring(local.once.heartbeat.name), endpoint = local.pager_settings.opsgenie.endpoint }
+    jsm = {
+      name  = tostring(local.once.heartbeat.name), endpoint = local.pager_settings.jsm.endpoint, team_id = local.jsm_team
+      email = local.pager_settings.jsm.email, cloud_id = local.pager_settings.jsm.cloud_id
+    }
+    url = { failure_suffix = tostring(local.once.heartbeat.failure_suffix) }
+  }[local.heartbeat_service], null)
+  heartbeat_json    = jsonencode({ for k, v in merge({ service = local.heartbeat_service }, local.heartbeat) : k => v if v != "" })
+  heartbeat_secrets = try({ opsgenie = local.pager_secrets.opsgenie, jsm = local.jsm_token, url = { key_parameter = "heartbeat-url" } }[local.heartbeat_service], {})
+
+  # At most, whatever the deployment and the regions are called.
+  told_bytes = length(base64encode(jsonencode(concat(
+    [for type in local.pagers : merge(
       { type = type, (type == "sns" ? "topic_arn" : "key_parameter") = format("%-90s", "") },
+      { for field, secret in local.pager_secrets[type] : field => format("%-90s", "") },
       jsondecode(local.pagers_json[type]),
-    )
-  ]))) / 4 * 3
+    )],
+    [for heartbeat in local.heartbeat[*] : merge(
+      { for field, secret in local.heartbeat_secrets : field => format("%-90s", "") },
+      jsondecode(local.heartbeat_json),
+    )],
+  )))) / 4 * 3
 
   # The triggers of an instance: what is built in, and what it or the defaults write.
   triggers = {

@@ -4,7 +4,7 @@ output "problems" {
 }
 
 output "deployment" {
-  description = "The settings, complete and typed: { regions = { region => { instances, vpc, peers, asked } }, slack, pagers, function, breaker, reconcile, vantage }. Fails while there are problems."
+  description = "The settings, complete and typed: { regions = { region => { instances, vpc, peers, asked } }, slack, pagers, heartbeat, function, breaker, reconcile, vantage }. Fails while there are problems."
   value = {
     regions = {
       for region, r in local.regions : region => {
@@ -30,14 +30,19 @@ output "deployment" {
       channel_id = try(tostring(local.once.slack.channel_id), null)
       api_url    = tostring(local.once.slack.api_url)
       pages      = tobool(local.once.slack.pages)
+      mention    = tostring(local.once.slack.mention)
     }
     # In the order in which they are asked. The JSON is what the function gets of
-    # each; a topic_arn of "" is the deployment's own topic.
+    # each, beside the names of its secrets' parameters; a topic_arn of "" is the
+    # deployment's own topic.
     pagers = [for type in local.pagers : {
       type      = type
       json      = local.pagers_json[type]
+      secrets   = local.pager_secrets[type]
       topic_arn = type == "sns" ? tostring(local.once.sns.topic_arn) : ""
     }]
+    # As a pager; {region} stands for the region.
+    heartbeat = local.heartbeat == null ? null : { json = local.heartbeat_json, secrets = local.heartbeat_secrets }
     function = {
       package            = local.package
       architecture       = tostring(local.once.function.architecture)

@@ -4,9 +4,9 @@
 
 locals {
   # In the order of the pagers.
-  pagers_want = "a list of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]"
+  pagers_want = "a list of ${join(", ", local.pager_types)}, the one to be asked first in front, such as [\"jsm\", \"sns\"]"
   pagers_problems = var.pagers == null ? [] : can(keys(var.pagers)) || !can([for p in var.pagers : tostring(p)]) ? ["pagers = ${jsonencode(var.pagers)}: must be ${local.pagers_want}"] : concat(
-    [for p in distinct([for p in var.pagers : p]) : "pagers: ${jsonencode(p)} is not known; use opsgenie, jsm (Jira Service Management) or sns (an SNS topic)" if !try(contains(local.pager_types, tostring(p)), false)],
+    [for p in distinct([for p in var.pagers : p]) : "pagers: ${jsonencode(p)} is not known; use ${join(", ", local.pager_types)}" if !try(contains(local.pager_types, tostring(p)), false)],
     [for type in local.pager_types : "pagers: ${type} is named twice" if length([for p in var.pagers : p if p == type]) > 1],
   )
 
@@ -47,8 +47,10 @@ locals {
       if !contains(local.pagers, type)
     ],
     var.slack == null || !can(keys(var.slack)) || can(local.checked[""].slack.channel_id) ? [] : ["slack.channel_id: is missing; use ${local.wants.slack.channel_id}"],
-    # Slack alone wakes nobody: that is said, not left out.
-    var.pagers == null && length(local.pager_blocks) == 0 ? ["pagers: is left out, and opsgenie, jsm and sns are too, so nobody would be paged; set one of them, or pass pagers = [] explicitly to page nobody"] : [],
+    contains(local.pagers, "webhook") && (local.sections.webhook == null || can(keys(local.sections.webhook))) && !can(local.checked[""].webhook.url) ? ["webhook.url: is missing; use ${local.wants.webhook.url}"] : [],
+    !can(keys(var.heartbeat)) || can(local.checked[""].heartbeat.service) ? [] : ["heartbeat.service: is missing; use ${local.wants.heartbeat.service}"],
+    # That nobody is told is said, not left out.
+    var.pagers == null && length(local.pager_blocks) == 0 && var.slack == null ? ["pagers: is left out, and so are ${join(", ", local.pager_types)} and slack, so nobody would be told; set one of them, or pass pagers = [] explicitly to tell nobody"] : [],
   )
 
   # In single settings.
@@ -63,7 +65,7 @@ locals {
           ? join(": ", compact(["${subject}${section}.${field}", join(", ", local.bad_dimensions[subject][section]), "must be ${local.wants[section][field]}"]))
           : contains(["responders", "tags", "details"], local.schema[section][field].kind)
           ? join(": ", compact(["${section}.${field}", join(", ", local.bad_parts[section][field]), "must be ${local.wants[section][field]}"]))
-          : "${subject}${section == "" ? "" : "${section}."}${field} = ${replace(replace(replace(replace(replace(jsonencode(c.value), "/\\/\\/[^@/]*@/", "//***@"), section == "url" && contains(["address", "path"], field) ? "/\\?[^\"]+/" : "/^$/", "?***"), "\\u003c", "<"), "\\u003e", ">"), "\\u0026", "&")}: must be ${local.wants[section][field]}"
+          : "${subject}${section == "" ? "" : "${section}."}${field} = ${replace(replace(replace(replace(replace(jsonencode(c.value), "/\\/\\/[^@/]*@/", "//***@"), contains(keys(local.queries[""]), "${section}.${field}") ? "/\\?[^\"]+/" : "/^$/", "?***"), "\\u003c", "<"), "\\u003e", ">"), "\\u0026", "&")}: must be ${local.wants[section][field]}"
         ) if !c.ok
       ]
     ]
@@ -74,7 +76,7 @@ locals {
   query_problems = flatten([
     for subject, fields in local.queries : [
       for field, names in fields : [
-        for name in distinct(names) : "${subject}url.${field}: its query parameter ${name} looks like a secret; put the value into an SSM SecureString parameter and have it sent as a header: url.secret_headers"
+        for name in distinct(names) : "${subject}${field}: its query parameter ${name} looks like a secret; ${field == "webhook.url" ? "leave it out, since webhook_secret signs each message" : "put the value into an SSM SecureString parameter and have it sent as a header: url.secret_headers"}"
         if can(regex(local.secret_query, replace(lower(name), "/[_.]/", "-")))
       ]
     ]
@@ -99,6 +101,14 @@ locals {
   budget_cure = local.have_seconds < 55 ? ", or raise function.timeout_seconds" : ""
   vpcs        = { for region, r in local.regions : region => { any = r.vpc != null, ipv6 = try(tobool(r.vpc.ipv6), false) == true } }
 
+  heartbeat_problems = local.heartbeat_service == "" ? [] : concat(
+    local.heartbeat_service == "opsgenie" && !contains(local.pagers, "opsgenie") ? ["heartbeat.service = \"opsgenie\": the pager opsgenie is not used, whose key the heartbeat needs; use jsm or url"] : [],
+    local.heartbeat_service == "jsm" && !(contains(local.pagers, "jsm") && local.once.jsm.cloud_id != "" && local.jsm_team != "") ? ["heartbeat.service = \"jsm\": needs the pager jsm with cloud_id, email and the team_id of the heartbeat's team; set them, or use url"] : [],
+    # One that all regions ping would hide that one of them is dead.
+    local.heartbeat_service != "url" && length(local.regions) > 1 && !strcontains(local.once.heartbeat.name, "{region}") ? ["heartbeat.name = ${jsonencode(local.once.heartbeat.name)}: ${length(local.regions)} regions would ping one heartbeat, so that nobody would notice when one of them is dead; put {region} into it, and make a heartbeat for each"] : [],
+    [for field, service in { name = "url", failure_suffix = "opsgenie jsm" } : "heartbeat.${field}: has no meaning with service = \"${local.heartbeat_service}\"; leave it out" if strcontains(service, local.heartbeat_service) && can(local.checked[""].heartbeat[field])],
+  )
+
   # load balancer => the instances behind it
   behind = { for key, s in local.effective : s.url.address => key... if s.url.enabled && s.url.load_balancer }
 
@@ -106,7 +116,9 @@ locals {
     fileexists(local.package) ? [] : ["function.package: there is no file ${local.package}; run `make build`, or name the zip"],
     [for type in ["opsgenie", "jsm"] : "${type}.team_id: is short for one responder of the type team; put it into ${type}.responders too, or leave out one of the two" if local.once[type].team_id != "" && length(local.once[type].responders) > 0],
     contains(local.pagers, "sns") && local.once.sns.topic_arn == "" && length(try([for s in var.subscribers : s], [])) == 0 ? ["sns.topic_arn: is left out, so that pages go to the topic of subscribers, and there are none; name somebody in subscribers, or the ARN of a topic"] : [],
-    local.pagers_bytes > 2500 ? ["pagers: their settings take ${local.pagers_bytes} bytes of the function's environment, which has room for 2500; shorten details, tags or responders"] : [],
+    local.told_bytes > 2500 ? ["pagers, heartbeat: their settings take ${local.told_bytes} bytes of the function's environment, which has room for 2500; shorten details, tags or responders"] : [],
+    (local.once.jsm.cloud_id == "") == (local.once.jsm.email == "") ? [] : ["jsm.cloud_id, jsm.email: one is set without the other; set both, with jsm_api_token, or neither"],
+    local.heartbeat_problems,
     [for p in distinct(local.named_peers == null ? [] : local.named_peers) : "vantage.peers: \"${p}\" is not a region of this file; use ${join(", ", keys(local.regions))}" if !contains(keys(local.regions), p)],
     [for p, same in { for p in local.named_peers == null ? [] : local.named_peers : p => p... } : "vantage.peers: ${p} is named twice" if length(same) > 1],
     [for region, peers in local.peers : "vantage.required = true: ${region} has no other region to ask, so nothing would ever be rebooted there; ${local.named_peers == null ? "name another region in regions" : "name another region in vantage.peers"}, or leave required out" if tobool(local.once.vantage.required) && length(peers) == 0],

@@ -32,8 +32,9 @@ locals {
   # https anywhere, http only to this machine (tests, the local AWS).
   endpoint = "(https://(${local.host}|\\[${local.ipv6}\\])|http://(localhost|127(\\.[0-9]{1,3}){3}|\\[::1\\]))(:${local.port})?(/[^\\s?#]*)?"
 
-  # One line of text.
+  # One line of text, and one that does not begin or end with a space.
   line = "[^\\p{Cc}]"
+  text = "[^\\s\\p{Cc}](${local.line}{0,98}[^\\s\\p{Cc}])?"
 
   # What an alert of OpsGenie and one of Jira Service Management may say; the
   # bounds are the service's, less what firstline says itself.
@@ -133,13 +134,28 @@ locals {
       channel_id = { kind = "string", default = null, pattern = "^[CGD][A-Z0-9]{6,20}$", want = "the id of a channel, such as \"C0123456789\" (Slack shows it at the end of the channel's details), not its name" }
       api_url    = { kind = "string", default = "", pattern = "^(${local.endpoint})?$", want = "an https:// address such as \"https://slack-gov.com/api/\"; leave it out for Slack's own" }
       pages      = { kind = "bool", default = true }
+      mention    = { kind = "string", default = "channel", pattern = "^(channel|here|[UWS][A-Z0-9]{6,20})$", want = "whom a message mentions that is the page: \"channel\", \"here\", or the id of a user (U0123456789) or of a user group (S0123456789)" }
     }
     opsgenie = merge(local.alert, {
       endpoint = { kind = "string", default = "us", pattern = "^(us|eu|${local.endpoint})$", want = "\"us\", \"eu\" or an https:// address; Jira Service Management has a block of its own, jsm, and is named in pagers" }
     })
     jsm = merge(local.alert, {
       endpoint = { kind = "string", default = "", pattern = "^(${local.endpoint})?$", want = "an https:// address; leave it out for Atlassian's own" }
+      cloud_id = { kind = "string", default = "", pattern = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$", want = "the id of the Atlassian site, such as \"4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b\" (https://SITE.atlassian.net/_edge/tenant_info shows it)" }
+      email    = { kind = "string", default = "", pattern = "^([^@\\s]{1,64}@[^@\\s]{1,189})?$", want = "the e-mail address of the account whose API token is jsm_api_token" }
     })
+    pagerduty = {
+      endpoint         = { kind = "string", default = "us", pattern = "^(us|eu|${local.endpoint})$", want = "\"us\", \"eu\" (the service region of the PagerDuty account) or an https:// address" }
+      severity         = { kind = "enum", default = "critical", values = ["critical", "error", "warning", "info"] }
+      severity_unknown = { kind = "enum", default = "error", values = ["critical", "error", "warning", "info"] }
+      group            = { kind = "string", default = "", pattern = "^${local.line}{0,255}$", want = "up to 255 characters on one line" }
+      class            = { kind = "string", default = "", pattern = "^${local.line}{0,255}$", want = "up to 255 characters on one line" }
+      component        = { kind = "string", default = "", pattern = "^${local.line}{0,255}$", want = "up to 255 characters on one line" }
+      details          = { kind = "details", default = {} }
+    }
+    webhook = {
+      url = { kind = "string", default = "", pattern = "^${local.endpoint}(\\?[^\\s#]*)?$", want = "an https:// address such as \"https://oncall.example.com/firstline\", without user name, password and #" }
+    }
     sns = {
       topic_arn = { kind = "string", default = "", pattern = "^(arn:aws:sns:${local.region}:[0-9]{12}:[A-Za-z0-9_-]{1,256})?$", want = "the ARN of a topic, such as \"arn:aws:sns:eu-west-1:123456789012:oncall\", of any region and account (a FIFO topic reaches queues only); leave it out for the topic of subscribers" }
     }
@@ -160,6 +176,12 @@ locals {
     }
     reconcile = {
       every_minutes = { kind = "integer", default = 5, min = 1, max = 10 }
+    }
+    # What reconcile pings when it has finished; {region} becomes the region's name.
+    heartbeat = {
+      service        = { kind = "enum", default = "", values = ["opsgenie", "jsm", "url"] }
+      name           = { kind = "string", default = "firstline-{region}", pattern = "^${local.text}$", want = "the name that the heartbeat has at its service, up to 100 characters, such as \"firstline-{region}\"" }
+      failure_suffix = { kind = "string", default = "", pattern = "^([/?][!-~]{1,50})?$", want = "what is added to heartbeat_url when reconcile has failed, such as \"/fail\"" }
     }
     # Whom a region asks before a reboot.
     vantage = {

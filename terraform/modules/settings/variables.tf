@@ -14,13 +14,13 @@ variable "defaults" {
 }
 
 variable "slack" {
-  description = "Where Slack messages go: { channel_id, api_url, pages }; null: no Slack."
+  description = "Where Slack messages go: { channel_id, api_url, pages, mention }; null: no Slack."
   type        = any
   default     = null
 }
 
 variable "pagers" {
-  description = "Who wakes people, in order of fallback: any of \"opsgenie\", \"jsm\" and \"sns\"; null: those that have a block, in this order. []: nobody is paged."
+  description = "Who wakes people, in order of fallback: any of \"opsgenie\", \"jsm\", \"pagerduty\", \"webhook\" and \"sns\"; null: those that have a block, in this order. []: none, so that Slack takes pages."
   type        = any
   default     = null
 }
@@ -32,7 +32,25 @@ variable "opsgenie" {
 }
 
 variable "jsm" {
-  description = "Jira Service Management, as opsgenie."
+  description = "Jira Service Management, as opsgenie, and cloud_id and email."
+  type        = any
+  default     = null
+}
+
+variable "pagerduty" {
+  description = "PagerDuty: { endpoint, severity, severity_unknown, group, class, component, details }."
+  type        = any
+  default     = null
+}
+
+variable "webhook" {
+  description = "A signed webhook: { url }."
+  type        = any
+  default     = null
+}
+
+variable "heartbeat" {
+  description = "What reconcile pings: { service, name, failure_suffix }."
   type        = any
   default     = null
 }

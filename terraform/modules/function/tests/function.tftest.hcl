@@ -9,8 +9,8 @@ variables {
   release  = "1.2.3"
   package  = "main.tf"
   function = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
-  slack    = { channel_id = "C0123456789", api_url = "", pages = true }
-  pagers   = [{ type = "opsgenie", json = "{\"endpoint\":\"eu\",\"priority\":\"P2\"}", topic_arn = "" }]
+  slack    = { channel_id = "C0123456789", api_url = "", pages = true, mention = "here" }
+  pagers   = [{ type = "opsgenie", json = "{\"endpoint\":\"eu\",\"priority\":\"P2\"}", topic_arn = "", secrets = { key_parameter = "opsgenie-api-key" } }]
   instances = {
     "i-0c1cbf2e7abdedf75" = { health_check_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", secret_parameters = ["/app/token"] }
     "i-0a1b2c3d"          = { health_check_id = "", secret_parameters = ["/app/token"] }
@@ -48,6 +48,7 @@ run "shape" {
       FIRSTLINE_SLACK_API_URL         = ""
       FIRSTLINE_SLACK_TOKEN_PARAMETER = "/firstline/secrets/slack-token"
       FIRSTLINE_SLACK_PAGES           = "true"
+      FIRSTLINE_SLACK_MENTION         = "here"
       FIRSTLINE_PAGERS                = "[{\"endpoint\":\"eu\",\"key_parameter\":\"/firstline/secrets/opsgenie-api-key\",\"priority\":\"P2\",\"type\":\"opsgenie\"}]"
       FIRSTLINE_TABLE                 = "firstline-incidents"
       FIRSTLINE_STATE_MACHINE_ARN     = "arn:aws:states:eu-west-1:123456789012:stateMachine:firstline"
@@ -190,14 +191,14 @@ run "pagers" {
   command = plan
   variables {
     pagers = [
-      { type = "jsm", json = "{}", topic_arn = "" },
-      { type = "sns", json = "{}", topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall" },
+      { type = "jsm", json = "{}", topic_arn = "", secrets = { key_parameter = "jsm-api-key", token_parameter = "jsm-api-token" } },
+      { type = "sns", json = "{}", topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall", secrets = {} },
     ]
-    slack = { channel_id = "C0123456789", api_url = "", pages = false }
+    slack = { channel_id = "C0123456789", api_url = "", pages = false, mention = "channel" }
   }
   assert {
     condition = jsondecode(aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"]) == [
-      { type = "jsm", key_parameter = "/firstline/secrets/jsm-api-key" },
+      { type = "jsm", key_parameter = "/firstline/secrets/jsm-api-key", token_parameter = "/firstline/secrets/jsm-api-token" },
       { type = "sns", topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall" },
     ]
     error_message = aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"]
@@ -207,13 +208,13 @@ run "pagers" {
     error_message = "whether Slack is told of pages"
   }
   assert {
-    condition     = toset(keys(aws_ssm_parameter.secret)) == toset(["slack-token", "jsm-api-key"])
+    condition     = toset(keys(aws_ssm_parameter.secret)) == toset(["slack-token", "jsm-api-key", "jsm-api-token"])
     error_message = "no key of a pager that is not chosen"
   }
   assert {
     condition = { for s in data.aws_iam_policy_document.function.statement : s.sid => { actions = s.actions, resources = sort(s.resources) } if contains(["Page", "ReadParameters"], s.sid) } == {
       Page           = { actions = toset(["sns:Publish"]), resources = tolist(["arn:aws:sns:us-east-1:210987654321:oncall"]) }
-      ReadParameters = { actions = toset(["ssm:GetParameter"]), resources = tolist(["arn:aws:ssm:eu-west-1:123456789012:parameter/app/token", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/instances/*", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/jsm-api-key", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/slack-token"]) }
+      ReadParameters = { actions = toset(["ssm:GetParameter"]), resources = tolist(["arn:aws:ssm:eu-west-1:123456789012:parameter/app/token", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/instances/*", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/jsm-api-key", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/jsm-api-token", "arn:aws:ssm:eu-west-1:123456789012:parameter/firstline/secrets/slack-token"]) }
     }
     error_message = "what it may publish to and read"
   }
@@ -235,10 +236,26 @@ run "pagers" {
   }
 }
 
+# One per region, with the secret of its pager or one of its own.
+run "heartbeat" {
+  command = plan
+  variables {
+    heartbeat = { json = "{\"name\":\"firstline-{region}\",\"service\":\"jsm\"}", secrets = { token_parameter = "jsm-api-token" } }
+  }
+  assert {
+    condition     = jsondecode(aws_lambda_function.responder.environment[0].variables["FIRSTLINE_HEARTBEAT"]) == { service = "jsm", name = "firstline-eu-west-1", token_parameter = "/firstline/secrets/jsm-api-token" }
+    error_message = aws_lambda_function.responder.environment[0].variables["FIRSTLINE_HEARTBEAT"]
+  }
+  assert {
+    condition     = toset(keys(aws_ssm_parameter.secret)) == toset(["slack-token", "opsgenie-api-key", "jsm-api-token"])
+    error_message = "its secret: ${join(", ", keys(aws_ssm_parameter.secret))}"
+  }
+}
+
 run "the_deployments_own_topic" {
   command = plan
   variables {
-    pagers = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:eu-west-1:123456789012:firstline-self" }]
+    pagers = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:eu-west-1:123456789012:firstline-self", secrets = {} }]
   }
   assert {
     condition     = length([for s in data.aws_iam_policy_document.function.statement : s if s.sid == "PageEncrypted"]) == 0
@@ -258,8 +275,8 @@ run "environment_fits" {
     state_machine_name = "a234567890123456789012345678"
     breaker            = { in_flight = 1000, per_hour = 1000 }
     vantage            = { peers = ["ap-northeast-1", "ap-southeast-1"], required = false }
-    slack              = { channel_id = "C01234567890123456789", api_url = "https://${format("%-150s", "")}", pages = false }
-    pagers             = [{ type = "opsgenie", json = jsonencode({ details = { long = format("%-2380s", "") } }), topic_arn = "" }]
+    slack              = { channel_id = "C01234567890123456789", api_url = "https://${format("%-150s", "")}", pages = false, mention = "S01234567890123456789" }
+    pagers             = [{ type = "opsgenie", json = jsonencode({ details = { long = format("%-2380s", "") } }), topic_arn = "", secrets = { key_parameter = "opsgenie-api-key" } }]
   }
   assert {
     condition     = length(aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"]) >= 2490 && sum([for k, v in aws_lambda_function.responder.environment[0].variables : length(k) + length(v)]) <= 3800
@@ -318,7 +335,7 @@ run "many_instances_take_managed_policies" {
 run "many_instances_and_a_topic" {
   command = plan
   variables {
-    pagers    = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:us-east-1:210987654321:${format("%0200d", 0)}" }]
+    pagers    = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:us-east-1:210987654321:${format("%0200d", 0)}", secrets = {} }]
     instances = { for i in range(900) : format("i-%017x", i) => { health_check_id = "", secret_parameters = [] } }
   }
   assert {
@@ -414,7 +431,7 @@ run "secrets_rotation_with_one_value" {
   command = plan
   variables {
     secrets_version = 2
-    slack_token     = "xoxb-test"
+    secrets         = { slack-token = "xoxb-test" }
   }
   override_data {
     target = data.aws_ssm_parameters_by_path.secrets_version
@@ -426,9 +443,8 @@ run "secrets_rotation_with_one_value" {
 run "secrets_rotation_with_values" {
   command = plan
   variables {
-    secrets_version  = 2
-    slack_token      = "xoxb-test"
-    opsgenie_api_key = "test"
+    secrets_version = 2
+    secrets         = { slack-token = "xoxb-test", opsgenie-api-key = "test" }
   }
   override_data {
     target = data.aws_ssm_parameters_by_path.secrets_version
@@ -440,10 +456,9 @@ run "secrets_rotation_with_values" {
 run "secrets_rotation_of_another_pager" {
   command = plan
   variables {
-    pagers          = [{ type = "jsm", json = "{}", topic_arn = "" }]
+    pagers          = [{ type = "jsm", json = "{}", topic_arn = "", secrets = { key_parameter = "jsm-api-key", token_parameter = "jsm-api-token" } }]
     secrets_version = 2
-    slack_token     = "xoxb-test"
-    jsm_api_key     = "test"
+    secrets         = { slack-token = "xoxb-test", jsm-api-key = "test", jsm-api-token = "test", opsgenie-api-key = null }
   }
   override_data {
     target = data.aws_ssm_parameters_by_path.secrets_version
@@ -451,13 +466,27 @@ run "secrets_rotation_of_another_pager" {
   }
 }
 
+# Each is empty where a CI job does not know it.
+run "secrets_rotation_with_an_empty_token" {
+  command = plan
+  variables {
+    pagers          = [{ type = "jsm", json = "{}", topic_arn = "", secrets = { key_parameter = "jsm-api-key", token_parameter = "jsm-api-token" } }]
+    secrets_version = 2
+    secrets         = { slack-token = "xoxb-test", jsm-api-key = "test", jsm-api-token = "" }
+  }
+  override_data {
+    target = data.aws_ssm_parameters_by_path.secrets_version
+    values = { values = ["1"] }
+  }
+  expect_failures = [aws_ssm_parameter.secret]
+}
+
 run "secrets_rotation_with_the_key_of_another_pager" {
   command = plan
   variables {
-    pagers           = [{ type = "jsm", json = "{}", topic_arn = "" }]
-    secrets_version  = 2
-    slack_token      = "xoxb-test"
-    opsgenie_api_key = "test"
+    pagers          = [{ type = "jsm", json = "{}", topic_arn = "", secrets = { key_parameter = "jsm-api-key", token_parameter = "jsm-api-token" } }]
+    secrets_version = 2
+    secrets         = { slack-token = "xoxb-test", opsgenie-api-key = "test" }
   }
   override_data {
     target = data.aws_ssm_parameters_by_path.secrets_version
@@ -469,9 +498,9 @@ run "secrets_rotation_with_the_key_of_another_pager" {
 run "secrets_rotation_without_a_pager_that_has_a_key" {
   command = plan
   variables {
-    pagers          = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:eu-west-1:123456789012:oncall" }]
+    pagers          = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:eu-west-1:123456789012:oncall", secrets = {} }]
     secrets_version = 2
-    slack_token     = "xoxb-test"
+    secrets         = { slack-token = "xoxb-test" }
   }
   override_data {
     target = data.aws_ssm_parameters_by_path.secrets_version

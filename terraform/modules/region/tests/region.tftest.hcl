@@ -31,8 +31,8 @@ variables {
   deployment = {
     name        = "firstline"
     version     = "1.2.3"
-    slack       = { channel_id = "C0123456789", api_url = "", pages = true }
-    pagers      = [{ type = "opsgenie", json = "{}", topic_arn = "" }]
+    slack       = { channel_id = "C0123456789", api_url = "", pages = true, mention = "channel" }
+    pagers      = [{ type = "opsgenie", json = "{}", topic_arn = "", secrets = { key_parameter = "opsgenie-api-key" } }]
     function    = { package = "main.tf", architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
     breaker     = { in_flight = 2, per_hour = 6 }
     reconcile   = { every_minutes = 5 }
@@ -141,7 +141,7 @@ run "pages_to_the_topic_of_subscribers" {
   command = plan
   variables {
     deployment = merge(var.deployment, {
-      pagers      = [{ type = "opsgenie", json = "{}", topic_arn = "" }, { type = "sns", json = "{}", topic_arn = "" }]
+      pagers      = [{ type = "opsgenie", json = "{}", topic_arn = "", secrets = { key_parameter = "opsgenie-api-key" } }, { type = "sns", json = "{}", topic_arn = "", secrets = {} }]
       subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
     })
   }
@@ -163,7 +163,7 @@ run "pages_to_another_topic" {
   command = plan
   variables {
     deployment = merge(var.deployment, {
-      pagers = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall" }]
+      pagers = [{ type = "sns", json = "{}", topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall", secrets = {} }]
     })
   }
   assert {
@@ -180,7 +180,7 @@ run "pages_to_subscribers_of_whom_there_are_none" {
   command = plan
   variables {
     deployment = merge(var.deployment, {
-      pagers = [{ type = "sns", json = "{}", topic_arn = "" }]
+      pagers = [{ type = "sns", json = "{}", topic_arn = "", secrets = {} }]
     })
   }
   expect_failures = [var.deployment]

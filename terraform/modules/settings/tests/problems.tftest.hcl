@@ -198,10 +198,10 @@ run "unknown_fields" {
       "defaults: confirm_second is not known; use url, route53, ssh, boot, reboot, alarms, confirm_seconds",
       "breaker.in_flights is not known; use in_flight, per_hour",
       "function.arch is not known; use architecture, log_level, log_retention_days, managed_policies, memory_mb, package, timeout_seconds",
-      "jsm.key is not known; use details, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
+      "jsm.key is not known; use cloud_id, details, email, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
       "opsgenie.team is not known; use details, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
       "reconcile.minutes is not known; use every_minutes",
-      "slack.token is not known; use api_url, channel_id, pages",
+      "slack.token is not known; use api_url, channel_id, mention, pages",
       "sns.topic is not known; use topic_arn",
       "defaults: boot.window is not known; use first_look_seconds, interval_seconds, window_seconds",
       "defaults: reboot.cool_down_seconds is not known; use cooldown_seconds, dry_run, on, per_day",
@@ -351,15 +351,16 @@ run "slack_opsgenie_function" {
   expect_failures = [output.deployment]
 }
 
-run "nobody_to_page" {
+run "nobody_to_tell" {
   command = plan
   variables {
     regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
     pagers  = null
+    slack   = null
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "pagers: is left out, and opsgenie, jsm and sns are too, so nobody would be paged; set one of them, or pass pagers = [] explicitly to page nobody",
+      "pagers: is left out, and so are opsgenie, jsm, pagerduty, webhook, sns and slack, so nobody would be told; set one of them, or pass pagers = [] explicitly to tell nobody",
     ])
     error_message = join("\n", output.problems)
   }
@@ -829,7 +830,7 @@ run "pagers_not_a_list" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "pagers = \"opsgenie\": must be a list of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]",
+      "pagers = \"opsgenie\": must be a list of opsgenie, jsm, pagerduty, webhook, sns, the one to be asked first in front, such as [\"jsm\", \"sns\"]",
     ])
     error_message = join("\n", output.problems)
   }
@@ -845,7 +846,7 @@ run "pagers_a_map" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "pagers = {\"opsgenie\":{}}: must be a list of opsgenie, jsm and sns, the one to be asked first in front, such as [\"opsgenie\", \"sns\"]",
+      "pagers = {\"opsgenie\":{}}: must be a list of opsgenie, jsm, pagerduty, webhook, sns, the one to be asked first in front, such as [\"jsm\", \"sns\"]",
     ])
     error_message = join("\n", output.problems)
   }
@@ -856,12 +857,12 @@ run "pagers_unknown_and_twice" {
   command = plan
   variables {
     regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
-    pagers  = ["pagerduty", "jsm", "jsm", "PagerDuty"]
+    pagers  = ["PagerDuty", "jsm", "jsm", "slack"]
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "pagers: \"pagerduty\" is not known; use opsgenie, jsm (Jira Service Management) or sns (an SNS topic)",
-      "pagers: \"PagerDuty\" is not known; use opsgenie, jsm (Jira Service Management) or sns (an SNS topic)",
+      "pagers: \"PagerDuty\" is not known; use opsgenie, jsm, pagerduty, webhook, sns",
+      "pagers: \"slack\" is not known; use opsgenie, jsm, pagerduty, webhook, sns",
       "pagers: jsm is named twice",
     ])
     error_message = join("\n", output.problems)
@@ -901,7 +902,7 @@ run "pager_blocks_not_maps" {
   assert {
     condition = join("\n", output.problems) == join("\n", [
       "opsgenie: must be a map; its settings are details, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
-      "jsm: must be a map; its settings are details, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
+      "jsm: must be a map; its settings are cloud_id, details, email, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
       "sns: must be a map; its settings are topic_arn",
     ])
     error_message = join("\n", output.problems)
@@ -1036,8 +1037,8 @@ run "details" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "jsm.details: must be a map from names to values of 4000 characters in all (the service takes 8000, of which firstline keeps 4000), without names that firstline sets itself, such as instanceId",
-      "opsgenie.details: instanceId, list: must be a map from names to values of 4000 characters in all (the service takes 8000, of which firstline keeps 4000), without names that firstline sets itself, such as instanceId",
+      "jsm.details: must be a map from names to values of 4000 characters in all, without names that firstline sets itself, such as instanceId",
+      "opsgenie.details: instanceId, list: must be a map from names to values of 4000 characters in all, without names that firstline sets itself, such as instanceId",
     ])
     error_message = join("\n", output.problems)
   }
@@ -1106,7 +1107,212 @@ run "pagers_too_long" {
     jsm      = { details = { runbook = format("%-1200s", "x") } }
   }
   assert {
-    condition     = length(output.problems) == 1 && can(regex("^pagers: their settings take 2[678][0-9]{2} bytes of the function's environment, which has room for 2500; shorten details, tags or responders$", output.problems[0]))
+    condition     = length(output.problems) == 1 && can(regex("^pagers, heartbeat: their settings take 2[678][0-9]{2} bytes of the function's environment, which has room for 2500; shorten details, tags or responders$", output.problems[0]))
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "pagerduty_webhook_mention" {
+  command = plan
+  variables {
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers    = null
+    slack     = { channel_id = "C0123456789", mention = "@oncall" }
+    pagerduty = { endpoint = "apac", severity = "P1", severity_unknown = "page", group = "a\nb", class = "c", component = 3, details = { instanceId = "i-1" }, routing_key = "x" }
+    webhook   = { url = "http://user:hunter2@oncall.example.com/?q=hush" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "pagerduty.details: instanceId: must be a map from names to values of 4000 characters in all, without names that firstline sets itself, such as instanceId",
+      "pagerduty.endpoint = \"apac\": must be \"us\", \"eu\" (the service region of the PagerDuty account) or an https:// address",
+      "pagerduty.group = \"a\\nb\": must be up to 255 characters on one line",
+      "pagerduty.routing_key is not known; use class, component, details, endpoint, group, severity, severity_unknown",
+      "pagerduty.severity = \"P1\": must be one of critical, error, warning, info",
+      "pagerduty.severity_unknown = \"page\": must be one of critical, error, warning, info",
+      "slack.mention = \"@oncall\": must be whom a message mentions that is the page: \"channel\", \"here\", or the id of a user (U0123456789) or of a user group (S0123456789)",
+      "webhook.url = \"http://***@oncall.example.com/?***\": must be an https:// address such as \"https://oncall.example.com/firstline\", without user name, password and #",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "webhook_without_a_url" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers  = ["webhook"]
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "webhook.url: is missing; use an https:// address such as \"https://oncall.example.com/firstline\", without user name, password and #",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "webhook_with_a_secret_in_its_url" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers  = null
+    webhook = { url = "https://oncall.example.com/?team=ops&access_token=hush" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "webhook.url: its query parameter access_token looks like a secret; leave it out, since webhook_secret signs each message",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "cloud_id_and_email" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers  = null
+    jsm     = { cloud_id = "example", email = "oncall" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "jsm.cloud_id = \"example\": must be the id of the Atlassian site, such as \"4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b\" (https://SITE.atlassian.net/_edge/tenant_info shows it)",
+      "jsm.email = \"oncall\": must be the e-mail address of the account whose API token is jsm_api_token",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "cloud_id_without_an_email" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers  = null
+    jsm     = { cloud_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "jsm.cloud_id, jsm.email: one is set without the other; set both, with jsm_api_token, or neither",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "email_without_a_cloud_id" {
+  command = plan
+  variables {
+    regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers  = null
+    jsm     = { email = "oncall@example.com" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "jsm.cloud_id, jsm.email: one is set without the other; set both, with jsm_api_token, or neither",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "heartbeat_without_a_service" {
+  command = plan
+  variables {
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    heartbeat = { name = "", failure_suffix = "fail", interval = 5 }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "heartbeat.service: is missing; use one of opsgenie, jsm, url",
+      "heartbeat.failure_suffix = \"fail\": must be what is added to heartbeat_url when reconcile has failed, such as \"/fail\"",
+      "heartbeat.interval is not known; use failure_suffix, name, service",
+      "heartbeat.name = \"\": must be the name that the heartbeat has at its service, up to 100 characters, such as \"firstline-{region}\"",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "heartbeat_of_an_unknown_service" {
+  command = plan
+  variables {
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    heartbeat = { service = "pagerduty" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "heartbeat.service = \"pagerduty\": must be one of opsgenie, jsm, url",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "heartbeat_of_a_pager_that_is_not_used" {
+  command = plan
+  variables {
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers    = null
+    jsm       = { cloud_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", email = "oncall@example.com", responders = [{ type = "team", name = "ops" }] }
+    heartbeat = { service = "opsgenie", failure_suffix = "/fail" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "heartbeat.service = \"opsgenie\": the pager opsgenie is not used, whose key the heartbeat needs; use jsm or url",
+      "heartbeat.failure_suffix: has no meaning with service = \"opsgenie\"; leave it out",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "heartbeat_of_jsm_without_its_team" {
+  command = plan
+  variables {
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    pagers    = null
+    jsm       = { cloud_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", email = "oncall@example.com", responders = [{ type = "team", name = "ops" }] }
+    heartbeat = { service = "jsm" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "heartbeat.service = \"jsm\": needs the pager jsm with cloud_id, email and the team_id of the heartbeat's team; set them, or use url",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "one_heartbeat_of_two_regions" {
+  command = plan
+  variables {
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } }, "us-east-1" = { instances = { "i-1c1cbf2e7abdedf75" = {} } } }
+    pagers    = null
+    opsgenie  = {}
+    heartbeat = { service = "opsgenie", name = "firstline" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "heartbeat.name = \"firstline\": 2 regions would ping one heartbeat, so that nobody would notice when one of them is dead; put {region} into it, and make a heartbeat for each",
+    ])
+    error_message = join("\n", output.problems)
+  }
+  expect_failures = [output.deployment]
+}
+
+run "heartbeat_with_a_name_and_a_url" {
+  command = plan
+  variables {
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } }, "us-east-1" = { instances = { "i-1c1cbf2e7abdedf75" = {} } } }
+    heartbeat = { service = "url", name = "firstline" }
+  }
+  assert {
+    condition = join("\n", output.problems) == join("\n", [
+      "heartbeat.name: has no meaning with service = \"url\"; leave it out",
+    ])
     error_message = join("\n", output.problems)
   }
   expect_failures = [output.deployment]

@@ -52,7 +52,7 @@ run "an_instance_of_which_nothing_is_said" {
     error_message = "the function's defaults"
   }
   assert {
-    condition     = output.deployment.slack == { channel_id = "C0123456789", api_url = "", pages = true }
+    condition     = output.deployment.slack == { channel_id = "C0123456789", api_url = "", pages = true, mention = "channel" } && output.deployment.heartbeat == null
     error_message = "the defaults of Slack"
   }
   assert {
@@ -255,12 +255,86 @@ run "pagers_that_have_a_block" {
   variables {
     regions = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
     slack   = null
-    jsm     = { priority = "P1" }
     sns     = { topic_arn = "arn:aws:sns:us-east-1:210987654321:oncall" }
+    webhook = { url = "http://127.0.0.1:8080/hook?team=ops" }
+    jsm     = { priority = "P1", cloud_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", email = "oncall@example.com" }
+
+    pagerduty = {}
   }
   assert {
-    condition     = length(output.problems) == 0 && output.deployment.pagers[*].type == ["opsgenie", "jsm", "sns"] && output.deployment.slack == null
+    condition     = length(output.problems) == 0 && output.deployment.pagers[*].type == ["opsgenie", "jsm", "pagerduty", "webhook", "sns"] && output.deployment.slack == null
     error_message = jsonencode(output.deployment)
+  }
+  assert {
+    condition = { for p in output.deployment.pagers : p.type => jsondecode(p.json) if contains(["jsm", "pagerduty", "webhook"], p.type) } == {
+      jsm       = { priority = "P1", priority_unknown = "P1", cloud_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", email = "oncall@example.com" }
+      pagerduty = { endpoint = "us", severity = "critical", severity_unknown = "error" }
+      webhook   = { url = "http://127.0.0.1:8080/hook?team=ops" }
+    }
+    error_message = join("\n", output.deployment.pagers[*].json)
+  }
+  assert {
+    condition = { for p in output.deployment.pagers : p.type => p.secrets } == {
+      opsgenie  = { key_parameter = "opsgenie-api-key" }
+      jsm       = { key_parameter = "jsm-api-key", token_parameter = "jsm-api-token" }
+      pagerduty = { key_parameter = "pagerduty-routing-key" }
+      webhook   = { key_parameter = "webhook-secret" }
+      sns       = {}
+    }
+    error_message = jsonencode(output.deployment.pagers[*].secrets)
+  }
+}
+
+run "pagerduty" {
+  command = plan
+  variables {
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    opsgenie  = null
+    pagerduty = { endpoint = "eu", severity = "error", severity_unknown = "warning", group = "web", class = "instance", component = 7, details = { tier = 1 } }
+  }
+  assert {
+    condition     = length(output.problems) == 0 && jsondecode(output.deployment.pagers[0].json) == { endpoint = "eu", severity = "error", severity_unknown = "warning", group = "web", class = "instance", component = "7", details = { tier = "1" } }
+    error_message = jsonencode(output.deployment.pagers)
+  }
+}
+
+run "heartbeat_of_opsgenie" {
+  command = plan
+  variables {
+    regions   = { for n, region in ["us-east-1", "eu-west-1"] : region => { instances = { "i-${n}c1cbf2e7abdedf75" = {} } } }
+    opsgenie  = { endpoint = "eu" }
+    heartbeat = { service = "opsgenie" }
+  }
+  assert {
+    condition     = length(output.problems) == 0 && jsondecode(output.deployment.heartbeat.json) == { service = "opsgenie", name = "firstline-{region}", endpoint = "eu" } && output.deployment.heartbeat.secrets == { key_parameter = "opsgenie-api-key" }
+    error_message = jsonencode([output.problems, output.deployment.heartbeat])
+  }
+}
+
+# Of the team that is named first.
+run "heartbeat_of_jsm" {
+  command = plan
+  variables {
+    regions   = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
+    opsgenie  = null
+    jsm       = { cloud_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", email = "oncall@example.com", responders = [{ type = "user", id = "1" }, { type = "team", id = "2" }] }
+    heartbeat = { service = "jsm", name = "web of Ireland" }
+  }
+  assert {
+    condition     = length(output.problems) == 0 && jsondecode(output.deployment.heartbeat.json) == { service = "jsm", name = "web of Ireland", team_id = "2", cloud_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", email = "oncall@example.com" } && output.deployment.heartbeat.secrets == tomap({ token_parameter = "jsm-api-token" })
+    error_message = jsonencode([output.problems, output.deployment.heartbeat])
+  }
+}
+
+run "heartbeat_of_a_url" {
+  command = plan
+  variables {
+    regions   = { for n, region in ["us-east-1", "eu-west-1"] : region => { instances = { "i-${n}c1cbf2e7abdedf75" = {} } } }
+    heartbeat = { service = "url", failure_suffix = "/fail" }
+  }
+  assert {
+    condition     = length(output.problems) == 0 && jsondecode(output.deployment.heartbeat.json) == { service = "url", failure_suffix = "/fail" } && output.deployment.heartbeat.secrets == { key_parameter = "heartbeat-url" }
+    error_message = jsonencode([output.problems, output.deployment.heartbeat])
   }
 }
 
@@ -269,10 +343,10 @@ run "slack_alone" {
   variables {
     regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
     opsgenie = null
-    pagers   = []
+    slack    = { channel_id = "C0123456789", mention = "S0123456789" }
   }
   assert {
-    condition     = length(output.problems) == 0 && length(output.deployment.pagers) == 0 && output.deployment.slack.channel_id == "C0123456789"
+    condition     = length(output.problems) == 0 && length(output.deployment.pagers) == 0 && output.deployment.slack.mention == "S0123456789"
     error_message = jsonencode(output.deployment)
   }
 }
@@ -300,7 +374,7 @@ run "the_topic_of_subscribers" {
     subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
   }
   assert {
-    condition     = length(output.problems) == 0 && output.deployment.pagers == [{ type = "sns", json = "{}", topic_arn = "" }]
+    condition     = length(output.problems) == 0 && output.deployment.pagers == [{ type = "sns", json = "{}", topic_arn = "", secrets = {} }]
     error_message = jsonencode(output.deployment.pagers)
   }
 }

@@ -43,16 +43,17 @@ func newNotifyTest() *cobra.Command {
 		Use:   "test",
 		Short: "Send a message, labelled as a test, through every deployed channel",
 		Long: `Send a message, labelled as a test, through every deployed channel: Slack, and each
-pager at its lowest priority. The test alerts of OpsGenie and Jira Service Management
-are closed again. In each region the deployed function sends it, with the secrets and
-the network path that it has in an incident.
+pager at its lowest priority. Test alerts are closed again where the pager can do so.
+The heartbeat is pinged as if all were well. In each region the deployed function does
+it, with the secrets and the network path that it has in an incident.
 
 People will read it, so --region or --all is required.
 
 "confirmed" means that the service itself says that it has processed the message.
 "accepted" means that it took the message and cannot tell more: check that it has
-arrived. A message to an SNS topic without a confirmed subscription has failed. A
-region that does not answer is reported and does not stop the others.
+arrived. "FAILED" is followed by the reason and what to do. A message to an SNS topic
+without a confirmed subscription has failed. A region that does not answer is reported
+and does not stop the others.
 
 Exit codes: 0 every channel took it, 1 some did not, 2 wrong usage or nothing
 deployed, 130 interrupted.`,
@@ -119,23 +120,17 @@ func delivered(n probe.Notification) string {
 	if len(failed) > 0 {
 		return fmt.Sprintf("%d of %s failed: %s", len(failed), count(len(n.Deliveries), "channel"), strings.Join(failed, ", ")) + warned
 	}
-	return count(len(n.Deliveries), "channel") + ", all delivered" + warned
+	confirmed := 0
+	for _, d := range n.Deliveries {
+		if d.Confirmed {
+			confirmed++
+		}
+	}
+	return fmt.Sprintf("%s: %d confirmed, %d accepted", count(len(n.Deliveries), "channel"), confirmed, len(n.Deliveries)-confirmed) + warned
 }
 
 // channel is what people call a channel.
-func channel(name string) string {
-	switch name {
-	case "slack":
-		return "Slack"
-	case "opsgenie":
-		return "OpsGenie"
-	case "jsm":
-		return "Jira Service Management"
-	case "sns":
-		return "SNS"
-	}
-	return cmp.Or(clean(name), "-")
-}
+func channel(name string) string { return cmp.Or(clean(probe.Title(name)), "-") }
 
 // printNotifications prints a table of the channels, and under it the errors and
 // warnings in full.

@@ -22,7 +22,7 @@ func TestPrintNotifications(t *testing.T) {
 			{Channel: "slack", OK: true, Confirmed: true},
 		}},
 		{Region: "us-west-2", Error: "no answer within 2m30s"},
-		{Region: "eu-west-2", Deliveries: []probe.Delivery{{Channel: "sns", OK: true, Detail: "published", Warning: "one \x1bis pending"}}},
+		{Region: "eu-west-2", Deliveries: []probe.Delivery{{Channel: "sns", OK: true, Detail: "published", Warning: "one \x1bis pending"}, {Channel: "heartbeat", OK: true, Confirmed: true, Detail: "took a ping"}}},
 	}
 	text, err := printed(t, func(w *bytes.Buffer) error { return printNotifications(w, all) })
 	const want = `
@@ -35,6 +35,7 @@ us-east-1  SNS                      FAILED     0.0 s  -
 us-east-1  Slack                    confirmed  0.0 s  -
 us-west-2  -                        -          -      -
 eu-west-2  SNS                      accepted   0.0 s  published
+eu-west-2  Heartbeat                confirmed  0.0 s  took a ping
 
 us-east-1: OpsGenie: InvalidInput: [2Jthe key is refused
 us-east-1: SNS: it failed, and the function does not say why
@@ -56,7 +57,7 @@ eu-west-2: SNS: warning: one is pending
 	if err := printNotifications(brokenPipe{}, all); err == nil {
 		t.Error("what cannot be written is no error")
 	}
-	for n, want := range []string{"2 channels, all delivered", "2 of 3 channels failed: OpsGenie, SNS", "given up: no answer within 2m30s", "1 channel, all delivered, with a warning"} {
+	for n, want := range []string{"2 channels: 1 confirmed, 1 accepted", "2 of 3 channels failed: OpsGenie, SNS", "given up: no answer within 2m30s", "2 channels: 1 confirmed, 1 accepted, with a warning"} {
 		if got := delivered(all[n]); got != want {
 			t.Errorf("%s: got %q, want %q", all[n].Region, got, want)
 		}

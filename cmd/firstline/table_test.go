@@ -137,7 +137,7 @@ func TestTablesFit(t *testing.T) {
 		{"verify", func(w io.Writer) error {
 			return printVerification(w, []probe.Verification{{
 				Region: region, Instances: []probe.InstanceResult{{ID: id, Checks: worst("url", "route53", "ssh", "reboot", "alarm")}},
-				Deployment: worst("slack", "pager", "concurrency", "rules", "subscriptions", "subscribers"),
+				Deployment: worst("slack", "pager", "concurrency", "rules", "subscriptions", "subscribers", "heartbeat"),
 			}})
 		}, []string{id, region}},
 		{"deploy", func(w io.Writer) error { return printed("deploy", w) }, []string{region}},

@@ -58,6 +58,8 @@ state, the instance's monitoring and credit mode), whether the rules are enabled
 and may start their targets, whether Lambda's concurrency is enough for all instances at
 once, whether the topic of pages has a confirmed subscription, and whether the
 subscribers of the deployment's own alarms hear anything. Without these rights it warns.
+It says when reconcile last pinged the heartbeat, and which alerts are open at a pager
+that is not configured any more.
 
 What passes is stored as the instance's baseline: a check that has never passed with
 its present settings leads to a page, not to a reboot.
@@ -368,6 +370,8 @@ func column(check string) string {
 		return "Lambda's concurrency"
 	case probe.CheckRules:
 		return "the rules"
+	case probe.CheckHeartbeat:
+		return "the heartbeat"
 	}
 	return cmp.Or(incident.CheckTitle(check), check)
 }
@@ -391,7 +395,7 @@ func cells(results []probe.CheckResult, checks ...string) string {
 }
 
 // printVerification prints tables of what passed, and under them the reasons of
-// what did not, in full. Topics have columns only where there are any.
+// what did not, in full. Topics and the heartbeat have columns only where there are any.
 func printVerification(w io.Writer, verified []probe.Verification) error {
 	t := newTable(w)
 	_, _ = fmt.Fprintln(t, "\nREGION\tINSTANCE\tURL\tROUTE53\tSSH\tREBOOT\tALARM")
@@ -409,10 +413,12 @@ func printVerification(w io.Writer, verified []probe.Verification) error {
 	}
 	columns = []string{probe.CheckSlack, probe.CheckPager, probe.CheckConcurrency, probe.CheckRules}
 	heading := "\nREGION\tSLACK\tPAGER\tCONCURRENCY\tRULES"
-	for _, topic := range []struct{ check, title string }{{probe.CheckSubscriptions, "SUBSCRIBED"}, {probe.CheckSubscribers, "SUBSCRIBERS"}} {
-		asked := func(c probe.CheckResult) bool { return c.Check == topic.check }
+	for _, some := range []struct{ check, title string }{
+		{probe.CheckSubscriptions, "SUBSCRIBED"}, {probe.CheckSubscribers, "SUBSCRIBERS"}, {probe.CheckHeartbeat, "HEARTBEAT"},
+	} {
+		asked := func(c probe.CheckResult) bool { return c.Check == some.check }
 		if slices.ContainsFunc(verified, func(v probe.Verification) bool { return slices.ContainsFunc(v.Deployment, asked) }) {
-			columns, heading = append(columns, topic.check), heading+"\t"+topic.title
+			columns, heading = append(columns, some.check), heading+"\t"+some.title
 		}
 	}
 	_, _ = fmt.Fprintln(t, heading)

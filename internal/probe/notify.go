@@ -27,7 +27,7 @@ type Notification struct {
 
 // Delivery is what came of it in one channel.
 type Delivery struct {
-	// Channel is slack, or a pager's name.
+	// Channel is slack, a pager's name, or heartbeat.
 	Channel string `json:"channel"`
 	OK      bool   `json:"ok"`
 	// Confirmed says that the service tells that it is done, and not only that it
@@ -52,7 +52,7 @@ func (n Notification) OK() bool {
 }
 
 // Notify has the deployed function of a region send a message, labelled as a test,
-// through each of its channels, and asks whether anybody gets what SNS has taken.
+// through each of its channels and ping its heartbeat, and asks whether anybody gets what SNS has taken.
 // A failure is never an error of Notify: everything is in the Notification, also
 // that ctx has ended.
 func Notify(ctx context.Context, cfg aws.Config, r deployed.Region) Notification {

@@ -60,8 +60,8 @@ type Verification struct {
 	Region    string           `json:"region"`
 	Instances []InstanceResult `json:"instances"`
 	// Deployment is what all instances share: Slack, the pagers, which are one,
-	// Lambda's concurrency, the rules, the subscriptions of a topic that is among the pagers, and
-	// the subscribers of the deployment's own. The alarms are there when none of them
+	// Lambda's concurrency, the rules, the subscriptions of a topic that is among the pagers,
+	// the subscribers of the deployment's own, and the heartbeat. The alarms are there when none of them
 	// could be read.
 	Deployment []CheckResult `json:"deployment,omitempty"`
 	// Error is why the region was given up; what had not been tried by then is
@@ -79,7 +79,7 @@ type InstanceResult struct {
 // CheckResult is what came of one check.
 type CheckResult struct {
 	// Check is url, route53, ssh, reboot, alarm, slack, pager, concurrency,
-	// rules, subscriptions or subscribers; of doctor also instance, firewall, policies,
+	// rules, subscriptions, subscribers or heartbeat; of doctor also instance, firewall, policies,
 	// terraform or refusal.
 	Check  string `json:"check"`
 	Result Result `json:"result"`
@@ -365,7 +365,8 @@ func (v *Verifier) deployment(ctx context.Context, f function, r deployed.Region
 		func() (CheckResult, bool) { return v.alarms(ctx, r, all) },
 	}
 	var wg sync.WaitGroup
-	results := make([][]CheckResult, len(tries))
+	results := make([][]CheckResult, len(tries)+1)
+	wg.Go(func() { results[len(tries)] = v.channels(ctx, f, r) })
 	for n, try := range tries {
 		wg.Go(func() {
 			if c, ok := try(); ok {

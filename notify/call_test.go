@@ -3,6 +3,8 @@ package notify
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -72,8 +74,11 @@ type channel struct {
 	rehearse func(ctx context.Context, secret Secret, base string, client http.RoundTripper, m Message) (string, error)
 	status   int // of an answer that is a success
 	ok       string
-	// accepts says that any answer of that status is one.
-	accepts bool
+	// accepts says that any answer of that status is one, and anyBody that any answer
+	// of 2xx is one that is no page for people.
+	accepts, anyBody bool
+	// signs says that the secret signs what is sent, and is not sent.
+	signs bool
 }
 
 func ofService(s service, secret Secret, base string, client http.RoundTripper) *alertAPI {
@@ -126,8 +131,37 @@ var channels = func() map[string]channel {
 		note.ok = `{"result":"Request will be processed","requestId":"r-1"}`
 		all[s.name+" page"], all[s.name+" resolve"], all[s.name+" note"] = page, resolve, note
 	}
+	all["pagerduty"] = ofPager(channel{status: http.StatusAccepted, ok: `{"status":"success","message":"Event processed","dedup_key":"a"}`}, func(secret Secret, base string, client http.RoundTripper) Pager {
+		return &pagerDuty{pagerDutySettings{Endpoint: base, Severity: "critical"}, secret, client}
+	})
+	all["webhook"] = ofPager(channel{status: http.StatusNoContent, anyBody: true, signs: true}, func(secret Secret, base string, client http.RoundTripper) Pager {
+		return &webhook{URL: base, secret: signing(secret), http: client}
+	})
 	return all
 }()
+
+// ofPager adds the calls of a pager to a channel.
+func ofPager(n channel, pagerOf func(secret Secret, base string, client http.RoundTripper) Pager) channel {
+	n.call = func(ctx context.Context, secret Secret, base string, client http.RoundTripper, m Message) error {
+		_, err := pagerOf(secret, base, client).Page(ctx, m)
+		return err
+	}
+	n.rehearse = func(ctx context.Context, secret Secret, base string, client http.RoundTripper, m Message) (string, error) {
+		return pagerOf(secret, base, client).Rehearse(ctx, m)
+	}
+	return n
+}
+
+// signing makes of each secret that a service could have one of the form for signing.
+func signing(secret Secret) Secret {
+	return func(ctx context.Context, fresh bool) (string, error) {
+		value, err := secret(ctx, fresh)
+		if value = strings.TrimSpace(value); err != nil || value == "" || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return value, err
+		}
+		return " whsec_" + base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%-24s", value)) + "\n", nil
+	}
+}
 
 // confirming answers for the status of a request by itself.
 func confirming(inner http.RoundTripper) http.RoundTripper {
@@ -236,7 +270,11 @@ func TestRetriesAndKinds(t *testing.T) {
 					}
 					start := time.Now()
 					err := n.call(t.Context(), secret, "https://service.example/base", client, message(t, "worse"))
-					wantError(t, err, tt.kind, tt.want)
+					want := tt.want
+					if last := tt.steps[len(tt.steps)-1]; n.anyBody && last.status/100 == 2 && !last.html {
+						want = ""
+					}
+					wantError(t, err, tt.kind, want)
 					if made != tt.calls || fresh != tt.fresh {
 						t.Errorf("%d calls and %d fresh secrets, want %d and %d", made, fresh, tt.calls, tt.fresh)
 					}
@@ -321,7 +359,14 @@ func TestSecretSource(t *testing.T) {
 			var seen []string
 			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
-				seen = append(seen, r.Header.Get("Authorization")+string(body))
+				sent := r.Header.Get("Authorization") + string(body)
+				for _, secret := range []string{"old-secret", "new-secret"} {
+					key := fmt.Appendf(nil, "%-24s", secret)
+					if n.signs && r.Header.Get("Webhook-Signature") == sign(key, r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp"), body) {
+						sent += secret
+					}
+				}
+				seen = append(seen, sent)
 				if len(seen) == 1 {
 					w.WriteHeader(http.StatusUnauthorized)
 					return
@@ -358,6 +403,9 @@ func TestNoSecretInErrors(t *testing.T) {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(status)
 			key := strings.TrimPrefix(r.Header.Get("Authorization"), "GenieKey ")
+			if _, rest, ok := strings.Cut(string(body), `"routing_key":"`); ok {
+				key, _, _ = strings.Cut(rest, `"`)
+			}
 			if key == "" {
 				form, _, _ := strings.Cut(string(body), "&text=")
 				_, key, _ = strings.Cut(form, "token=")
@@ -410,7 +458,7 @@ func TestNoSecretInErrors(t *testing.T) {
 				}
 				err := n.call(t.Context(), secretOf(secret, renewed), base, nil, message(t, "worse"))
 				if err == nil {
-					if n.accepts && strings.HasPrefix(test, "echo 202/") {
+					if n.accepts && strings.HasPrefix(test, "echo 202/") || n.anyBody && strings.HasPrefix(test, "echo 20") {
 						return // That is an acceptance.
 					}
 					t.Fatal("no error")
@@ -467,11 +515,25 @@ func TestRehearse(t *testing.T) {
 	t.Parallel()
 	nobody := roundTrip(func(r *http.Request) (*http.Response, error) {
 		w := httptest.NewRecorder()
+		var body struct {
+			pagerDutyEvent
+			webhookEvent
+		}
+		if r.URL.Path == "" || strings.HasSuffix(r.URL.Path, "/enqueue") {
+			if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+				t.Error(err)
+			}
+		}
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/auth.test"):
 			_, _ = io.WriteString(w, `{"ok":true}`)
 		case strings.HasSuffix(r.URL.Path, "/never-made/close"):
 			w.WriteHeader(http.StatusAccepted)
+		case body.Action == "resolve" && body.DedupKey == neverMade:
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = io.WriteString(w, `{"status":"success"}`)
+		case body.Type == "resolved" && body.Data.Alert == neverMade && body.Data.Test:
+			w.WriteHeader(http.StatusNotFound)
 		default:
 			t.Errorf("it called %s", r.URL)
 			return nil, errors.New("nobody is to be called")
@@ -496,7 +558,8 @@ func TestRehearse(t *testing.T) {
 			}
 			r := describe(m)
 			a := pagerOf().alert(m)
-			if want := []string{r.slackText(), a.Message + "\n" + a.Description}; !slices.Contains(want, text) {
+			e, h := (&pagerDuty{}).trigger(m).Payload, (&webhook{}).event(webhookFiring, m).Data
+			if want := []string{r.slackText(), a.Message + "\n" + a.Description, e.Summary + "\n" + e.Details["text"], h.Title + "\n" + h.Text}; !slices.Contains(want, text) {
 				t.Errorf("%s, %s: got %q", name, about, text)
 			}
 			if m.Incident.Dry != strings.HasPrefix(text, dryLabel) || strings.Contains(text, "secret-value") {

@@ -86,9 +86,9 @@ type Delivery struct {
 	Detail string
 }
 
-// neverMade is the alias of an alert that is never made: to close it tells nobody
-// anything.
-const neverMade = "firstline/never-made"
+// neverMade is the alias of an alert that is never made: to close it, with the note
+// triedIt, tells nobody anything.
+const neverMade, triedIt = "firstline/never-made", "firstline has tried its key."
 
 // settle is how long a test waits before it closes its alert: what is not there yet
 // cannot be closed.

@@ -138,7 +138,7 @@ func (o *alertAPI) client(do string) *client {
 // right that a page needs: a key that may read is not enough, as that of an account,
 // which may not make alerts (https://docs.opsgenie.com/docs/api-key-management).
 func (o *alertAPI) Rehearse(ctx context.Context, m Message) (string, error) {
-	body, _ := json.Marshal(note{Note: "firstline has tried its key.", User: "firstline"})
+	body, _ := json.Marshal(note{Note: triedIt, User: "firstline"})
 	c := o.client("page")
 	err := c.rehearse(ctx, func() *refusal {
 		_, r := o.call(ctx, c, http.MethodPost, aliasPath(neverMade, closePath), body)

@@ -64,6 +64,11 @@ func TestGolden(t *testing.T) {
 			if slices.Contains(whole, name) {
 				a.Description = "(above)"
 				add("alert.json", encoded(t, a))
+				e := (&pagerDuty{pagerDutySettings: pagerDutySettings{Severity: "critical", SeverityUnknown: "error"}}).trigger(m)
+				h := (&webhook{}).event(webhookFiring, m)
+				e.Payload.Details["text"], h.Data.Text = "(above)", "(above)"
+				add("pagerduty.json", encoded(t, e))
+				add("webhook.json", encoded(t, h))
 				add("links", join(r.lines()[len(r.lines())-len(links):], limitDescription))
 				add("slack blocks", shown(t, r.slackBlocks()))
 			}
@@ -298,7 +303,9 @@ func TestNoSecretInMessages(t *testing.T) {
 		}
 		m.Alert.Why, m.Alert.Ended = "password="+secret, "password="+secret
 		r := describe(m)
-		text, err := json.Marshal([]any{pagerOf().alert(m), pagerOf().note(m), r.slackText(), r.slackBlocks()})
+		text, err := json.Marshal([]any{
+			pagerOf().alert(m), pagerOf().note(m), r.slackText(), r.slackBlocks(), (&pagerDuty{}).trigger(m), (&webhook{}).event(webhookNote, m),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -353,6 +360,16 @@ func checkLimits(t *testing.T, m Message) {
 	}
 	if faults := snsFaults((&snsTopic{TopicARN: testTopic}).compose(m)); len(faults) > 0 {
 		t.Errorf("SNS would refuse: %v", faults)
+	}
+	e := (&pagerDuty{pagerDutySettings: pagerDutySettings{Severity: "critical", SeverityUnknown: "error"}}).trigger(m)
+	if e.RoutingKey = testRoutingKey; e.DedupKey == "" {
+		e.DedupKey = "PagerDuty's own"
+	}
+	if faults := pagerDutyFaults(e); len(faults) > 0 {
+		t.Errorf("PagerDuty would refuse: %v", faults)
+	}
+	if faults := webhookFaults(t, (&webhook{}).event(webhookFiring, m)); len(faults) > 0 {
+		t.Errorf("webhook.schema.json refuses: %v", faults)
 	}
 }
 

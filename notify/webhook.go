@@ -63,7 +63,7 @@ type webhookEvent struct {
 		Situation  string            `json:"situation"`
 		Test       bool              `json:"test"`
 		Deployment string            `json:"deployment"`
-		Region     string            `json:"region,omitempty"`
+		Region     string            `json:"region"`
 		Account    string            `json:"account,omitempty"`
 		Instance   string            `json:"instance,omitempty"`
 		Name       string            `json:"name,omitempty"`
@@ -170,7 +170,7 @@ func (w *webhook) Rehearse(ctx context.Context, m Message) (string, error) {
 	page := w.event(webhookFiring, m).Data
 	m.Kind, m.Alert.Alias = KindResolve, neverMade
 	never := w.event(webhookResolved, m)
-	never.Data.Title, never.Data.Text, never.Data.Test = "firstline has tried its secret.", "", true
+	never.Data.Title, never.Data.Text, never.Data.Test = triedIt, triedIt, true
 	c := w.client("page")
 	err := c.rehearse(ctx, func() *refusal {
 		_, r := w.post(ctx, c, messageID(webhookResolved, m), never)

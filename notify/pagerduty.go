@@ -101,7 +101,7 @@ func (p *pagerDuty) trigger(m Message) pagerDutyEvent {
 		about = r.region
 	}
 	e := pagerDutyEvent{Action: "trigger", DedupKey: dedupKey(m), Client: r.deployment, Payload: &pagerDutyPayload{
-		Summary: r.headline(pagerDutyCan.Title), Source: cmp.Or(about, r.deployment), Severity: p.Severity,
+		Summary: r.headline(limitTitle), Source: cmp.Or(about, r.deployment), Severity: p.Severity,
 		Timestamp: m.Now.UTC().Format(time.RFC3339),
 		Component: p.Component, Group: cmp.Or(p.Group, r.deployment), Class: cmp.Or(p.Class, r.situation), Details: map[string]string{},
 	}}

@@ -23,7 +23,7 @@ var webhookCan = Capabilities{
 	Confirms: true, Notes: true, Resolvable: true, Deduplicates: true,
 	Priorities: []string{
 		incident.SeverityDownAfterReboot.String(), incident.SeverityDown.String(), incident.SeverityUnknown.String(),
-	}, Title: 120, Text: limitDescription,
+	}, Title: limitTitle, Text: limitDescription,
 }
 
 // webhook sends messages to a receiver of the operator's, signed as
@@ -82,7 +82,7 @@ func (w *webhook) event(kind string, m Message) webhookEvent {
 	r := describe(m)
 	e := webhookEvent{Type: kind, Timestamp: m.Now.UTC()}
 	d := &e.Data
-	d.Alert, d.Title, d.Severity, d.Situation = alias(m), r.headline(webhookCan.Title), r.dec.Severity.String(), r.situation
+	d.Alert, d.Title, d.Severity, d.Situation = alias(m), r.headline(limitTitle), r.dec.Severity.String(), r.situation
 	d.Test, d.Deployment = m.Kind == KindTest, r.deployment
 	d.Region, d.Account, d.Instance, d.Name = r.region, r.account, r.instance, r.name
 	d.Links = map[string]string{}

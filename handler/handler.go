@@ -70,9 +70,10 @@ type Handler struct {
 	// Heartbeat returns what reconcile pings when it has ended; nil: there is none.
 	Heartbeat func() (Heartbeat, error)
 
-	// pagedStore is the alias under which reconcile last paged about the table: a
-	// pager that does not deduplicate gets one an hour from a warm function.
-	pagedStore string
+	// pagedStore is the alias under which reconcile last paged about the table, and
+	// slackStore the one that Slack took: what does not deduplicate gets one an hour
+	// from a warm function.
+	pagedStore, slackStore string
 }
 
 // Check runs one check of a look.

@@ -165,7 +165,7 @@ func (h *Handler) deliver(ctx context.Context, pagers []notify.Pager, inc *incid
 		}
 		// It will not take it the next time: the others are asked now, and the
 		// execution ends as if this step had failed.
-		inc.Catch("page", incident.Caught{Error: string(fault.KindOf(err)), Cause: incident.Clip(redact.Error(err), maxMessage)})
+		inc.Catch("page", caughtOf(err))
 	}
 	others := slices.DeleteFunc(slices.Clone(pagers), func(p notify.Pager) bool { return p.Name() == first.Name() })
 	return h.pageByOne(ctx, append(others, first), inc, *dec)
@@ -201,6 +201,11 @@ func (h *Handler) pageByOne(ctx context.Context, ways []notify.Pager, inc *incid
 		failed = append(failed, err)
 	}
 	return nil, joined("page", failed)
+}
+
+// caughtOf is what Step Functions would hand to a Catch.
+func caughtOf(err error) incident.Caught {
+	return incident.Caught{Error: string(fault.KindOf(err)), Cause: incident.Clip(redact.Error(err), maxMessage)}
 }
 
 func (h *Handler) pageBy(ctx context.Context, p notify.Pager, inc *incident.Incident, dec incident.Decision) (*incident.Paged, error) {

@@ -149,16 +149,24 @@ func (r *reconciling) pageStore(ctx context.Context, why error) {
 	pagers, err := r.h.Pagers()
 	if err == nil && len(pagers) > 0 {
 		// Every pager, one after another: nothing else retries this page.
-		_, err = r.h.pageByOne(ctx, pagers, inc, dec)
-	} else if err == nil {
-		err = tellSlack(ctx, r.h, inc)
+		if _, err = r.h.pageByOne(ctx, pagers, inc, dec); err == nil {
+			r.h.pagedStore = dec.Alert.Alias
+			r.h.countPage(ctx, inc, dec)
+			return
+		}
 	}
 	if err != nil {
 		r.fail("page", err)
+		inc.Catch("page", caughtOf(err))
+	}
+	if r.h.slackStore == dec.Alert.Alias {
 		return
 	}
-	r.h.pagedStore = dec.Alert.Alias
-	r.h.count(ctx, metricPages, inc)
+	if err := tellSlack(ctx, r.h, inc); err != nil {
+		r.fail("slack", err)
+	} else if inc.Told {
+		r.h.slackStore = dec.Alert.Alias
+	}
 }
 
 // readPauses stores the pauses that tags say, so that a look knows of them while

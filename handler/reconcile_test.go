@@ -2,6 +2,7 @@ package handler
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -124,4 +125,29 @@ func TestReconcileWithoutTheTablePagesOnceAnHour(t *testing.T) {
 			t.Errorf("%v, woken %v, started %s", err, w.pager.woken, w.startedNames())
 		}
 	})
+}
+
+// Where no pager takes it Slack does, once an hour, and the pagers are asked again.
+func TestReconcileWithoutTheTableTellsSlack(t *testing.T) {
+	for _, pagers := range []int{0, 1} {
+		in(t, func(w *world) {
+			w.pager.err = errors.New("down")
+			w.pagers = w.pagers[:pagers]
+			time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+			w.dead()
+			for range 3 {
+				if _, err := w.reconcile(); kindOf(err) == "" {
+					t.Fatal("reconcile works")
+				}
+				time.Sleep(5 * time.Minute)
+			}
+			if len(w.slack.posted) != 1 || !w.slack.posted[0].Mention {
+				t.Fatalf("posted %+v", w.slack.posted)
+			}
+			w.pager.err = nil
+			if _, err := w.reconcile(); kindOf(err) == "" || len(w.pager.woken) != pagers || len(w.slack.posted) != 1 {
+				t.Errorf("%v, woken %v", err, w.pager.woken)
+			}
+		})
+	}
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
+	"path"
 	"slices"
 	"sync"
 	"time"
@@ -80,8 +80,11 @@ func Examine(ctx context.Context, cfg aws.Config, region string, want Intended) 
 		unread = CheckResult{Check: CheckFirewall, Result: Warned, Reason: fmt.Sprintf("cannot tell what security groups and network ACLs let in (%s): that needs the rights ec2:DescribeSecurityGroups and ec2:DescribeNetworkAcls", saidWithin(err))}
 	}
 	// Before the checks, which may take all of the time where many instances are down.
-	for _, c := range want.Channels() {
-		v.Deployment = append(v.Deployment, x.channel(asked, c))
+	for _, c := range want.Channels {
+		// A ping would say that all is well.
+		if len(c.Secrets) > 0 && c.Type != CheckHeartbeat {
+			v.Deployment = append(v.Deployment, x.channel(asked, c))
+		}
 	}
 	verifier := &Verifier{read: func(string) clients { return x.clients }}
 	v.Deployment = append(v.Deployment, verifier.concurrency(asked, region, len(ids), x.reserve(asked)))
@@ -245,28 +248,20 @@ func (a IntendedAlarm) metricAlarm(id, trigger string) cwtypes.MetricAlarm {
 // is stored.
 func (x examination) channel(ctx context.Context, ch Channel) CheckResult {
 	start := time.Now()
-	c := CheckResult{Check: CheckPager, Result: Passed, Reason: ch.Title + " takes its secret; nothing was sent"}
-	secret := func(ctx context.Context, _ string, _ bool) (string, error) {
-		if given := os.Getenv(ch.Variable()); given != "" {
-			return given, nil
-		}
-		stored, err := x.parameter(ctx, ch.Parameter(x.want.Name))
-		if _, none := errors.AsType[*ssmtypes.ParameterNotFound](err); none || err == nil && stored == incident.UnsetSecret {
-			return "", fault.New(fault.InvalidInput, "read the secret", "%s is not set, and none is stored", ch.Variable())
-		} else if err != nil {
-			return "", fault.New(fault.Unavailable, "read the secret", "%s is not set, and what is stored cannot be read: %s", ch.Variable(), Said(err))
-		}
-		return stored, nil
-	}
+	c := CheckResult{Check: CheckPager, Result: Passed, Reason: Title(ch.Type) + " takes its secret; nothing was sent"}
 	m := notify.Message{Kind: notify.KindTest, Incident: &incident.Incident{Region: x.region}, Deployment: x.want.Name, Now: start}
 	var err error
 	if ch.Type == CheckSlack {
 		c.Check = CheckSlack
-		slack := notify.Slack{ChannelID: x.want.Slack.ChannelID, APIURL: x.want.Slack.APIURL, Token: func(ctx context.Context, fresh bool) (string, error) { return secret(ctx, "", fresh) }}
+		slack := notify.Slack{Token: func(ctx context.Context, fresh bool) (string, error) {
+			return x.secret(ctx, ch.Secrets["token"].Parameter(x.want.Name), fresh)
+		}}
+		slack.ChannelID, _ = ch.Settings["channel_id"].(string)
+		slack.APIURL, _ = ch.Settings["api_url"].(string)
 		_, err = slack.Rehearse(ctx, m)
 	} else {
 		var pagers []notify.Pager
-		if pagers, err = notify.New(ch.pager(x.want), notify.Deps{Secret: secret}); err == nil {
+		if pagers, err = notify.New(fmt.Appendf(nil, "[%s]", ch.config(x.want.Name)), notify.Deps{Secret: x.secret}); err == nil {
 			_, err = pagers[0].Rehearse(ctx, m)
 		}
 	}
@@ -278,6 +273,23 @@ func (x examination) channel(ctx context.Context, ch Channel) CheckResult {
 		c.Result, c.Reason = Errored, err.Error()
 	}
 	return c
+}
+
+// secret returns the secret of a parameter: the one that is given, else the one that is
+// stored.
+func (x examination) secret(ctx context.Context, parameter string, _ bool) (string, error) {
+	const op = "read the secret"
+	secret := Secret(path.Base(parameter))
+	if given := secret.Given(x.region); given != "" {
+		return given, nil
+	}
+	stored, err := x.parameter(ctx, parameter)
+	if _, none := errors.AsType[*ssmtypes.ParameterNotFound](err); none || err == nil && stored == incident.UnsetSecret {
+		return "", fault.New(fault.InvalidInput, op, "%s is not set, and none is stored", secret.Variable())
+	} else if err != nil {
+		return "", fault.New(fault.Unavailable, op, "%s is not set, and what is stored cannot be read: %s", secret.Variable(), Said(err))
+	}
+	return stored, nil
 }
 
 // Policies asks IAM whether the function's role may have as many managed policies as

@@ -3,6 +3,7 @@ package probe
 import (
 	"encoding/json"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -13,13 +14,10 @@ import (
 // completed it.
 type Intended struct {
 	// Name is the prefix of every name.
-	Name  string `json:"-"`
-	Slack *struct {
-		ChannelID string `json:"channel_id"`
-		APIURL    string `json:"api_url"`
-	} `json:"slack"`
-	// Pagers are their settings, in their order; each has a type.
-	Pagers          []map[string]any          `json:"pagers"`
+	Name string `json:"-"`
+	// Channels are Slack, the pagers in their order and the heartbeat, where they are
+	// used.
+	Channels        []Channel                 `json:"channels"`
 	ManagedPolicies int                       `json:"managed_policies"`
 	Regions         map[string]IntendedRegion `json:"regions"`
 }
@@ -57,44 +55,48 @@ type IntendedAlarm struct {
 	Comparison        string            `json:"comparison"`
 }
 
-// Channel is one that needs a secret: its type, what people call it, and the secret's
-// name.
-type Channel struct{ Type, Title, Secret string }
-
-// channels are all of them.
-var channels = []Channel{
-	{"slack", "Slack", "slack-token"},
-	{"opsgenie", "OpsGenie", "opsgenie-api-key"},
-	{"jsm", "Jira Service Management", "jsm-api-key"},
+// Channel is one of those through which somebody is told.
+type Channel struct {
+	// Type is slack, heartbeat or a pager's.
+	Type string `json:"type"`
+	// Settings are what the function gets, but for the names of the secrets' parameters.
+	Settings map[string]any `json:"settings"`
+	// Secrets are by the setting that names the parameter.
+	Secrets map[string]Secret `json:"secrets"`
 }
+
+// config is the channel's settings as the function gets them.
+func (c Channel) config(deployment string) []byte {
+	settings := maps.Clone(c.Settings)
+	for setting, secret := range c.Secrets {
+		settings[setting] = secret.Parameter(deployment)
+	}
+	raw, _ := json.Marshal(settings) // of JSON: it cannot fail
+	return raw
+}
+
+// Secret is the name of a secret, such as "slack-token".
+type Secret string
 
 // Variable is the environment variable that Terraform takes the secret from.
-func (c Channel) Variable() string { return "TF_VAR_" + strings.ReplaceAll(c.Secret, "-", "_") }
+func (s Secret) Variable() string { return "TF_VAR_" + strings.ReplaceAll(string(s), "-", "_") }
 
 // Parameter is the secret's SSM parameter in a deployment.
-func (c Channel) Parameter(deployment string) string {
-	return "/" + deployment + "/secrets/" + c.Secret
+func (s Secret) Parameter(deployment string) string {
+	return "/" + deployment + "/secrets/" + string(s)
 }
 
-// Channels are those that are to be used and need a secret.
-func (i Intended) Channels() []Channel {
-	return slices.DeleteFunc(slices.Clone(channels), func(c Channel) bool {
-		if c.Type == "slack" {
-			return i.Slack == nil
-		}
-		return !slices.ContainsFunc(i.Pagers, func(p map[string]any) bool { return p["type"] == c.Type })
-	})
+// Given is the value in the environment for a region, "" where there is none.
+func (s Secret) Given(region string) string {
+	return strings.ReplaceAll(os.Getenv(s.Variable()), "{region}", region)
 }
 
-// pager is the setting of one pager as the function gets it.
-func (c Channel) pager(i Intended) json.RawMessage {
-	for _, p := range i.Pagers {
-		if p["type"] == c.Type {
-			p = maps.Clone(p)
-			p["key_parameter"] = c.Parameter(i.Name)
-			raw, _ := json.Marshal([]any{p}) // of JSON: it cannot fail
-			return raw
-		}
+// Secrets are those that the channels need, sorted.
+func (i Intended) Secrets() []Secret {
+	var all []Secret
+	for _, c := range i.Channels {
+		all = slices.AppendSeq(all, maps.Values(c.Secrets))
 	}
-	return nil
+	slices.Sort(all)
+	return slices.Compact(all)
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,6 +124,9 @@ func (d *Delivery) reached(ctx context.Context, topics func(region string) topic
 	}
 }
 
+// secretPath is the end of a secret's parameter, which begins with its channel.
+var secretPath = regexp.MustCompile(`/secrets/(([a-z]+)-[a-z-]+)`)
+
 // whatToSet says what would mend an error of a channel that lacks its secret; ""
 // for any other.
 func whatToSet(text string) string {
@@ -129,9 +134,9 @@ func whatToSet(text string) string {
 		return ""
 	}
 	var names, variables []string
-	for _, c := range channels {
-		if strings.Contains(text, c.Parameter("")[1:]) {
-			names, variables = append(names, c.Title), append(variables, c.Variable())
+	for _, m := range secretPath.FindAllStringSubmatch(text, -1) {
+		if variable := Secret(m[1]).Variable(); !slices.Contains(variables, variable) {
+			names, variables = append(names, Title(m[2])), append(variables, variable)
 		}
 	}
 	if len(names) == 0 {

@@ -36,8 +36,11 @@ locals {
   intended = base64encode(jsonencode({
     problems         = local.problems
     secrets_version  = var.secrets_version
-    slack            = var.slack == null ? null : local.once.slack
-    pagers           = [for type in local.pagers : merge(jsondecode(local.pagers_json[type]), { type = type })]
+    channels = concat(
+      [for slack in var.slack[*] : { type = "slack", settings = local.once.slack, secrets = { token = "slack-token" } }],
+      [for type in local.pagers : { type = type, settings = merge(jsondecode(local.pagers_json[type]), { type = type }), secrets = local.pager_secrets[type] }],
+      [for heartbeat in local.heartbeat[*] : { type = "heartbeat", settings = jsondecode(local.heartbeat_json), secrets = local.heartbeat_secrets }],
+    )
     managed_policies = tonumber(local.once.function.managed_policies)
     regions = { for region, r in local.regions : region => {
       vpc       = r.vpc

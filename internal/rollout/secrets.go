@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +20,7 @@ import (
 )
 
 // missingSecrets says which secrets would not be there after a deploy: those that
-// Slack or a chosen pager needs, without which the function could not tell anybody, and
+// Slack, a chosen pager or the heartbeat needs, without which the function could not tell anybody, and
 // those that are sent in a check's headers. Where a region does not let them be read,
 // it goes on.
 func missingSecrets(ctx context.Context, r *Root, destroy bool) ([]string, error) {
@@ -47,14 +46,14 @@ func missingSecrets(ctx context.Context, r *Root, destroy bool) ([]string, error
 		if _, named := s.Regions[region]; !named {
 			continue // it is removed
 		}
-		for _, channel := range s.Channels() {
+		for _, secret := range s.Secrets() {
 			wg.Go(func() {
-				text, left, err := r.lackOf(ctx, region, channel, s)
+				text, left, err := r.lackOf(ctx, region, secret, s)
 				switch {
 				case left:
 					note(unclear, region, text)
 				case err != nil:
-					note(unclear, region, fmt.Sprintf("%s is not set, and firstline cannot tell whether a value is stored in %s: %s", channel.Variable(), here, inOneLine(err)))
+					note(unclear, region, fmt.Sprintf("%s is not set, and firstline cannot tell whether a value is stored in %s: %s", secret.Variable(), here, inOneLine(err)))
 				case text != "":
 					note(lack, region, text)
 				}
@@ -103,10 +102,9 @@ const here = "{regions}"
 // lackOf says why a deploy would leave a secret without a value in a region, or (left)
 // with another than the one given; "" if it would not. An error is that the region does
 // not tell and no value is given.
-func (r *Root) lackOf(ctx context.Context, region string, channel probe.Channel, s *desired) (text string, left bool, err error) {
-	variable := channel.Variable()
-	given := os.Getenv(variable)
-	value, exists, err := r.parameter(ctx, region, channel.Parameter(s.Name))
+func (r *Root) lackOf(ctx context.Context, region string, secret probe.Secret, s *desired) (text string, left bool, err error) {
+	variable, given := secret.Variable(), secret.Given(region)
+	value, exists, err := r.parameter(ctx, region, secret.Parameter(s.Name))
 	kept := value != "" && value != incident.UnsetSecret
 	switch {
 	case err != nil && given == "":

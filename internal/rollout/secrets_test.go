@@ -3,7 +3,6 @@ package rollout
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +20,8 @@ import (
 	"firstline/internal/probe"
 )
 
-// intended are the settings of regions, space-separated, with Slack and pagers.
+// intended are the settings of regions, space-separated, with Slack, pagers and a
+// heartbeat.
 func intended(names, pagers string) *desired {
 	s := &desired{SecretsVersion: 1}
 	s.Name = "firstline"
@@ -29,9 +29,13 @@ func intended(names, pagers string) *desired {
 	for name := range strings.FieldsSeq(names) {
 		s.Regions[name] = probe.IntendedRegion{}
 	}
-	_ = json.Unmarshal([]byte(`{"channel_id": "C0123456789"}`), &s.Slack)
+	secrets := map[string]map[string]probe.Secret{
+		"opsgenie": {"key_parameter": "opsgenie-api-key"}, "jsm": {"key_parameter": "jsm-api-key"}, "heartbeat": {"key_parameter": "heartbeat-url"},
+		"pagerduty": {"key_parameter": "pagerduty-routing-key"}, "jsm+token": {"key_parameter": "jsm-api-key", "token_parameter": "jsm-api-token"},
+	}
+	s.Channels = []probe.Channel{{Type: "slack", Secrets: map[string]probe.Secret{"token": "slack-token"}}}
 	for name := range strings.FieldsSeq(pagers) {
-		s.Pagers = append(s.Pagers, map[string]any{"type": name})
+		s.Channels = append(s.Channels, probe.Channel{Type: name, Secrets: secrets[name]})
 	}
 	return s
 }
@@ -65,6 +69,19 @@ func TestMissingSecrets(t *testing.T) {
 			missing: []string{"TF_VAR_jsm_api_key is not set, and no value is stored in eu-west-1: export it and run this again"},
 		},
 		{name: "a pager is chosen anew, with its key", regions: "eu-west-1", pagers: "jsm sns", given: "jsm_api_key", stored: slack + "=a"},
+		{
+			name: "a pager is chosen without its secret, one with one of two, and a heartbeat without its URL", regions: "eu-west-1", pagers: "pagerduty jsm+token heartbeat", stored: slack + "=a", given: "jsm_api_key",
+			missing: []string{
+				"TF_VAR_heartbeat_url is not set, and no value is stored in eu-west-1: export it and run this again",
+				"TF_VAR_jsm_api_token is not set, and no value is stored in eu-west-1: export it and run this again",
+				"TF_VAR_pagerduty_routing_key is not set, and no value is stored in eu-west-1: export it and run this again",
+			},
+		},
+		{
+			name: "of each region its own is stored", regions: "eu-west-1 us-east-1", pagers: "heartbeat", given: "heartbeat_url",
+			stored:  slack + "=a /firstline/secrets/heartbeat-url=https://hush/eu-west-1 /firstline/secrets-version/stored=1",
+			unclear: []string{"TF_VAR_heartbeat_url is set, but this would not store it in us-east-1, where another is stored: raise secrets_version in the var file, with all secrets set"},
+		},
 		{name: "no pager that needs one", regions: "eu-west-1", pagers: "sns", stored: slack + "=a"},
 		{
 			name: "given, and would not be written", regions: "eu-west-1", given: "slack_token opsgenie_api_key",
@@ -92,10 +109,10 @@ func TestMissingSecrets(t *testing.T) {
 		{name: "everything is removed", regions: "eu-west-1", destroy: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, name := range []string{"slack_token", "opsgenie_api_key", "jsm_api_key"} {
+			for _, name := range []string{"slack_token", "opsgenie_api_key", "jsm_api_key", "jsm_api_token", "pagerduty_routing_key", "heartbeat_url"} {
 				value := ""
 				if slices.Contains(strings.Fields(tt.given), name) {
-					value = "hush"
+					value = map[bool]string{false: "hush", true: "https://hush/{region}"}[name == "heartbeat_url"]
 				}
 				t.Setenv("TF_VAR_"+name, value)
 			}

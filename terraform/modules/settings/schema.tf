@@ -181,7 +181,7 @@ locals {
     heartbeat = {
       service        = { kind = "enum", default = "", values = ["opsgenie", "jsm", "url"] }
       name           = { kind = "string", default = "firstline-{region}", pattern = "^${local.text}$", want = "the name that the heartbeat has at its service, up to 100 characters, such as \"firstline-{region}\"" }
-      failure_suffix = { kind = "string", default = "", pattern = "^([/?][!-~]{1,50})?$", want = "what is added to heartbeat_url when reconcile has failed, such as \"/fail\"" }
+      failure_suffix = { kind = "string", default = "", pattern = "^(/[^\\s?#]{1,50})?$", want = "what is added to the path of heartbeat_url when reconcile has failed, such as \"/fail\"" }
     }
     # Whom a region asks before a reboot.
     vantage = {

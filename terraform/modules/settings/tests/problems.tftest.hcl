@@ -1227,7 +1227,7 @@ run "heartbeat_without_a_service" {
   assert {
     condition = join("\n", output.problems) == join("\n", [
       "heartbeat.service: is missing; use one of opsgenie, jsm, url",
-      "heartbeat.failure_suffix = \"fail\": must be what is added to heartbeat_url when reconcile has failed, such as \"/fail\"",
+      "heartbeat.failure_suffix = \"fail\": must be what is added to the path of heartbeat_url when reconcile has failed, such as \"/fail\"",
       "heartbeat.interval is not known; use failure_suffix, name, service",
       "heartbeat.name = \"\": must be the name that the heartbeat has at its service, up to 100 characters, such as \"firstline-{region}\"",
     ])

@@ -147,7 +147,7 @@ func (h *Handler) deliver(ctx context.Context, pagers []notify.Pager, inc *incid
 	first := cmp.Or(pagerNamed(pagers, dec.Alert.Pager), pagers[0]) // the one that has the alert
 	_, failed := inc.Caught["page"]
 	if dec.Note {
-		bounded, cancel := share(ctx, 3)
+		bounded, cancel := share(ctx, 1+min(len(pagers), 2))
 		isOnlyNote := dec.Situation == incident.SituationNote || dec.Situation == incident.SituationHealthyAgain
 		sent, err := h.note(bounded, first, inc, *dec, isOnlyNote)
 		cancel()
@@ -157,7 +157,7 @@ func (h *Handler) deliver(ctx context.Context, pagers []notify.Pager, inc *incid
 		dec.Note = false
 	}
 	if !failed {
-		bounded, cancel := share(ctx, 2)
+		bounded, cancel := share(ctx, min(len(pagers), 2))
 		paged, err := h.pageBy(bounded, first, inc, *dec)
 		cancel()
 		if !errors.Is(err, notify.ErrDiscarded) || len(pagers) == 1 {

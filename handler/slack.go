@@ -46,7 +46,7 @@ func tellSlack(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	}
 	h.count(ctx, metricSlackMessages, inc)
 	if m.Mention {
-		dec.Alert.MentionedAt, dec.Alert.Thread = incident.At(m.Now), cmp.Or(dec.Alert.Thread, inc.Thread)
+		dec.Alert.MentionedAt, dec.Alert.Thread = incident.At(m.Now), cmp.Or(inc.Thread, dec.Alert.Thread) // it begins a thread
 	}
 	if pagers, err := h.Pagers(); needed && err == nil && len(pagers) == 0 {
 		h.slackHasPaged(ctx, inc, dec)

@@ -448,13 +448,16 @@ func TestPageAnotherWay(t *testing.T) {
 			time.Sleep(5 * time.Minute)
 			w.run(fmt.Sprint("s", n), w.event(incident.SourceSchedule, one, true))
 		}
-		mentions := 0
+		mentions, thread := 0, ""
 		for n, m := range w.slack.posted {
 			if m.Mention {
 				mentions++
 			}
-			if (m.Thread == nil) != (n == 0) {
-				t.Errorf("message %d has the thread %v", n, m.Thread)
+			if n > 0 && (m.Thread == nil || m.Thread.TS != thread) {
+				t.Errorf("message %d has the thread %v, want %s", n, m.Thread, thread)
+			}
+			if m.Mention {
+				thread = fmt.Sprint(n + 1)
 			}
 		}
 		if mentions != 2 || len(w.slack.posted) != 15 || w.stored(one).Instance.Membership.Confirmed {

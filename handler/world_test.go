@@ -560,7 +560,7 @@ func (s *fakeSlack) Post(_ context.Context, m notify.Message) (incident.Thread, 
 		return incident.Thread{}, s.err
 	}
 	s.posted = append(s.posted, m)
-	if m.Thread != nil {
+	if m.Thread != nil && !m.Mention {
 		return *m.Thread, nil
 	}
 	return incident.Thread{Channel: "C1", TS: fmt.Sprint(len(s.posted))}, nil

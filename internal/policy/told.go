@@ -48,10 +48,10 @@ func Paged(s State, dec incident.Decision, p incident.Paged, thread *incident.Th
 func SlackTold(s State, dec incident.Decision, now incident.Millis) State {
 	s = s.clone()
 	i := &s.Instance
-	if dec.Alert != nil && dec.Alert.MentionedAt > 0 {
-		if a := s.Region.Alerts[dec.Alert.ID]; a.Alias == dec.Alert.Alias {
-			a.MentionedAt, a.Thread = dec.Alert.MentionedAt, cmp.Or(a.Thread, dec.Alert.Thread)
-			s.Region.Alerts[dec.Alert.ID] = a
+	if ref := dec.Alert; ref != nil {
+		if a := s.Region.Alerts[ref.ID]; a.Alias == ref.Alias && a.MentionedAt < ref.MentionedAt {
+			a.MentionedAt, a.Thread = ref.MentionedAt, cmp.Or(ref.Thread, a.Thread)
+			s.Region.Alerts[ref.ID] = a
 		}
 	}
 	if dec.SlackKey != "" {

@@ -130,16 +130,35 @@ func (s *Slack) Post(ctx context.Context, m Message) (incident.Thread, error) {
 	return posted, err
 }
 
+// mention is whom a page wakes, in Slack's markup
+// (https://docs.slack.dev/messaging/formatting-message-text/).
+func (s *Slack) mention() string {
+	switch whom := cmp.Or(s.Mention, "channel"); {
+	case whom == "channel" || whom == "here":
+		return "<!" + whom + ">"
+	case strings.HasPrefix(whom, "S"):
+		return "<!subteam^" + whom + ">"
+	default:
+		return "<@" + whom + ">"
+	}
+}
+
 // form is what is posted: the arguments of chat.postMessage. A reply that is more than
-// a note shows in the channel too.
+// a note shows in the channel too. What mentions somebody begins a thread: in a thread
+// Slack tells of @channel and @here only those who follow it.
 func (s *Slack) form(m Message) url.Values {
 	r := describe(m)
-	blocks, _ := json.Marshal(r.slackBlocks()) // of texts: it cannot fail
+	text, shown := r.slackText(), r.slackBlocks()
+	if m.Mention {
+		text = s.mention() + " " + text
+		shown = slices.Insert(shown, 1, slack.Block(slack.NewSectionBlock(mrkdwn(s.mention()), nil, nil)))
+	}
+	blocks, _ := json.Marshal(shown) // of texts: it cannot fail
 	form := url.Values{
-		"channel": {s.ChannelID}, "text": {r.slackText()}, "blocks": {string(blocks)},
+		"channel": {s.ChannelID}, "text": {text}, "blocks": {string(blocks)},
 		"parse": {"none"}, "unfurl_links": {"false"}, "unfurl_media": {"false"},
 	}
-	if m.Thread != nil && m.Thread.TS != "" {
+	if m.Thread != nil && m.Thread.TS != "" && !m.Mention {
 		form.Set("channel", cmp.Or(m.Thread.Channel, s.ChannelID))
 		form.Set("thread_ts", m.Thread.TS)
 		if !r.dec.Note {

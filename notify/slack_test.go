@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -195,6 +196,35 @@ func TestSlackFallsBack(t *testing.T) {
 				t.Errorf("thread %+v, posts (-want +got):\n%s", in, diff)
 			}
 		})
+	}
+}
+
+// A page that Slack takes wakes whom the setting names, in a message of its own: with
+// blocks, without them, and in what a notification shows.
+func TestSlackMentions(t *testing.T) {
+	t.Parallel()
+	for whom, want := range map[string]string{"": "<!channel>", "channel": "<!channel>", "here": "<!here>", "U012AB3CD": "<@U012AB3CD>", "W012AB3CD": "<@W012AB3CD>", "S012AB3CD": "<!subteam^S012AB3CD>"} {
+		m := message(t, "down-after-reboot")
+		m.Kind, m.Thread = KindSlack, &incident.Thread{Channel: "C0123456789", TS: "7.8"}
+		for _, m.Mention = range []bool{false, true} {
+			form := (&Slack{ChannelID: "C0123456789", Mention: whom}).form(m)
+			var blocks slack.Blocks
+			if err := json.Unmarshal([]byte(form.Get("blocks")), &blocks); err != nil {
+				t.Fatal(err)
+			}
+			// The mention is all that these hold of Slack's control characters.
+			text, all := strings.TrimPrefix(form.Get("text"), want+" "), blocks.BlockSet
+			if m.Mention {
+				all = slices.Delete(slices.Clone(all), 1, 2)
+			}
+			if faults := slackFaults(text, all); len(faults) > 0 {
+				t.Errorf("Slack would refuse: %v", faults)
+			}
+			inBlocks := strings.Contains(shown(t, blocks.BlockSet), "[section] "+want+"\n")
+			if inBlocks != m.Mention || strings.HasPrefix(form.Get("text"), want+" ") != m.Mention || form.Has("thread_ts") == m.Mention || form.Has("reply_broadcast") == m.Mention {
+				t.Errorf("%s: mention %v: %v", whom, m.Mention, form)
+			}
+		}
 	}
 }
 

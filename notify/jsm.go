@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -56,6 +57,9 @@ func (o *alertAPI) callOps(ctx context.Context, path string) (a *opsgenieAnswer,
 			return nil
 		}
 		r = a.refused(a.said.Message)
+		if r.auth {
+			r.err = fmt.Errorf("%w: renew the Jira API token, and let its user read alerts and heartbeats", r.err)
+		}
 		r.noAlert = a.StatusCode == http.StatusNotFound && json.Valid(a.body)
 		return r
 	})
@@ -77,7 +81,7 @@ func (o *alertAPI) status(ctx context.Context, c *client, request string) (*opsg
 	}
 	a, r := o.callOps(ctx, "/v1/alerts/requests/"+request)
 	if r != nil && r.noAlert {
-		r = &refusal{kind: fault.Unavailable, err: errNotProcessed}
+		r = refuse(fault.Unavailable, "the Operations API knows neither the request nor such an open alert; check jsm.cloud_id if it never does")
 	}
 	return a, r
 }

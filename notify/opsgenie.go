@@ -147,6 +147,9 @@ func (o *alertAPI) Rehearse(ctx context.Context, m Message) (string, error) {
 		}
 		return r
 	})
+	if err == nil && o.CloudID != "" {
+		_, err = o.Open(ctx, neverMade) // the token, too
+	}
 	if err != nil {
 		return "", err
 	}
@@ -187,7 +190,11 @@ func (o *alertAPI) close(ctx context.Context, m Message) (confirmed bool, err er
 
 // Test makes an alert at P5 and closes it.
 func (o *alertAPI) Test(ctx context.Context, m Message) (Delivery, error) {
-	return makeAndClose(ctx, o.title, m, o.Page, o.close)
+	got, err := makeAndClose(ctx, o.title, m, o.Page, o.close)
+	if err == nil && !got.Confirmed && o.CloudID != "" {
+		_, err = o.Open(ctx, alias(m)) // why it could not be confirmed
+	}
+	return got, err
 }
 
 // Open reports whether the alert of an alias is open. By an alias open alerts only are

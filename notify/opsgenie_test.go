@@ -521,14 +521,19 @@ func TestOpsGenieOpen(t *testing.T) {
 	}
 }
 
-// What is accepted and then discarded is worth a retry.
+// What is accepted and then discarded is worth a retry, and says so to whoever has
+// another pager.
 func TestOpsGenieDiscardsARequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeOpsGenie{key: testKey, pending: 1, discards: 1}
 		o := serving(opsgenie, "https://pager.example", f)
 		for n, want := range []string{"the request was accepted and then not carried out: Discarded by a rule", ""} {
-			wantError(t, sent(t, o, message(t, "worse")), fault.Unavailable, want)
+			err := sent(t, o, message(t, "worse"))
+			wantError(t, err, fault.Unavailable, want)
+			if errors.Is(err, ErrDiscarded) != (n == 0) {
+				t.Errorf("try %d: %v", n+1, err)
+			}
 			if len(f.alerts) != n {
 				t.Errorf("try %d: %d alerts", n+1, len(f.alerts))
 			}

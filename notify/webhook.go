@@ -132,15 +132,21 @@ func (w *webhook) post(ctx context.Context, c *client, id string, e webhookEvent
 		"Content-Type": "application/json", "User-Agent": "firstline",
 		"Webhook-Id": id, "Webhook-Timestamp": sent, "Webhook-Signature": sign(key, id, sent, body),
 	}, body)
-	switch {
-	case r != nil:
+	if r != nil {
 		return false, r
-	case a.ok() && strings.Contains(strings.ToLower(a.Header.Get("Content-Type")), "html"):
+	}
+	isHTML := strings.Contains(strings.ToLower(a.Header.Get("Content-Type")), "html")
+	switch {
+	case a.ok() && isHTML:
 		return false, refuse(fault.Unavailable, "the answer, %s, is a page for people: is the configured address right?", a)
 	case a.ok():
 		return a.StatusCode != http.StatusAccepted, nil
 	}
-	r = a.refused("")
+	said := string(a.body)
+	if isHTML {
+		said = ""
+	}
+	r = a.refused(incident.ClipLine(said, 200))
 	r.noAlert = e.Type != webhookFiring && (a.StatusCode == http.StatusNotFound || a.StatusCode == http.StatusGone)
 	if r.auth {
 		r.err = fmt.Errorf("%w: store the secret that the receiver knows", r.err)

@@ -156,11 +156,14 @@ func TestWebhookAnswers(t *testing.T) {
 		{status: 204, confirmed: true},
 		{status: 404, kind: fault.InvalidInput, want: "is the configured address right?", noAlert: true},
 		{status: 410, kind: fault.InvalidInput, want: "HTTP 410 Gone", noAlert: true},
-		{status: 409, kind: fault.InvalidInput, want: "HTTP 409"},
+		{status: 422, kind: fault.InvalidInput, want: "HTTP 422 Unprocessable Entity: no such field"},
 		{status: 401, kind: fault.Denied, want: "store the secret that the receiver knows"},
 		{status: 503, kind: fault.Unavailable, want: "HTTP 503"},
 	} {
-		answers := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(tt.status) })
+		answers := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(tt.status)
+			_, _ = io.WriteString(w, "no such\nfield")
+		})
 		w := &webhook{URL: "https://receiver.example/hook", secret: secretOf(testWebhookSecret), http: direct(answers)}
 		d, err := w.Page(t.Context(), message(t, "worse"))
 		wantError(t, err, tt.kind, tt.want)

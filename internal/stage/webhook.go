@@ -19,7 +19,7 @@ var (
 	webhookFields = map[string]rule{"type": oneOf("firing", "note", "resolved"), "timestamp": moment, "data": holding(webhookData, "alert", "title", "text", "deployment", "region")}
 	webhookData   = map[string]rule{
 		"alert": chars(512), "title": chars(120), "text": chars(15_000), "severity": chars(30), "situation": chars(100), "test": flag,
-		"deployment": chars(100), "region": chars(30), "account": chars(12), "instance": chars(30), "name": chars(256),
+		"deployment": chars(100), "region": chars(30), "account": chars(12), "instance": chars(30), "name": chars(256), "links": anything,
 	}
 )
 

@@ -29,6 +29,7 @@ func TestSettingsKnowOurDetails(t *testing.T) {
 	}
 	for _, message := range messages {
 		ours = slices.AppendSeq(ours, maps.Keys(describe(message()).details()))
+		ours = slices.AppendSeq(ours, maps.Keys((&pagerDuty{}).trigger(message()).Payload.Details))
 	}
 	slices.Sort(known)
 	slices.Sort(ours)

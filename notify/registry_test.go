@@ -2,6 +2,8 @@ package notify
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +18,9 @@ const testPagers = `[
 	{"type":"opsgenie","endpoint":"eu","key_parameter":"/firstline/secrets/opsgenie-api-key",
 	 "responders":[{"type":"team","id":"t"},{"type":"user","username":"jo@example.com"},{"type":"schedule","name":"nights"}],
 	 "priority":"P2","priority_unknown":"P4","tags":["shop"],"details":{"runbook":"https://example.com"},"entity":"shop","source":"eu"},
-	{"type":"sns","topic_arn":"arn:aws:sns:eu-west-1:123456789012:on-call"}
+	{"type":"sns","topic_arn":"arn:aws:sns:eu-west-1:123456789012:on-call"},
+	{"type":"pagerduty","endpoint":"us","key_parameter":"/firstline/secrets/pagerduty-routing-key","severity":"critical","severity_unknown":"error","group":"shop"},
+	{"type":"webhook","url":"https://receiver.example/hook","key_parameter":"/firstline/secrets/webhook-secret"}
 ]`
 
 func TestNew(t *testing.T) {
@@ -38,7 +42,7 @@ func TestNew(t *testing.T) {
 	for _, p := range pagers {
 		names = append(names, p.Name())
 	}
-	if !slices.Equal(names, []string{"jsm", "opsgenie", "sns"}) {
+	if !slices.Equal(names, []string{"jsm", "opsgenie", "sns", "pagerduty", "webhook"}) {
 		t.Fatalf("%q", names)
 	}
 	og := pagers[1].(*alertAPI)
@@ -50,19 +54,19 @@ func TestNew(t *testing.T) {
 		t.Errorf("%+v", og)
 	}
 	// Each reads its own secret, and SNS is asked in the topic's region.
-	for _, p := range pagers[:2] {
+	for _, p := range slices.Concat(pagers[:2], pagers[3:]) {
 		if _, err := p.Rehearse(t.Context(), message(t, "worse")); fault.KindOf(err) != fault.Denied {
 			t.Errorf("%s: %v", p.Name(), err)
 		}
 	}
-	if diff := cmp.Diff([]string{"/firstline/secrets/jsm-api-key", "/firstline/secrets/opsgenie-api-key"}, read); diff != "" {
+	if diff := cmp.Diff([]string{"/firstline/secrets/jsm-api-key", "/firstline/secrets/opsgenie-api-key", "/firstline/secrets/pagerduty-routing-key", "/firstline/secrets/webhook-secret"}, read); diff != "" {
 		t.Errorf("secrets (-want +got):\n%s", diff)
 	}
 
 	if err := sent(t, pagers[2], message(t, "worse")); err != nil || region != "eu-west-1" {
 		t.Errorf("SNS was asked in %q", region)
 	}
-	if got := Addresses([]byte(testPagers)); !slices.Equal(got, []string{jsm.urls[""], opsgenie.urls["eu"]}) {
+	if got := Addresses([]byte(testPagers)); !slices.Equal(got, []string{jsm.urls[""], opsgenie.urls["eu"], pagerDutyURLs["us"]}) {
 		t.Errorf("addresses %q", got)
 	}
 	if got := Addresses([]byte(`[{"type":"opsgenie","endpoint":"https://pager.example/a/"},{"type":"sns"}]`)); !slices.Equal(got, []string{"https://pager.example/a"}) {
@@ -76,17 +80,19 @@ func TestNew(t *testing.T) {
 func TestNewOfWrongSettings(t *testing.T) {
 	t.Parallel()
 	for config, want := range map[string]string{
-		``:                                     "decode JSON",
-		`eu`:                                   "decode JSON",
-		`{}`:                                   "cannot unmarshal object",
-		`[{}]`:                                 `[0].type: "" is not a pager; use opsgenie, jsm, pagerduty, webhook, sns`,
-		`[{"type":"sms"}]`:                     `[0].type: "sms" is not a pager`,
-		`["opsgenie"]`:                         `[0].type: "" is not a pager`,
-		`[null]`:                               `[0].type: ""`,
-		`[{"type":"opsgenie","priorty":"P1"}]`: `[0]: decode JSON: json: unknown field "priorty"`,
-		`[{"type":"opsgenie","priority":1}]`:   "[0]: decode JSON: json: cannot unmarshal number into Go struct field",
-		`[{"type":"sns","endpoint":"eu"}]`:     `[0]: decode JSON: json: unknown field "endpoint"`,
-		`[{"type":"opsgenie"}] []`:             "data after the JSON value",
+		``:                                       "decode JSON",
+		`eu`:                                     "decode JSON",
+		`{}`:                                     "cannot unmarshal object",
+		`[{}]`:                                   `[0].type: "" is not a pager; use opsgenie, jsm, pagerduty, webhook, sns`,
+		`[{"type":"sms"}]`:                       `[0].type: "sms" is not a pager`,
+		`["opsgenie"]`:                           `[0].type: "" is not a pager`,
+		`[null]`:                                 `[0].type: ""`,
+		`[{"type":"opsgenie","priorty":"P1"}]`:   `[0]: decode JSON: json: unknown field "priorty"`,
+		`[{"type":"opsgenie","priority":1}]`:     "[0]: decode JSON: json: cannot unmarshal number into Go struct field",
+		`[{"type":"webhook","endpoint":"eu"}]`:   `[0]: decode JSON: json: unknown field "endpoint"`,
+		`[{"type":"pagerduty","priority":"P1"}]`: `[0]: decode JSON: json: unknown field "priority"`,
+		`[{"type":"sns","endpoint":"eu"}]`:       `[0]: decode JSON: json: unknown field "endpoint"`,
+		`[{"type":"opsgenie"}] []`:               "data after the JSON value",
 		`[{"type":"opsgenie","responders":["x"]}`: "decode JSON",
 	} {
 		pagers, err := New([]byte(config), Deps{})
@@ -122,5 +128,43 @@ func TestCapabilities(t *testing.T) {
 		if err != nil || p.Name() != e.Name || !cmp.Equal(p.Capabilities(), e.Can) {
 			t.Errorf("%s: %v, %+v", e.Name, err, p)
 		}
+	}
+}
+
+// TestTypes holds README.md's table against the registry; -update rewrites it.
+func TestTypes(t *testing.T) {
+	t.Parallel()
+	table := "| pager | Confirms | Readable | Notes | Resolvable | Deduplicates | Heartbeat | priorities | title | text |\n" + "|" + strings.Repeat("---|", 10) + "\n"
+	word := map[bool]string{true: "yes", false: "no"}
+	for _, e := range Types() {
+		name := e.Title + " (`" + e.Name + "`)"
+		if e.Needs != "" {
+			name += " with `" + e.Needs + "`"
+		}
+		can, priorities := e.Can, "none"
+		if can.Priorities != nil {
+			priorities = strings.Join(can.Priorities, ", ")
+		}
+		table += fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %s | %d | %d |\n", name, word[can.Confirms], word[can.Readable], word[can.Notes],
+			word[can.Resolvable], word[can.Deduplicates], word[can.Heartbeat], priorities, can.Title, can.Text)
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, _ := strings.Cut(string(readme), "-update -->\n")
+	got, tail, found := strings.Cut(rest, "<!-- end of pagers -->")
+	if !found {
+		t.Fatal("README.md has no table of pagers")
+	}
+	if *update {
+		got = table
+		//nolint:gosec // G703: a file of this package
+		if err := os.WriteFile("README.md", []byte(head+"-update -->\n"+table+"<!-- end of pagers -->"+tail), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(table, got); diff != "" {
+		t.Errorf("(-registry +README.md; -update rewrites it)\n%s", diff)
 	}
 }

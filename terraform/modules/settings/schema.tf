@@ -51,7 +51,7 @@ locals {
   # Those that notify/report.go sets; notify/details_test.go compares them.
   own_details = [
     "instanceId", "name", "region", "accountId", "deployment", "situation", "severity", "verdict", "guard", "alarm", "alarmArn", "alarmState", "execution",
-    "executionUrl", "instanceUrl", "alarmUrl",
+    "executionUrl", "instanceUrl", "alarmUrl", "text",
   ]
 
   # What starts a look at an instance: trigger => what differs from the defaults below.

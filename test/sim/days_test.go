@@ -164,16 +164,7 @@ func (w *world) plan() {
 	w.lost = pick(w, 0, .05, .3)
 	w.tableTakes = pick(w, 0, 0, 100*time.Millisecond, 3*time.Second)
 	w.terse = w.p(.3)
-	if w.p(.2) {
-		w.pagers[0].name, w.pagers[0].readable = "pagerduty", false
-	}
-	if w.p(.15) {
-		w.pagers[0].name, w.pagers[0].readable = "sns", false
-	}
-	if w.p(.3) {
-		w.pagers = append(w.pagers, &pager{w: w, name: "second", readable: true})
-	}
-	w.noSlack = w.p(.15)
+	w.planPagers()
 	if w.p(.6) {
 		w.peers, w.vantageRequired = peerRegions, w.p(.2)
 	}
@@ -191,6 +182,56 @@ func (w *world) plan() {
 	w.planRegion()
 	w.every(5*time.Minute, w.reconcile)
 	w.every(time.Minute, w.watch)
+}
+
+// planPagers draws the pagers, often two, sometimes none but Slack, and whether they are
+// others from some time on.
+func (w *world) planPagers() {
+	w.slow = pick(w, 0, 0, .1, .5)
+	draw := func() (some []string) {
+		all := kinds()
+		w.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		isThere := map[string]bool{}
+		for _, kind := range all[:pick(w, 0, 1, 1, 1, 1, 1, 2, 2, 2, 3)] {
+			if name, _, _ := strings.Cut(kind, "+"); !isThere[name] {
+				isThere[name] = true
+				some = append(some, kind)
+			}
+		}
+		return some
+	}
+	clear(w.known)
+	had := draw()
+	w.configure(had...)
+	w.noSlack = len(had) > 0 && w.p(.15)
+	if w.p(.15) && len(had) > 0 {
+		w.after(w.between(0, day-4*time.Hour), func() { w.move(had, draw()) })
+	}
+}
+
+// move changes the pagers in two deploys: the new ones before the old ones, and without
+// these as soon as they have no open alert.
+func (w *world) move(from, to []string) {
+	isSame := func(kind string) bool {
+		name, _, _ := strings.Cut(kind, "+")
+		return slices.ContainsFunc(to, func(k string) bool { return k == name || strings.HasPrefix(k, name+"+") })
+	}
+	from = slices.DeleteFunc(slices.Clone(from), isSame)
+	if len(to) == 0 {
+		return
+	}
+	w.configure(append(slices.Clone(to), from...)...)
+	var second func()
+	second = func() {
+		for _, a := range w.openAlerts() {
+			if !slices.ContainsFunc(to, func(k string) bool { return strings.HasPrefix(k, a.pager.name) }) {
+				w.after(10*time.Minute, second)
+				return
+			}
+		}
+		w.configure(to...)
+	}
+	w.after(w.between(10*time.Minute, 2*time.Hour), second)
 }
 
 func (w *world) planMachine(m *machine) {
@@ -300,8 +341,12 @@ func (w *world) planRegion() {
 	some(.1, func() { w.out("route53", w.between(10*time.Minute, 4*time.Hour)) })
 	some(.1, func() { w.out("ec2", w.between(10*time.Minute, 2*time.Hour)) })
 	some(.05, func() { w.out("table", w.between(5*time.Minute, time.Hour)) })
-	some(.1, func() { w.out(w.pagers[0].name, w.between(5*time.Minute, 90*time.Minute)) })
-	some(.1, func() { w.out("late:"+w.pagers[0].name, w.between(time.Minute, 30*time.Minute)) })
+	for n, p := range w.pagers {
+		of := []float64{.1, .03}[min(n, 1)]
+		some(of, func() { w.out(p.name, w.between(5*time.Minute, 90*time.Minute)) })
+		some(of, func() { w.out("late:"+p.name, w.between(time.Minute, 30*time.Minute)) })
+		some(of/2, func() { w.out("discards:"+p.name, w.between(time.Minute, 30*time.Minute)) })
+	}
 	some(.08, func() { w.out("ssm", w.between(10*time.Minute, 2*time.Hour)) })
 	some(.05, func() { w.out("slack", w.between(5*time.Minute, 90*time.Minute)) })
 	some(.05, func() { w.pauseRegion(w.between(10*time.Minute, 3*time.Hour)) })
@@ -338,7 +383,7 @@ func (w *world) disaster() {
 func (w *world) calm() {
 	w.logf("all is well from here on")
 	w.quiet, w.people = true, false
-	w.faulty, w.dies, w.lost, w.path = 0, 0, 0, well
+	w.faulty, w.dies, w.lost, w.slow, w.path = 0, 0, 0, 0, well
 	clear(w.outages)
 	for _, m := range w.machines {
 		m.webPath, m.sshPath, m.impaired, m.scheduled, m.closed, m.noCredits = well, well, "", false, false, false

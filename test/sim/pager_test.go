@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -11,12 +13,57 @@ import (
 	"firstline/notify"
 )
 
-// pager has OpsGenie's semantics; one that is not readable has PagerDuty's.
+// pager is a service that wakes people, as far as its capabilities go.
 type pager struct {
-	w        *world
-	name     string
-	readable bool
+	w    *world
+	name string
+	can  notify.Capabilities
+	// isAsync: it accepts a request first and carries it out later.
+	isAsync  bool
 	alerts   []*alert
+	requests int
+	// pending is when the newest request about an alias is carried out: what comes after
+	// it waits for it.
+	pending map[string]time.Time
+}
+
+// asynchronous are the services that accept a request with 202 and carry it out later.
+var asynchronous = map[string]bool{"opsgenie": true, "jsm": true, "pagerduty": true}
+
+// kinds are all kinds of pager: a type, and what it needs for its capabilities.
+func kinds() (all []string) {
+	for _, t := range notify.Types() {
+		all = append(all, kindOf(t))
+	}
+	return all
+}
+
+func kindOf(t notify.Type) string {
+	if t.Needs != "" {
+		return t.Name + "+" + t.Needs
+	}
+	return t.Name
+}
+
+// configure makes these kinds the pagers, in order of fallback. What a pager has stays
+// with it, also where it is no longer asked. Without any, Slack alone is the pager.
+func (w *world) configure(names ...string) {
+	w.pagers = nil
+	for _, name := range names {
+		n := slices.IndexFunc(notify.Types(), func(t notify.Type) bool { return kindOf(t) == name })
+		if n < 0 {
+			panic(name + " is no kind of pager")
+		}
+		t := notify.Types()[n]
+		p := w.known[t.Name]
+		if p == nil {
+			p = &pager{w: w, name: t.Name, isAsync: asynchronous[t.Name], pending: map[string]time.Time{}}
+			w.known[t.Name] = p
+		}
+		p.can = t.Can
+		w.pagers = append(w.pagers, p)
+	}
+	w.logf("pagers: %v", names)
 }
 
 type alert struct {
@@ -26,6 +73,8 @@ type alert struct {
 	open       bool
 	// closedBy is when a person closed it.
 	closedBy time.Time
+	// isLost: it was accepted and never made, and the pager does not tell.
+	isLost bool
 	// members is what was last said of each instance in it.
 	members map[string]told
 	emptied time.Time
@@ -49,11 +98,14 @@ type wake struct {
 
 func (p *pager) Name() string { return p.name }
 
-func (p *pager) Capabilities() notify.Capabilities {
-	if p.name == "sns" {
-		return notify.Capabilities{Resolvable: true}
+func (p *pager) Capabilities() notify.Capabilities { return p.can }
+
+// first is the pager that is asked first: Slack, where there is none.
+func (w *world) first() *pager {
+	if len(w.pagers) == 0 {
+		return w.slack
 	}
-	return notify.Capabilities{Confirms: p.readable, Readable: p.readable, Notes: p.readable, Resolvable: true, Deduplicates: true}
+	return w.pagers[0]
 }
 
 // find returns the open alert of an alias.
@@ -66,60 +118,204 @@ func (p *pager) find(alias string) *alert {
 	return nil
 }
 
-// ask makes a call to the pager's service.
-func (p *pager) ask(ctx context.Context, what, alias string, effect func() error) error {
-	if p.w.lockedOut(p.name) {
+// request is one that a pager has accepted.
+type request struct {
+	done bool
+	err  error // what the service says of it, if anybody asks
+}
+
+// discarded is what becomes of a request that was accepted and not carried out.
+var errDiscarded = errors.New("the request was accepted and then not carried out")
+
+const (
+	// followFor is how long a pager that confirms asks what became of a request.
+	followFor = 10 * time.Second
+	// latest is how long a service that is late takes.
+	latest = 3 * time.Minute
+)
+
+// ask makes a request of the pager's service and, where it tells what becomes of it,
+// follows it to its end.
+func (p *pager) ask(ctx context.Context, what, alias string, effect func() error) (confirmed bool, err error) {
+	r := &request{}
+	var at time.Time
+	err = p.call(ctx, what, alias, func() error {
+		at = p.accept(r, what, alias, effect)
+		if p.isAsync {
+			return nil
+		}
+		return r.err
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case !p.isAsync:
+		if p.isOut("late") {
+			return false, fault.New(fault.Unavailable, what, "no answer in time")
+		}
+		return p.can.Confirms && !p.isOut("discards"), nil
+	case !p.can.Confirms:
+		return false, nil
+	}
+	return p.follow(ctx, r, at, what, alias)
+}
+
+// call makes a call of the service's API.
+func (p *pager) call(ctx context.Context, what, alias string, effect func() error) error {
+	if p.isOut("") {
 		return fault.New(fault.Unavailable, what, "HTTP 503")
 	}
 	_, err := call(ctx, p.w, "", p.name+":"+what+" "+alias, func() (struct{}, error) { return struct{}{}, effect() })
 	if err != nil && fault.KindOf(err) == fault.Internal {
 		return fault.New(fault.Unavailable, what, "%w", err)
 	}
-	if err == nil && p.w.lockedOut("late:"+p.name) {
-		return fault.New(fault.Unavailable, what, "no answer in time")
-	}
 	return err
 }
 
-func (w *world) lockedOut(service string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.isOut(service)
+// accept carries a request out: at once, or later where the service is late. mu is held.
+func (p *pager) accept(r *request, what, alias string, effect func() error) (at time.Time) {
+	carryOut := func() {
+		r.err = effect()
+		r.done = true
+	}
+	at = time.Now()
+	if p.isAsync {
+		about := p.name + what + alias
+		p.requests++
+		switch {
+		case p.w.isOut("late:" + p.name):
+			at = at.Add(followFor + time.Duration(p.w.draw(about, p.requests, "late")*float64(latest)))
+		case p.w.chance(p.w.slow, about, p.requests, "slow"):
+			at = at.Add(time.Duration(p.w.draw(about, p.requests, "takes") * float64(2*followFor)))
+		}
+		if last := p.pending[alias]; at.Before(last) {
+			at = last
+		}
+		p.pending[alias] = at
+	}
+	if at.After(time.Now()) {
+		time.AfterFunc(untilPhase(at, p.w.phaseOf(p.name+what+alias+at.String())), func() {
+			p.w.mu.Lock()
+			defer p.w.mu.Unlock()
+			carryOut()
+		})
+	} else {
+		carryOut()
+	}
+	return at
+}
+
+// follow asks what became of a request until that is known.
+func (p *pager) follow(ctx context.Context, r *request, at time.Time, what, alias string) (confirmed bool, err error) {
+	until := time.Now().Add(followFor)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		until = deadline.Add(-time.Second / 2)
+	}
+	for next := at; ; next = next.Add(2 * time.Second) {
+		if next.After(until) {
+			next = until
+		}
+		if next.After(time.Now()) {
+			p.w.mu.Lock()
+			wake := untilPhase(next.Add(2*time.Millisecond), p.w.phaseOf(invocationOf(ctx).id+what+alias+next.String()))
+			p.w.mu.Unlock()
+			time.Sleep(wake)
+		}
+		var is request
+		err = p.call(ctx, "follow", alias, func() error { is = *r; return nil })
+		switch {
+		case err == nil && is.done:
+			return is.err == nil, is.err
+		case ctx.Err() != nil || !next.Before(until):
+			return false, fault.New(fault.Unavailable, what, "the request was accepted and not confirmed in time")
+		}
+	}
+}
+
+// isOut reports whether what is the matter with the service: "late", "discards", or "".
+func (p *pager) isOut(what string) bool {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	return p.w.pagerIs(what, p)
+}
+
+// pagerIs is isOut with mu held.
+func (w *world) pagerIs(what string, p *pager) bool {
+	if what != "" {
+		what += ":"
+	}
+	return w.isOut(what + p.name)
+}
+
+// must records that a pager was asked what its service cannot do.
+func (p *pager) must(can bool, what string) {
+	if !can {
+		p.w.mu.Lock()
+		defer p.w.mu.Unlock()
+		p.w.violate("capability", "%s cannot %s, and was asked to", p.name, what)
+	}
 }
 
 func (p *pager) Page(ctx context.Context, m notify.Message) (notify.Delivery, error) {
-	err := p.ask(ctx, "page", m.Alert.Alias, func() error {
+	m = copied(m)
+	confirmed, err := p.ask(ctx, "page", m.Alert.Alias, func() error {
+		isLost := p.w.pagerIs("discards", p)
 		a := p.find(m.Alert.Alias)
-		if a == nil || p.name == "sns" {
-			a = &alert{pager: p, key: m.Alert.Key, alias: m.Alert.Alias, opened: time.Now(), open: true, members: map[string]told{}}
-			p.alerts = append(p.alerts, a)
-			p.w.hear(a, m, true)
-			p.w.woken(p, a, m)
+		switch {
+		case isLost && p.isAsync && p.can.Confirms:
+			return fault.New(fault.Unavailable, "page", "%w", errDiscarded)
+		case a != nil && p.can.Deduplicates:
+			p.w.hear(a, m, false)
 			return nil
 		}
-		p.w.hear(a, m, false)
+		a = &alert{pager: p, key: m.Alert.Key, alias: m.Alert.Alias, opened: time.Now(), open: !isLost, isLost: isLost, members: map[string]told{}}
+		p.alerts = append(p.alerts, a)
+		p.w.hear(a, m, true)
+		if isLost {
+			p.w.count["irreducible: a page was lost, and its pager does not tell"]++
+			p.w.logf("%s loses the page %s", p.name, a.alias)
+			return nil
+		}
+		p.w.woken(a, m)
 		return nil
 	})
-	return notify.Delivery{Confirmed: p.readable}, err
+	return notify.Delivery{Confirmed: confirmed}, err
+}
+
+// copied is a message as it is now: the incident goes on.
+func copied(m notify.Message) notify.Message {
+	m.Incident = new(*m.Incident)
+	if m.Incident.Decision != nil {
+		m.Incident.Decision = new(*m.Incident.Decision)
+	}
+	return m
 }
 
 func (p *pager) Note(ctx context.Context, m notify.Message) error {
-	if p.name == "sns" {
-		return fault.New(fault.InvalidInput, "note", "%w", notify.ErrNoAlert)
-	}
-	return p.ask(ctx, "note", m.Alert.Alias, func() error {
+	p.must(p.can.Notes, "add a note")
+	m = copied(m)
+	confirmed, err := p.ask(ctx, "note", m.Alert.Alias, func() error {
 		a := p.find(m.Alert.Alias)
-		if a == nil {
+		switch {
+		case a == nil:
 			return fault.New(fault.InvalidInput, "note", "%w", notify.ErrNoAlert)
+		case p.w.pagerIs("discards", p):
+			return fault.New(fault.Unavailable, "note", "%w", errDiscarded)
 		}
 		p.w.count["notes"]++
 		p.w.hear(a, m, false)
 		return nil
 	})
+	if err == nil && !confirmed { // it may be lost
+		err = fault.New(fault.Unavailable, "note", "%w", notify.ErrNoAlert)
+	}
+	return err
 }
 
 func (p *pager) Resolve(ctx context.Context, m notify.Message) error {
-	return p.ask(ctx, "resolve", m.Alert.Alias, func() error {
+	p.must(p.can.Resolvable, "resolve")
+	m = copied(m)
+	_, err := p.ask(ctx, "resolve", m.Alert.Alias, func() error {
 		a := p.find(m.Alert.Alias)
 		if a == nil {
 			return fault.New(fault.InvalidInput, "resolve", "%w", notify.ErrNoAlert)
@@ -132,16 +328,18 @@ func (p *pager) Resolve(ctx context.Context, m notify.Message) error {
 		p.w.logf("%s: %s is resolved: %s", p.name, a.alias, m.Alert.Ended)
 		return nil
 	})
+	return err
 }
 
 func (p *pager) Open(ctx context.Context, alias string) (open bool, err error) {
-	if !p.readable {
-		return false, fault.New(fault.InvalidInput, "read", "the service does not tell")
-	}
-	err = p.ask(ctx, "read", alias, func() error {
+	p.must(p.can.Readable, "tell whether an alert is open")
+	err = p.call(ctx, "read", alias, func() error {
 		open = p.find(alias) != nil
 		return nil
 	})
+	if err == nil && p.isOut("late") {
+		err = fault.New(fault.Unavailable, "read", "no answer in time")
+	}
 	return open, err
 }
 
@@ -182,12 +380,12 @@ func (w *world) hear(a *alert, m notify.Message, isPage bool) {
 }
 
 // woken records that somebody was woken.
-func (w *world) woken(p *pager, a *alert, m notify.Message) {
+func (w *world) woken(a *alert, m notify.Message) {
 	situation := ""
 	if d := m.Incident.Decision; d != nil {
 		situation = d.Situation
 	}
-	w.logf("PAGE %s (%s) by %s about %v", a.alias, situation, p.name, m.Alert.Members)
+	w.logf("PAGE %s (%s) by %s about %v", a.alias, situation, a.pager.name, m.Alert.Members)
 	w.count["pages"]++
 	w.count["page "+situation]++
 	w.wakes = append(w.wakes, wake{time.Now(), a.key, situation, a})
@@ -223,10 +421,10 @@ func (w *world) closeAlert(a *alert) {
 	}
 }
 
-// openAlerts are those that are open at a pager.
+// openAlerts are those that are open at a pager, whether it is asked or not.
 func (w *world) openAlerts() (open []*alert) {
-	for _, p := range w.pagers {
-		for _, a := range p.alerts {
+	for _, name := range slices.Sorted(maps.Keys(w.known)) {
+		for _, a := range w.known[name].alerts {
 			if a.open {
 				open = append(open, a)
 			}
@@ -247,13 +445,33 @@ func (c channel) Post(ctx context.Context, m notify.Message) (incident.Thread, e
 		}
 		c.w.slacks = append(c.w.slacks, told{at: time.Now(), situation: situation})
 		c.w.logf("slack: %s %s", m.Incident.Name, situation)
-		c.w.heardOutcome(m)
+		c.w.heardInSlack(m)
 		return struct{}{}, nil
 	})
 	if err != nil {
 		return incident.Thread{}, fault.New(fault.Unavailable, "slack", "%w", err)
 	}
 	return incident.Thread{Channel: "C1", TS: "1"}, nil
+}
+
+// heardInSlack records what a message to Slack says. It is a page where it mentions
+// somebody; of what Slack has paged, no alert is open anywhere.
+func (w *world) heardInSlack(m notify.Message) {
+	w.heardOutcome(m)
+	p := w.slack
+	n := slices.IndexFunc(p.alerts, func(a *alert) bool { return a.alias == m.Alert.Alias })
+	switch {
+	case m.Mention:
+		a := &alert{pager: p, key: m.Alert.Key, alias: m.Alert.Alias, opened: time.Now(), members: map[string]told{}}
+		if n >= 0 {
+			a.members = p.alerts[n].members
+		}
+		w.hear(a, m, true)
+		w.woken(a, m)
+		p.alerts = append(p.alerts, a)
+	case n >= 0 && m.Alert.Alias != "":
+		w.hear(p.alerts[n], m, false)
+	}
 }
 
 func (c channel) Rehearse(context.Context, notify.Message) (string, error) { return "", nil }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -104,10 +105,12 @@ func (w *world) handBack(m *machine) {
 		i.Membership.HandedBackBy = "a person"
 		m.seen.closes++
 		m.seen.paged = time.Time{}
-		for _, a := range w.openAlerts() {
-			if t, ok := a.members[m.id]; ok {
-				t.again = true
-				a.members[m.id] = t
+		for _, p := range append(slices.Collect(maps.Values(w.known)), w.slack) {
+			for _, a := range p.alerts {
+				if t, ok := a.members[m.id]; ok && (a.open || a.isLost || p == w.slack) {
+					t.again = true
+					a.members[m.id] = t
+				}
 			}
 		}
 	})

@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -105,7 +106,7 @@ func (w *world) watchMachine(m *machine) {
 		s.firedSince = now
 	}
 	limit := w.wokenWithin()
-	if !w.pagers[0].readable { // who joins by a note, which it does not take, is told by the next page
+	if !w.isReadable() { // who joins by a note, which it does not take, is told by the next page
 		limit += 20 * time.Minute
 	}
 	if s.isSilent || s.firedSince.IsZero() || now.Sub(s.firedSince) <= limit || now.Sub(s.runSince) <= limit || w.isTold(m) {
@@ -115,13 +116,25 @@ func (w *world) watchMachine(m *machine) {
 	w.violate("silent", "%s is down since %s, its alarm fires, and nobody has been woken", m.name, s.runSince.Format("15:04"))
 }
 
+// noPager reports whether nothing can be relied upon to wake anybody.
 func (w *world) noPager() bool {
 	for _, p := range w.pagers {
-		if !w.isOut(p.name) && !w.isOut("late:"+p.name) {
+		if !w.ails(p) {
 			return false
 		}
 	}
-	return true
+	return len(w.pagers) > 0 || w.isOut("slack")
+}
+
+// ails reports whether anything is the matter with a pager.
+func (w *world) ails(p *pager) bool {
+	return w.pagerIs("", p) || w.pagerIs("late", p) || w.pagerIs("discards", p)
+}
+
+// isReadable reports whether each pager tells whether its alerts are open.
+func (w *world) isReadable() bool {
+	isBlind := func(p *pager) bool { return !p.can.Readable }
+	return len(w.pagers) > 0 && !slices.ContainsFunc(w.pagers, isBlind)
 }
 
 // isTold reports whether a person knows that a machine is down: somebody was
@@ -131,17 +144,32 @@ func (w *world) isTold(m *machine) bool {
 	if !s.woken.IsZero() && !s.woken.Before(s.downSince) {
 		return true
 	}
-	for _, p := range w.pagers {
+	for _, p := range append(slices.Collect(maps.Values(w.known)), w.slack) {
 		for _, a := range p.alerts {
 			t, isMember := a.members[m.id]
 			switch {
 			case !isMember, t.again:
+			case a.isLost, p == w.slack:
+				// As far as anybody can know, somebody has been told, until it ends.
+				if now.Sub(a.opened) < 24*time.Hour+w.wokenWithin() && w.isKept(a, m) {
+					return true
+				}
 			case t.severity < incident.SeverityDown && w.severity(m) >= incident.SeverityDown:
 			case a.open, !a.closedBy.IsZero() && now.Sub(a.closedBy) < quietOf(a.key)+w.wokenWithin():
 				return true
-			case !p.readable && !a.closedBy.IsZero() && now.Sub(a.opened) < 24*time.Hour+w.wokenWithin():
+			case !p.can.Readable && !a.closedBy.IsZero() && now.Sub(a.opened) < 24*time.Hour+w.wokenWithin():
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// isKept reports whether the table has an alert, with a machine as its member.
+func (w *world) isKept(a *alert, m *machine) bool {
+	for _, kept := range w.keptAlerts() {
+		if _, isMember := kept.Members[m.id]; isMember && kept.Alias == a.alias {
+			return true
 		}
 	}
 	return false
@@ -203,7 +231,7 @@ func (w *world) watchAlerts() {
 
 // isMessage reports whether an alert is one of SNS that another pager has as well:
 // to close it there would be one more message.
-func (w *world) isMessage(a *alert) bool { return a.pager.name == "sns" && len(w.pagers) > 1 }
+func (w *world) isMessage(a *alert) bool { return !a.pager.can.Deduplicates && len(w.known) > 1 }
 
 // isOfTheHour reports whether an alert is one that the table does not know: its
 // alias is the hour's, and reconcile closes it after the next.
@@ -442,7 +470,7 @@ func (w *world) checkNoise(a *alert, m notify.Message) {
 		// Where a pager cannot tell that its alert is open, who has joined it is told by
 		// another page if machines are down.
 		anHour := time.Hour - time.Minute
-		if !a.pager.readable && a.key == policy.KeyBreaker {
+		if !a.pager.can.Readable && a.key == policy.KeyBreaker {
 			anHour = 15 * time.Minute
 		}
 		isAgain := other.alert != a && other.key == a.key && other.alert.pager == a.pager && now.Sub(other.at) < anHour
@@ -480,8 +508,8 @@ func (w *world) checkEnd(e *execution) {
 	// it again.
 	// Only the pager that has the alert takes what is merely a note.
 	d := e.decided
-	isNote := d.Alert != nil && w.isOut(cmp.Or(d.Alert.Pager, w.pagers[0].name)) && (d.Situation == incident.SituationNote || d.Situation == incident.SituationHealthyAgain)
-	isLate := slices.ContainsFunc(w.pagers, func(p *pager) bool { return w.isOut("late:" + p.name) })
+	isNote := d.Alert != nil && w.ails(cmp.Or(w.known[d.Alert.Pager], w.first())) && (d.Situation == incident.SituationNote || d.Situation == incident.SituationHealthyAgain)
+	isLate := slices.ContainsFunc(w.pagers, func(p *pager) bool { return w.pagerIs("late", p) || w.pagerIs("discards", p) })
 	isLate = isLate || time.Since(w.outages["lambda"]) < time.Minute // the last retry came before its end
 	if out.End() == "Nobody was told" && w.faulty == 0 && !w.noPager() && !w.isOut("slack") && !isLate && !isNote {
 		w.violate("end", "%s: nobody was told, though a pager works", e.name)
@@ -491,8 +519,8 @@ func (w *world) checkEnd(e *execution) {
 // isRepeat reports whether a page is one that SNS was asked for twice, where faults,
 // a slow table or an answer that came too late let nobody know of the first.
 func (w *world) isRepeat(a *alert) bool {
-	wasLate := time.Since(w.outages["late:sns"]) < 10*time.Minute
-	return a.pager.name == "sns" && (w.faulty > 0 || w.tableTakes > time.Second || wasLate) &&
+	wasLate := time.Since(w.outages["late:"+a.pager.name]) < 10*time.Minute
+	return !a.pager.can.Deduplicates && (w.faulty > 0 || w.tableTakes > time.Second || wasLate) &&
 		slices.ContainsFunc(w.wakes, func(other wake) bool { return other.alert.alias == a.alias })
 }
 

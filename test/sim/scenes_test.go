@@ -25,7 +25,7 @@ import (
 //	reboot-on a unreachable           its setting reboot.on
 //	per-day a 0                       its setting reboot.per_day
 //	confirm a 0                       its setting confirm_seconds
-//	pager blind|sns|second            it cannot tell whether an alert is open; it is SNS; there is another
+//	pagers webhook jsm+cloud_id       the kinds of pager, in order of fallback; without any, Slack alone
 //	no-slack                          there is no Slack
 //	terse                             Route 53's checkers do not name the status that they get
 //	peers [required]                  two other regions are asked; without one that confirms, no reboot
@@ -135,15 +135,9 @@ func (s *scene) line(words []string) (err error) {
 		if *number, err = strconv.Atoi(words[2]); err != nil {
 			return err
 		}
-	case "pager":
-		switch words[1] {
-		case "sns":
-			s.w.pagers[0].name, s.w.pagers[0].readable = "sns", false
-		case "second":
-			s.w.pagers = append(s.w.pagers, &pager{w: s.w, name: words[1], readable: true})
-		default:
-			s.w.pagers[0].name, s.w.pagers[0].readable = "pagerduty", false
-		}
+	case "pagers":
+		clear(s.w.known)
+		s.w.configure(words[1:]...)
 	case "peers":
 		s.w.peers = peerRegions
 		s.w.vantageRequired = len(words) > 1
@@ -284,7 +278,9 @@ func forSpan(words []string) time.Duration {
 //	dry-run a                 its setting reboot.dry_run is set
 //	work a for 1h             a person works on it
 //	hand-back a               she says that it is firstline's again
-//	out lambda|ec2|reboots|route53|opsgenie|slack|table|egress|peer:REGION for 3h
+//	pagers webhook opsgenie    another deployment: these are asked from here on
+//	out lambda|ec2|reboots|route53|first|second|slack|table|egress|peer:REGION for 3h
+//	out late:first|discards:first for 3h   it does late what it was asked; it accepts pages and makes none
 //	pause a|region for 3m | resume
 //	close a|breaker|CAUSE     a person closes the open alert with this key or member
 //	close-any a               ... if there is one
@@ -296,7 +292,10 @@ func (s *scene) command(words []string) error {
 	w, rest := s.w, words[1:]
 	switch words[0] {
 	case "out":
-		w.out(rest[0], forSpan(rest))
+		w.out(w.named(rest[0]), forSpan(rest))
+		return nil
+	case "pagers":
+		w.configure(rest...)
 		return nil
 	case "resume":
 		w.resume()
@@ -311,7 +310,7 @@ func (s *scene) command(words []string) error {
 		times := 1
 		for _, word := range rest[2:] {
 			if n, ok := strings.CutPrefix(word, "times="); !ok {
-				f.call = word
+				f.call = w.named(word)
 			} else if _, err := fmt.Sscan(n, &times); err != nil {
 				return err
 			}
@@ -337,6 +336,15 @@ func (s *scene) command(words []string) error {
 		return err
 	}
 	return s.onMachine(words[0], m, rest[1:])
+}
+
+// named puts the names of the first and the second pager in the place of these words.
+func (w *world) named(text string) string {
+	text = strings.ReplaceAll(text, "first", w.first().name)
+	if len(w.pagers) > 1 {
+		text = strings.ReplaceAll(text, "second", w.pagers[1].name)
+	}
+	return text
 }
 
 func (s *scene) onMachine(verb string, m *machine, rest []string) error {

@@ -53,7 +53,13 @@ type world struct {
 	breaker            incident.Breaker
 	bootMax            time.Duration
 
+	// pagers are those that are asked, in order of fallback, known those that ever were,
+	// by their name. slack is Slack as a pager. slow is the share of the requests that
+	// take an asynchronous service up to 20 seconds.
 	pagers  []*pager
+	known   map[string]*pager
+	slack   *pager
+	slow    float64
 	people  bool
 	noSlack bool
 
@@ -85,10 +91,11 @@ type violation struct{ kind, detail string }
 func newWorld(seed uint64) *world {
 	w := &world{
 		seed: seed, random: rand.New(rand.NewPCG(seed, 11)), begun: time.Now(), path: well, //nolint:gosec // a seed that reproduces the day
-		restingAsked: -1, outages: map[string]time.Time{}, peerPath: map[string]service{}, executions: map[string]*execution{}, count: map[string]int{},
+		restingAsked: -1, outages: map[string]time.Time{}, peerPath: map[string]service{}, executions: map[string]*execution{}, known: map[string]*pager{}, count: map[string]int{},
 		breaker: incident.Breaker{InFlight: 2, PerHour: 6}, bootMax: 118 * time.Second,
 	}
-	w.pagers = []*pager{{w: w, name: "opsgenie", readable: true}}
+	w.slack = &pager{w: w, name: "slack"}
+	w.configure("opsgenie")
 	w.db = dynamo.New("firstline")
 	w.db.Before, w.db.After = w.beforeTable, w.afterTable
 	w.table = &store.Table{Name: "firstline", Client: w.tableClient, Random: func(limit time.Duration) time.Duration {

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -123,9 +122,6 @@ type request struct {
 	done bool
 	err  error // what the service says of it, if anybody asks
 }
-
-// discarded is what becomes of a request that was accepted and not carried out.
-var errDiscarded = errors.New("the request was accepted and then not carried out")
 
 const (
 	// followFor is how long a pager that confirms asks what became of a request.
@@ -263,7 +259,7 @@ func (p *pager) Page(ctx context.Context, m notify.Message) (notify.Delivery, er
 		a := p.find(m.Alert.Alias)
 		switch {
 		case isLost && p.isAsync && p.can.Confirms:
-			return fault.New(fault.Unavailable, "page", "%w", errDiscarded)
+			return fault.New(fault.Unavailable, "page", "%w", notify.ErrDiscarded)
 		case a != nil && p.can.Deduplicates:
 			p.w.hear(a, m, false)
 			return nil
@@ -300,7 +296,7 @@ func (p *pager) Note(ctx context.Context, m notify.Message) error {
 		case a == nil:
 			return fault.New(fault.InvalidInput, "note", "%w", notify.ErrNoAlert)
 		case p.w.pagerIs("discards", p):
-			return fault.New(fault.Unavailable, "note", "%w", errDiscarded)
+			return fault.New(fault.Unavailable, "note", "%w", notify.ErrDiscarded)
 		}
 		p.w.count["notes"]++
 		p.w.hear(a, m, false)

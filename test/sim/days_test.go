@@ -112,21 +112,27 @@ func playDay(t *testing.T, seed uint64, isLoud bool) (w *world) {
 		w.plan()
 		w.mu.Unlock()
 		w.live(day)
-		w.mu.Lock()
-		w.calm()
-		w.mu.Unlock()
-		for span := day + time.Hour; span <= day+calmest; span += time.Hour / 2 {
-			w.live(span)
-			if w.isAtRest() {
-				break
-			}
-		}
-		w.mu.Lock()
-		w.checkRest()
-		w.mu.Unlock()
+		w.rest(day)
 		w.stop()
 	})
 	return w
+}
+
+// rest ends all faults and checks that everything ends. after is since when the world
+// has lived.
+func (w *world) rest(after time.Duration) {
+	w.mu.Lock()
+	w.calm()
+	w.mu.Unlock()
+	for span := after + time.Hour; span <= after+calmest; span += time.Hour / 2 {
+		w.live(span)
+		if w.isAtRest() {
+			break
+		}
+	}
+	w.mu.Lock()
+	w.checkRest()
+	w.mu.Unlock()
 }
 
 const (

@@ -44,16 +44,17 @@ func kindOf(t notify.Type) string {
 	return t.Name
 }
 
+func typeOf(kind string) notify.Type {
+	types := notify.Types()
+	return types[slices.IndexFunc(types, func(t notify.Type) bool { return kindOf(t) == kind })]
+}
+
 // configure makes these kinds the pagers, in order of fallback. What a pager has stays
 // with it, also where it is no longer asked. Without any, Slack alone is the pager.
 func (w *world) configure(names ...string) {
 	w.pagers = nil
 	for _, name := range names {
-		n := slices.IndexFunc(notify.Types(), func(t notify.Type) bool { return kindOf(t) == name })
-		if n < 0 {
-			panic(name + " is no kind of pager")
-		}
-		t := notify.Types()[n]
+		t := typeOf(name)
 		p := w.known[t.Name]
 		if p == nil {
 			p = &pager{w: w, name: t.Name, isAsync: asynchronous[t.Name], pending: map[string]time.Time{}}

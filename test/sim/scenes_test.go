@@ -19,7 +19,7 @@ import (
 // scene is a script in testdata/scenes: what the world does, and what must come
 // of it. A line is one of
 //
-//	lasts 8h                          how long it runs
+//	lasts 8h [then ends]              how long it runs; then all faults end, and so must all alerts
 //	machine a url ssh                 a machine with these checks; "machines 12 url" makes m1 to m12
 //	no-baseline a url                 that check has never passed
 //	reboot-on a unreachable           its setting reboot.on
@@ -40,6 +40,7 @@ type scene struct {
 	t      *testing.T
 	w      *world
 	lasts  time.Duration
+	ends   bool
 	expect [][]string
 }
 
@@ -90,6 +91,11 @@ func playScene(t *testing.T, script string) {
 			t.Errorf("expect %s: %v", strings.Join(words, " "), err)
 		}
 	}
+	if s.ends {
+		s.w.mu.Unlock()
+		s.w.rest(s.lasts)
+		s.w.mu.Lock()
+	}
 	for _, v := range s.w.violations {
 		t.Errorf("%s: %s", v.kind, v.detail)
 	}
@@ -103,6 +109,7 @@ func playScene(t *testing.T, script string) {
 func (s *scene) line(words []string) (err error) {
 	switch words[0] {
 	case "lasts":
+		s.ends = len(words) > 2
 		s.lasts, err = time.ParseDuration(words[1])
 	case "machine":
 		s.w.add(words[1], words[2:]...)

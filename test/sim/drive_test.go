@@ -230,6 +230,7 @@ func (w *world) answer(i *invocation, out []byte, err error) (json.RawMessage, e
 	defer w.mu.Unlock()
 	if i.planned != nil {
 		// No call was named that it made: the answer as a whole is lost.
+		w.faultAt = time.Now()
 		w.logf("fault: the answer of %s is lost", i.id)
 		return nil, &asl.Error{Name: "Lambda.Unknown", Cause: "the answer was lost"}
 	}

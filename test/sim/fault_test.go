@@ -77,7 +77,7 @@ func (w *world) fault(i *invocation, call string) faultKind {
 	n := i.calls[call]
 	name, _, _ := strings.Cut(call, " ")
 	if p := i.planned; p != nil && (p.call == "" || p.call == name) {
-		i.planned = nil
+		i.planned, w.faultAt = nil, time.Now()
 		return p.kind
 	}
 	if !i.troubled || !w.chance(troubledCalls, i.id, call, n) {

@@ -94,6 +94,7 @@ type wake struct {
 	at             time.Time
 	key, situation string
 	alert          *alert
+	wasLate        bool // its pager did not say in time that it has it
 }
 
 func (p *pager) Name() string { return p.name }
@@ -385,7 +386,7 @@ func (w *world) woken(a *alert, m notify.Message) {
 	w.logf("PAGE %s (%s) by %s about %v", a.alias, situation, a.pager.name, m.Alert.Members)
 	w.count["pages"]++
 	w.count["page "+situation]++
-	w.wakes = append(w.wakes, wake{time.Now(), a.key, situation, a})
+	w.wakes = append(w.wakes, wake{time.Now(), a.key, situation, a, w.pagerIs("late", a.pager)})
 	for id := range a.members {
 		if x := w.machine(id); x != nil {
 			x.seen.woken = time.Now()

@@ -475,6 +475,7 @@ func (w *world) checkNoise(a *alert, m notify.Message) {
 		}
 		isAgain := other.alert != a && other.key == a.key && other.alert.pager == a.pager && now.Sub(other.at) < anHour
 		isAgain = isAgain && !other.alert.members[m.Incident.InstanceID].again // people take it for healthy since
+		isAgain = isAgain && !other.wasLate
 		if isCause && isAgain && other.alert.open && !other.at.Before(w.breakerClosed) && !w.hasEnded(other.alert) {
 			w.violate("noise", "the cause %s was paged twice within an hour", a.key)
 		}
@@ -516,11 +517,13 @@ func (w *world) checkEnd(e *execution) {
 	}
 }
 
-// isRepeat reports whether a page is one that SNS was asked for twice, where faults,
-// a slow table or an answer that came too late let nobody know of the first.
+// isRepeat reports whether a page is one that SNS or Slack, which keep no alerts, was
+// asked for twice, where faults, a slow table or an answer that came too late let nobody
+// know of the first.
 func (w *world) isRepeat(a *alert) bool {
 	wasLate := time.Since(w.outages["late:"+a.pager.name]) < 10*time.Minute
-	return !a.pager.can.Deduplicates && (w.faulty > 0 || w.tableTakes > time.Second || wasLate) &&
+	isUnknown := w.faulty > 0 || w.tableTakes > time.Second || wasLate || time.Since(w.faultAt) < 10*time.Minute
+	return !a.pager.can.Deduplicates && (isUnknown || isOfTheHour(a) && w.isOut("table")) &&
 		slices.ContainsFunc(w.wakes, func(other wake) bool { return other.alert.alias == a.alias })
 }
 

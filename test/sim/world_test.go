@@ -50,6 +50,7 @@ type world struct {
 	// dies at a transition, faulty the share of invocations with a fault.
 	lost, dies, faulty float64
 	planned            []plannedFault
+	faultAt            time.Time // when a planned one last was
 	breaker            incident.Breaker
 	bootMax            time.Duration
 

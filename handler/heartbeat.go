@@ -39,7 +39,9 @@ func (r *reconciling) ping(ctx context.Context, failure error) {
 	}
 	r.pinged(ctx, func(h *policy.Heartbeat) {
 		if why := cmp.Or(failure, err); why != nil {
-			h.Failure = incident.ClipLine(redact.Error(why), maxWhy)
+			if text := incident.ClipLine(redact.Error(why), maxWhy); h.Failure != text {
+				h.Failure, h.FailedAt = text, incident.At(time.Now())
+			}
 			return
 		}
 		*h = policy.Heartbeat{PingedAt: incident.At(time.Now())}

@@ -136,6 +136,14 @@ func TestMovingToAnotherPager(t *testing.T) {
 		if _, err := w.reconcile(); err != nil || len(at(w)["opsgenie"]) != 1 || !strings.Contains(w.log.String(), "stays open at a pager that is not configured any more") {
 			t.Fatalf("%v, %v", err, at(w))
 		}
+		// What it is to be told meanwhile is a page elsewhere, which says so.
+		inc := &incident.Incident{
+			InstanceID: one, Region: "eu-west-1", AccountID: "123456789012", Execution: execution("n"), Look: 1,
+			Decision: &incident.Decision{Look: 1, Row: 10, Next: "page", Note: true, Situation: incident.SituationHeldBack, Alert: &incident.AlertRef{ID: "x", Alias: "y", Pager: "opsgenie"}},
+		}
+		if inc = w.must(w.step("page", inc)); inc.Paged.Pager != "pagerduty" || inc.Decision.Note || !strings.Contains(inc.Decision.Reason, "close its alert y by hand") {
+			t.Errorf("%+v, %+v", inc.Paged, inc.Decision)
+		}
 		// The pager is configured again.
 		w.pagers = []notify.Pager{next, w.pager}
 		if r, err := w.reconcile(); err != nil || len(r.Resolved) != 1 || len(w.pager.open) > 0 || len(at(w)) > 0 {

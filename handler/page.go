@@ -156,6 +156,9 @@ func (h *Handler) deliver(ctx context.Context, pagers []notify.Pager, inc *incid
 		}
 		dec.Note = false
 	}
+	if isLeft(pagers, *dec.Alert) {
+		dec.Reason += leftWords(*dec.Alert) // with this page another pager has it
+	}
 	if !failed {
 		bounded, cancel := share(ctx, min(len(pagers), 2))
 		paged, err := h.pageBy(bounded, first, inc, *dec)

@@ -38,9 +38,13 @@ func (h *Handler) tellLeft(inc *incident.Incident, refs []incident.AlertRef) {
 	pagers, err := h.Pagers()
 	for _, ref := range refs {
 		if a := inc.Decision.Alert; err == nil && a != nil && a.ID == ref.ID && isLeft(pagers, ref) {
-			inc.Decision.Reason += "; close its alert " + ref.Alias + " by hand: " + ref.Pager + " has it, and is not configured any more"
+			inc.Decision.Reason += leftWords(ref)
 		}
 	}
+}
+
+func leftWords(ref incident.AlertRef) string {
+	return "; close its alert " + ref.Alias + " by hand: " + ref.Pager + " has it, and is not configured any more"
 }
 
 // isLeft reports whether an alert is at a pager that is not configured any more.

@@ -350,7 +350,7 @@ func tally(v probe.Verification) string {
 			text = append(text, "a subscriber hears nothing")
 		case m.Result == probe.Errored && m.Check == probe.CheckRules:
 			text = append(text, "a rule starts nothing")
-		case m.Result == probe.Errored:
+		case m.Result == probe.Errored, m.Result == probe.Failed:
 			text = append(text, column(m.Check)+" does not work")
 		}
 	}

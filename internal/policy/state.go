@@ -177,8 +177,10 @@ type Region struct {
 type Heartbeat struct {
 	// PingedAt is when its service was last told that all is well; 0: never.
 	PingedAt incident.Millis `json:"pinged_at,omitempty"`
-	// Failure is why it was not told so since then; empty if it was.
-	Failure string `json:"failure,omitempty"`
+	// Failure is why it was not told so since then, and FailedAt when that began; empty
+	// if it was.
+	Failure  string          `json:"failure,omitempty"`
+	FailedAt incident.Millis `json:"failed_at,omitempty"`
 }
 
 // Hour is who pages, or has paged, under an alias that is the hour's.

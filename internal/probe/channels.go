@@ -66,31 +66,30 @@ func (v *Verifier) channels(ctx context.Context, f function, r deployed.Region) 
 	return all
 }
 
-// heartbeat says whether a heartbeat was pinged in the last three runs of reconcile.
+// heartbeat says whether a heartbeat was pinged in the last three runs of reconcile. It
+// does not fail a deployment, which may be what mends it: reconcile has not run since.
 func heartbeat(h policy.Heartbeat, now incident.Millis, every time.Duration) CheckResult {
 	c := CheckResult{Check: CheckHeartbeat, Result: Passed}
 	age := now.Sub(h.PingedAt)
 	switch {
 	case h == policy.Heartbeat{}:
-		c.Result, c.Reason = Untried, fmt.Sprintf("not pinged yet: reconcile does so when it ends, every %s", incident.Span(every))
-		return c
-	case h.PingedAt == 0:
-		c.Result, c.Reason = Errored, "not pinged yet: "+h.Failure
-		return c
-	default:
-		c.Reason = fmt.Sprintf("last pinged at %s, %s ago", h.PingedAt.Time().Format("2006-01-02 15:04 UTC"), incident.Span(age))
-		if h.Failure != "" {
-			c.Result = Warned
-		}
-		if age > 3*every {
-			c.Result = Errored
-		}
-	}
-	switch {
+		c.Result = Untried
+	case h.PingedAt == 0, age > 3*every:
+		c.Result = Failed
 	case h.Failure != "":
-		c.Reason += "; not since then, because " + h.Failure
-	case c.Result == Errored:
-		c.Reason += fmt.Sprintf("; reconcile does so when it ends, every %s: see the function's log for why it does not", incident.Span(every))
+		c.Result = Warned
+	}
+	c.Reason = "not pinged yet"
+	if h.PingedAt > 0 {
+		c.Reason = fmt.Sprintf("last pinged at %s, %s ago", h.PingedAt.Time().Format("2006-01-02 15:04 UTC"), incident.Span(age))
+	}
+	if h.Failure != "" {
+		c.Reason += fmt.Sprintf("; not at %s, because %s", h.FailedAt.Time().Format("15:04 UTC"), h.Failure)
+	} else if c.Result == Failed {
+		c.Reason += ": reconcile does not end; see the function's log"
+	}
+	if c.Result != Passed {
+		c.Reason += fmt.Sprintf(" (reconcile pings it every %s when it ends)", incident.Span(every))
 	}
 	return c
 }

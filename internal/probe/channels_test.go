@@ -15,10 +15,13 @@ import (
 
 func TestVerifyChannels(t *testing.T) {
 	now := incident.At(time.Date(2026, 12, 1, 3, 0, 0, 0, time.UTC))
+	const (
+		every = " (reconcile pings it every 5 min when it ends)"
+		left  = "OpsGenie is not among the pagers any more, and firstline cannot close what is open there: close it by hand when its instance is well, or add the pager again, last, until then: a, b"
+	)
 	ago := func(minutes time.Duration, failure string) *policy.Heartbeat {
-		return &policy.Heartbeat{PingedAt: now.Add(-minutes * time.Minute), Failure: failure}
+		return &policy.Heartbeat{PingedAt: now.Add(-minutes * time.Minute), Failure: failure, FailedAt: now.Add(-4 * time.Minute)}
 	}
-	const left = "OpsGenie is not among the pagers any more, and firstline cannot close what is open there: close it by hand when its instance is well, or add the pager again, last, until then: a, b"
 	for _, tt := range []struct {
 		name      string
 		heartbeat *policy.Heartbeat
@@ -28,12 +31,12 @@ func TestVerifyChannels(t *testing.T) {
 		want      []CheckResult
 	}{
 		{name: "none"},
-		{"just set", &policy.Heartbeat{}, nil, "", nil, []CheckResult{{Check: "heartbeat", Result: Untried, Reason: "not pinged yet: reconcile does so when it ends, every 5 min"}}},
+		{"just set", &policy.Heartbeat{}, nil, "", nil, []CheckResult{{Check: "heartbeat", Result: Untried, Reason: "not pinged yet" + every}}},
 		{"pinged", ago(15, ""), nil, "", nil, []CheckResult{{Check: "heartbeat", Result: Passed, Reason: "last pinged at 2026-12-01 02:45 UTC, 15 min ago"}}},
-		{"long ago", ago(16, ""), nil, "", nil, []CheckResult{{Check: "heartbeat", Result: Errored, Reason: "last pinged at 2026-12-01 02:44 UTC, 16 min ago; reconcile does so when it ends, every 5 min: see the function's log for why it does not"}}},
+		{"long ago", ago(16, ""), nil, "", nil, []CheckResult{{Check: "heartbeat", Result: Failed, Reason: "last pinged at 2026-12-01 02:44 UTC, 16 min ago: reconcile does not end; see the function's log" + every}}},
 		{"its rule cannot be read", ago(16, ""), nil, "DescribeRule", nil, []CheckResult{{Check: "heartbeat", Result: Passed, Reason: "last pinged at 2026-12-01 02:44 UTC, 16 min ago"}}},
-		{"not the last time", ago(9, "HTTP 503"), nil, "", nil, []CheckResult{{Check: "heartbeat", Result: Warned, Reason: "last pinged at 2026-12-01 02:51 UTC, 9 min ago; not since then, because HTTP 503"}}},
-		{"never", &policy.Heartbeat{Failure: "HTTP 401"}, nil, "", nil, []CheckResult{{Check: "heartbeat", Result: Errored, Reason: "not pinged yet: HTTP 401"}}},
+		{"not the last time", ago(9, "HTTP 503"), nil, "", nil, []CheckResult{{Check: "heartbeat", Result: Warned, Reason: "last pinged at 2026-12-01 02:51 UTC, 9 min ago; not at 02:56 UTC, because HTTP 503" + every}}},
+		{"never", &policy.Heartbeat{Failure: "HTTP 401", FailedAt: now}, nil, "", nil, []CheckResult{{Check: "heartbeat", Result: Failed, Reason: "not pinged yet; not at 03:00 UTC, because HTTP 401" + every}}},
 		{"alerts that are left", nil, map[string][]string{"opsgenie": {"a", "b"}, "jsm": {"c"}, "slack": {"d"}}, "", nil, []CheckResult{{Check: "pager", Result: Warned, Reason: left}}},
 		{"not known", nil, nil, "", functionError{"InvalidInput", "step: unknown"}, []CheckResult{{Check: "heartbeat", Result: Warned, Reason: "cannot tell whether a heartbeat is pinged, and where alerts are open: InvalidInput: step: unknown"}}},
 	} {

@@ -549,9 +549,9 @@ With --canary these regions come first. A dry incident then runs in each of them
 from the event bus to its end, with reboot and messages suppressed; only when all
 of them ended as they should do the other regions follow.
 
-Secrets travel in the environment: TF_VAR_slack_token, TF_VAR_opsgenie_api_key,
-TF_VAR_jsm_api_key. If Slack or a chosen pager needs a secret that is neither given
-nor stored, deploy refuses before it changes anything.` + rolloutExits,
+Secrets travel in the environment, as TF_VAR_slack_token or TF_VAR_jsm_api_key
+(terraform/README.md#secrets has all). If Slack, a chosen pager or the heartbeat needs
+one that is neither given nor stored, deploy refuses before it changes anything.` + rolloutExits,
 		Example: "  firstline deploy --var-file terraform/regions.tfvars --canary eu-west-1",
 	}, deployRegions)
 	f := c.Flags()

@@ -75,7 +75,7 @@ func (r *Root) ownWarnings(now time.Time) []string {
 		if now.After(opsGenieEnds) {
 			ends = "has ended"
 		}
-		all = append(all, fmt.Sprintf("pagers: OpsGenie's API %s on %s: choose jsm instead.", ends, opsGenieEnds.Format(time.DateOnly)))
+		all = append(all, fmt.Sprintf("pagers: OpsGenie's API %s on %s: choose another pager.", ends, opsGenieEnds.Format(time.DateOnly)))
 	}
 	return all
 }

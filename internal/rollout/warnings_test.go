@@ -101,8 +101,8 @@ warning: Slow
 func TestWarnsOfOpsGenie(t *testing.T) {
 	for _, tt := range []struct{ pagers, now, want string }{
 		{"", "2026-11-23", ""},
-		{"", "2027-01-10", "OpsGenie's API ends on 2027-04-05: choose jsm instead"},
-		{`["jsm", "opsgenie"]`, "2027-05-01", "OpsGenie's API has ended on 2027-04-05: choose jsm instead"},
+		{"", "2027-01-10", "OpsGenie's API ends on 2027-04-05: choose another pager"},
+		{`["jsm", "opsgenie"]`, "2027-05-01", "OpsGenie's API has ended on 2027-04-05: choose another pager"},
 		{`["jsm", "sns"]`, "2027-05-01", ""},
 	} {
 		r := held(t, "eu-west-1")

@@ -24,6 +24,7 @@ import (
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
 	"firstline/internal/tfconfig"
+	"firstline/notify"
 )
 
 // Defaults of the root's variables, which are terraform/variables.tf's and
@@ -38,7 +39,12 @@ const envPrefix = "TF_VAR_"
 
 // pagerTypes are the pagers in modules/settings' own order. Each has a variable of
 // its name.
-var pagerTypes = []string{"opsgenie", "jsm", "pagerduty", "webhook", "sns"}
+var pagerTypes = func() (names []string) {
+	for _, t := range notify.Types() {
+		names = append(names, t.Name)
+	}
+	return slices.Compact(names) // one is there twice
+}()
 
 // Vars are the root's variables.
 type Vars struct {

@@ -233,6 +233,10 @@ func TestNever(t *testing.T) {
 }
 
 func TestPagers(t *testing.T) {
+	settings, err := os.ReadFile("../../terraform/modules/settings/main.tf")
+	if want := `pager_types = ["` + strings.Join(pagerTypes, `", "`) + "\"]\n"; err != nil || !strings.Contains(string(settings), want) {
+		t.Errorf("modules/settings has another order or other pagers than %s (%v)", want, err)
+	}
 	for text, want := range map[string][]string{
 		"":              nil,
 		"pagers = null": nil,

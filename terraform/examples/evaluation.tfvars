@@ -2,5 +2,4 @@
 regions     = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
 defaults    = { reboot = { dry_run = true } }
 slack       = { channel_id = "C0123456789" } # the id, not the name
-pagers      = []                             # nobody is paged
 subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]

@@ -70,7 +70,8 @@ defaults = {
 # Leave the block out for no Slack.
 slack = {
   channel_id = "C0123456789" # the id, not the name
-  # pages    = false         # keeps pages out of Slack
+  # pages    = false         # keeps pages out of Slack that a pager took
+  # mention  = "S0123456789" # whom a message mentions that no pager took: "channel" (default), "here", a user, a user group
 }
 
 # Who wakes people, in order: the next pager is tried when the one before does not
@@ -92,10 +93,13 @@ opsgenie = {
   # source  = "operations"      # instead of the deployment's name
 }
 
-# Jira Service Management: "jsm" in pagers, its key in TF_VAR_jsm_api_key, and the
-# same settings as OpsGenie's.
+# Other pagers, each with its name in pagers and its secret in the environment
+# (../README.md#secrets). Jira Service Management has the same settings as OpsGenie,
+# and with a cloud_id tells what became of a page.
 #
-# jsm = { priority = "P2" }
+# jsm       = { priority = "P2", cloud_id = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b", email = "oncall@example.com" }
+# pagerduty = { endpoint = "eu", component = "web" }
+# webhook   = { url = "https://oncall.example.com/firstline" }
 
 # The pager of last resort. Without a topic_arn it is the topic of subscribers.
 # A topic may be of any region and account; one of another account, or with
@@ -110,15 +114,17 @@ opsgenie = {
 # is rebooted and somebody is paged. 0 means never reboot.
 breaker = { in_flight = 2, per_hour = 6 }
 
-# How often the schedule starts a look wherever one is due.
+# How often the schedule starts a look wherever one is due, and what it pings when it
+# has finished: whoever keeps the heartbeat alerts when firstline or a region is dead.
 reconcile = { every_minutes = 5 }
+# heartbeat = { service = "opsgenie", name = "firstline-{region}" }
 
 # Who is told when firstline itself fails (an execution, the dead-letter queue, ...).
 # Pass [] explicitly to notify nobody. Protocols, and what a queue or a function needs:
 # ../README.md.
 subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
 
-# Raise it, with the TF_VAR_... of Slack and of every pager set, to write new secrets.
+# Raise it, with the TF_VAR_... of Slack, of every pager and of the heartbeat set, to write new secrets.
 secrets_version = 1
 
 # function = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info" }

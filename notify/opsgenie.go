@@ -371,12 +371,8 @@ func (a *opsgenieAnswer) outcome() (confirmed bool, r *refusal) {
 // alert is the message within the limits of the API.
 func (o *alertAPI) alert(m Message) alert {
 	r := describe(m)
-	about := r.instance
-	if r.shared {
-		about = r.region
-	}
 	a := alert{r.headline(limitTitle), alias(m), join(r.lines(), limitDescription), o.chosen}
-	a.Entity, a.Source = cmp.Or(o.Entity, about), cmp.Or(o.Source, r.deployment)
+	a.Entity, a.Source = cmp.Or(o.Entity, r.about()), cmp.Or(o.Source, r.deployment)
 	switch {
 	case r.situation == incident.SituationTest:
 		a.Priority = "P5"

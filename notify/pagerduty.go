@@ -96,12 +96,8 @@ func (p *pagerDuty) address() string {
 // trigger is the message as the event that makes an alert.
 func (p *pagerDuty) trigger(m Message) pagerDutyEvent {
 	r := describe(m)
-	about := r.instance
-	if r.shared {
-		about = r.region
-	}
 	e := pagerDutyEvent{Action: "trigger", DedupKey: dedupKey(m), Client: r.deployment, Payload: &pagerDutyPayload{
-		Summary: r.headline(limitTitle), Source: cmp.Or(about, r.deployment), Severity: p.Severity,
+		Summary: r.headline(limitTitle), Source: cmp.Or(r.about(), r.deployment), Severity: p.Severity,
 		Timestamp: m.Now.UTC().Format(time.RFC3339),
 		Component: p.Component, Group: cmp.Or(p.Group, r.deployment), Class: cmp.Or(p.Class, r.situation), Details: map[string]string{},
 	}}

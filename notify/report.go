@@ -251,6 +251,14 @@ func (r *report) subjects() []string {
 	return []string{r.instance + " (" + clipWords(r.name, limitTagName, isInside) + ")" + in, r.instance + in}
 }
 
+// about is what an alert is about, for machines: the instance, or the region.
+func (r *report) about() string {
+	if r.shared {
+		return r.region
+	}
+	return r.instance
+}
+
 // headline is the first line in at most limit characters. The instance's name goes
 // first, then the end: a reason only as far as it says anything.
 func (r *report) headline(limit int) string {

@@ -60,7 +60,9 @@ func TestHeartbeatPing(t *testing.T) {
 	t.Parallel()
 	failure := fault.New(fault.Unavailable, "reconcile", "list the alarms: password=hunter2: throttled")
 	for name, s := range heartbeats {
-		h, asked := beat(t, name, func(*http.Request) (int, string) { return http.StatusAccepted, `{"result":"PONG - Heartbeat received"}` })
+		h, asked := beat(t, name, func(*http.Request) (int, string) {
+			return http.StatusAccepted, `{"result":"PONG - Heartbeat received"}`
+		})
 		if err := h.Ping(t.Context(), nil); err != nil || fmt.Sprint(*asked) != "["+s.ping+"]" {
 			t.Errorf("%s: %v, asked %q, want %q", name, err, *asked, s.ping)
 		}

@@ -16,7 +16,7 @@ import (
 
 const (
 	testCloudID = "6f2c7a9e-11aa-4c2e-9f43-0d5b2c7a9e11"
-	testToken   = "ATATT3-token"
+	testToken   = "ATATT3-token" //nolint:gosec // G101: no real token
 )
 
 // fakeJSM takes requests with an integration's key, carries them out some seconds
@@ -38,7 +38,7 @@ func (f *fakeJSM) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	reply := func(status int, body string) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
+		_, _ = io.WriteString(w, body) //nolint:gosec // G705: a test's own answer
 	}
 	ops, isOps := strings.CutPrefix(r.URL.Path, "/jsm/ops/api/"+testCloudID+"/v1/alerts/")
 	integration, isIntegration := strings.CutPrefix(r.URL.Path, "/jsm/ops/integration/v2/alerts")
@@ -123,10 +123,12 @@ func TestJSMWithCloudID(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := tt.fake
 				f.said, f.open = map[string]string{}, map[string]bool{}
-				p, err := jsm.pager([]byte(`{"type":"jsm","key_parameter":"/x/key","cloud_id":"`+testCloudID+`","email":"ops@example.com","token_parameter":"/x/token"}`), Deps{HTTP: direct(f),
+				p, err := jsm.pager([]byte(`{"type":"jsm","key_parameter":"/x/key","cloud_id":"`+testCloudID+`","email":"ops@example.com","token_parameter":"/x/token"}`), Deps{
+					HTTP: direct(f),
 					Secret: func(_ context.Context, parameter string, _ bool) (string, error) {
 						return map[string]string{"/x/key": testKey, "/x/token": testToken}[parameter], nil
-					}})
+					},
+				})
 				if can := p.Capabilities(); err != nil || !can.Confirms || !can.Readable || !can.Heartbeat {
 					t.Fatalf("%v, %+v", err, can)
 				}

@@ -105,8 +105,8 @@ func (h *Handler) resolveOne(ctx context.Context, pagers []notify.Pager, inc *in
 	}
 	for _, p := range pagers {
 		isOther := ref.Pager != "" && ref.Pager != p.Name()
-		if isOther && !p.Capabilities().Deduplicates {
-			continue // to close what it does not have would be a message of its own
+		if (isOther || ref.ID == "") && !p.Capabilities().Deduplicates {
+			continue // to close what it may not have would be a message of its own
 		}
 		err := h.resolveAt(ctx, p, inc, ref)
 		if isOther && err != nil {

@@ -132,6 +132,11 @@ const (
 	latest = 3 * time.Minute
 )
 
+// has reports whether there ever was an alert of an alias.
+func (p *pager) has(alias string) bool {
+	return slices.ContainsFunc(p.alerts, func(a *alert) bool { return a.alias == alias })
+}
+
 // ask makes a request of the pager's service and, where it tells what becomes of it,
 // follows it to its end.
 func (p *pager) ask(ctx context.Context, what, alias string, effect func() error) (confirmed bool, err error) {
@@ -315,6 +320,10 @@ func (p *pager) Resolve(ctx context.Context, m notify.Message) error {
 	m = copied(m)
 	_, err := p.ask(ctx, "resolve", m.Alert.Alias, func() error {
 		a := p.find(m.Alert.Alias)
+		isElsewhere := m.Alert.ID == "" || m.Alert.Pager != "" && m.Alert.Pager != p.name
+		if isElsewhere && !p.can.Deduplicates && !p.has(m.Alert.Alias) {
+			p.w.violate("noise", "%s was told of the end of %s, which it never had", p.name, m.Alert.Alias)
+		}
 		if a == nil {
 			return fault.New(fault.InvalidInput, "resolve", "%w", notify.ErrNoAlert)
 		}

@@ -42,7 +42,7 @@ func TestPagers(t *testing.T) {
 		{name: "20b-page-is-killed-after-the-pager-took-it"},
 		{name: "it discards what it accepts", script: "lasts 90m\nout discards:first for 20m\n" + dead, expect: func(pagers []notify.Capabilities) []string {
 			if len(pagers) == 2 && pagers[0].Confirms && pagers[0].Readable {
-				return []string{"page 1 before 0:05"} // the next pager at once, without a retry at the first
+				return []string{"page 1 before 0:03:12"} // the next pager at once, without a retry at the first
 			}
 			return nil
 		}},
@@ -72,6 +72,8 @@ func TestPagers(t *testing.T) {
 		{name: "resolve is killed", script: "lasts 2h\n" + dead + "at 0:10 repair a\nfault resolve killed-after first:resolve"},
 		// Pages, notes, and who ends an alert.
 		{name: "one joins by a note", script: "lasts 100m\n" + two},
+		{name: "the second takes the place of the first in two deploys", script: "lasts 5h\n" + two +
+			"at 0:10 pagers {second} {first}\nat 2:00 repair a\nat 2:00 repair b\nat 4:50 pagers {second}"},
 		{name: "58-nobody-took-the-page-of-the-third", isAlone: true},
 		{name: "33-healthy-again-then-dead"},
 		{name: "138-handed-back", isAlone: true},
@@ -91,7 +93,7 @@ func TestPagers(t *testing.T) {
 				script = string(raw)
 			}
 			for _, pagers := range combinations() {
-				if c.isAlone && len(pagers) > 1 {
+				if c.isAlone && len(pagers) > 1 || strings.Contains(script, "{second}") && len(pagers) != 2 {
 					continue
 				}
 				var can []notify.Capabilities
@@ -158,5 +160,10 @@ func withPagers(script string, pagers []string) string {
 		}
 		lines[n] = strings.Replace(lines[n], " close ", " close-any ", 1) // of Slack's, none is open
 	}
-	return "pagers " + strings.Join(pagers, " ") + "\n" + strings.Join(lines, "\n")
+	script, begin := strings.Join(lines, "\n"), pagers
+	if strings.Contains(script, "{second}") {
+		begin = pagers[:1]
+		script = strings.NewReplacer("{first}", pagers[0], "{second}", pagers[1]).Replace(script)
+	}
+	return "pagers " + strings.Join(begin, " ") + "\n" + script
 }

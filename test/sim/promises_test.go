@@ -229,9 +229,11 @@ func (w *world) watchAlerts() {
 	}
 }
 
-// isMessage reports whether an alert is one of SNS that another pager has as well:
-// to close it there would be one more message.
-func (w *world) isMessage(a *alert) bool { return !a.pager.can.Deduplicates && len(w.known) > 1 }
+// isMessage reports whether an alert is one of SNS that another pager has as well, or the
+// hour's: to close it there would be one more message.
+func (w *world) isMessage(a *alert) bool {
+	return !a.pager.can.Deduplicates && (len(w.known) > 1 || isOfTheHour(a))
+}
 
 // isOfTheHour reports whether an alert is one that the table does not know: its
 // alias is the hour's, and reconcile closes it after the next.

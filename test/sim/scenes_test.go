@@ -33,7 +33,7 @@ import (
 //	table-takes 3s                    a call of the function to the table takes up to this long
 //	[at 0:10 [every 40s]] COMMAND     with "every", machine after machine, or "5 times"
 //	expect WHAT [of a] OP N           WHAT: reboots, pages, slack, notes, looks, open, kept, irreducible, guard NAME
-//	expect page N before|after 0:20   the Nth page's time; "says X" its situation
+//	expect page N before|after 0:20   the Nth page's time; "says X" its situation, "by X" its pager
 //
 // The commands are those of command.
 type scene struct {
@@ -518,6 +518,12 @@ func (s *scene) checkPage(words []string) error {
 	if words[1] == "says" {
 		if page.situation != words[2] {
 			return fmt.Errorf("it says %s", page.situation)
+		}
+		return nil
+	}
+	if words[1] == "by" {
+		if by := page.alert.pager.name; by != words[2] {
+			return fmt.Errorf("it came by %s", by)
 		}
 		return nil
 	}

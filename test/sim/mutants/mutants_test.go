@@ -48,6 +48,16 @@ var guards = []struct{ name, file, condition string }{
 
 // others change something else.
 var others = []mutant{
+	{"Readable ignored", "handler/facts.go", "if p == nil || !p.Capabilities().Readable {", "if p == nil {"},
+	{"Notes ignored", "handler/page.go", "if !can.Notes {", "if false {"},
+	{"Deduplicates ignored by who joins", "handler/page.go", "return isOnlyNote || !can.Deduplicates, nil", "return isOnlyNote, nil"},
+	{"Deduplicates ignored by the alert of the hour", "handler/page.go", "|| !pagers[0].Capabilities().Deduplicates)", "|| false)"},
+	{"Deduplicates ignored by resolve", "handler/resolve.go", "if (isOther || ref.ID == \"\") && !p.Capabilities().Deduplicates {", "if false {"},
+	{"SNS is told that each hour is over", "handler/resolve.go", "(isOther || ref.ID == \"\") && !p", "isOther && !p"},
+	{"what is discarded goes to no other pager at once", "handler/page.go", "if !errors.Is(err, notify.ErrDiscarded) || len(pagers) == 1 {", "if true {"},
+	{"an alert is noted and paged at the new pager", "handler/page.go", "first := cmp.Or(pagerNamed(pagers, dec.Alert.Pager), pagers[0])", "first := cmp.Or(pagers[0], pagerNamed(pagers, dec.Alert.Pager))"},
+	{"only the first pager is asked to resolve", "handler/resolve.go", "\tfor _, p := range pagers {\n\t\tisOther", "\tfor _, p := range pagers[:min(len(pagers), 1)] {\n\t\tisOther"},
+	{"Slack alone wakes nobody", "handler/slack.go", "m.Mention = needed &&", "m.Mention = false && needed &&"},
 	{"guard ec2 not asked", "internal/policy/guard.go", `return "EC2 could not be asked about the instance: " + f.Err`, `return ""`},
 	{"guard system status", "internal/policy/guard.go", "case e.System, e.EBS:", "case e.EBS:"},
 	{"guard ebs status", "internal/policy/guard.go", "case e.System, e.EBS:", "case e.System:"},
@@ -240,7 +250,7 @@ func killedBy(t *testing.T, flags []string, days int) string {
 	}
 	for _, args := range [][]string{
 		// First the scenes that take a moment, then those that last for days.
-		{"-test.run=Test(Scenes|Vantages)", "-test.skip=" + longScenes},
+		{"-test.run=Test(Scenes|Vantages|Pagers)", "-test.skip=" + longScenes},
 		{"-test.run=" + longScenes},
 		{"-test.run=TestRandomDays", "-sim.counts=false", fmt.Sprintf("-sim.days=%d", days)},
 	} {

@@ -187,7 +187,7 @@ func signed(t *testing.T, s *Service, id, secret string, at time.Time, text stri
 
 func webhookMessage(t *testing.T, kind string, change map[string]any) string {
 	t.Helper()
-	data := map[string]any{"alert": "a", "title": "i-1 is down", "text": "i-1 is down", "severity": "down", "test": false, "deployment": "firstline", "region": "eu-west-1"}
+	data := map[string]any{"alert": "a", "title": "i-1 is down", "text": "i-1 is down", "severity": "down", "situation": "down", "test": false, "deployment": "firstline", "region": "eu-west-1"}
 	var changed map[string]any
 	_ = json.Unmarshal([]byte(body(t, data, change)), &changed)
 	return body(t, map[string]any{"type": kind, "timestamp": "2026-01-02T03:04:05Z", "data": changed}, nil)

@@ -18,6 +18,9 @@ type Operations struct {
 	// Requests says that it knows of requests that were made with an integration's
 	// key. Whether the real one does is not documented.
 	Requests bool
+	// Integration says that the calls of integrations tell what became of a request,
+	// as OpsGenie's do. That is not documented either.
+	Integration bool
 }
 
 // NewJSM plays the calls of Jira Service Management that take the place of
@@ -26,7 +29,7 @@ type Operations struct {
 // that, of open alerts and of heartbeats; without a CloudID there is none. What it
 // does not have it answers like a server that has never heard of OpsGenie.
 func NewJSM(ctx context.Context, key string, o Operations) (*Service, error) {
-	p := pager{Service: &Service{}}
+	p := pager{Service: &Service{}, tells: o.Integration}
 	p.unknown = func(w http.ResponseWriter) {
 		reply(w, http.StatusNotFound, map[string]any{"code": http.StatusNotFound, "message": "HTTP 404 Not Found"})
 	}

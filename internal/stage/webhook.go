@@ -16,10 +16,10 @@ import (
 
 // Fields of a message to the webhook: notify/webhook.schema.json.
 var (
-	webhookFields = map[string]rule{"type": oneOf("firing", "note", "resolved"), "timestamp": moment, "data": holding(webhookData, "alert", "title", "text", "deployment", "region")}
+	webhookFields = map[string]rule{"type": oneOf("firing", "note", "resolved"), "timestamp": moment, "data": holding(webhookData, "alert", "title", "text", "situation", "test", "deployment")}
 	webhookData   = map[string]rule{
 		"alert": chars(512), "title": chars(120), "text": chars(15_000), "severity": chars(30), "situation": chars(100), "test": flag,
-		"deployment": chars(100), "region": chars(30), "account": chars(12), "instance": chars(30), "name": chars(256), "links": anything,
+		"deployment": chars(100), "region": chars(30), "account": chars(12), "instance": chars(30), "name": chars(256), "links": details(15_000),
 	}
 )
 

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
+	"firstline/internal/localaws"
 	"firstline/internal/stage"
 )
 
@@ -31,6 +32,9 @@ func regionStories() []regionStory {
 		{"a paused region", plain, other, 1, nil, playPausedRegion},
 		{"an execution is stopped after its reboot", plain, other, 1, nil, playStopped},
 		{"the breaker", plain, other, 3, nil, playBreaker},
+		{"the heartbeat", plain, other, 1, nil, playHeartbeat},
+		{"PagerDuty has the alert of a cause", chain, home, 2, nil, func(t *testing.T, _ string, all []*scene) { playCause(t, all, 2, tally{slack: 1, pages: 1}) }},
+		{"the webhook has the alert of a cause", chain, home, 2, nil, func(t *testing.T, _ string, all []*scene) { playCause(t, all, 3, tally{slack: 1, notes: 1}) }},
 		{"a test of all channels", chain, home, 1, nil, playNotifyTest},
 		{"the operator's commands", plain, home, 1, noReboots, playCommands},
 	}
@@ -173,6 +177,60 @@ func playStopped(t *testing.T, _ string, all []*scene) {
 	}
 	s.ended(t, s.follow(t, arn), "Told", tally{reboots: 1, slack: 1}, "recovered")
 	s.quieten(t)
+}
+
+// playHeartbeat has reconcile end well, which its region's heartbeat is told, and then
+// fail.
+func playHeartbeat(t *testing.T, _ string, all []*scene) {
+	s := all[0]
+	pings := func() []stage.Ping { return s.Heartbeats.Pings("firstline-" + other) }
+	before := len(pings())
+	if _, _ = s.reconcile(t); len(pings()) != before+1 || pings()[before].Failed {
+		t.Errorf("pings are %+v, want one more than %d", pings(), before)
+	}
+	denied := s.AWS.AddFault(localaws.Fault{Service: "monitoring", Action: "DescribeAlarms", Region: other, Status: 403, Code: "AccessDenied", Message: "not authorized"})
+	defer denied.Remove()
+	if answers, err := s.AWS.Tick(t.Context(), other); err == nil {
+		t.Errorf("reconcile answered %q", answers)
+	}
+	got := pings()[before+1:]
+	if len(got) == 0 || !got[0].Failed || !strings.Contains(got[0].Text, "AccessDenied") {
+		t.Errorf("reconcile has failed, and the heartbeat was sent %+v", got)
+	}
+	if got := s.Heartbeats.Pings("firstline-" + home); len(got) != 0 {
+		t.Errorf("the heartbeat of %s was sent %+v", home, got)
+	}
+}
+
+// playCause has two instances need a person for the same cause, while the pagers before
+// the one that takes it are down. The second joins the alert, which wakes nobody; what
+// that comes to is joins. The alert is closed when the last one has left it.
+func playCause(t *testing.T, all []*scene, of int, joins tally) {
+	first, second, pager := all[0], all[1], all[0].Pagers()[of]
+	down := first.pagersDown(t, of)
+	_, _ = first.i.SetHTTP(stage.Forbidden), second.i.SetHTTP(stage.Forbidden)
+	e := first.ring(t)
+	first.ended(t, e, "Told another way", tally{slack: 1, pages: 1}, "403")
+	paged := e.incident(t).Paged
+	if paged == nil || paged.Pager != chained[of] || paged.Confirmed != (joins.notes > 0) {
+		t.Fatalf("the page was taken by %+v, want by %s", paged, chained[of])
+	}
+	for _, d := range down {
+		d.End()
+	}
+	second.ended(t, second.ring(t), "Told", joins, "403")
+	if status, _ := pager.Alert(paged.Alias); status != "open" || slices.ContainsFunc(pager.OpenAlerts(), func(alias string) bool { return alias != paged.Alias }) {
+		t.Errorf("the alert %s is %q, open are %q", paged.Alias, status, pager.OpenAlerts())
+	}
+	for _, s := range all {
+		s.terminate(t)
+		if e := s.ring(t); e.last() != "Told" {
+			t.Errorf("ended in %q: %s", e.last(), e.state)
+		}
+	}
+	if status, _ := pager.Alert(paged.Alias); status != "closed" || len(pager.Closings(paged.Alias)) != 1 {
+		t.Errorf("the alert is %q, closed by %+v", status, pager.Closings(paged.Alias))
+	}
 }
 
 // quieten has the alarms of the region return to OK. Nobody hears of it.

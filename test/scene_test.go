@@ -189,6 +189,16 @@ func (s *scene) refuse(t *testing.T, of *stage.Service, as ...stage.Trouble) *st
 	return in
 }
 
+// pagersDown has the first of the chain's pagers answer 503 to all that concerns the
+// instance, until all the troubles end.
+func (s *scene) pagersDown(t *testing.T, first int) (troubles []*stage.InTrouble) {
+	t.Helper()
+	for _, p := range s.Pagers()[:first] {
+		troubles = append(troubles, s.refuse(t, p))
+	}
+	return troubles
+}
+
 // tally is what has come of an instance so far.
 type tally struct {
 	// reboots are those that EC2 was asked for.
@@ -231,7 +241,10 @@ func (s *scene) ended(t *testing.T, e ending, end string, want tally, says ...st
 
 // told are all messages about the instance.
 func (s *scene) told() []stage.Received {
-	all := slices.Concat(s.Slack.Received(s.i.ID), s.Pager.Received(s.i.ID), s.JSM.Received(s.i.ID))
+	all := s.Slack.Received(s.i.ID)
+	for _, p := range s.Pagers() {
+		all = append(all, p.Received(s.i.ID)...)
+	}
 	for _, n := range s.published() {
 		all = append(all, stage.Received{At: n.At, Text: n.Subject, Body: n.Message})
 	}
@@ -254,7 +267,7 @@ func (s *scene) tally() (got tally) {
 		}
 	}
 	got.slack, got.pages = len(s.Slack.Received(s.i.ID)), len(s.published())
-	for _, p := range []*stage.Service{s.Pager, s.JSM} {
+	for _, p := range s.Pagers() {
 		for _, m := range p.Received(s.i.ID) {
 			if m.Note {
 				got.notes++

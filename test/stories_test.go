@@ -173,6 +173,9 @@ func (s *scene) rehearsed(t *testing.T, e ending, suppressed ...string) {
 	}
 }
 
+// chained are the pagers of the deployment that has all.
+var chained = []string{"opsgenie", "jsm", "pagerduty", "webhook", "sns"}
+
 func pagerStories() []story {
 	return []story{
 		{name: "the first pager is down", chained: true, settings: noReboots, act: func(t *testing.T, s *scene) {
@@ -180,8 +183,8 @@ func pagerStories() []story {
 			_ = s.i.SetHTTP(stage.Refuse)
 			e := s.ring(t)
 			s.ended(t, e, "Told another way", tally{slack: 1, pages: 1}, "is down")
-			if p := e.incident(t).Paged; p == nil || p.Pager != "jsm" {
-				t.Errorf("the page was taken by %+v, want by jsm", p)
+			if p := e.incident(t).Paged; p == nil || p.Pager != "jsm" || !p.Confirmed {
+				t.Errorf("the page was taken by %+v, want by jsm, which confirms it", p)
 			}
 			s.counted(t, "PagerFallbacks", 1)
 			// It works again, and the alert is the other one's.
@@ -193,8 +196,7 @@ func pagerStories() []story {
 			}
 		}},
 		{name: "the topic is the last pager that works", chained: true, settings: noReboots, act: func(t *testing.T, s *scene) {
-			s.refuse(t, s.Pager)
-			s.refuse(t, s.JSM)
+			s.pagersDown(t, len(s.Pagers()))
 			_ = s.i.SetHTTP(stage.Refuse)
 			e := s.ring(t)
 			s.ended(t, e, "Told another way", tally{slack: 1, pages: 1}, "is down")
@@ -203,14 +205,13 @@ func pagerStories() []story {
 			}
 		}},
 		{name: "no pager works", chained: true, settings: noReboots, act: func(t *testing.T, s *scene) {
-			s.refuse(t, s.Pager)
-			s.refuse(t, s.JSM)
+			s.pagersDown(t, len(s.Pagers()))
 			denied := s.AWS.AddFault(localaws.Fault{Service: "sns", Action: "Publish", Contains: s.i.ID, Status: 403, Code: "AuthorizationError", Message: "not authorized"})
 			_ = s.i.SetHTTP(stage.Refuse)
 			e := s.ring(t)
 			s.ended(t, e, "Told another way", tally{slack: 1}, "Nobody was paged", "is down")
 			cause := e.incident(t).Caught["page_another_way"].Cause
-			for _, pager := range []string{"opsgenie", "jsm", "sns"} {
+			for _, pager := range chained {
 				if !strings.Contains(cause, pager) {
 					t.Errorf("the error does not name %s: %s", pager, cause)
 				}
@@ -220,8 +221,7 @@ func pagerStories() []story {
 			}
 		}},
 		{name: "neither a pager nor Slack works", chained: true, settings: noReboots, act: func(t *testing.T, s *scene) {
-			s.refuse(t, s.Pager)
-			s.refuse(t, s.JSM)
+			s.pagersDown(t, len(s.Pagers()))
 			s.AWS.AddFault(localaws.Fault{Service: "sns", Action: "Publish", Contains: s.i.ID, Status: 403, Code: "AuthorizationError", Message: "not authorized"})
 			s.refuse(t, s.Slack)
 			_ = s.i.SetHTTP(stage.Refuse)
@@ -295,7 +295,9 @@ func TestStories(t *testing.T) {
 
 	variables := map[string]map[string]any{plain: w.Variables(overrides, instances[plain]...), chain: w.Variables(overrides, instances[chain]...)}
 	variables[chain]["name"] = chain
-	w.UsePagers(variables[chain], "opsgenie", "jsm", "sns")
+	w.UsePagers(variables[chain], chained...)
+	w.UseHeartbeat(variables[chain], "jsm")
+	w.UseHeartbeat(variables[plain], "url")
 	for _, v := range variables {
 		// As many reboot at once here as there are stories.
 		v["breaker"] = map[string]any{"in_flight": 500, "per_hour": 500}
@@ -345,7 +347,7 @@ func TestStories(t *testing.T) {
 	}
 	t.Run("every call was allowed and every right was used", func(t *testing.T) { auditRights(t, w) })
 	t.Run("no message was refused for what is in it", func(t *testing.T) {
-		for _, service := range []*stage.Service{w.Slack, w.Pager, w.JSM} {
+		for _, service := range append(w.Pagers(), w.Slack, w.Heartbeats) {
 			if got := service.Refusals(); len(got) != 0 {
 				t.Errorf("%q", got)
 			}
@@ -397,12 +399,17 @@ func (l testLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// secrets are those of the played services; of the webhook's, what is in its prefix is none.
+var secrets = []string{
+	stage.SlackToken, stage.OpsGenieKey, stage.JSMKey, stage.JSMToken, stage.RoutingKey, strings.TrimPrefix(stage.WebhookSecret, "whsec_"), stage.HeartbeatKey,
+}
+
 // auditSecrets looks for the secrets in all that may not hold them.
 func auditSecrets(t *testing.T, w *stage.World, dirs []string, topic string, executions *started) {
 	looked := 0
 	look := func(where, text string) {
 		looked++
-		for _, secret := range []string{stage.SlackToken, stage.OpsGenieKey, stage.JSMKey} {
+		for _, secret := range secrets {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s holds a secret", where)
 			}
@@ -437,8 +444,15 @@ func auditSecrets(t *testing.T, w *stage.World, dirs []string, topic string, exe
 			look("the history of "+arn, text)
 		}
 	}
-	for _, m := range slices.Concat(w.Slack.Received(), w.Pager.Received(), w.Pager.Closings(""), w.JSM.Received(), w.JSM.Closings("")) {
+	messages := w.Slack.Received()
+	for _, p := range w.Pagers() {
+		messages = slices.Concat(messages, p.Received(), p.Closings(""))
+	}
+	for _, m := range messages {
 		look("a message", m.Body)
+	}
+	for _, p := range w.Heartbeats.Pings("") {
+		look("a ping", p.Text)
 	}
 	published := w.AWS.Published(topic)
 	for _, n := range published {

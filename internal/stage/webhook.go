@@ -16,10 +16,11 @@ import (
 
 // Fields of a message to the webhook: notify/webhook.schema.json.
 var (
-	webhookFields = map[string]rule{"type": oneOf("firing", "note", "resolved"), "timestamp": moment, "data": holding(webhookData, "alert", "title", "text", "situation", "test", "deployment")}
+	webhookFields = map[string]rule{"type": oneOf("firing", "note", "resolved"), "timestamp": moment, "data": holding(webhookData, "alert", "title", "text", "situation", "test", "deployment", "region")}
 	webhookData   = map[string]rule{
-		"alert": chars(512), "title": chars(120), "text": chars(15_000), "severity": chars(30), "situation": chars(100), "test": flag,
-		"deployment": chars(100), "region": chars(30), "account": chars(12), "instance": chars(30), "name": chars(256), "links": details(15_000),
+		"alert": chars(512), "title": chars(120), "text": chars(15_000), "situation": chars(40), "test": flag,
+		"severity":   oneOf("down-after-reboot", "down", "unknown"),
+		"deployment": chars(50), "region": chars(24), "account": chars(40), "instance": chars(40), "name": chars(256), "links": details(15_000),
 	}
 )
 

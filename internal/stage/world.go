@@ -272,8 +272,11 @@ func (w *World) Variables(overrides map[string]map[string]any, instances ...*Ins
 // takes it without a confirmation, which nobody could give to a mail here.
 func (w *World) UsePagers(variables map[string]any, names ...string) {
 	blocks := map[string]map[string]any{
-		"opsgenie":  {"endpoint": w.Pager.URL, "priority": "P2"},
-		"jsm":       {"endpoint": w.JSM.URL, "priority": "P2"},
+		"opsgenie": {"endpoint": w.Pager.URL, "priority": "P2"},
+		"jsm": {
+			"endpoint": w.JSM.URL, "priority": "P2", "team_id": jsmOperations.TeamID,
+			"cloud_id": jsmOperations.CloudID, "email": jsmOperations.Email,
+		},
 		"pagerduty": {"endpoint": w.PagerDuty.URL, "component": "played"},
 		"webhook":   {"url": w.Webhook.URL},
 		"sns":       {},
@@ -292,6 +295,16 @@ func (w *World) UsePagers(variables map[string]any, names ...string) {
 	if slices.Contains(names, "sns") {
 		variables["subscribers"] = []any{map[string]any{"protocol": "sms", "endpoint": "+4930123456"}}
 	}
+}
+
+// UseHeartbeat chooses what reconcile pings, in variables that Variables made: "opsgenie",
+// "jsm" or "url", the heartbeat of each region.
+func (w *World) UseHeartbeat(variables map[string]any, service string) {
+	heartbeat := map[string]any{"service": service}
+	if service == "url" {
+		heartbeat["failure_suffix"] = "/fail"
+	}
+	variables["heartbeat"] = heartbeat
 }
 
 // SecretVariables are the environment in which Terraform finds the secrets.

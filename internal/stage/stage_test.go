@@ -144,7 +144,10 @@ func TestVariables(t *testing.T) {
 	w.UsePagers(variables, "webhook", "jsm", "sns")
 	if diff := cmp.Diff(map[string]any{
 		"pagers": []any{"webhook", "jsm", "sns"}, "webhook": map[string]any{"url": "webhook"}, "sns": map[string]any{},
-		"jsm":         map[string]any{"endpoint": "jsm", "priority": "P2"},
+		"jsm": map[string]any{
+			"endpoint": "jsm", "priority": "P2", "team_id": jsmOperations.TeamID,
+			"cloud_id": jsmOperations.CloudID, "email": jsmOperations.Email,
+		},
 		"subscribers": []any{map[string]any{"protocol": "sms", "endpoint": "+4930123456"}},
 	}, chosen()); diff != "" {
 		t.Error(diff)

@@ -28,11 +28,11 @@ type regionStory struct {
 
 func regionStories() []regionStory {
 	return []regionStory{
+		{"the heartbeat", plain, other, 1, nil, playHeartbeat},
 		{"an alarm of an instance without settings", plain, other, 1, nil, playWithoutSettings},
 		{"a paused region", plain, other, 1, nil, playPausedRegion},
 		{"an execution is stopped after its reboot", plain, other, 1, nil, playStopped},
 		{"the breaker", plain, other, 3, nil, playBreaker},
-		{"the heartbeat", plain, other, 1, nil, playHeartbeat},
 		{"PagerDuty has the alert of a cause", chain, home, 2, nil, func(t *testing.T, _ string, all []*scene) { playCause(t, all, 2, tally{slack: 1, pages: 1}) }},
 		{"the webhook has the alert of a cause", chain, home, 2, nil, func(t *testing.T, _ string, all []*scene) { playCause(t, all, 3, tally{slack: 1, notes: 1}) }},
 		{"a test of all channels", chain, home, 1, nil, playNotifyTest},
@@ -180,8 +180,8 @@ func playStopped(t *testing.T, _ string, all []*scene) {
 }
 
 // playHeartbeat has reconcile end well, which its region's heartbeat is told, and then
-// fail.
-func playHeartbeat(t *testing.T, _ string, all []*scene) {
+// fail. The command verify says when the heartbeat was pinged.
+func playHeartbeat(t *testing.T, dir string, all []*scene) {
 	s := all[0]
 	pings := func() []stage.Ping { return s.Heartbeats.Pings("firstline-" + other) }
 	before := len(pings())
@@ -197,6 +197,7 @@ func playHeartbeat(t *testing.T, _ string, all []*scene) {
 	if len(got) == 0 || !got[0].Failed || !strings.Contains(got[0].Text, "AccessDenied") {
 		t.Errorf("reconcile has failed, and the heartbeat was sent %+v", got)
 	}
+	run(t, s.World, dir, 0, "verify --json --region "+other+" --instance "+s.i.ID, `"check": "heartbeat"`, "last pinged at ", "; not since then, because ", "AccessDenied")
 	if got := s.Heartbeats.Pings("firstline-" + home); len(got) != 0 {
 		t.Errorf("the heartbeat of %s was sent %+v", home, got)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -87,10 +88,7 @@ func channels(t *testing.T) map[string]*channel {
 	} {
 		t.Cleanup(of.s.Close)
 		with := func(setting, value string) notify.Pager {
-			config := map[string]string{}
-			for k, v := range of.config {
-				config[k] = v
-			}
+			config := maps.Clone(of.config)
 			config[setting] = value
 			raw, err := json.Marshal([]any{config})
 			if err != nil {
@@ -129,7 +127,7 @@ func TestPagers(t *testing.T) {
 // time.
 func (c *channel) plays(t *testing.T) {
 	t.Helper()
-	ctx, can := t.Context(), c.Pager.Capabilities()
+	ctx, can := t.Context(), c.Capabilities()
 	confirms := can.Confirms || strings.HasSuffix(t.Name(), "tells")
 	open := func(alias string, want bool) {
 		t.Helper()
@@ -204,7 +202,7 @@ const soon = 4 * time.Second
 // fails has the service fail, which must show, without a secret.
 func (c *channel) fails(t *testing.T) {
 	t.Helper()
-	can := c.Pager.Capabilities()
+	can := c.Capabilities()
 	for status, kind := range map[int]fault.Kind{500: fault.Unavailable, 429: fault.Unavailable, 401: fault.Denied, 422: fault.InvalidInput} {
 		trouble := c.Trouble(Failing(status))
 		_, err := c.Page(t.Context(), message(notify.KindPage, "trouble"))
@@ -236,7 +234,7 @@ func (c *channel) denied(t *testing.T) {
 	if fault.KindOf(err) != fault.Denied || strings.Contains(err.Error(), secrets[another]) {
 		t.Errorf("another's secret: %v", err)
 	}
-	if !c.Pager.Capabilities().Readable || c.Name() != "jsm" {
+	if !c.Capabilities().Readable || c.Name() != "jsm" {
 		return
 	}
 	for setting, value := range map[string]string{"token_parameter": "another", "email": "nobody@example.com"} {

@@ -197,7 +197,7 @@ func playHeartbeat(t *testing.T, dir string, all []*scene) {
 	if len(got) == 0 || !got[0].Failed || !strings.Contains(got[0].Text, "AccessDenied") {
 		t.Errorf("reconcile has failed, and the heartbeat was sent %+v", got)
 	}
-	run(t, s.World, dir, 0, "verify --json --region "+other+" --instance "+s.i.ID, `"check": "heartbeat"`, "last pinged at ", "; not since then, because ", "AccessDenied")
+	run(t, s.World, dir, 0, "verify --json --region "+other+" --instance "+s.i.ID, `"check": "heartbeat"`, "last pinged at ", ", because ", "AccessDenied")
 	if got := s.Heartbeats.Pings("firstline-" + home); len(got) != 0 {
 		t.Errorf("the heartbeat of %s was sent %+v", home, got)
 	}

@@ -69,6 +69,7 @@ func Weigh(findings []incident.Finding, s *incident.Settings, passedBefore func(
 			become(route53, url.Kind, "the URL check got an answer that explains it")
 		}
 	}
+	l.withoutBaseline(passedBefore) // what vouched for it may be contradicted
 	l.skipCovered(url, route53)
 	l.conclude()
 	return l
@@ -293,7 +294,10 @@ func (l *Look) severity() incident.Severity {
 	if l.Verdict != incident.VerdictFailed {
 		return incident.SeverityUnknown
 	}
-	if !l.ownFailed() && slices.ContainsFunc(l.own(), func(f incident.Finding) bool { return f.Outcome != incident.Skipped }) {
+	tells := func(f incident.Finding) bool {
+		return f.Outcome != incident.Skipped && f.Kind != incident.Blind && f.Kind != incident.Contradicted
+	}
+	if !l.ownFailed() && slices.ContainsFunc(l.own(), tells) {
 		return incident.SeverityUnknown
 	}
 	return incident.SeverityDown

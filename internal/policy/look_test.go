@@ -49,6 +49,8 @@ func TestWeigh(t *testing.T) {
 		{"no baseline: no answer, beside an SSH that failed elsewhere", noReply, off, elsewhere(noReply), []string{"url"}, "attention skipped attention: attention"},
 		{"no baseline: it comes before the contradictions", noReply, passed, passed, []string{"url"}, "attention passed passed: attention"},
 
+		{"no baseline: what vouches for it is contradicted", noReply, passed, badAnswer, []string{"ssh"}, "contradicted passed attention: attention"},
+
 		{"our vantage: URL without a byte, Route 53 passes", noReply, passed, passed, nil, "contradicted passed passed: contradicted"},
 		{"our vantage: refused is without a byte", refused, passed, off, nil, "contradicted passed skipped: contradicted"},
 		{"our vantage: SSH without a byte, too", noReply, passed, noReply, nil, "contradicted passed contradicted: contradicted"},

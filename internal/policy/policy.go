@@ -133,13 +133,16 @@ func AlertsToAsk(in Input) (refs []incident.AlertRef) {
 }
 
 func weigh(in *Input) Look {
-	l := Weigh(in.Findings, in.Settings, func(check string) bool {
-		print := in.State.Instance.Baseline[check]
-		return print != "" && print == in.Settings.Fingerprint(check)
-	}, in.Caught)
+	l := Weigh(in.Findings, in.Settings, in.passedBefore, in.Caught)
 	l.weighVantage(in)
 	l.afterReboot(in.State.Instance.openReboot())
 	return l
+}
+
+// passedBefore reports whether a check has ever passed with its present settings.
+func (in *Input) passedBefore(check string) bool {
+	print := in.State.Instance.Baseline[check]
+	return print != "" && print == in.Settings.Fingerprint(check)
 }
 
 // rows is the table. The first row that matches decides:

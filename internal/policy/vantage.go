@@ -98,6 +98,7 @@ func (l *Look) weighVantage(in *Input) {
 			become(f, incident.Contradicted, "no other region can be asked now, and one reached it at "+clock(lately))
 		}
 	}
+	l.withoutBaseline(in.passedBefore)
 	l.conclude()
 }
 

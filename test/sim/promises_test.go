@@ -95,7 +95,10 @@ func (w *world) watchMachine(m *machine) {
 	}
 	s.downLast = now
 	isFiring := now.Before(m.alarmUntil)
-	isHidden := m.closed || (m.sshPath != well || w.path != well) && !m.web.down() // see severity
+	// See severity. Where our way to the web server alone is broken, and Route 53 says so,
+	// nothing that sends us no byte counts.
+	isWebHidden := m.webPath != well && m.settings.Enabled(incident.CheckRoute53)
+	isHidden := m.closed || (m.sshPath != well || w.path != well || isWebHidden) && !m.web.down()
 	isBlind := w.isOut("route53") && !m.settings.Enabled(incident.CheckURL) && !m.settings.Enabled(incident.CheckSSH)
 	cannotTell := isHidden || isBlind || now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() || len(m.blinded) > 0 ||
 		slices.ContainsFunc([]string{"ec2", "egress", "ssm", "table"}, w.isOut)
@@ -108,6 +111,9 @@ func (w *world) watchMachine(m *machine) {
 	limit := w.wokenWithin()
 	if !w.isReadable() { // who joins by a note, which it does not take, is told by the next page
 		limit += 20 * time.Minute
+		if w.severity(m) < incident.SeverityDown { // it may be the settings that are wrong: an hour later
+			limit += 45 * time.Minute
+		}
 	}
 	if s.isSilent || s.firedSince.IsZero() || now.Sub(s.firedSince) <= limit || now.Sub(s.runSince) <= limit || w.isTold(m) {
 		return
@@ -148,7 +154,7 @@ func (w *world) isTold(m *machine) bool {
 		for _, a := range p.alerts {
 			t, isMember := a.members[m.id]
 			switch {
-			case !isMember, t.again:
+			case !isMember, t.again && !w.isUnsteady(m):
 			case a.isLost, p == w.slack:
 				// As far as anybody can know, somebody has been told, until it ends.
 				if now.Sub(a.opened) < 24*time.Hour+w.wokenWithin() && w.isKept(a, m) {
@@ -173,6 +179,16 @@ func (w *world) isKept(a *alert, m *machine) bool {
 		}
 	}
 	return false
+}
+
+// isUnsteady reports whether firstline takes a machine for one whose looks fail at
+// random: its alert is open, and it takes two hours of failed looks to page again.
+func (w *world) isUnsteady(m *machine) bool {
+	e, err := w.table.Load(context.Background(), m.id)
+	if err != nil {
+		panic(err)
+	}
+	return e.State.Instance.Membership != nil && e.State.Instance.Membership.Unsteady
 }
 
 // quietOf is how long a person who has closed the alert with this key has a machine.
@@ -478,7 +494,7 @@ func (w *world) checkNoise(a *alert, m notify.Message) {
 		isAgain := other.alert != a && other.key == a.key && other.alert.pager == a.pager && now.Sub(other.at) < anHour
 		isAgain = isAgain && !other.alert.members[m.Incident.InstanceID].again // people take it for healthy since
 		isAgain = isAgain && !other.wasLate
-		if isCause && isAgain && other.alert.open && !other.at.Before(w.breakerClosed) && !w.hasEnded(other.alert) {
+		if isCause && isAgain && other.alert.open && !other.at.Before(w.breakerClosed) && !w.hasEnded(other.alert) && !w.isClosedElsewhere(other.alert) {
 			w.violate("noise", "the cause %s was paged twice within an hour", a.key)
 		}
 	}
@@ -535,6 +551,17 @@ func (w *world) hasEnded(a *alert) bool {
 	for _, kept := range w.keptAlerts() {
 		if kept.Alias == a.alias {
 			return kept.EndedAt > 0
+		}
+	}
+	return false
+}
+
+// isClosedElsewhere reports whether a person has closed an alert at the other pager
+// that has it, too: an answer was lost.
+func (w *world) isClosedElsewhere(a *alert) bool {
+	for _, p := range w.pagers {
+		if slices.ContainsFunc(p.alerts, func(o *alert) bool { return o != a && o.alias == a.alias && !o.closedBy.IsZero() }) {
+			return true
 		}
 	}
 	return false

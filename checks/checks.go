@@ -30,8 +30,8 @@ type Vantage struct {
 	// Local: loopback addresses stand for public ones, as on the local AWS.
 	Local bool
 
-	// publicOnly: no other address is asked.
-	publicOnly bool
+	// only is the one address that a probe asks; invalid: there is none.
+	only netip.Addr
 	// own are the instance's addresses, of the check that runs, and unasked says why
 	// EC2 did not tell them.
 	own     []netip.Addr
@@ -103,10 +103,10 @@ func (q question) finding(a answer) incident.Finding {
 		if !a.answered || c.unanswered {
 			f.Connection = c.connection
 		}
-		if c.outcome == incident.Failed && !a.answered {
-			if n := slices.IndexFunc(a.remotes, q.public); n >= 0 {
-				f.Address = a.remotes[n].String()
-			}
+	}
+	if f.Outcome == incident.Passed || f.Outcome == incident.Failed && !a.answered {
+		if n := slices.IndexFunc(a.remotes, q.public); n >= 0 {
+			f.Address = a.remotes[n].String()
 		}
 	}
 	if q.what != "" {

@@ -133,7 +133,13 @@ func part(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 func (v *Vantage) resolve(ctx context.Context, addressFamily, host string) ([]netip.Addr, *cause) {
 	ctx, cancel := part(ctx, 2)
 	defer cancel()
-	all, err := v.lookUp(ctx, addressFamily, host)
+	var all []netip.Addr
+	var err error
+	if v.only.IsValid() {
+		all = []netip.Addr{v.only}
+	} else {
+		all, err = v.lookUp(ctx, addressFamily, host)
+	}
 	var addrs, own []netip.Addr
 	for _, a := range all {
 		if !v.reaches(host, a) {
@@ -256,7 +262,7 @@ func isNotThere(err error) bool {
 // instance: the local AWS has its instances at loopback addresses. A loopback
 // address that stands in the settings is taken at its word.
 func (v *Vantage) reaches(host string, addr netip.Addr) bool {
-	if v.publicOnly {
+	if v.only.IsValid() {
 		return v.public(addr)
 	}
 	if addr.IsGlobalUnicast() {
@@ -266,9 +272,10 @@ func (v *Vantage) reaches(host string, addr netip.Addr) bool {
 	return slices.Contains(v.own, addr) || notLiteral == nil && addr.IsLoopback()
 }
 
-// public reports whether addr is an address that every region can ask.
+// public reports whether addr is an address that every region can ask: probes have no
+// IPv6.
 func (v *Vantage) public(addr netip.Addr) bool {
-	return !private(addr) || v.Local && addr.IsLoopback()
+	return !private(addr) && addr.Is4() || v.Local && addr.IsLoopback()
 }
 
 // version is the number of an address family.

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"net/netip"
 
 	"firstline/internal/incident"
 )
@@ -10,13 +11,15 @@ import (
 // beside it, the asking region has its answer within 8 seconds.
 const probeSeconds = 4
 
-// Probe makes the one attempt that another region asks for, at public addresses
-// only, without EC2 and without secrets. What counts is whether a byte comes: a
+// Probe makes the one attempt that another region asks for, at the public address that
+// it names, without EC2 and without secrets. What counts is whether a byte comes: a
 // redirect is an answer and is not followed, and neither are a certificate, a host
 // key or a body compared with what the settings want.
 func (v *Vantage) Probe(ctx context.Context, p incident.Probe) incident.Finding {
 	w := *v
-	w.DescribeInstances, w.Secret, w.VPC, w.publicOnly = nil, nil, false, true
+	w.DescribeInstances, w.Secret, w.VPC = nil, nil, false
+	w.only, _ = netip.ParseAddr(p.Address) // the caller has checked it
+	w.only = w.only.Unmap()
 	if p.Check == incident.CheckSSH {
 		s := *p.SSH
 		s.Enabled, s.Private, s.HostKeyFingerprint = true, false, ""

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -18,17 +19,26 @@ import (
 	"firstline/internal/incident"
 )
 
+// probeURL asks what an address leads to, and 203.0.113.7 where that is a name.
 func probeURL(address string) incident.Probe {
 	s := incident.DefaultURLSettings()
 	s.Address, s.Private, s.LoadBalancer, s.BodyPattern = address, true, true, "["
 	s.SecretHeaders = map[string]string{"X-Key": "/a"}
-	return incident.Probe{Check: incident.CheckURL, URL: &s}
+	u, _ := url.Parse(address)
+	return incident.Probe{Check: incident.CheckURL, Address: literal(u.Hostname()), URL: &s}
 }
 
 func probeSSH(host string, port int) incident.Probe {
 	s := incident.DefaultSSHSettings()
 	s.Host, s.Port, s.Private, s.HostKeyFingerprint = host, port, true, "SHA256:other"
-	return incident.Probe{Check: incident.CheckSSH, SSH: &s}
+	return incident.Probe{Check: incident.CheckSSH, Address: literal(host), SSH: &s}
+}
+
+func literal(host string) string {
+	if _, err := netip.ParseAddr(host); err != nil {
+		return "203.0.113.7"
+	}
+	return host
 }
 
 // A vantage that may not ask EC2, SSM, or a private address.
@@ -64,7 +74,7 @@ func TestProbe(t *testing.T) {
 		{"URL with a certificate for another name", probeURL(secure.URL), true, incident.Unknown, incident.Attention, ""},
 		{"URL refuses", probeURL(local(nobody(t))), false, incident.Failed, "", host},
 		{"URL closes", probeURL(local(closes)), false, incident.Failed, "", host},
-		{"SSH with another key", probeSSH(host, sshPort), true, incident.Passed, "", ""},
+		{"SSH with another key", probeSSH(host, sshPort), true, incident.Passed, "", host},
 		{"SSH closes", probeSSH(host, closes), false, incident.Unknown, incident.Busy, ""},
 		{"SSH resets", probeSSH(host, resets), false, incident.Failed, "", host},
 		{"SSH refuses", probeSSH(host, nobody(t)), false, incident.Failed, "", host},
@@ -84,7 +94,7 @@ func TestProbe(t *testing.T) {
 func TestProbeRefuses(t *testing.T) {
 	for _, host := range []string{
 		"127.0.0.1", "[::1]", "10.0.0.7", "172.16.0.7", "192.168.0.7", "100.64.0.7", "169.254.169.254", "[fe80::1]", "[fd00::7]",
-		"224.0.0.1", "[ff02::1]", "0.0.0.0", "[::]", "255.255.255.255", "[::ffff:10.0.0.7]", "localhost", "a.example",
+		"224.0.0.1", "[ff02::1]", "0.0.0.0", "[::]", "255.255.255.255", "[::ffff:10.0.0.7]", "[2001:db8::7]",
 	} {
 		v := &Vantage{
 			VPC:    true,
@@ -98,8 +108,8 @@ func TestProbeRefuses(t *testing.T) {
 			wantUnknown(t, v.Probe(t.Context(), p), incident.Attention, " is a ")
 		}
 	}
-	// A name that leads to both.
-	v := &Vantage{lookup: names("10.0.0.7", "203.0.113.7", "127.0.0.1"), dial: func(_ context.Context, _, address string) (net.Conn, error) {
+	// Whatever a name leads to there.
+	v := &Vantage{lookup: names("10.0.0.7", "203.0.113.8", "127.0.0.1"), dial: func(_ context.Context, _, address string) (net.Conn, error) {
 		if address != "203.0.113.7:80" {
 			t.Errorf("asked %s", address)
 		}
@@ -145,7 +155,8 @@ func TestFindingAddress(t *testing.T) {
 		{"loopback on the local AWS", answer{cause: down, remotes: []netip.Addr{own}}, true, "127.0.0.1"},
 		{"private on the local AWS", answer{cause: down, remotes: []netip.Addr{private}}, true, ""},
 		{"a byte came", answer{cause: down, answered: true, remotes: []netip.Addr{public}}, false, ""},
-		{"passed", answer{remotes: []netip.Addr{public}}, false, ""},
+		{"passed", answer{remotes: []netip.Addr{public}}, false, "203.0.113.7"},
+		{"IPv6", answer{cause: down, remotes: []netip.Addr{netip.MustParseAddr("2001:db8::7"), public}}, false, "203.0.113.7"},
 		{"unknown", answer{cause: busy("full"), remotes: []netip.Addr{public}}, false, ""},
 		{"nobody was asked", answer{cause: down}, false, ""},
 		{"through a load balancer", answer{cause: &cause{outcome: incident.Failed, status: 502}, answered: true, remotes: []netip.Addr{public}}.throughLoadBalancer(), false, ""},

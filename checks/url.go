@@ -82,7 +82,7 @@ func (v *Vantage) request(ctx context.Context, instanceID string, s incident.URL
 		return nil, c
 	}
 	agent := userAgent
-	if v.publicOnly {
+	if v.only.IsValid() {
 		agent = incident.ProbeAgent
 	}
 	header := http.Header{"User-Agent": {agent}, "Connection": {"close"}}

@@ -119,7 +119,7 @@ func (h *Handler) input(inc *incident.Incident, s policy.State) policy.Input {
 		Execution: inc.Execution.ID, StartedAt: incident.At(inc.Execution.StartedAt), Alarm: inc.Alarm != nil,
 		Look: inc.Look, Caught: map[string]string{}, State: s,
 	}
-	for _, name := range incident.Checks {
+	for _, name := range append([]string{"reboot"}, incident.Checks...) {
 		if f := inc.Finding(name); f != nil {
 			in.Findings = append(in.Findings, *f)
 		}

@@ -50,7 +50,7 @@ func (h *Handler) facts(ctx context.Context, inc *incident.Incident, in policy.I
 			})
 		})
 	}
-	questions = append(questions, h.peerQuestions(ctx, inc, f, unanswered)...)
+	questions = append(questions, h.peerQuestions(ctx, inc, f, append(unanswered, policy.Unlearned(in)...))...)
 	refs := policy.AlertsToAsk(in)
 	states := make([]policy.Fact[policy.AlertState], len(refs))
 	for n, ref := range refs {

@@ -11,14 +11,14 @@ import (
 )
 
 func TestProbe(t *testing.T) {
-	const url, ssh = `{"check":"url","url":{"address":"http://203.0.113.7/"}}`, `{"check":"ssh","ssh":{"host":"203.0.113.7","port":22}}`
+	const url, ssh = `{"check":"url","address":"203.0.113.7","url":{"address":"http://203.0.113.7/"}}`, `{"check":"ssh","address":"203.0.113.7","ssh":{"host":"203.0.113.7","port":22}}`
 	for name, tt := range map[string]struct {
 		payload string
 		want    incident.Probe
 		err     string
 	}{
-		"URL":                {`{"step":"probe","probe":` + url + `}`, incident.Probe{Check: "url", URL: &incident.URLSettings{Address: "http://203.0.113.7/"}}, ""},
-		"SSH":                {`{"step":"probe","probe":` + ssh + `}`, incident.Probe{Check: "ssh", SSH: &incident.SSHSettings{Host: "203.0.113.7", Port: 22}}, ""},
+		"URL":                {`{"step":"probe","probe":` + url + `}`, incident.Probe{Check: "url", Address: "203.0.113.7", URL: &incident.URLSettings{Address: "http://203.0.113.7/"}}, ""},
+		"SSH":                {`{"step":"probe","probe":` + ssh + `}`, incident.Probe{Check: "ssh", Address: "203.0.113.7", SSH: &incident.SSHSettings{Host: "203.0.113.7", Port: 22}}, ""},
 		"another step":       {`{"step":"reconcile"}`, incident.Probe{}, `step: this function does not run reconcile, since its FIRSTLINE_ONLY_STEP is "probe"`},
 		"no probe":           {`{"step":"probe"}`, incident.Probe{}, "probe: missing"},
 		"an incident beside": {`{"step":"probe","probe":` + url + `,"incident":{}}`, incident.Probe{}, "incident: the step probe takes none"},
@@ -29,6 +29,7 @@ func TestProbe(t *testing.T) {
 		"settings of SSH":    {`{"step":"probe","probe":` + strings.Replace(ssh, `"ssh",`, `"url","url":{},`, 1) + `}`, incident.Probe{}, "probe.ssh: "},
 		"no address":         {`{"step":"probe","probe":{"check":"url","url":{}}}`, incident.Probe{}, "probe.url.address: missing"},
 		"no host":            {`{"step":"probe","probe":{"check":"ssh","ssh":{"port":22}}}`, incident.Probe{}, "probe.ssh.host: missing"},
+		"no IP address":      {`{"step":"probe","probe":{"check":"url","address":"a.example","url":{"address":"http://a.example/"}}}`, incident.Probe{}, `probe.address: "a.example"`},
 		"no port":            {`{"step":"probe","probe":{"check":"ssh","ssh":{"host":"203.0.113.7"}}}`, incident.Probe{}, "probe.ssh.port: 0"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -982,17 +982,23 @@ func TestPeersAreAsked(t *testing.T) {
 			}
 			return incident.Finding{Outcome: incident.Unknown, Kind: incident.Attention, Answered: true}, nil
 		}, incident.VerdictUnknown, "https://app.example.com/healthz", "app.example.com", ""},
-		{"private", s, "", nil, incident.VerdictFailed, "", "", "down from eu-west-1 (not confirmed from a second place: its address is not public)"},
+		{"private", s, "", nil, incident.VerdictFailed, "", "", "down from eu-west-1 (not confirmed from a second place: it has no public IPv4 address)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in(t, func(w *world) {
 				w.settings[one] = tt.settings
 				w.learned()
+				w.h.Peers = []string{"eu-central-1", "us-east-1"}
+				passes := incident.Finding{Outcome: incident.Passed, Answered: true, Address: tt.address}
+				w.h.AskPeer = func(context.Context, string, incident.Probe) (incident.Finding, error) { return passes, nil }
+				w.findings[incident.CheckURL], w.findings[incident.CheckSSH] = passes, passes
+				if end := w.run("peers", w.event(incident.SourceSchedule, one, false)).end; end != "All good" {
+					t.Fatal(end)
+				}
 				failed := incident.Finding{Outcome: incident.Failed, Reason: "no answer", Connection: incident.NoConnection, Address: tt.address}
 				w.findings[incident.CheckURL], w.findings[incident.CheckSSH] = failed, failed
 				var mu sync.Mutex
 				asked := map[string]string{}
-				w.h.Peers = []string{"eu-central-1", "us-east-1"}
 				w.h.AskPeer = func(_ context.Context, region string, p incident.Probe) (incident.Finding, error) {
 					mu.Lock()
 					defer mu.Unlock()

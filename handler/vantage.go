@@ -24,11 +24,11 @@ import (
 // prove its own connectivity.
 const vantageTime = 8 * time.Second
 
-// peerQuestions are the questions to the other regions about the targets that sent us
-// no byte; the answers go into f.
-func (h *Handler) peerQuestions(ctx context.Context, inc *incident.Incident, f *policy.Facts, unanswered []incident.Finding) (questions []func() error) {
-	f.Peers = make([]policy.Peer, 0, len(unanswered)*len(h.Peers))
-	for _, finding := range unanswered {
+// peerQuestions are the questions to the other regions about what our checks asked; the
+// answers go into f.
+func (h *Handler) peerQuestions(ctx context.Context, inc *incident.Incident, f *policy.Facts, findings []incident.Finding) (questions []func() error) {
+	f.Peers = make([]policy.Peer, 0, len(findings)*len(h.Peers))
+	for _, finding := range findings {
 		for _, region := range h.Peers {
 			if finding.Address == "" {
 				continue // no other region has a way to it
@@ -55,14 +55,14 @@ func probe(inc *incident.Incident, f incident.Finding) incident.Probe {
 	if f.Check == incident.CheckSSH {
 		ssh := s.SSH
 		ssh.Host, ssh.HostKeyFingerprint = cmp.Or(ssh.Host, f.Address), ""
-		return incident.Probe{Check: f.Check, SSH: &ssh}
+		return incident.Probe{Check: f.Check, Address: f.Address, SSH: &ssh}
 	}
 	u := s.URL
 	if u.SecretHeaders = nil; u.Address == "" {
 		host := net.JoinHostPort(f.Address, strconv.Itoa(port(inc, f.Check)))
 		u.Address, u.Port = u.Scheme+"://"+host+u.Path, 0
 	}
-	return incident.Probe{Check: f.Check, URL: &u}
+	return incident.Probe{Check: f.Check, Address: f.Address, URL: &u}
 }
 
 // port is the port that a check asks; 0: not known.
@@ -92,8 +92,12 @@ func (h *Handler) closed(ctx context.Context, inc *incident.Incident, unanswered
 		return nil, err
 	}
 	in := &ec2.DescribeSecurityGroupsInput{}
-	for _, g := range i.SecurityGroups {
-		in.GroupIds = append(in.GroupIds, aws.ToString(g.GroupId))
+	for _, f := range append(unanswered, incident.Finding{}) { // of a dry run, too
+		for _, g := range groups(i, f.Address) {
+			if id := aws.ToString(g.GroupId); !slices.Contains(in.GroupIds, id) {
+				in.GroupIds = append(in.GroupIds, id)
+			}
+		}
 	}
 	out, err := h.EC2().DescribeSecurityGroups(ctx, in)
 	if err != nil {
@@ -108,11 +112,28 @@ func (h *Handler) closed(ctx context.Context, inc *incident.Incident, unanswered
 		if isPublic {
 			from = "0.0.0.0/0"
 		}
-		if n > 0 && !slices.ContainsFunc(out.SecurityGroups, func(g types.SecurityGroup) bool { return admits(g, n, isPublic) }) {
+		its := groups(i, f.Address)
+		if n > 0 && !slices.ContainsFunc(out.SecurityGroups, func(g types.SecurityGroup) bool {
+			isIts := slices.ContainsFunc(its, func(id types.GroupIdentifier) bool { return aws.ToString(id.GroupId) == aws.ToString(g.GroupId) })
+			return isIts && admits(g, n, isPublic)
+		}) {
 			why[f.Check] = fmt.Sprintf("no security group of it admits %s to TCP %d any more", from, n)
 		}
 	}
 	return why, nil
+}
+
+// groups are the security groups of the network interface that has a public address, or
+// else the instance's.
+func groups(i *types.Instance, address string) []types.GroupIdentifier {
+	for _, n := range i.NetworkInterfaces {
+		for _, a := range n.PrivateIpAddresses {
+			if address != "" && a.Association != nil && aws.ToString(a.Association.PublicIp) == address {
+				return n.Groups
+			}
+		}
+	}
+	return i.SecurityGroups
 }
 
 // admits reports whether a group admits everybody to a port, or anybody at all. A

@@ -11,6 +11,7 @@ import (
 
 	"firstline/internal/fault"
 	"firstline/internal/incident"
+	"firstline/internal/policy"
 	"firstline/internal/redact"
 	"firstline/internal/store"
 )
@@ -40,7 +41,8 @@ func verify(ctx context.Context, h *Handler, req request) (any, error) {
 		return inc, err
 	}
 	h.suppressReboot(ctx, inc)
-	h.checkAll(ctx, inc, tellTime)
+	h.checkAll(ctx, inc, tellTime+vantageTime)
+	peers := h.peersOf(ctx, inc)
 	inc.Next = incident.NextDone
 	e, err := h.Table.Update(ctx, inc.InstanceID, func(e *store.Entry) error {
 		i := &e.State.Instance
@@ -48,6 +50,7 @@ func verify(ctx context.Context, h *Handler, req request) (any, error) {
 			return errLost
 		}
 		i.Learn(inc.Findings, inc.Settings)
+		i.LearnReach(peers, inc.Findings, inc.Settings, incident.At(time.Now()))
 		i.HealthCheck = inc.HealthCheck
 		giveBack(&i.Lease)
 		return nil
@@ -57,6 +60,27 @@ func verify(ctx context.Context, h *Handler, req request) (any, error) {
 		return inc, nil
 	}
 	return inc, err
+}
+
+// peersOf asks the other regions about what has passed: who cannot be asked, or cannot
+// reach it, is no witness later, and the finding says so.
+func (h *Handler) peersOf(ctx context.Context, inc *incident.Incident) []policy.Peer {
+	var passed []incident.Finding
+	for _, f := range inc.Findings {
+		if f.Outcome == incident.Passed {
+			passed = append(passed, f)
+		}
+	}
+	var facts policy.Facts
+	questions := h.peerQuestions(ctx, inc, &facts, passed)
+	sideBySide(ctx, h, questions, func(question func() error) error { return question() })
+	for _, p := range facts.Peers {
+		if why := p.NoWitness(); why != "" {
+			f := inc.Finding(p.Check)
+			f.Reason = incident.ClipLine(f.Reason+"; "+p.Region+" does not reach it: "+why, maxMessage)
+		}
+	}
+	return facts.Peers
 }
 
 // onlyDry refuses an event that is not dry.

@@ -118,6 +118,7 @@ var guards = map[string]guardWords{
 	policy.GuardCredits:      {"it has no CPU credits left", "It is slow rather than down: wait for credits, stop what uses its CPU, or switch it to unlimited mode (which costs money) or to a larger type."},
 	policy.GuardAlarm:        {"none of its alarms is on", rebootIt + " firstline reboots only while an alarm of the instance is in ALARM."},
 	policy.GuardOnce:         {"EC2 was asked for one before", readConsole + " See below what came of the reboot before you reboot it once more."},
+	policy.GuardTries:        {"the reboot failed three times", "The incident says why. Reboot it yourself if nothing answers."},
 	policy.GuardCooldown:     {"it was rebooted or paged recently", "It failed again soon after that: look for the cause before you reboot it."},
 	policy.GuardNotCured:     {"the last reboot did not help", "Look for the cause: another reboot is not likely to help."},
 	policy.GuardBudget:       {"its daily reboots are used up", "It fails in spite of its reboots: look for the cause before you reboot it again."},

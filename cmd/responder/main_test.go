@@ -286,7 +286,7 @@ func TestPeers(t *testing.T) {
 }
 
 func TestAskPeer(t *testing.T) {
-	probe := incident.Probe{Check: incident.CheckSSH, SSH: &incident.SSHSettings{Host: "203.0.113.7", Port: 22}}
+	probe := incident.Probe{Check: incident.CheckSSH, Address: "203.0.113.7", SSH: &incident.SSHSettings{Host: "203.0.113.7", Port: 22}}
 	for _, tt := range []struct {
 		name, answer, failed string
 		status               int
@@ -322,7 +322,7 @@ func TestAskPeer(t *testing.T) {
 				raw, _ := io.ReadAll(r.Body)
 				asked++
 				if r.URL.Path != "/2015-03-31/functions/firstline-probe/invocations" || r.URL.RawQuery != "" || !strings.Contains(r.Header.Get("Authorization"), "/us-east-1/lambda/") ||
-					!strings.HasPrefix(string(raw), `{"probe":{"check":"ssh","ssh":{`) || !strings.HasSuffix(string(raw), `,"step":"probe"}`) {
+					!strings.HasPrefix(string(raw), `{"probe":{"check":"ssh","address":"203.0.113.7","ssh":{`) || !strings.HasSuffix(string(raw), `,"step":"probe"}`) {
 					t.Errorf("asked %s %s %s", r.URL, r.Header, raw)
 				}
 				if tt.status == 0 && tt.failed != "" {
@@ -355,7 +355,7 @@ func TestLocal(t *testing.T) {
 	local := onAWS(t, http.NotFound, nil)
 	for endpoint, want := range map[string]string{local("AWS_ENDPOINT_URL"): "127.0.0.1", "http://[::1]:1": "127.0.0.1", "https://vpce.example.com": "", "": ""} {
 		h := newHandler(env(map[string]string{"AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": endpoint}))
-		f := h.Probe(t.Context(), incident.Probe{Check: incident.CheckSSH, SSH: &settings.SSH})
+		f := h.Probe(t.Context(), incident.Probe{Check: incident.CheckSSH, Address: settings.SSH.Host, SSH: &settings.SSH})
 		if f.Address != want || (f.Outcome == incident.Failed) != (want != "") {
 			t.Errorf("%q: %+v", endpoint, f)
 		}

@@ -3,6 +3,7 @@ package incident
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 )
 
 // Names of the checks, in the order in which a look runs them.
@@ -100,8 +101,8 @@ type Finding struct {
 	// Elsewhere: the answer came from an address that is not the instance's, so
 	// it proves and disproves nothing about the instance.
 	Elsewhere bool `json:"elsewhere,omitempty"`
-	// Address is the public IP address that was asked and did not send a byte; empty
-	// where a byte came, or the address is private. Another region can ask it too.
+	// Address is the public IPv4 address that was asked, where the check passed or no
+	// byte came: another region can ask it too.
 	Address string `json:"address,omitempty"`
 	// DownFrom are the other regions from which no byte comes either, sorted.
 	DownFrom []string `json:"down_from,omitempty"`
@@ -131,9 +132,11 @@ const ProbeAgent = "firstline (probe of another region)"
 // address.
 type Probe struct {
 	// Check is CheckURL or CheckSSH; the settings of that check are there.
-	Check string       `json:"check"`
-	URL   *URLSettings `json:"url,omitempty"`
-	SSH   *SSHSettings `json:"ssh,omitempty"`
+	Check string `json:"check"`
+	// Address is the one to ask, whatever a name in the settings leads to.
+	Address string       `json:"address"`
+	URL     *URLSettings `json:"url,omitempty"`
+	SSH     *SSHSettings `json:"ssh,omitempty"`
 }
 
 // Validate returns what the step probe could not work with. The error is plain: the
@@ -152,6 +155,9 @@ func (p Probe) Validate() error {
 		return errors.New("probe.ssh.host: missing; name the host to ask")
 	case p.SSH != nil && (p.SSH.Port < 1 || p.SSH.Port > 65535):
 		return fmt.Errorf("probe.ssh.port: %d is out of range; ports are 1 to 65535", p.SSH.Port)
+	}
+	if _, err := netip.ParseAddr(p.Address); err != nil {
+		return fmt.Errorf("probe.address: %q is not an IP address such as 203.0.113.7", p.Address)
 	}
 	return nil
 }

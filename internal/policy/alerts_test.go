@@ -257,6 +257,7 @@ func TestSeverity(t *testing.T) {
 	}{
 		{"nothing failed", attention, sevUnknown},
 		{"Route 53 alone, though SSH is on", look(blind, noReply, passed), sevUnknown},
+		{"Route 53 alone, and the others cannot tell", options(look(blind, badAnswer, blind), noAlarm), sevDown},
 		{"Route 53 alone, the only check", options(look(off, noReply, off), noAlarm), sevDown},
 		{"URL alone", options(look(badAnswer, passed, passed), noAlarm), sevDown},
 		{"SSH alone", options(look(passed, passed, mute), noAlarm), sevDown},

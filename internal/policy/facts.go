@@ -123,7 +123,7 @@ func (s State) clone() State {
 	i.Findings = slices.Clone(i.Findings)
 	i.Recoveries = slices.Clone(i.Recoveries)
 	i.Execution.FailedSince = maps.Clone(i.Execution.FailedSince)
-	i.Baseline = maps.Clone(i.Baseline)
+	i.Baseline, i.Reach = maps.Clone(i.Baseline), maps.Clone(i.Reach)
 	i.Reboots = slices.Clone(i.Reboots)
 	if i.Membership != nil {
 		m := *i.Membership
@@ -189,7 +189,7 @@ func (d *decider) seeLook() {
 	if d.recovers = d.l.Verdict == incident.VerdictHealthy && i.UnhealthySince > 0 && i.LastKind != incident.Blind; d.recovers {
 		i.Recoveries = append(i.Recoveries, d.now)
 	}
-	if slices.ContainsFunc(d.f.Peers, Peer.reaches) {
+	if slices.ContainsFunc(d.f.Peers, func(p Peer) bool { return p.reaches() && !d.l.is(p.Check, incident.Passed) }) {
 		i.OnlyHereAt = d.now
 	}
 	i.LastLookAt, i.LastVerdict, i.LastKind = d.now, d.l.Verdict, d.l.Kind
@@ -200,6 +200,7 @@ func (d *decider) seeLook() {
 		i.Findings = append(i.Findings, f)
 	}
 	i.Learn(d.in.Findings, d.s)
+	i.LearnReach(d.f.Peers, d.in.Findings, d.s, d.now)
 	// One that we have just rebooted is silent while it boots. One that has been
 	// unhealthy since before the breaker was closed fell silent before.
 	r, boots := i.openReboot(), time.Duration(d.s.ConfirmSeconds)*time.Second

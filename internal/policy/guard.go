@@ -16,6 +16,7 @@ const (
 	GuardCredits      = "credits"      // it has no CPU credits left, and is slow
 	GuardAlarm        = "alarm"        // no alarm of the instance is on
 	GuardOnce         = "once"         // this incident has rebooted it
+	GuardTries        = "tries"        // the step that reboots failed again and again
 	GuardCooldown     = "cooldown"     // the last reboot, or the end of its alert, is too recent
 	GuardNotCured     = "not_cured"    // the last reboot did not cure the same failure
 	GuardBudget       = "budget"       // too many reboots in 24 hours

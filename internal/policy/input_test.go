@@ -67,6 +67,17 @@ func input(options ...option) policy.Input {
 	for _, check := range s.never {
 		delete(s.State.Instance.Baseline, check)
 	}
+	for _, region := range s.Peers {
+		for _, check := range incident.Checks {
+			key := check + "@" + region
+			if _, ok := s.State.Instance.Reach[key]; !ok {
+				if s.State.Instance.Reach == nil {
+					s.State.Instance.Reach = map[string]policy.Reach{}
+				}
+				s.State.Instance.Reach[key] = policy.Reach{Print: s.Settings.Fingerprint(check), At: now, OK: true}
+			}
+		}
+	}
 	return s.Input
 }
 

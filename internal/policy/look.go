@@ -17,6 +17,8 @@ type Look struct {
 	Kind incident.Kind
 	// onlyHere: another region, or Route 53's checkers, reach what we cannot.
 	onlyHere bool
+	// peerAnswered: another region gets an answer from what sends us no byte.
+	peerAnswered bool
 	// Covered: a check is blind, or the URL check asks another machine, and another one covers it.
 	Covered bool
 }
@@ -236,9 +238,9 @@ func (l *Look) anyPassed() bool {
 	return slices.ContainsFunc(l.Findings, func(f incident.Finding) bool { return f.Outcome == incident.Passed })
 }
 
-// answered reports whether any check got an answer from the instance.
+// answered reports whether any check, or another region, got an answer from the instance.
 func (l *Look) answered() bool {
-	return slices.ContainsFunc(l.Findings, incident.Finding.Heard)
+	return l.peerAnswered || slices.ContainsFunc(l.Findings, incident.Finding.Heard)
 }
 
 // ownAnswered reports whether one of our own checks got bytes from the instance.

@@ -4,6 +4,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -57,6 +58,8 @@ const (
 	// have died again.
 	unsteady = 3
 	downLong = 2 * time.Hour
+	// maxTries is how often an execution decides to reboot before it pages instead.
+	maxTries = 3
 	// silentMemory is how long another instance's silence opens the breaker.
 	silentMemory = 10 * time.Minute
 	// curesMemory is how long reboots that cured nothing count, cures how many.
@@ -553,6 +556,9 @@ func (d *decider) failed() bool {
 		}
 	}
 	guard, reason := d.guard()
+	if guard == "" && d.i.Execution.Tries >= maxTries {
+		guard, reason = GuardTries, fmt.Sprintf("this incident was to reboot it %d times, and the step that reboots did not: %s", maxTries, cmp.Or(d.in.Caught["reboot"], "see its log"))
+	}
 	switch {
 	case guard == GuardInitializing && d.now.Sub(d.in.StartedAt) < time.Duration(d.s.Boot.WindowSeconds)*time.Second:
 		return d.wait(lookAgain, reason)
@@ -618,6 +624,9 @@ func (d *decider) confirm() {
 		held = d.l.seenAt(d.now).Sub(since) // the decision may come long after the checks
 	}
 	if held >= need {
+		if d.out.Next == incident.NextReboot {
+			d.i.Execution.Tries++
+		}
 		return
 	}
 	confirming := "page"

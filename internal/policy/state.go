@@ -48,6 +48,9 @@ type Instance struct {
 
 	// Baseline is, by check, the fingerprint of the settings with which it passed.
 	Baseline map[string]string `dynamodbav:"baseline,omitempty"`
+	// Reach is, by check and peer ("url@us-east-1"), whether that region reached it
+	// when it was last asked about a check that passed: see Unlearned.
+	Reach map[string]Reach `dynamodbav:"reach,omitempty"`
 	// HostKeyType is the type of the pinned host key, "ssh-rsa", and belongs to the
 	// SSH check's baseline; see KnownHostKeyType.
 	HostKeyType string `dynamodbav:"host_key_type,omitempty"`
@@ -112,8 +115,18 @@ type Execution struct {
 	UnhealthySince incident.Millis            `dynamodbav:"unhealthy_since,omitempty"`
 	BlindSince     incident.Millis            `dynamodbav:"blind_since,omitempty"`
 	FailedSince    map[string]incident.Millis `dynamodbav:"failed_since,omitempty"`
-	// Rebooted: this execution has rebooted the instance.
+	// Tries is how often this execution has decided to reboot the instance, and
+	// Rebooted says that it has.
+	Tries    int  `dynamodbav:"tries,omitempty"`
 	Rebooted bool `dynamodbav:"rebooted,omitempty"`
+}
+
+// Reach is whether another region reached what a check asks, with the settings of a
+// fingerprint.
+type Reach struct {
+	Print string          `dynamodbav:"print"`
+	At    incident.Millis `dynamodbav:"at"`
+	OK    bool            `dynamodbav:"ok,omitempty"`
 }
 
 // Membership is an instance's place in an alert: it is handed over.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -25,8 +26,20 @@ func (p Peer) reaches() bool {
 	return p.Err == "" && (p.Finding.Outcome == incident.Passed || p.Finding.Heard() || p.Finding.Kind == incident.Busy)
 }
 
-// seesDown reports whether no byte comes to the peer either.
-func (p Peer) seesDown() bool { return p.Err == "" && p.Finding.NoAnswer() }
+// seesDown reports whether no byte comes to the peer either. A connection that ends in
+// order is a server's, and not a sign of a machine that is down.
+func (p Peer) seesDown() bool {
+	return p.Err == "" && p.Finding.NoAnswer() && p.Finding.Connection != incident.ClosedEarly
+}
+
+// NoWitness says why the peer cannot tell whether what passes for us is down; "" if it
+// can.
+func (p Peer) NoWitness() string {
+	if p.reaches() {
+		return ""
+	}
+	return cmp.Or(p.Err, p.Finding.Reason)
+}
 
 // why says why the peer neither reaches the target nor sees it down.
 func (p Peer) why() string {
@@ -34,6 +47,46 @@ func (p Peer) why() string {
 		return p.Err
 	}
 	return p.Region + ": " + p.Finding.Reason
+}
+
+// reachKey is a peer's key in Instance.Reach.
+func reachKey(p Peer) string { return p.Check + "@" + p.Region }
+
+// reachedDaily is how often a peer is asked about a check that passes.
+const reachedDaily = 24 * time.Hour
+
+// Unlearned are the findings of a healthy look of which some peer has not said within a
+// day whether it reaches the target. A peer that never could is no witness: its way may
+// be closed on purpose.
+func Unlearned(in Input) (findings []incident.Finding) {
+	l := weigh(&in)
+	if l.Verdict != incident.VerdictHealthy {
+		return nil
+	}
+	for _, f := range l.own() {
+		isOld := func(region string) bool {
+			r := in.State.Instance.Reach[reachKey(Peer{Region: region, Check: f.Check})]
+			return r.Print != in.Settings.Fingerprint(f.Check) || in.Now.Sub(r.At) >= reachedDaily
+		}
+		if f.Outcome == incident.Passed && f.Address != "" && slices.ContainsFunc(in.Peers, isOld) {
+			findings = append(findings, f)
+		}
+	}
+	return findings
+}
+
+// LearnReach keeps which peers reach what passes for us, or reach it though we do not.
+func (i *Instance) LearnReach(peers []Peer, findings []incident.Finding, s *incident.Settings, now incident.Millis) {
+	for _, p := range peers {
+		passed := slices.ContainsFunc(findings, func(f incident.Finding) bool { return f.Check == p.Check && f.Outcome == incident.Passed })
+		if p.Err != "" || !p.reaches() && !(passed && p.Finding.NoAnswer()) {
+			continue
+		}
+		if i.Reach == nil {
+			i.Reach = map[string]Reach{}
+		}
+		i.Reach[reachKey(p)] = Reach{Print: s.Fingerprint(p.Check), At: now, OK: p.reaches()}
+	}
 }
 
 // Failed reports whether a look failed, as far as our own checks and Route 53 tell.
@@ -61,29 +114,20 @@ func Unanswered(in Input) (findings []incident.Finding) {
 // weighVantage weighs what the security groups and other regions say of the targets
 // that sent us no byte:
 //
-//	the security groups admit nobody                     attention
-//	a peer reaches it                                    contradicted
-//	no peer can be asked, and one reached it just now    contradicted
-//	a peer sees it down                                  it is down from there, too
+//	the security groups admit nobody                        attention
+//	a peer reaches it, or its connection is accepted there
+//	and comes to nothing here                               contradicted
+//	a peer sees it down, and has reached it before          it is down from there, too
+//	no peer tells, and one reached it just now              contradicted
+//	a peer reaches the other check's target                 contradicted, unless it is accepted here and there, and silent
 func (l *Look) weighVantage(in *Input) {
+	reachedBeside := ""
 	for n := range l.Findings {
 		f := &l.Findings[n]
 		if f.Outcome != incident.Failed || f.Answered {
 			continue
 		}
-		var reached, down []string
-		isAsked := false
-		for _, p := range in.Facts.Peers {
-			switch {
-			case p.Check != f.Check:
-				continue
-			case p.reaches():
-				reached = append(reached, p.Region)
-			case p.seesDown():
-				down = append(down, p.Region)
-			}
-			isAsked = true
-		}
+		reached, down, isAsked := in.seenBy(f)
 		lately := in.State.Instance.OnlyHereAt
 		switch closed := in.Facts.Closed.Value[f.Check]; {
 		case closed != "":
@@ -98,8 +142,38 @@ func (l *Look) weighVantage(in *Input) {
 			become(f, incident.Contradicted, "no other region can be asked now, and one reached it at "+clock(lately))
 		}
 	}
+	for _, p := range in.Facts.Peers {
+		if p.reaches() && !l.is(p.Check, incident.Passed) {
+			reachedBeside, l.peerAnswered = p.Region, true
+		}
+	}
+	for _, f := range []*incident.Finding{l.of(incident.CheckURL), l.of(incident.CheckSSH)} {
+		if isHung := f.Connection == incident.Silent && f.DownFrom != nil; reachedBeside != "" && f.NoAnswer() && !f.Answered && !isHung {
+			become(f, incident.Contradicted, reachedBeside+" gets an answer from the instance")
+		}
+	}
 	l.withoutBaseline(in.passedBefore)
 	l.conclude()
+}
+
+// seenBy are the peers that reach what sent us no byte, and those that see it down
+// like us and could reach it when it passed. isAsked: there is any.
+func (in *Input) seenBy(f *incident.Finding) (reached, down []string, isAsked bool) {
+	for _, p := range in.Facts.Peers {
+		if p.Check != f.Check {
+			continue
+		}
+		isAsked = true
+		isAccepted := p.Finding.Connection == incident.Silent || p.Finding.Connection == incident.ClosedEarly
+		r := in.State.Instance.Reach[reachKey(p)]
+		switch {
+		case p.reaches(), p.Err == "" && f.Connection == incident.NoConnection && isAccepted:
+			reached = append(reached, p.Region)
+		case p.seesDown() && r.OK && r.Print == in.Settings.Fingerprint(f.Check):
+			down = append(down, p.Region)
+		}
+	}
+	return reached, down, isAsked
 }
 
 // vantages says from where the instance was seen to be down; "" if something came from
@@ -120,7 +194,7 @@ func (l *Look) vantages(in *Input) string {
 	case f.DownFrom != nil:
 		s = "down from " + strings.Join(append([]string{in.Region}, f.DownFrom...), " and ")
 	case f.Address == "":
-		s += " (not confirmed from a second place: its address is not public)"
+		s += " (not confirmed from a second place: it has no public IPv4 address)"
 	case len(in.Peers) == 0:
 		s += " (not confirmed from a second place: this region has no peers)"
 	default:
@@ -132,7 +206,8 @@ func (l *Look) vantages(in *Input) string {
 	return s
 }
 
-// confirmed reports whether another region sees what failed without a byte.
+// confirmed reports whether another region sees what failed without a byte, and no byte
+// of the instance's says that it lives.
 func (l *Look) confirmed() bool {
-	return slices.ContainsFunc(l.own(), func(f incident.Finding) bool { return f.Outcome == incident.Failed && f.DownFrom != nil })
+	return !l.ownAnswered() && slices.ContainsFunc(l.own(), func(f incident.Finding) bool { return f.Outcome == incident.Failed && f.DownFrom != nil })
 }

@@ -24,6 +24,13 @@ func peer(name, check string, what seen) option {
 	})
 }
 
+// reach is what is known of a peer's way to what SSH asks, and never that it has none.
+func reach(name string, r policy.Reach) option {
+	return instance(func(i *policy.Instance) { i.Reach = map[string]policy.Reach{"ssh@" + name: r} })
+}
+
+func never(name string) option { return reach(name, policy.Reach{At: now}) }
+
 // deaf is a peer that could not be asked.
 func deaf(name, check string) option {
 	return change(func(in *policy.Input) {
@@ -38,6 +45,7 @@ func TestVantage(t *testing.T) {
 		contradicted        = "12 page only_here unknown @vantage/contradicted"
 	)
 	sshDown := look(off, off, at(noReply))
+	onUnreachable := change(func(in *policy.Input) { in.Settings.Reboot.On = incident.OnUnreachable })
 	required := change(func(in *policy.Input) { in.VantageRequired = true })
 	closed := change(func(in *policy.Input) {
 		in.Facts.Closed = policy.Known(map[string]string{incident.CheckSSH: "no security group of it admits 0.0.0.0/0 to TCP 22 any more"})
@@ -57,6 +65,19 @@ func TestVantage(t *testing.T) {
 		{"no peer can be asked, and one reached it 14:59 ago", is(sshDown, deaf(frankfurt, "ssh"), reachedAt(ago(15*min-sec))), contradicted},
 		{"no peer can be asked, and one reached it 15:00 ago", is(sshDown, deaf(frankfurt, "ssh"), reachedAt(ago(15*min))), refuses("vantage")},
 		{"a peer reached it just now and sees it down", is(sshDown, peer(frankfurt, "ssh", noReply), reachedAt(ago(min))), reboots},
+		{"a peer that never reached it", is(sshDown, peer(frankfurt, "ssh", noReply), never(frankfurt)), refuses("vantage")},
+		{"a peer that reached it with other settings", is(sshDown, peer(frankfurt, "ssh", noReply), reach(frankfurt, policy.Reach{Print: "other", OK: true})), refuses("vantage")},
+		{"a peer is accepted, and we have no connection", is(sshDown, peer(frankfurt, "ssh", mute)), contradicted},
+		{"accepted and silent here and there", is(look(off, off, at(mute)), peer(frankfurt, "ssh", mute)), reboots},
+		{"closed in order here and there", is(look(off, off, at(closedEarly)), peer(frankfurt, "ssh", closedEarly)), refuses("vantage")},
+		{"no connection here and there, and SSH passes", is(look(at(noReply), off, passed), peer(frankfurt, "url", noReply)), refuses("vantage")},
+		{"a peer reaches the web server", is(look(at(noReply), off, at(noReply)), peer(frankfurt, "url", passed), peer(frankfurt, "ssh", noReply)), contradicted},
+		{"a peer reaches SSH alone", is(look(at(refused), off, at(noReply)), peer(frankfurt, "ssh", passed), peer(frankfurt, "url", refused), onUnreachable), contradicted},
+		{"a peer reaches SSH, and URL hangs here and there", is(look(at(mute), off, at(noReply)), peer(frankfurt, "ssh", passed), peer(frankfurt, "url", mute)), reboots},
+		{
+			"a peer reaches SSH, URL hangs here and there, unreachable",
+			is(look(at(mute), off, at(noReply)), peer(frankfurt, "ssh", passed), peer(frankfurt, "url", mute), onUnreachable), refuses("answered"),
+		},
 		{"required, and no peer can be asked", is(look(at(noReply), noReply, off), deaf(frankfurt, "url"), required), refuses("vantage")},
 		{"required, and a peer sees it down", is(look(at(noReply), noReply, off), peer(frankfurt, "url", noReply), required), reboots},
 		{"required, at a private address", is(look(noReply, noReply, off), required), reboots},
@@ -77,7 +98,7 @@ func TestVantage(t *testing.T) {
 			"confirmed", is(look(at(noReply), noReply, off), peer(frankfurt, "url", noReply), peer(virginia, "url", noReply)),
 			"down from eu-west-1 and eu-central-1 and us-east-1, and from Route 53's checkers",
 		},
-		{"private", is(sshDown, look(off, off, noReply), peer(frankfurt, "url", noReply)), "down from eu-west-1 (not confirmed from a second place: its address is not public)"},
+		{"private", is(sshDown, look(off, off, noReply), peer(frankfurt, "url", noReply)), "down from eu-west-1 (not confirmed from a second place: it has no public IPv4 address)"},
 		{"no answer", is(sshDown, deaf(frankfurt, "ssh")), "down from eu-west-1 (not confirmed from a second place: no peer could tell)"},
 		{"reached", is(sshDown, peer(frankfurt, "ssh", passed)), ""},
 		{"it answered", is(look(badAnswer, off, off)), ""},
@@ -103,6 +124,62 @@ func TestUnansweredAreAskedAbout(t *testing.T) {
 		if got := policy.Unanswered(input(tt.is...)); len(got) != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
+	}
+}
+
+// Peers are asked about what passes until they have said whether they reach it, and
+// once a day.
+func TestPeersAreLearned(t *testing.T) {
+	asked := peer("eu-central-1", "ssh", passed)
+	for _, tt := range []struct {
+		name string
+		is   []option
+		want int
+	}{
+		{"just learned", is(look(off, off, at(passed)), asked), 0},
+		{"never asked", is(look(off, off, at(passed)), asked, reach("eu-central-1", policy.Reach{Print: "other"})), 1},
+		{"no public address", is(look(off, off, passed), asked, reach("eu-central-1", policy.Reach{Print: "other"})), 0},
+		{"not healthy", is(look(noReply, off, at(passed)), asked, reach("eu-central-1", policy.Reach{Print: "other"})), 0},
+		{"no peers", is(look(off, off, at(passed))), 0},
+	} {
+		if got := policy.Unlearned(input(tt.is...)); len(got) != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+	for _, tt := range []struct {
+		name     string
+		own, saw seen
+		before   bool
+		want     bool
+	}{
+		{"reached", passed, passed, false, true},
+		{"reached, though we do not", noReply, badAnswer, false, true},
+		{"not reached", passed, noReply, true, false},
+		{"not reached, and we do not", noReply, noReply, true, true},
+		{"blind", passed, blind, true, true},
+	} {
+		i := policy.Instance{Reach: map[string]policy.Reach{"ssh@eu-central-1": {OK: tt.before}}}
+		s := input().Settings
+		i.LearnReach([]policy.Peer{{Region: "eu-central-1", Check: "ssh", Finding: *tt.saw("ssh")}}, []incident.Finding{*tt.own("ssh")}, s, now)
+		if got := i.Reach["ssh@eu-central-1"]; got.OK != tt.want {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+	}
+	before := input(look(off, off, at(passed)), asked)
+	if out := policy.Decide(before); before.State.Instance.Reach["ssh@eu-central-1"].At != now || out.State.Instance.Reach["ssh@eu-central-1"].Print == "" || out.State.Instance.OnlyHereAt != 0 {
+		t.Errorf("%+v", out.State.Instance)
+	}
+}
+
+// An execution that was to reboot three times and did not pages.
+func TestRebootThatIsNotMade(t *testing.T) {
+	tried := func(n int) option { return instance(func(i *policy.Instance) { i.Execution.Tries = n }) }
+	decisions(t, []decisionCase{
+		{"twice before", is(down, tried(2)), reboots},
+		{"three times before", is(down, tried(3)), refuses("tries")},
+	})
+	if out := policy.Decide(input(down, tried(1))); out.State.Instance.Execution.Tries != 2 {
+		t.Errorf("%+v", out.State.Instance.Execution)
 	}
 }
 

@@ -103,7 +103,7 @@ func (b *stepBench) invocation(ctx context.Context, c stepCase) ([]byte, error) 
 		url := b.peers.settings.URL
 		url.Address = fmt.Sprintf("http://%s:%d/", b.peers.instance.Address, url.Port)
 		url.Port = 0
-		payload["probe"] = incident.Probe{Check: incident.CheckURL, URL: &url}
+		payload["probe"] = incident.Probe{Check: incident.CheckURL, Address: b.peers.instance.Address, URL: &url}
 	case "reconcile", "coverage", "notify-test":
 	default:
 		payload["incident"] = inc

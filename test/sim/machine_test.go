@@ -226,7 +226,7 @@ func (w *world) observe(check string, m *machine, s *incident.Settings, since ti
 		server = broken
 	}
 	l := saw(f, server)
-	if l.finding.NoAnswer() && !m.private {
+	if (l.finding.NoAnswer() || l.finding.Outcome == incident.Passed) && !m.private {
 		l.finding.Address = address
 	}
 	if l.finding.NoAnswer() && w.isOut("egress") {

@@ -498,7 +498,8 @@ func (w *world) checkNoise(a *alert, m notify.Message) {
 			w.violate("noise", "the cause %s was paged twice within an hour", a.key)
 		}
 	}
-	if recent == 6 {
+	// Whoever closes the breaker while machines are down wants each to be looked at.
+	if recent == 6 && now.Sub(w.breakerClosed) > 30*time.Minute {
 		w.violate("noise", "6 pages within 10 minutes")
 	}
 	if x := w.machine(a.key); x != nil && w.people {

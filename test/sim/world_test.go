@@ -144,13 +144,18 @@ func (m *machine) enabled() (n int) {
 
 // baseline writes that checks have passed; with none, that none has.
 func (w *world) baseline(m *machine, checks ...string) {
-	prints := map[string]string{}
+	prints, reach := map[string]string{}, map[string]policy.Reach{}
 	for _, check := range checks {
 		if m.settings.Enabled(check) {
 			prints[check] = m.settings.Fingerprint(check)
+			for _, region := range w.peers {
+				reach[check+"@"+region] = policy.Reach{Print: prints[check], At: incident.At(time.Now()), OK: true}
+			}
 		}
 	}
-	w.store(m, func(i *policy.Instance) { i.Baseline, i.AtRest = prints, i.AtRest || len(i.Findings) == 0 })
+	w.store(m, func(i *policy.Instance) {
+		i.Baseline, i.Reach, i.AtRest = prints, reach, i.AtRest || len(i.Findings) == 0
+	})
 }
 
 // phase returns nanoseconds that nobody else has.

@@ -93,7 +93,7 @@ variable "reconcile" {
 }
 
 variable "vantage" {
-  description = "Whom a region asks before a reboot whether the instance answers there: { peers, required, reserved_concurrency }. peers are regions of this deployment, of which each region asks the first two that are not itself (left out: the next two by name; []: none); required = true reboots nothing that no peer confirms; reserved_concurrency is that of each probe, 0 to 1000, default 5 (0: none)."
+  description = "Whom a region asks before a reboot whether the instance answers there: { peers, required, reserved_concurrency }. peers are regions of this deployment, of which each region asks the first two that are not itself (left out: the next two by name; []: none); required = true reboots nothing at a public IPv4 address that sends no byte unless a peer confirms it; reserved_concurrency is that of each probe, 0 to 1000, default 5 (0: none)."
   type        = any
   default     = {}
 }

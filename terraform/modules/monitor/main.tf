@@ -112,7 +112,7 @@ locals {
 
   # incident.Check... and policy.Guard...
   checks = ["url", "route53", "ssh"]
-  guards = ["ec2", "status", "initializing", "credits", "alarm", "once", "cooldown", "not_cured", "budget", "never", "route53", "vantage", "answered", "dry_run"]
+  guards = ["ec2", "status", "initializing", "credits", "alarm", "once", "tries", "cooldown", "not_cured", "budget", "never", "route53", "vantage", "answered", "dry_run"]
 
   graphs = [
     { title = "Incidents", stat = "Sum", metrics = [

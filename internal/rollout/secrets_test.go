@@ -31,7 +31,7 @@ func intended(names, pagers string) *desired {
 	}
 	secrets := map[string]map[string]probe.Secret{
 		"opsgenie": {"key_parameter": "opsgenie-api-key"}, "jsm": {"key_parameter": "jsm-api-key"}, "heartbeat": {"key_parameter": "heartbeat-url"},
-		"pagerduty": {"key_parameter": "pagerduty-routing-key"}, "jsm+token": {"key_parameter": "jsm-api-key", "token_parameter": "jsm-api-token"},
+		"pagerduty": {"key_parameter": "pagerduty-routing-key"}, "jsm+token": {"key_parameter": "jsm-api-key", "token_parameter": "jsm-api-token"}, //nolint:gosec // their names
 	}
 	s.Channels = []probe.Channel{{Type: "slack", Secrets: map[string]probe.Secret{"token": "slack-token"}}}
 	for name := range strings.FieldsSeq(pagers) {

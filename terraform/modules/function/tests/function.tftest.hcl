@@ -265,7 +265,7 @@ run "the_deployments_own_topic" {
 
 # The environment of a function holds 4 KB
 # (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html). The
-# longest pagers that modules/settings lets pass must fit, with the longest names.
+# longest pagers and heartbeat that modules/settings lets pass must fit, with the longest names.
 run "environment_fits" {
   command = plan
   variables {
@@ -276,11 +276,12 @@ run "environment_fits" {
     breaker            = { in_flight = 1000, per_hour = 1000 }
     vantage            = { peers = ["ap-northeast-1", "ap-southeast-1"], required = false }
     slack              = { channel_id = "C01234567890123456789", api_url = "https://${format("%-150s", "")}", pages = false, mention = "S01234567890123456789" }
-    pagers             = [{ type = "opsgenie", json = jsonencode({ details = { long = format("%-2380s", "") } }), topic_arn = "", secrets = { key_parameter = "opsgenie-api-key" } }]
+    pagers             = [{ type = "opsgenie", json = jsonencode({ details = { long = format("%-1900s", "") } }), topic_arn = "", secrets = { key_parameter = "opsgenie-api-key" } }]
+    heartbeat          = { json = jsonencode({ service = "opsgenie", name = "{region}${format("%-392s", "")}" }), secrets = { key_parameter = "opsgenie-api-key" } }
   }
   assert {
-    condition     = length(aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"]) >= 2490 && sum([for k, v in aws_lambda_function.responder.environment[0].variables : length(k) + length(v)]) <= 3800
-    error_message = "${length(aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"])} of ${sum([for k, v in aws_lambda_function.responder.environment[0].variables : length(k) + length(v)])} characters"
+    condition     = length("${aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"]}${aws_lambda_function.responder.environment[0].variables["FIRSTLINE_HEARTBEAT"]}") >= 2490 && sum([for k, v in aws_lambda_function.responder.environment[0].variables : length(k) + length(v)]) <= 3800
+    error_message = "${length("${aws_lambda_function.responder.environment[0].variables["FIRSTLINE_PAGERS"]}${aws_lambda_function.responder.environment[0].variables["FIRSTLINE_HEARTBEAT"]}")} of ${sum([for k, v in aws_lambda_function.responder.environment[0].variables : length(k) + length(v)])} characters"
   }
 }
 

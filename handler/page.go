@@ -85,10 +85,7 @@ func (h *Handler) isTakenForTheHour(ctx context.Context, inc *incident.Incident,
 	ctx, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
 	err := h.Table.UpdateRegion(ctx, func(r *policy.Region) error {
-		now := incident.At(time.Now())
-		if taken = !told && r.Hour.Taken(alias, inc.Execution.ID, now); !taken {
-			r.Hour = policy.Hour{Alias: alias, Execution: inc.Execution.ID, At: now, Told: told}
-		}
+		taken = r.TakeHour(alias, inc.Execution.ID, told, incident.At(time.Now()))
 		return nil
 	})
 	if err != nil {

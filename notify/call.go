@@ -146,6 +146,17 @@ func clean(op string, r *refusal, secrets ...string) error {
 	return fault.New(r.kind, op, "%s", text)
 }
 
+const addNote = "add a note to the alert"
+
+// noteTaken is what becomes of a note: one that was accepted, and of which nobody
+// tells whether it was added, may be lost, since a person may have closed the alert.
+func noteTaken(op string, confirmed bool, err error) error {
+	if err == nil && !confirmed {
+		err = fault.New(fault.Unavailable, op, "the note was accepted, and it is not known whether it was added: %w", ErrNoAlert)
+	}
+	return err
+}
+
 // answer is what the other side said.
 type answer struct {
 	*http.Response

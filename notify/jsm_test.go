@@ -111,7 +111,7 @@ func TestJSMWithCloudID(t *testing.T) {
 		// As where a key may make alerts and not read: a page that was accepted counts.
 		{
 			name: "the token is refused", fake: &fakeJSM{status: http.StatusUnauthorized}, took: time.Second,
-			note: "does not tell whether it was added", noNote: true, open: "HTTP 401 Unauthorized",
+			note: "not known whether it was added", noNote: true, open: "HTTP 401 Unauthorized",
 		},
 		{
 			name: "the Operations API is down", fake: &fakeJSM{status: http.StatusBadGateway}, took: followFor,

@@ -170,12 +170,8 @@ func (o *alertAPI) Page(ctx context.Context, m Message) (Delivery, error) {
 // the note is lost without a word. Page is then right either way: it makes the
 // alert anew, or raises the count of the one that has the note.
 func (o *alertAPI) Note(ctx context.Context, m Message) error {
-	const do = "add a note to the alert"
-	confirmed, err := o.ask(ctx, do, notesPath, m)
-	if err == nil && !confirmed {
-		err = fault.New(fault.Unavailable, o.op(do), "the note was accepted, and the service does not tell whether it was added: %w", ErrNoAlert)
-	}
-	return err
+	confirmed, err := o.ask(ctx, addNote, notesPath, m)
+	return noteTaken(o.op(addNote), confirmed, err)
 }
 
 // Resolve closes the alert.

@@ -441,9 +441,9 @@ func TestOpsGenieFollowsTheNote(t *testing.T) {
 		{name: "unknown at once", post: say(404, "application/json", `{"message":"Alert does not exist","took":0.1,"requestId":"r-1"}`), kind: fault.InvalidInput, want: "HTTP 404 Not Found: Alert does not exist", noAlert: true},
 		{name: "no such path", post: say(404, "text/html", "<html>"), kind: fault.InvalidInput, want: "is the configured address right?"},
 		{name: "key may not add", post: say(403, "application/json", `{"message":"You are not authorized"}`), kind: fault.Denied, want: "let its integration read, create and update alerts"},
-		{name: "no request id", post: say(202, "application/json", `{"result":"Request will be processed"}`), kind: fault.Unavailable, want: "does not tell whether it was added", noAlert: true},
-		{name: "key may not read", post: accept, status: say(403, "application/json", `{"message":"You are not authorized"}`), kind: fault.Unavailable, want: "does not tell whether it was added", noAlert: true},
-		{name: "no request status", post: accept, status: say(404, "text/html", "<html>"), kind: fault.Unavailable, want: "does not tell whether it was added", noAlert: true},
+		{name: "no request id", post: say(202, "application/json", `{"result":"Request will be processed"}`), kind: fault.Unavailable, want: "not known whether it was added", noAlert: true},
+		{name: "key may not read", post: accept, status: say(403, "application/json", `{"message":"You are not authorized"}`), kind: fault.Unavailable, want: "not known whether it was added", noAlert: true},
+		{name: "no request status", post: accept, status: say(404, "text/html", "<html>"), kind: fault.Unavailable, want: "not known whether it was added", noAlert: true},
 		{name: "never processed", post: accept, status: say(404, "application/json", `{"message":"Request not processed. Please try again later."}`), kind: fault.Unavailable, want: "the request was accepted and not confirmed within"},
 		{name: "server faults", post: accept, status: say(503, "text/html", "<html>"), kind: fault.Unavailable, want: "the request was accepted and not confirmed within"},
 	} {
@@ -554,10 +554,10 @@ func TestJSM(t *testing.T) {
 		confirmed         bool
 		took              time.Duration // at most, of Send
 	}{
-		{name: "no such path", status: 404, body: "<html>", note: "does not tell whether it was added"},
-		{name: "not for keys", status: 401, body: `{"code":401}`, note: "does not tell whether it was added"},
-		{name: "server faults", status: 503, body: "", note: "does not tell whether it was added", took: followFor},
-		{name: "never processed", status: 404, body: `{"message":"Request not processed. Please try again later."}`, note: "does not tell whether it was added", took: followFor},
+		{name: "no such path", status: 404, body: "<html>", note: "not known whether it was added"},
+		{name: "not for keys", status: 401, body: `{"code":401}`, note: "not known whether it was added"},
+		{name: "server faults", status: 503, body: "", note: "not known whether it was added", took: followFor},
+		{name: "never processed", status: 404, body: `{"message":"Request not processed. Please try again later."}`, note: "not known whether it was added", took: followFor},
 		{name: "it does tell", status: 200, body: `{"data":{"isSuccess":true,"status":"Created alert","alertId":"a-1"}}`, confirmed: true},
 		{name: "it says no", status: 200, body: `{"data":{"isSuccess":false,"status":"Alert does not exist"}}`, send: "then not carried out", note: "then not carried out", close: "then not carried out"},
 	} {

@@ -200,8 +200,8 @@ func (w *webhook) Page(ctx context.Context, m Message) (Delivery, error) {
 
 // Note adds to the alert.
 func (w *webhook) Note(ctx context.Context, m Message) error {
-	_, err := w.send(ctx, "add a note to the alert", webhookNote, m)
-	return err
+	confirmed, err := w.send(ctx, addNote, webhookNote, m)
+	return noteTaken(addNote+" through the webhook", confirmed, err)
 }
 
 // Resolve says that the alert has ended.

@@ -136,7 +136,7 @@ func (s State) clone() State {
 		r.Alerts[id] = a
 	}
 	r.Reboots = slices.Clone(r.Reboots)
-	r.Silent = maps.Clone(r.Silent)
+	r.Silent, r.Hours = maps.Clone(r.Silent), maps.Clone(r.Hours)
 	return State{i, r}
 }
 

@@ -178,9 +178,9 @@ type Region struct {
 	Silent map[string]incident.Millis `dynamodbav:"silent,omitempty"`
 	// Pause holds for all instances.
 	Pause *Pause `dynamodbav:"pause,omitempty"`
-	// Hour is the last page of an alert that is the hour's, for pagers that do not
-	// deduplicate.
-	Hour Hour `dynamodbav:"hour,omitempty"`
+	// Hours are by alias the last pages of alerts that are the hour's, for pagers that do
+	// not deduplicate.
+	Hours map[string]Hour `dynamodbav:"hours,omitempty"`
 	// CoverageAt is when what is watched was last compared with what is.
 	CoverageAt incident.Millis `dynamodbav:"coverage_at,omitempty"`
 	Heartbeat  Heartbeat       `dynamodbav:"heartbeat,omitempty"`
@@ -198,15 +198,23 @@ type Heartbeat struct {
 
 // Hour is who pages, or has paged, under an alias that is the hour's.
 type Hour struct {
-	Alias     string          `dynamodbav:"alias,omitempty"`
 	Execution string          `dynamodbav:"execution,omitempty"`
 	At        incident.Millis `dynamodbav:"at,omitempty"`
 	Told      bool            `dynamodbav:"told,omitempty"`
 }
 
-// Taken reports whether another execution pages under the alias, or has.
-func (h Hour) Taken(alias, by string, now incident.Millis) bool {
-	return h.Alias == alias && (h.Told || h.Execution != by && now.Sub(h.At) < waking)
+// TakeHour reserves the page under an alias for an execution, or keeps that it was told.
+// It reports whether another execution pages under that alias, or one has.
+func (r *Region) TakeHour(alias, execution string, told bool, now incident.Millis) (taken bool) {
+	if h := r.Hours[alias]; !told && (h.Told || h.Execution != execution && h.At > 0 && now.Sub(h.At) < waking) {
+		return true
+	}
+	if r.Hours == nil {
+		r.Hours = map[string]Hour{}
+	}
+	maps.DeleteFunc(r.Hours, func(_ string, h Hour) bool { return now.Sub(h.At) >= 2*hourly })
+	r.Hours[alias] = Hour{Execution: execution, At: now, Told: told}
+	return false
 }
 
 // Alert is an alert at a pager. It keeps its id while it is paged again: each

@@ -79,7 +79,8 @@ func Unlearned(in Input) (findings []incident.Finding) {
 func (i *Instance) LearnReach(peers []Peer, findings []incident.Finding, s *incident.Settings, now incident.Millis) {
 	for _, p := range peers {
 		passed := slices.ContainsFunc(findings, func(f incident.Finding) bool { return f.Check == p.Check && f.Outcome == incident.Passed })
-		if p.Err != "" || !p.reaches() && !(passed && p.Finding.NoAnswer()) {
+		tells := p.reaches() || passed && p.Err == "" && p.Finding.NoAnswer()
+		if !tells {
 			continue
 		}
 		if i.Reach == nil {

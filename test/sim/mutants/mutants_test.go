@@ -104,7 +104,7 @@ var others = []mutant{
 	{"what was seen with other settings counts", "handler/decide.go", "range changed(looked, inc.Settings)", "range changed(looked, looked)"},
 	{"a reboot with other settings", "handler/reboot.go", "checks := changed(looked, inc.Settings)", "checks := changed(looked, looked)"},
 	{"another pager's alert is forgotten", "handler/resolve.go", "later = later ||", "later = false &&"},
-	{"each execution pages on SNS", "handler/page.go", "taken = !told && r.Hour.Taken(", "taken = false && r.Hour.Taken("},
+	{"each execution pages on SNS", "internal/policy/state.go", "!told && (h.Told ||", "false && (h.Told ||"},
 	{"a stop without an alert is forgotten", "internal/policy/policy.go", "if situation == incident.SituationStopped {", "if false {"},
 	{"a stop is no silence", "internal/policy/facts.go", "(d.l.silent() || d.halted())", "d.l.silent()"},
 	{"breaker is reset in two looks", "internal/policy/alerts.go", "i.HealthySince > 0 && now.Sub(i.HealthySince) >= well", "i.HealthySince > 0"},

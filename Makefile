@@ -37,11 +37,12 @@ setup: command ## Install what is missing: Terraform, moto
 
 .PHONY: demo
 demo: command ## Run the five stories on a local AWS
-	@$(BUILD)/firstline demo
+	$(call ticking,building the demo) go build -o $(BUILD)/demo ./test/demo
+	@$(BUILD)/demo $(DEMO)
 
 .PHONY: up
-up: command ## Keep a local AWS running to play with
-	@$(BUILD)/firstline up
+up: ## Keep a local AWS running to play with
+	@$(MAKE) --no-print-directory demo DEMO=--keep
 
 .PHONY: build
 build: command ## Build the command and the function's zips (arm64, x86_64) into build/
@@ -64,7 +65,7 @@ PURE := firstline/internal/policy
 .PHONY: check
 check: setup ## Run the unit tests (not of the local AWS), 1,000 random days and terraform validate
 	@echo "check 1/3: Go packages, and the contract of the definition"
-	@$(GOTEST) -short $$($(UNIT) | grep -v localaws) ./test/asl ./test/contract ./test/dynamo ./test/peers ./test/progress ./test/sim/mutants ./internal/release $(SHOW)
+	@$(GOTEST) -short $$($(UNIT)) ./test/asl ./test/contract ./test/dynamo ./test/peers ./test/progress ./test/sim/mutants ./internal/release $(SHOW)
 	@echo "check 2/3: the simulation: scenes, and 1,000 random days"
 	@$(GOTEST) -count=1 -timeout 20m ./test/sim -sim.days 1000 $(SHOW)
 	@echo "check 3/3: terraform validate"
@@ -75,7 +76,7 @@ check: setup ## Run the unit tests (not of the local AWS), 1,000 random days and
 .PHONY: test
 test: setup cc ## Run all tests: Go, the simulation, Terraform, and the stories on the local AWS
 	@echo "test 1/5: Go packages, with the race detector"
-	@$(GOTEST) -race $$($(UNIT) | grep -vx $(PURE)) ./test/asl ./test/dynamo ./test/peers ./test/progress ./test/sim/mutants $(SHOW)
+	@$(GOTEST) -race $$($(UNIT) | grep -vx $(PURE)) ./test/asl ./test/dynamo ./test/localaws ./test/testbed ./test/peers ./test/progress ./test/sim/mutants $(SHOW)
 	@$(GOTEST) $(PURE) $(SHOW)
 	@echo "test 2/5: the simulation: scenes, and 1,000 random days"
 	@$(GOTEST) -count=1 -timeout 20m ./test/sim -sim.days 1000 $(SHOW)

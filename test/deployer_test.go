@@ -23,8 +23,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"firstline/internal/artifact"
-	"firstline/internal/localaws"
-	"firstline/internal/stage"
+	"firstline/test/localaws"
+	"firstline/test/testbed"
 )
 
 // What the roles have that TestDeployer deploys.
@@ -147,7 +147,7 @@ func (d *deployer) demandBoundary(t *testing.T) {
 }
 
 // deployerVariables are those of a deployment that has all that one can have.
-func deployerVariables(t *testing.T, w *stage.World) map[string]any {
+func deployerVariables(t *testing.T, w *testbed.Testbed) map[string]any {
 	t.Helper()
 	i, err := w.AddInstance(t.Context(), first)
 	if err != nil {

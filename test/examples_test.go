@@ -15,12 +15,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/go-cmp/cmp"
 
-	"firstline/internal/stage"
 	"firstline/internal/tfvars"
+	"firstline/test/testbed"
 )
 
 // withInstances copies an example with the ids of instances that exist.
-func withInstances(t *testing.T, w *stage.World, example string) (varFile string) {
+func withInstances(t *testing.T, w *testbed.Testbed, example string) (varFile string) {
 	t.Helper()
 	text, err := os.ReadFile(example) //nolint:gosec // of the repository
 	if err != nil {
@@ -48,7 +48,7 @@ func withInstances(t *testing.T, w *stage.World, example string) (varFile string
 
 // planned plans each example with plain Terraform, which warns of nothing. That of
 // production is deployed.
-func planned(t *testing.T, w *stage.World) {
+func planned(t *testing.T, w *testbed.Testbed) {
 	files, err := filepath.Glob(filepath.Join(root(t), "terraform", "examples", "*.tfvars"))
 	if err != nil || len(files) < 4 {
 		t.Fatalf("%v, %v", files, err)
@@ -69,7 +69,7 @@ func planned(t *testing.T, w *stage.World) {
 				t.Fatal(err)
 			}
 			dir := terraformCopy(t, slices.Sorted(maps.Keys(named))...)
-			if err := stage.PinProvider(dir); err != nil {
+			if err := testbed.PinProvider(dir); err != nil {
 				t.Fatal(err)
 			}
 			for _, args := range [][]string{{"init"}, {"plan", "-var-file=" + file, "-var=function=" + string(function)}} {
@@ -86,7 +86,7 @@ func planned(t *testing.T, w *stage.World) {
 
 // byTag has by-tag.sh find instances that have a tag: all of them or, when a region
 // has none, an error, since the next deploy would remove the region.
-func byTag(t *testing.T, w *stage.World) {
+func byTag(t *testing.T, w *testbed.Testbed) {
 	for _, program := range []string{"bash", "aws", "jq"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("there is no %s on PATH", program)

@@ -6,8 +6,8 @@ import (
 	"os/exec"
 	"testing"
 
-	"firstline/internal/stage"
 	"firstline/internal/toolchain"
+	"firstline/test/testbed"
 )
 
 // root is the project's folder.
@@ -22,16 +22,16 @@ func root(t *testing.T) string {
 
 // apply applies a root, whose Terraform does not share this process's environment
 // with others.
-func apply(ctx context.Context, w *stage.World, dir string) error {
+func apply(ctx context.Context, w *testbed.Testbed, dir string) error {
 	return runTerraform(ctx, w, dir, []string{"init", "-input=false", "-no-color"}, []string{"apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=40"})
 }
 
 // destroy destroys what apply has applied.
-func destroy(ctx context.Context, w *stage.World, dir string) error {
+func destroy(ctx context.Context, w *testbed.Testbed, dir string) error {
 	return runTerraform(ctx, w, dir, []string{"destroy", "-auto-approve", "-input=false", "-no-color", "-parallelism=40"})
 }
 
-func runTerraform(ctx context.Context, w *stage.World, dir string, commands ...[]string) error {
+func runTerraform(ctx context.Context, w *testbed.Testbed, dir string, commands ...[]string) error {
 	env := environ(w.Environment())
 	for _, args := range commands {
 		c := exec.CommandContext(ctx, w.Terraform, args...) //nolint:gosec // Terraform

@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"firstline/internal/artifact"
-	"firstline/internal/stage"
 	"firstline/internal/toolchain"
+	"firstline/test/testbed"
 )
 
 // TestMain keeps whatever AWS account and Terraform settings the caller has out
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) (code int, err error) {
-	if err := stage.Isolate(); err != nil {
+	if err := testbed.Isolate(); err != nil {
 		return 1, err
 	}
 	if programs, err = os.MkdirTemp("", "firstline-test-"); err != nil {

@@ -12,18 +12,18 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"firstline/internal/incident"
-	"firstline/internal/localaws"
-	"firstline/internal/stage"
+	"firstline/test/localaws"
+	"firstline/test/testbed"
 )
 
 // playCommands tries the operator's commands on an instance that is handed over.
 func playCommands(t *testing.T, dir string, all []*scene) {
 	s := all[0]
-	_ = s.i.SetHTTP(stage.Broken)
+	_ = s.i.SetHTTP(testbed.Broken)
 	e := s.ring(t)
 	s.ended(t, e, "Told", tally{slack: 1, pages: 1}, "is down")
 	t.Run("pause", func(t *testing.T) {
-		run(t, s.World, dir, 0, "pause --instance "+s.i.ID+" --until 3d", s.i.ID)
+		run(t, s.Testbed, dir, 0, "pause --instance "+s.i.ID+" --until 3d", s.i.ID)
 		var paused struct {
 			Pauses []struct {
 				InstanceID string `json:"instance_id"`
@@ -40,7 +40,7 @@ func playCommands(t *testing.T, dir string, all []*scene) {
 		}
 		s.byName(t, 0, "resume --instance "+s.i.ID, s.i.ID)
 		s.byName(t, 0, "pause --region "+home+" --instance "+s.i.ID, s.i.ID)
-		run(t, s.World, dir, 0, "resume --instance "+s.i.ID, s.i.ID)
+		run(t, s.Testbed, dir, 0, "resume --instance "+s.i.ID, s.i.ID)
 		s.byName(t, 2, "paused --name nothing --region "+home, `"nothing" is not deployed in `+home)
 	})
 	t.Run("incidents", func(t *testing.T) { s.playIncidents(t, dir, e) })
@@ -57,7 +57,7 @@ type handedOver struct {
 
 // playIncidents lists incidents, and shows one.
 func (s *scene) playIncidents(t *testing.T, dir string, e ending) {
-	run(t, s.World, dir, 0, "incidents --region "+home+" --instance "+s.i.ID, e.name[:8], " looks in ")
+	run(t, s.Testbed, dir, 0, "incidents --region "+home+" --instance "+s.i.ID, e.name[:8], " looks in ")
 	s.byName(t, 0, "incident "+e.name[:8], s.i.ID, "row 10", "503", "its budget is 0 reboots per day", "opsgenie")
 	var one struct {
 		Incident struct {
@@ -69,19 +69,19 @@ func (s *scene) playIncidents(t *testing.T, dir string, e ending) {
 			}
 		}
 	}
-	decode(t, run(t, s.World, dir, 0, "incident "+e.name+" --json"), &one)
+	decode(t, run(t, s.Testbed, dir, 0, "incident "+e.name+" --json"), &one)
 	looks := one.Incident.Looks
 	if len(looks) < 2 || looks[0].Confirming != "page" || looks[0].Row != 10 || looks[len(looks)-1].Next != incident.NextPage || !one.Incident.Told {
 		t.Errorf("%+v", one.Incident)
 	}
 	denied := s.AWS.AddFault(localaws.Fault{Service: "dynamodb", Region: home, Status: 400, Code: "AccessDeniedException", Message: "not you"})
 	defer denied.Remove()
-	run(t, s.World, dir, 1, "incidents --region "+home, home+": ", "AccessDeniedException: not you")
+	run(t, s.Testbed, dir, 1, "incidents --region "+home, home+": ", "AccessDeniedException: not you")
 }
 
 // playRedrive starts the incident of an event that EventBridge could not deliver.
 func (s *scene) playRedrive(t *testing.T, dir string) {
-	run(t, s.World, dir, 0, "redrive --region "+home, "nothing lies in the dead-letter queue of "+home)
+	run(t, s.Testbed, dir, 0, "redrive --region "+home, "nothing lies in the dead-letter queue of "+home)
 	lost := s.AWS.AddFault(localaws.Fault{Service: "states", Action: "StartExecution", Region: home, Contains: s.i.ID, Status: 403, Code: "AccessDeniedException", Message: "the role may not"})
 	if arns, err := s.AWS.Ring(t.Context(), home, s.alarm(), "Threshold Crossed"); err != nil || len(arns) != 0 {
 		t.Fatalf("the alarm started %q, %v", arns, err)
@@ -164,7 +164,7 @@ func (s *scene) playExplain(t *testing.T) {
 
 // playHandBack ends the hand-over of an instance that a person has mended.
 func (s *scene) playHandBack(t *testing.T) {
-	_ = s.i.SetHTTP(stage.Healthy)
+	_ = s.i.SetHTTP(testbed.Healthy)
 	s.byName(t, 0, "handback --instance "+s.i.ID, "handed back")
 	machine := s.machine()
 	client, execution := sfn.NewFromConfig(s.AWS.Config(s.i.Region)), ""
@@ -239,7 +239,7 @@ func playNotifyTest(t *testing.T, _ string, all []*scene) {
 	}
 	// What does not work is named, with what to do, and keeps no other from being
 	// tried.
-	key, invited := s.JSM.Trouble(stage.Failing(401)), s.Slack.Trouble(stage.NotOK("not_in_channel"))
+	key, invited := s.JSM.Trouble(testbed.Failing(401)), s.Slack.Trouble(testbed.NotOK("not_in_channel"))
 	defer key.End()
 	defer invited.End()
 	for channel, d := range test(1, home+": Jira Service Management: ", home+": Slack: ", "invite") {

@@ -13,8 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
-	"firstline/internal/localaws"
-	"firstline/internal/stage"
+	"firstline/test/localaws"
+	"firstline/test/testbed"
 )
 
 // regionStory is a story about a whole region.
@@ -42,7 +42,7 @@ func regionStories() []regionStory {
 
 // run runs an operator's command on a deployment, and wants an exit code and
 // texts.
-func run(t *testing.T, w *stage.World, dir string, code int, args string, want ...string) string {
+func run(t *testing.T, w *testbed.Testbed, dir string, code int, args string, want ...string) string {
 	t.Helper()
 	return wanted(t, startCommand(t, environ(w.Environment()), "", append(strings.Fields(args), "--dir", dir)...), code, args, want...)
 }
@@ -81,7 +81,7 @@ func decode(t *testing.T, out string, into any) {
 // playVerify has the command keep the baseline of every instance. One instance has
 // another host key than its settings say, and a queue is subscribed to the topic that
 // does not admit it at first.
-func playVerify(t *testing.T, w *stage.World, dirs map[string]string, other *stage.Instance, topic string) {
+func playVerify(t *testing.T, w *testbed.Testbed, dirs map[string]string, other *testbed.Instance, topic string) {
 	t.Run(plain, func(t *testing.T) {
 		t.Parallel()
 		if out := run(t, w, dirs[plain], 1, "verify"); !strings.Contains(out, other.ID+": SSH: ") || !strings.Contains(out, "SHA256:") {
@@ -146,12 +146,12 @@ func playWithoutSettings(t *testing.T, _ string, all []*scene) {
 // playPausedRegion pauses a whole region: it is checked, and Slack is told.
 func playPausedRegion(t *testing.T, dir string, all []*scene) {
 	s := all[0]
-	run(t, s.World, dir, 0, "pause --region "+other+" --until 1h")
-	run(t, s.World, dir, 0, "paused", other)
-	_ = s.i.SetHTTP(stage.Refuse)
+	run(t, s.Testbed, dir, 0, "pause --region "+other+" --until 1h")
+	run(t, s.Testbed, dir, 0, "paused", other)
+	_ = s.i.SetHTTP(testbed.Refuse)
 	s.ended(t, s.ring(t), "Told", tally{slack: 1}, "is not healthy while it is paused", "firstline resume --region "+other)
-	run(t, s.World, dir, 0, "resume --region "+other)
-	s.i.OnReboot(stage.CuredBy(boot))
+	run(t, s.Testbed, dir, 0, "resume --region "+other)
+	s.i.OnReboot(testbed.CuredBy(boot))
 	s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 2}, "recovered")
 }
 
@@ -163,8 +163,8 @@ func playStopped(t *testing.T, _ string, all []*scene) {
 	if got, _ := s.reconcile(t); got.InAlarm != 0 || len(got.Started) != 0 {
 		t.Errorf("all is at rest, and reconcile did %+v", got)
 	}
-	_ = s.i.SetHTTP(stage.Refuse)
-	s.i.OnReboot(stage.CuredBy(boot))
+	_ = s.i.SetHTTP(testbed.Refuse)
+	s.i.OnReboot(testbed.CuredBy(boot))
 	arn := s.rung(t)
 	until(t, "it is rebooted", func() bool { return s.i.Reboots() > 0 })
 	if got, again := s.reconcile(t); again != "" || len(got.Skipped) != 1 {
@@ -183,7 +183,7 @@ func playStopped(t *testing.T, _ string, all []*scene) {
 // fail. The command verify says when the heartbeat was pinged.
 func playHeartbeat(t *testing.T, dir string, all []*scene) {
 	s := all[0]
-	pings := func() []stage.Ping { return s.Heartbeats.Pings("firstline-" + other) }
+	pings := func() []testbed.Ping { return s.Heartbeats.Pings("firstline-" + other) }
 	before := len(pings())
 	if _, _ = s.reconcile(t); len(pings()) != before+1 || pings()[before].Failed {
 		t.Errorf("pings are %+v, want one more than %d", pings(), before)
@@ -198,7 +198,7 @@ func playHeartbeat(t *testing.T, dir string, all []*scene) {
 	if len(got) == 0 || !got[0].Failed || !strings.Contains(got[0].Text, "AccessDenied") {
 		t.Errorf("reconcile has failed, and the heartbeat was sent %+v", got)
 	}
-	run(t, s.World, dir, 0, "verify --json --region "+other+" --instance "+s.i.ID, `"check": "heartbeat"`, "last pinged at ", ", because ", "AccessDenied")
+	run(t, s.Testbed, dir, 0, "verify --json --region "+other+" --instance "+s.i.ID, `"check": "heartbeat"`, "last pinged at ", ", because ", "AccessDenied")
 	if got := s.Heartbeats.Pings("firstline-" + home); len(got) != 0 {
 		t.Errorf("the heartbeat of %s was sent %+v", home, got)
 	}
@@ -210,7 +210,7 @@ func playHeartbeat(t *testing.T, dir string, all []*scene) {
 func playCause(t *testing.T, all []*scene, of int, joins tally) {
 	first, second, pager := all[0], all[1], all[0].Pagers()[of]
 	down := first.pagersDown(t, of)
-	_, _ = first.i.SetHTTP(stage.Forbidden), second.i.SetHTTP(stage.Forbidden)
+	_, _ = first.i.SetHTTP(testbed.Forbidden), second.i.SetHTTP(testbed.Forbidden)
 	e := first.ring(t)
 	first.ended(t, e, "Told another way", tally{slack: 1, pages: 1}, "403")
 	paged := e.incident(t).Paged
@@ -248,29 +248,29 @@ func (s *scene) quieten(t *testing.T) {
 // that closes it has them looked at.
 func playBreaker(t *testing.T, dir string, all []*scene) {
 	silent, first, second := all[0], all[1], all[2]
-	_ = silent.i.SetHTTP(stage.Refuse)
-	_ = silent.i.SetSSH(stage.Refuse)
+	_ = silent.i.SetHTTP(testbed.Refuse)
+	_ = silent.i.SetSSH(testbed.Refuse)
 	silent.ended(t, silent.ring(t), "Told", tally{reboots: 1, slack: 1, pages: 1}, "is down: URL and SSH failed; firstline's reboot did not help", "down from "+other+" and "+home)
 	for _, s := range []*scene{first, second} {
-		_ = s.i.SetHTTP(stage.Refuse)
-		s.i.OnReboot(stage.CuredBy(boot))
+		_ = s.i.SetHTTP(testbed.Refuse)
+		s.i.OnReboot(testbed.CuredBy(boot))
 		e := s.ring(t)
 		if e.last() != "Told" {
 			t.Errorf("ended in %q: %s", e.last(), e.state)
 		}
 	}
-	held := slices.DeleteFunc(silent.Pager.Received("the region's breaker is open"), func(m stage.Received) bool { return !strings.Contains(m.Alias, "/"+other+"/breaker/") })
+	held := slices.DeleteFunc(silent.Pager.Received("the region's breaker is open"), func(m testbed.Received) bool { return !strings.Contains(m.Alias, "/"+other+"/breaker/") })
 	if len(held) != 2 || held[0].Note || !held[1].Note || held[0].Alias != held[1].Alias {
 		t.Errorf("the breaker told of two instances with %+v", held)
 	}
 	if n := first.i.Reboots() + second.i.Reboots(); n != 0 {
 		t.Errorf("%d reboots while the breaker is open", n)
 	}
-	run(t, first.World, dir, 0, "paused", first.i.ID, second.i.ID)
-	run(t, first.World, dir, 0, "resume --region "+other, first.i.ID, second.i.ID)
+	run(t, first.Testbed, dir, 0, "paused", first.i.ID, second.i.ID)
+	run(t, first.Testbed, dir, 0, "resume --region "+other, first.i.ID, second.i.ID)
 	for _, s := range []*scene{first, second} {
 		until(t, s.i.ID+" recovers", func() bool {
-			return slices.ContainsFunc(s.Slack.Received(s.i.ID), func(m stage.Received) bool { return strings.Contains(m.Text, s.i.ID+" in "+other+" recovered") })
+			return slices.ContainsFunc(s.Slack.Received(s.i.ID), func(m testbed.Received) bool { return strings.Contains(m.Text, s.i.ID+" in "+other+" recovered") })
 		})
 		if got := s.tally().reboots; got != 1 {
 			t.Errorf("%s was rebooted %d times, want once", s.i.ID, got)

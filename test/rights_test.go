@@ -10,8 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
-	"firstline/internal/localaws"
-	"firstline/internal/stage"
+	"firstline/test/localaws"
+	"firstline/test/testbed"
 )
 
 // unused are actions that are granted though no call of the stories shows
@@ -42,7 +42,7 @@ var unused = map[string]string{
 
 // auditRights holds what every role did against what its policies allow: moto
 // forgives what AWS refuses.
-func auditRights(t *testing.T, w *stage.World) {
+func auditRights(t *testing.T, w *testbed.Testbed) {
 	policies := map[string][]localaws.Policy{}
 	used := map[string]bool{}
 	byRole := map[string]int{}
@@ -119,7 +119,7 @@ func sameKind(a, b string) bool {
 }
 
 // policiesOf reads every policy of a role.
-func policiesOf(t *testing.T, w *stage.World, role string) []localaws.Policy {
+func policiesOf(t *testing.T, w *testbed.Testbed, role string) []localaws.Policy {
 	t.Helper()
 	client := iam.NewFromConfig(w.AWS.Config(home))
 	name := role[strings.LastIndex(role, "/")+1:]

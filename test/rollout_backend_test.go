@@ -15,9 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"firstline/internal/artifact"
-	"firstline/internal/localaws"
-	"firstline/internal/stage"
 	"firstline/internal/tfstate"
+	"firstline/test/localaws"
+	"firstline/test/testbed"
 )
 
 // The state's bucket, and its name in there.
@@ -33,10 +33,10 @@ var exampleRegions = []string{first, other}
 // operator needs to begin: the backend, and the zip that `make build` makes. Of
 // regions.tf it has the example's regions, since each costs a process;
 // TestTerraformIsValid has all of them.
-func newExample(t *testing.T, w *stage.World, zip, varFile string) *operator {
+func newExample(t *testing.T, w *testbed.Testbed, zip, varFile string) *operator {
 	t.Helper()
 	dir := terraformCopy(t, exampleRegions...)
-	if err := stage.PinProvider(dir); err != nil {
+	if err := testbed.PinProvider(dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(filepath.Join(dir, "backend.tf.example"), filepath.Join(dir, "backend.tf")); err != nil {
@@ -47,7 +47,7 @@ func newExample(t *testing.T, w *stage.World, zip, varFile string) *operator {
 	if err := errors.Join(os.Mkdir(build, 0o750), os.Link(zip, packed), os.Link(artifact.ProvenancePath(zip), artifact.ProvenancePath(packed))); err != nil {
 		t.Fatal(err)
 	}
-	return &operator{World: w, dir: dir, varFile: varFile}
+	return &operator{Testbed: w, dir: dir, varFile: varFile}
 }
 
 // TestExampleDeploysAsItIs deploys the example, of which nothing but the ids is

@@ -32,7 +32,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
-	"firstline/internal/localaws"
+	"firstline/test/localaws"
 )
 
 // hand is somebody at the console of a region: what stops firstline from working can be
@@ -396,7 +396,7 @@ func (r *rollout) broken(t *testing.T) {
 // unknown works in another checkout, whose state is empty: what is deployed is neither
 // taken over nor removed, and each command names the state that it looked in.
 func (r *rollout) unknown(t *testing.T) {
-	o := newOperator(t, r.World, r.variables)
+	o := newOperator(t, r.Testbed, r.variables)
 	state := filepath.Join(o.dir, "terraform.tfstate")
 	where := first + ", " + second
 	refusal := "is deployed in " + where + ", and this state (" + state + ") does not know it: whose state is it?"

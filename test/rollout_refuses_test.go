@@ -16,8 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
-	"firstline/internal/localaws"
-	"firstline/internal/stage"
+	"firstline/test/localaws"
+	"firstline/test/testbed"
 )
 
 // trial is one mistake of an operator's.
@@ -35,7 +35,7 @@ type trial struct {
 
 // fresh gives the trial a Terraform root of its own, with a state.
 func (tr *trial) fresh(state string) {
-	tr.operator = newOperator(tr.t, tr.World, tr.variables)
+	tr.operator = newOperator(tr.t, tr.Testbed, tr.variables)
 	if err := os.WriteFile(filepath.Join(tr.dir, "terraform.tfstate"), []byte(state), 0o600); err != nil {
 		tr.t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestRolloutRefuses(t *testing.T) {
 				}},
 				second: map[string]any{"instances": map[string]any{away: map[string]any{}}},
 			}
-			tr.operator = newOperator(tr.t, tr.World, tr.variables)
+			tr.operator = newOperator(tr.t, tr.Testbed, tr.variables)
 		}, []string{
 			"refused for 7 reasons", "ssh.prot is not known", `"web-1" is not the id of an instance`, away + ": is named in " + first + " and " + second,
 			nowhere + ": not in " + first + ", and in none of the regions", away + ": not in " + first + ", but in " + second + ": name it there",
@@ -159,7 +159,9 @@ func TestRolloutRefuses(t *testing.T) {
 		{"a zip that was not built", func(tr *trial) {
 			tr.variables["function"] = map[string]any{"package": "nowhere.zip"}
 		}, []string{"nowhere.zip", "make build"}},
-		{"no root", func(tr *trial) { tr.operator = &operator{World: tr.World, dir: tr.t.TempDir(), varFile: tr.varFile} }, []string{"regions.tf", "--dir"}},
+		{"no root", func(tr *trial) {
+			tr.operator = &operator{Testbed: tr.Testbed, dir: tr.t.TempDir(), varFile: tr.varFile}
+		}, []string{"regions.tf", "--dir"}},
 		{"no Terraform", func(tr *trial) { tr.noTerraform(nil) }, []string{"Terraform", "1.11", "PATH"}},
 		{"a Terraform that is too old", func(tr *trial) {
 			tr.noTerraform(map[string]string{"terraform": `echo '{"terraform_version": "1.5.7", "platform": "linux_amd64"}'`})
@@ -179,7 +181,7 @@ func TestRolloutRefuses(t *testing.T) {
 			tr.t.Cleanup(f.Remove)
 		}, []string{"credentials", "expired"}},
 		{"nobody to answer", func(tr *trial) {
-			tr.operator = newOperator(tr.t, tr.World, tr.variables)
+			tr.operator = newOperator(tr.t, tr.Testbed, tr.variables)
 			tr.noTerraform(map[string]string{"terraform": plansSecrets})
 			// init makes it.
 			if err := os.Mkdir(filepath.Join(tr.dir, ".terraform"), 0o750); err != nil {
@@ -200,7 +202,7 @@ func TestRolloutRefuses(t *testing.T) {
 		{"an argument", func(tr *trial) { tr.args = append(tr.args, first) }, []string{first, "--help"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tr := &trial{operator: &operator{World: w, dir: shared.dir, varFile: shared.varFile}, t: t, variables: maps.Clone(good), args: []string{"deploy", "--yes"}, env: w.Environment()}
+			tr := &trial{operator: &operator{Testbed: w, dir: shared.dir, varFile: shared.varFile}, t: t, variables: maps.Clone(good), args: []string{"deploy", "--yes"}, env: w.Environment()}
 			tt.set(tr)
 			if tr.varFile == shared.varFile || strings.HasSuffix(tr.varFile, "ours.tfvars.json") {
 				tr.write(t, tr.variables)
@@ -297,14 +299,14 @@ func TestDoctor(t *testing.T) {
 	}
 
 	env["TF_VAR_slack_token"], env["TF_VAR_opsgenie_api_key"] = "xoxb-nobody", "nobody"
-	_ = i.SetHTTP(stage.Refuse)
+	_ = i.SetHTTP(testbed.Refuse)
 	out, said := run()
 	if out.code != 1 {
 		t.Errorf("exit code %d, want 1:\n%s", out.code, said)
 	}
 	for _, want := range []string{
 		"invalid_auth", "Could not authenticate", "URL: failed: from here", "Route 53: attention: from here", "does not run",
-		fmt.Sprintf("admits TCP %d or TCP %d from 0.0.0.0/0", stage.SSHPort, stage.HTTPPort), "period 60 s needs detailed monitoring",
+		fmt.Sprintf("admits TCP %d or TCP %d from 0.0.0.0/0", testbed.SSHPort, testbed.HTTPPort), "period 60 s needs detailed monitoring",
 	} {
 		if !strings.Contains(strings.ToLower(said), strings.ToLower(want)) {
 			t.Errorf("it does not say %q:\n%s", want, said)
@@ -312,7 +314,7 @@ func TestDoctor(t *testing.T) {
 	}
 
 	env = w.Environment()
-	_ = i.SetHTTP(stage.Healthy)
+	_ = i.SetHTTP(testbed.Healthy)
 	delete(inFirst, stopped)
 	inFirst[i.ID] = map[string]any{}
 	o.write(t, variables)

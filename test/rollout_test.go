@@ -34,11 +34,11 @@ import (
 	"firstline/internal/artifact"
 	"firstline/internal/deployed"
 	"firstline/internal/incident"
-	"firstline/internal/localaws"
 	"firstline/internal/probe"
 	operations "firstline/internal/rollout"
-	"firstline/internal/stage"
 	"firstline/internal/tfstate"
+	"firstline/test/localaws"
+	"firstline/test/testbed"
 )
 
 // The regions of the rollout, and one that is in none of its files. None is
@@ -55,21 +55,21 @@ const commandTime = 5 * time.Minute
 
 // operator runs the command on one Terraform root, as somebody at a shell does.
 type operator struct {
-	*stage.World
+	*testbed.Testbed
 	// dir is the Terraform root, varFile its variables.
 	dir, varFile string
 }
 
 // newOperator makes a root with a regions.tf of the regions in the variables,
 // which are in a file that Terraform does not read by itself.
-func newOperator(t *testing.T, w *stage.World, variables map[string]any) *operator {
+func newOperator(t *testing.T, w *testbed.Testbed, variables map[string]any) *operator {
 	t.Helper()
 	dir, err := w.CopyRoot(variables)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &operator{World: w, dir: dir, varFile: filepath.Join(t.TempDir(), "ours.tfvars.json")}
-	if err := os.Remove(filepath.Join(dir, stage.VarFile)); err != nil {
+	o := &operator{Testbed: w, dir: dir, varFile: filepath.Join(t.TempDir(), "ours.tfvars.json")}
+	if err := os.Remove(filepath.Join(dir, testbed.VarFile)); err != nil {
 		t.Fatal(err)
 	}
 	o.write(t, variables)
@@ -264,7 +264,7 @@ func (r *process) result(code int) *outcome {
 // noSecret asserts that a text holds none of the secrets.
 func (r *process) noSecret(what, text string) {
 	r.t.Helper()
-	for _, secret := range []string{stage.SlackToken, stage.OpsGenieKey} {
+	for _, secret := range []string{testbed.SlackToken, testbed.OpsGenieKey} {
 		if strings.Contains(text, secret) {
 			r.t.Errorf("%s holds a secret", what)
 		}
@@ -332,7 +332,7 @@ func (o *operator) processes(t *testing.T) []string {
 type rollout struct {
 	*operator
 	variables map[string]any
-	instances map[string]*stage.Instance // by region
+	instances map[string]*testbed.Instance // by region
 	// zip is the function's, at a place of its own: Terraform takes another for a change.
 	zip string
 	// begun is an incident in the first region that began with version 1 of the
@@ -345,7 +345,7 @@ type rollout struct {
 func TestRollout(t *testing.T) {
 	t.Parallel()
 	w := world(t)
-	r := &rollout{instances: map[string]*stage.Instance{}}
+	r := &rollout{instances: map[string]*testbed.Instance{}}
 	for _, region := range []string{first, second} {
 		i, err := w.AddInstance(t.Context(), region)
 		if err != nil {
@@ -576,11 +576,11 @@ func (r *rollout) change(t *testing.T, level string) {
 func (r *rollout) canaryFails(t *testing.T) {
 	r.change(t, "debug")
 	i := r.instances[first]
-	if err := i.SetHTTP(stage.Refuse); err != nil {
+	if err := i.SetHTTP(testbed.Refuse); err != nil {
 		t.Fatal(err)
 	}
 	out := r.run(t, 1, "deploy", "--yes", "--canary", first)
-	if err := i.SetHTTP(stage.Healthy); err != nil {
+	if err := i.SetHTTP(testbed.Healthy); err != nil {
 		t.Fatal(err)
 	}
 	if len(out.Canary) != 1 || out.Canary[0].OK || out.Canary[0].Region != first {
@@ -653,11 +653,11 @@ func (r *rollout) canarySings(t *testing.T) {
 
 // verified asks what would fail today.
 func (r *rollout) verified(t *testing.T) {
-	if err := r.instances[second].SetSSH(stage.Refuse); err != nil {
+	if err := r.instances[second].SetSSH(testbed.Refuse); err != nil {
 		t.Fatal(err)
 	}
 	out := r.run(t, 1, "verify")
-	if err := r.instances[second].SetSSH(stage.Healthy); err != nil {
+	if err := r.instances[second].SetSSH(testbed.Healthy); err != nil {
 		t.Fatal(err)
 	}
 	i := r.instances[second]
@@ -741,7 +741,7 @@ func (r *rollout) removed(t *testing.T) {
 	if left := out.in(first); left.Changed == 0 || left.Destroyed == 0 || left.Added > 0 {
 		t.Errorf("%s: %+v", first, left)
 	}
-	options := terraformOptions(r.World, r.dir)
+	options := terraformOptions(r.Testbed, r.dir)
 	options.VarFiles = []string{r.varFile}
 	if code := terraform.PlanExitCodeContext(t, t.Context(), options); code != 0 {
 		t.Errorf("terraform plan -detailed-exitcode: %d, want 0", code)
@@ -778,7 +778,7 @@ func (r *rollout) destroyed(t *testing.T) {
 	if state, _ := r.state(t); !state.Empty {
 		t.Errorf("the state still holds %v", state.Regions)
 	}
-	auditEmpty(t, r.World, first, second)
+	auditEmpty(t, r.Testbed, first, second)
 	r.nothingRuns(t)
 }
 

@@ -12,7 +12,7 @@ import (
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
 
 	"firstline/internal/artifact"
-	"firstline/internal/localaws"
+	"firstline/test/localaws"
 )
 
 // release has the root be of a version, and its function a zip.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"firstline/internal/stage"
+	"firstline/test/testbed"
 )
 
 // withoutRegions is a copy of the root without the regions' modules and providers:
@@ -109,7 +109,7 @@ func TestRootRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(dir, stage.VarFile), raw, 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, testbed.VarFile), raw, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			out, err := run("plan", "-input=false", "-no-color")

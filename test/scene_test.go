@@ -16,8 +16,8 @@ import (
 	sfntypes "github.com/aws/aws-sdk-go-v2/service/sfn/types"
 
 	"firstline/internal/incident"
-	"firstline/internal/localaws"
-	"firstline/internal/stage"
+	"firstline/test/localaws"
+	"firstline/test/testbed"
 )
 
 const (
@@ -34,8 +34,8 @@ const (
 
 // scene is an instance with all that a story needs.
 type scene struct {
-	*stage.World
-	i          *stage.Instance
+	*testbed.Testbed
+	i          *testbed.Instance
 	deployment string
 	executions *started
 	// topic is the ARN of the deployment's topic; "" for none.
@@ -173,13 +173,13 @@ func (s *scene) terminate(t *testing.T) {
 
 // refuse has a service answer 503 to all that concerns the instance, or treat it
 // as a trouble says.
-func (s *scene) refuse(t *testing.T, of *stage.Service, as ...stage.Trouble) *stage.InTrouble {
+func (s *scene) refuse(t *testing.T, of *testbed.Service, as ...testbed.Trouble) *testbed.InTrouble {
 	t.Helper()
-	trouble := stage.Failing(503)
+	trouble := testbed.Failing(503)
 	if len(as) > 0 {
 		trouble = as[0]
 	}
-	trouble.Pick = func(r stage.Request) bool { return r.Has(s.i.ID) }
+	trouble.Pick = func(r testbed.Request) bool { return r.Has(s.i.ID) }
 	in := of.Trouble(trouble)
 	t.Cleanup(func() {
 		if in.Hits() == 0 {
@@ -191,7 +191,7 @@ func (s *scene) refuse(t *testing.T, of *stage.Service, as ...stage.Trouble) *st
 
 // pagersDown has the first of the chain's pagers answer 503 to all that concerns the
 // instance, until all the troubles end.
-func (s *scene) pagersDown(t *testing.T, first int) (troubles []*stage.InTrouble) {
+func (s *scene) pagersDown(t *testing.T, first int) (troubles []*testbed.InTrouble) {
 	t.Helper()
 	for _, p := range s.Pagers()[:first] {
 		troubles = append(troubles, s.refuse(t, p))
@@ -240,13 +240,13 @@ func (s *scene) ended(t *testing.T, e ending, end string, want tally, says ...st
 }
 
 // told are all messages about the instance.
-func (s *scene) told() []stage.Received {
+func (s *scene) told() []testbed.Received {
 	all := s.Slack.Received(s.i.ID)
 	for _, p := range s.Pagers() {
 		all = append(all, p.Received(s.i.ID)...)
 	}
 	for _, n := range s.published() {
-		all = append(all, stage.Received{At: n.At, Text: n.Subject, Body: n.Message})
+		all = append(all, testbed.Received{At: n.At, Text: n.Subject, Body: n.Message})
 	}
 	return all
 }
@@ -276,7 +276,7 @@ func (s *scene) tally() (got tally) {
 			}
 		}
 		for _, m := range p.Closings("") {
-			if m.User != stage.Person && strings.Contains(m.Body, s.i.ID) {
+			if m.User != testbed.Person && strings.Contains(m.Body, s.i.ID) {
 				got.closed++
 			}
 		}

@@ -37,8 +37,8 @@ import (
 
 	"firstline/internal/deployed"
 	"firstline/internal/incident"
-	"firstline/internal/localaws"
-	"firstline/internal/stage"
+	"firstline/test/localaws"
+	"firstline/test/testbed"
 )
 
 // story is what happens to one instance, and what must come of it.
@@ -78,8 +78,8 @@ func instanceStories() []story {
 			}
 		}},
 		{name: "a reboot cures it", healthCheck: true, act: func(t *testing.T, s *scene) {
-			_ = s.i.SetHTTP(stage.Refuse)
-			s.i.OnReboot(stage.CuredBy(boot))
+			_ = s.i.SetHTTP(testbed.Refuse)
+			s.i.OnReboot(testbed.CuredBy(boot))
 			s.AWS.SetConsoleOutput(s.i.ID, "Out of memory: Killed process 4711")
 			e := s.ring(t)
 			s.ended(t, e, "Told", tally{reboots: 1, slack: 1}, "recovered: firstline rebooted it", "URL passed", "Route 53 passed", "SSH passed", "connection refused")
@@ -92,7 +92,7 @@ func instanceStories() []story {
 			"ssh":    map[string]any{"timeout_seconds": 1, "attempts": 1},
 			"alarms": map[string]any{"cpu": map[string]any{"namespace": "CWAgent", "metric": "cpu_usage_active", "dimensions": map[string]any{"cpu": "cpu-total"}}},
 		}, act: func(t *testing.T, s *scene) {
-			_ = s.i.SetSSH(stage.Hang)
+			_ = s.i.SetSSH(testbed.Hang)
 			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 1, pages: 1}, "is not well after firstline's reboot: SSH failed, while URL passes", "down from "+home+" and "+other, "firstline pause --region "+home+" --instance "+s.i.ID)
 			// It is handed over: no second page, no second reboot.
 			s.ended(t, s.ring(t), "Handed over", tally{reboots: 1, slack: 1, pages: 1})
@@ -100,16 +100,16 @@ func instanceStories() []story {
 			if !s.Pager.CloseAlert(s.Pager.Received(s.i.ID)[0].Alias) {
 				t.Error("there is no open alert")
 			}
-			_ = s.i.SetSSH(stage.Healthy)
+			_ = s.i.SetSSH(testbed.Healthy)
 			s.ended(t, s.ring(t), "Told", tally{reboots: 1, slack: 2, pages: 1}, "is well")
 		}},
 		{name: "only its own region cannot reach it", act: func(t *testing.T, s *scene) {
-			_ = s.i.SetHTTP(stage.Banned)
+			_ = s.i.SetHTTP(testbed.Banned)
 			s.ended(t, s.ring(t), "Told", tally{slack: 1, pages: 1}, "is reached from elsewhere, not from this region", "only "+home+" cannot reach it; "+other+" can")
 		}},
 		{name: "no other region can be asked", settings: noReboots, act: func(t *testing.T, s *scene) {
 			denied := s.AWS.AddFault(localaws.Fault{Service: "lambda", Action: "Invoke", Region: other, Contains: s.i.Address, Status: 403, Code: "AccessDeniedException", Message: "not authorized to perform: lambda:InvokeFunction"})
-			_ = s.i.SetHTTP(stage.Refuse)
+			_ = s.i.SetHTTP(testbed.Refuse)
 			s.ended(t, s.ring(t), "Told", tally{slack: 1, pages: 1}, "not confirmed from a second place: no peer could tell", "AccessDeniedException")
 			if denied.Hits() == 0 {
 				t.Error("no other region was asked")
@@ -122,7 +122,7 @@ func instanceStories() []story {
 			},
 		},
 		{name: "a paged instance is terminated", settings: noReboots, act: func(t *testing.T, s *scene) {
-			_ = s.i.SetHTTP(stage.Broken)
+			_ = s.i.SetHTTP(testbed.Broken)
 			s.ended(t, s.ring(t), "Told", tally{slack: 1, pages: 1}, "is down: URL failed; not rebooted: the settings allow no reboots", "503")
 			s.terminate(t)
 			s.ended(t, s.ring(t), "Told", tally{slack: 2, pages: 1, closed: 1}, "is gone")
@@ -133,12 +133,12 @@ func instanceStories() []story {
 		// With 60 s to confirm, the first execution waits long enough for the second to
 		// meet it.
 		{name: "a service restarts while two of its alarms fire", settings: map[string]any{"confirm_seconds": 60}, act: func(t *testing.T, s *scene) {
-			_ = s.i.SetHTTP(stage.Refuse)
+			_ = s.i.SetHTTP(testbed.Refuse)
 			first := s.triggered(t, strings.TrimSuffix(s.alarm(), "cpu")+"status")
 			s.enters(t, first, "Check URL")
 			again := s.rung(t)
 			s.enters(t, first, "Wait")
-			_ = s.i.SetHTTP(stage.Healthy)
+			_ = s.i.SetHTTP(testbed.Healthy)
 			second := s.follow(t, again)
 			if by := second.incident(t).HeldBy; second.last() != "Already handled" || by == nil || by.ID != first {
 				t.Errorf("the second execution ended in %q, held by %+v, want by %s", second.last(), by, first)
@@ -153,7 +153,7 @@ func instanceStories() []story {
 			s.rehearsed(t, s.follow(t, s.send(t, incident.SourceCanary)), incident.NextDone, incident.NextReboot)
 		}},
 		{name: "a canary of an instance that is down", settings: noReboots, act: func(t *testing.T, s *scene) {
-			_ = s.i.SetHTTP(stage.Refuse)
+			_ = s.i.SetHTTP(testbed.Refuse)
 			s.rehearsed(t, s.follow(t, s.send(t, incident.SourceCanary)), incident.NextWait, incident.NextReboot)
 		}},
 	}
@@ -180,7 +180,7 @@ func pagerStories() []story {
 	return []story{
 		{name: "the first pager is down", chained: true, settings: noReboots, act: func(t *testing.T, s *scene) {
 			down := s.refuse(t, s.Pager)
-			_ = s.i.SetHTTP(stage.Refuse)
+			_ = s.i.SetHTTP(testbed.Refuse)
 			e := s.ring(t)
 			s.ended(t, e, "Told another way", tally{slack: 1, pages: 1}, "is down")
 			if p := e.incident(t).Paged; p == nil || p.Pager != "jsm" || !p.Confirmed {
@@ -197,7 +197,7 @@ func pagerStories() []story {
 		}},
 		{name: "the topic is the last pager that works", chained: true, settings: noReboots, act: func(t *testing.T, s *scene) {
 			s.pagersDown(t, len(s.Pagers()))
-			_ = s.i.SetHTTP(stage.Refuse)
+			_ = s.i.SetHTTP(testbed.Refuse)
 			e := s.ring(t)
 			s.ended(t, e, "Told another way", tally{slack: 1, pages: 1}, "is down")
 			if n := len(s.published()); n != 1 {
@@ -207,7 +207,7 @@ func pagerStories() []story {
 		{name: "no pager works", chained: true, settings: noReboots, act: func(t *testing.T, s *scene) {
 			s.pagersDown(t, len(s.Pagers()))
 			denied := s.AWS.AddFault(localaws.Fault{Service: "sns", Action: "Publish", Contains: s.i.ID, Status: 403, Code: "AuthorizationError", Message: "not authorized"})
-			_ = s.i.SetHTTP(stage.Refuse)
+			_ = s.i.SetHTTP(testbed.Refuse)
 			e := s.ring(t)
 			s.ended(t, e, "Told another way", tally{slack: 1}, "Nobody was paged", "is down")
 			cause := e.incident(t).Caught["page_another_way"].Cause
@@ -224,7 +224,7 @@ func pagerStories() []story {
 			s.pagersDown(t, len(s.Pagers()))
 			s.AWS.AddFault(localaws.Fault{Service: "sns", Action: "Publish", Contains: s.i.ID, Status: 403, Code: "AuthorizationError", Message: "not authorized"})
 			s.refuse(t, s.Slack)
-			_ = s.i.SetHTTP(stage.Refuse)
+			_ = s.i.SetHTTP(testbed.Refuse)
 			s.ended(t, s.ring(t), "Nobody was told", tally{})
 		}},
 	}
@@ -253,7 +253,7 @@ func TestStories(t *testing.T) {
 	w := world(t)
 	executions := &started{}
 	overrides := map[string]map[string]any{}
-	instances := map[string][]*stage.Instance{}
+	instances := map[string][]*testbed.Instance{}
 	add := func(deployment, region string, settings map[string]any) *scene {
 		t.Helper()
 		i, err := w.AddInstance(t.Context(), region)
@@ -262,11 +262,11 @@ func TestStories(t *testing.T) {
 		}
 		overrides[i.ID] = settings
 		instances[deployment] = append(instances[deployment], i)
-		return &scene{World: w, i: i, deployment: deployment, executions: executions}
+		return &scene{Testbed: w, i: i, deployment: deployment, executions: executions}
 	}
 	all := stories()
 	scenes := make([]*scene, len(all))
-	var pinned *stage.Instance // to another host key
+	var pinned *testbed.Instance // to another host key
 	for n, s := range all {
 		deployment := plain
 		if s.chained {
@@ -366,13 +366,13 @@ func TestStories(t *testing.T) {
 }
 
 // world starts a local AWS of the test's own.
-func world(t *testing.T) *stage.World {
+func world(t *testing.T) *testbed.Testbed {
 	t.Helper()
 	zip, err := hostPackage()
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := stage.New(t.Context(), stage.Options{Root: root(t), Log: testLog{t}, Pace: pace, Package: zip})
+	w, err := testbed.New(t.Context(), testbed.Options{Root: root(t), Log: testLog{t}, Pace: pace, Package: zip})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +384,7 @@ func world(t *testing.T) *stage.World {
 	return w
 }
 
-func terraformOptions(w *stage.World, dir string) *terraform.Options {
+func terraformOptions(w *testbed.Testbed, dir string) *terraform.Options {
 	return &terraform.Options{
 		TerraformDir: dir, TerraformBinary: w.Terraform, EnvVars: w.Environment(),
 		NoColor: true, Parallelism: 40, Logger: logger.Discard,
@@ -401,11 +401,11 @@ func (l testLog) Write(p []byte) (int, error) {
 
 // secrets are those of the played services; of the webhook's, what is in its prefix is none.
 var secrets = []string{
-	stage.SlackToken, stage.OpsGenieKey, stage.JSMKey, stage.JSMToken, stage.RoutingKey, strings.TrimPrefix(stage.WebhookSecret, "whsec_"), stage.HeartbeatKey,
+	testbed.SlackToken, testbed.OpsGenieKey, testbed.JSMKey, testbed.JSMToken, testbed.RoutingKey, strings.TrimPrefix(testbed.WebhookSecret, "whsec_"), testbed.HeartbeatKey,
 }
 
 // auditSecrets looks for the secrets in all that may not hold them.
-func auditSecrets(t *testing.T, w *stage.World, dirs []string, topic string, executions *started) {
+func auditSecrets(t *testing.T, w *testbed.Testbed, dirs []string, topic string, executions *started) {
 	looked := 0
 	look := func(where, text string) {
 		looked++
@@ -467,7 +467,7 @@ func auditSecrets(t *testing.T, w *stage.World, dirs []string, topic string, exe
 }
 
 // historyTexts are the events of an execution, each as text.
-func historyTexts(t *testing.T, w *stage.World, region, arn string) []string {
+func historyTexts(t *testing.T, w *testbed.Testbed, region, arn string) []string {
 	t.Helper()
 	var texts []string
 	pages := sfn.NewGetExecutionHistoryPaginator(sfn.NewFromConfig(w.AWS.Config(region)), &sfn.GetExecutionHistoryInput{ExecutionArn: &arn, MaxResults: 1000})
@@ -489,7 +489,7 @@ func historyTexts(t *testing.T, w *stage.World, region, arn string) []string {
 
 // tableTexts are the items of a deployment's table in a region, each as text, by
 // their keys.
-func tableTexts(t *testing.T, w *stage.World, deployment, region string) map[string]string {
+func tableTexts(t *testing.T, w *testbed.Testbed, deployment, region string) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
 	pages := dynamodb.NewScanPaginator(dynamodb.NewFromConfig(w.AWS.Config(region)), &dynamodb.ScanInput{TableName: aws.String(deployment + "-incidents")})
@@ -515,7 +515,7 @@ func tableTexts(t *testing.T, w *stage.World, deployment, region string) map[str
 }
 
 // auditEmpty asserts that nothing of the deployment is left in these regions.
-func auditEmpty(t *testing.T, w *stage.World, regions ...string) {
+func auditEmpty(t *testing.T, w *testbed.Testbed, regions ...string) {
 	t.Helper()
 	ctx := t.Context()
 	for _, region := range regions {

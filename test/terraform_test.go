@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"firstline/internal/regions"
-	"firstline/internal/stage"
 	"firstline/internal/toolchain"
+	"firstline/test/testbed"
 )
 
 // terraformTool returns the Terraform to use and its environment.
@@ -36,7 +36,7 @@ func terraformTool(t *testing.T) (program string, env []string) {
 func terraformCopy(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "terraform")
-	if err := stage.CopyTerraform(dir, filepath.Join(root(t), "terraform")); err != nil {
+	if err := testbed.CopyTerraform(dir, filepath.Join(root(t), "terraform")); err != nil {
 		t.Fatal(err)
 	}
 	text, err := regions.Render(names)
@@ -53,7 +53,7 @@ func terraformCopy(t *testing.T, names ...string) string {
 func runs(t *testing.T, dir string) func(t *testing.T, args ...string) string {
 	t.Helper()
 	program, env := terraformTool(t)
-	if err := stage.PinProvider(dir); err != nil {
+	if err := testbed.PinProvider(dir); err != nil {
 		t.Fatal(err)
 	}
 	return func(t *testing.T, args ...string) string {

@@ -19,8 +19,8 @@ import (
 	"github.com/aws/smithy-go/encoding/cbor"
 
 	"firstline/internal/incident"
-	"firstline/internal/stage"
 	"firstline/test/dynamo"
+	"firstline/test/testbed"
 )
 
 // What the peers know.
@@ -39,9 +39,9 @@ const (
 // instance, Slack and a pager.
 type peers struct {
 	awsURL      string
-	pager       *stage.Service
-	slack       *stage.Service
-	instance    *stage.Instance
+	pager       *testbed.Service
+	slack       *testbed.Service
+	instance    *testbed.Instance
 	closes      []func()
 	mu          sync.Mutex
 	settings    incident.Settings
@@ -72,16 +72,16 @@ func startPeers(ctx context.Context) (_ *peers, err error) {
 	// An address that nobody else has.
 	for n := 0; p.instance == nil; n++ {
 		address := fmt.Sprintf("127.%d.%d.1", 128+n, os.Getpid()%250)
-		if p.instance, err = stage.NewInstance(ctx, functionRegion, functionInstance, address); err != nil && n == 64 {
+		if p.instance, err = testbed.NewInstance(ctx, functionRegion, functionInstance, address); err != nil && n == 64 {
 			return nil, err
 		}
 	}
 	p.closes = append(p.closes, p.instance.Close)
-	if p.slack, err = stage.NewSlack(ctx, functionSecret); err != nil {
+	if p.slack, err = testbed.NewSlack(ctx, functionSecret); err != nil {
 		return nil, err
 	}
 	p.closes = append(p.closes, p.slack.Close)
-	if p.pager, err = stage.NewPager(ctx, functionSecret); err != nil {
+	if p.pager, err = testbed.NewPager(ctx, functionSecret); err != nil {
 		return nil, err
 	}
 	p.closes = append(p.closes, p.pager.Close)
@@ -102,7 +102,7 @@ func (p *peers) begin() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.settings = incident.DefaultSettings()
-	p.settings.URL.Port, p.settings.SSH.Port = stage.HTTPPort, stage.SSHPort
+	p.settings.URL.Port, p.settings.SSH.Port = testbed.HTTPPort, testbed.SSHPort
 	p.settings.URL.Attempts, p.settings.Route53.Attempts = 1, 1
 	p.settings.Route53.HealthCheckID = "4f2b8a1e-9c3d-4e5f-8a7b-6c5d4e3f2a1b"
 	p.settings.ConfirmSeconds = 0
@@ -111,7 +111,7 @@ func (p *peers) begin() error {
 		return nil
 	}
 	p.unreachable = false
-	return p.instance.SetHTTP(stage.Healthy)
+	return p.instance.SetHTTP(testbed.Healthy)
 }
 
 // down has the instance's web server refuse connections, and Route 53 see it.
@@ -119,7 +119,7 @@ func (p *peers) down() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.unreachable = true
-	return p.instance.SetHTTP(stage.Refuse)
+	return p.instance.SetHTTP(testbed.Refuse)
 }
 
 // never forbids reboots, so that a failure pages.
@@ -145,7 +145,7 @@ func (p *peers) variables() []string {
 		"AWS_REGION=" + functionRegion, "AWS_ENDPOINT_URL=" + p.awsURL,
 		"AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY=" + functionSecret, "AWS_SESSION_TOKEN=" + strings.Repeat("x", 800),
 		"GOGC=200", "FIRSTLINE_NAME=" + functionDeployment, "FIRSTLINE_SETTINGS_PATH=" + functionSettings, "FIRSTLINE_LOG_LEVEL=info", "FIRSTLINE_VPC=false",
-		"FIRSTLINE_SLACK_CHANNEL_ID=" + stage.SlackChannel, "FIRSTLINE_SLACK_API_URL=" + p.slack.URL,
+		"FIRSTLINE_SLACK_CHANNEL_ID=" + testbed.SlackChannel, "FIRSTLINE_SLACK_API_URL=" + p.slack.URL,
 		"FIRSTLINE_SLACK_TOKEN_PARAMETER=/firstline/secrets/slack-token", "FIRSTLINE_SLACK_PAGES=true",
 		fmt.Sprintf(`FIRSTLINE_PAGERS=[{"type":"opsgenie","endpoint":%q,"key_parameter":"/firstline/secrets/opsgenie-api-key","priority":"P1"}]`, p.pager.URL),
 		"FIRSTLINE_TABLE=" + functionTable, "FIRSTLINE_STATE_MACHINE_ARN=" + functionMachine,

@@ -16,9 +16,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
-	"firstline/internal/localaws"
 	"firstline/internal/regions"
-	"firstline/internal/stage"
+	"firstline/test/localaws"
+	"firstline/test/testbed"
 )
 
 // growthParallelism is Terraform's own.
@@ -89,7 +89,7 @@ func each(one, many growthFigure) (resources, requests float64) {
 
 // try deploys a size on a local AWS of its own. Without all it only plans it.
 func (b *growth) try(ctx context.Context, f *frame, s size, all bool) (g growthFigure, err error) {
-	w, err := stage.New(ctx, stage.Options{Root: f.project})
+	w, err := testbed.New(ctx, testbed.Options{Root: f.project})
 	if err != nil {
 		return g, err
 	}
@@ -140,7 +140,7 @@ func (b *growth) try(ctx context.Context, f *frame, s size, all bool) (g growthF
 // returns the flags of its init. A state in a file would be another figure:
 // Terraform writes it anew, whole, after each resource, and one in S3 every 20
 // seconds.
-func stateInS3(ctx context.Context, w *stage.World, dir string) ([]string, error) {
+func stateInS3(ctx context.Context, w *testbed.Testbed, dir string) ([]string, error) {
 	const bucket, region = "growth-state", functionRegion
 	client := s3.NewFromConfig(w.AWS.Config(region), func(o *s3.Options) { o.UsePathStyle = true })
 	_, err := client.CreateBucket(ctx, &s3.CreateBucketInput{
@@ -157,8 +157,8 @@ func stateInS3(ctx context.Context, w *stage.World, dir string) ([]string, error
 }
 
 // growthRoot is a Terraform root of a size.
-func growthRoot(w *stage.World, s size) (string, error) {
-	var instances []*stage.Instance
+func growthRoot(w *testbed.Testbed, s size) (string, error) {
+	var instances []*testbed.Instance
 	settings := map[string]map[string]any{}
 	for r := range s.regions {
 		region := functionRegion
@@ -168,7 +168,7 @@ func growthRoot(w *stage.World, s size) (string, error) {
 		for i := range s.instances {
 			// Nothing looks whether it runs: only an alarm's incident does.
 			id := fmt.Sprintf("i-%017x", r*s.instances+i+1)
-			instances = append(instances, &stage.Instance{Region: region, ID: id})
+			instances = append(instances, &testbed.Instance{Region: region, ID: id})
 			// Something of its own, as instances have.
 			settings[id] = map[string]any{"url": map[string]any{"path": fmt.Sprintf("/healthz/%d", i+1)}}
 		}

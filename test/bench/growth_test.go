@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"firstline/internal/localaws"
+	"firstline/test/localaws"
 )
 
 func TestInPlan(t *testing.T) {

@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"firstline/internal/atomicfile"
-	"firstline/internal/stage"
 	"firstline/internal/toolchain"
+	"firstline/test/testbed"
 )
 
 // readmeFile is where the figures go, below the project's folder.
@@ -106,7 +106,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if f.project, err = toolchain.Root(); err != nil {
 		return err
 	}
-	if err := stage.Isolate(); err != nil {
+	if err := testbed.Isolate(); err != nil {
 		return err
 	}
 	if *check {

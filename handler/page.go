@@ -41,7 +41,7 @@ func page(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	if inc.Dry {
 		return h.rehearsePage(ctx, pagers, inc, dec)
 	}
-	isHours := dec.Alert.ID == "" && (len(pagers) == 0 || !pagers[0].Capabilities().Deduplicates)
+	isHours := dec.Alert.ID == "" && wakesTwice(pagers, inc)
 	switch {
 	case isHours && h.isTakenForTheHour(ctx, inc, dec.Alert.Alias, false):
 		inc.Told, dec.Slack = true, false
@@ -68,6 +68,16 @@ func page(ctx context.Context, h *Handler, inc *incident.Incident) error {
 	inc.Told = true
 	h.confirm(ctx, inc, dec)
 	return nil
+}
+
+// wakesTwice reports whether two pages under one alias may wake somebody twice: by Slack,
+// or by a pager that does not deduplicate and is asked now.
+func wakesTwice(pagers []notify.Pager, inc *incident.Incident) bool {
+	asked := pagers[:min(len(pagers), 1)]
+	if _, failed := inc.Caught["page"]; failed {
+		asked = pagers
+	}
+	return len(pagers) == 0 || slices.ContainsFunc(asked, func(p notify.Pager) bool { return !p.Capabilities().Deduplicates })
 }
 
 // countPage counts a page or a note that was taken.

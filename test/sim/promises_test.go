@@ -586,8 +586,13 @@ func (w *world) checkRest() {
 		w.violate("ends", "the alert %s is still open, after hours without a fault", a.alias)
 	}
 	for id, kept := range w.keptAlerts() {
-		// One of a pager that is not configured any more is kept for a day, until it may be.
-		if isGone := kept.EndedAt > 0 && !slices.ContainsFunc(w.pagers, func(p *pager) bool { return p.Name() == kept.Pager }); isGone && time.Since(kept.OpenedAt.Time()) < 25*time.Hour {
+		// One of a pager that is not configured any more, also under an earlier alias, is
+		// kept for a day, until it may be.
+		isGone := func(name string) bool {
+			return !slices.ContainsFunc(w.pagers, func(p *pager) bool { return p.Name() == name })
+		}
+		if kept.EndedAt > 0 && time.Since(kept.OpenedAt.Time()) < 25*time.Hour &&
+			(isGone(kept.Pager) || slices.ContainsFunc(kept.Old, func(o policy.OldAlias) bool { return isGone(o.Pager) })) {
 			continue
 		}
 		w.violate("ends", "the table still has the alert %s, after hours without a fault", id)

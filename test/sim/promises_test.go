@@ -378,7 +378,7 @@ func (w *world) rebootIsHarmless(m *machine) {
 	isUnconfirmed := m.private || !w.canAskPeers()
 	isAlone := isUnconfirmed && (!m.settings.Enabled(incident.CheckRoute53) || w.isOut("route53") || m.blinded[incident.CheckRoute53])
 	switch path := w.pathTo(m); {
-	case isAlone && path == silent:
+	case isAlone && slices.Contains([]service{w.path, m.webPath, m.sshPath}, silent):
 		w.count["irreducible: a middle box accepts for a host that is cut off from us"]++
 	case isAlone && path == refused && m.sshPath == well && w.path == well:
 		w.count["irreducible: web refused to us alone while SSH answers"]++
@@ -390,8 +390,8 @@ func (w *world) rebootIsHarmless(m *machine) {
 		// they do not like cannot be told from what is down.
 		w.count["irreducible: Route 53 fails a machine that answers, and names no status"]++
 	default:
-		w.violate("harm", "%s was rebooted though it is healthy (web %s, ssh %s; our way: web %s, ssh %s, all %s)",
-			m.name, m.web, m.ssh, m.webPath, m.sshPath, w.path)
+		w.violate("harm", "%s was rebooted though it is healthy (web %s, ssh %s; our way: web %s, ssh %s, all %s; unconfirmed %t)",
+			m.name, m.web, m.ssh, m.webPath, m.sshPath, w.path, isUnconfirmed)
 	}
 }
 

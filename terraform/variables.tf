@@ -75,7 +75,7 @@ variable "heartbeat" {
 }
 
 variable "function" {
-  description = "Shape of the Lambda function: { package, architecture, memory_mb, timeout_seconds, log_retention_days, log_level, managed_policies }."
+  description = "Shape of the Lambda function: { package, architecture, memory_mb, log_retention_days, log_level, managed_policies }."
   type        = any
   default     = {}
 }

@@ -127,7 +127,7 @@ subscribers = [{ protocol = "email", endpoint = "oncall@example.com" }]
 # Raise it, with the TF_VAR_... of Slack, of every pager and of the heartbeat set, to write new secrets.
 secrets_version = 1
 
-# function = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info" }
+# function = { architecture = "arm64", memory_mb = 256, log_retention_days = 90, log_level = "info" }
 
 tags       = { team = "operations" }
 repository = "https://git.example.com/operations/firstline"

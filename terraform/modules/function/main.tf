@@ -514,7 +514,7 @@ resource "aws_lambda_function" "responder" {
   s3_key           = aws_s3_object.code.key
   source_code_hash = filebase64sha256(var.package)
   memory_size      = var.function.memory_mb
-  timeout          = var.function.timeout_seconds
+  timeout          = 60   # as long as a check's Task waits
   publish          = true # running incidents keep the version that they began with
   # Here alone: a release would change every resource of the deployment otherwise.
   tags = { for key, value in { version = var.release, commit = local.commit } : key => value if value != "" }

@@ -28,7 +28,6 @@ variable "function" {
   type = object({
     architecture       = string
     memory_mb          = number
-    timeout_seconds    = number
     log_retention_days = number
     log_level          = string
     managed_policies   = number

@@ -23,7 +23,6 @@ variable "deployment" {
       package            = string
       architecture       = string
       memory_mb          = number
-      timeout_seconds    = number
       log_retention_days = number
       log_level          = string
       managed_policies   = number

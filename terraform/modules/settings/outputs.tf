@@ -47,7 +47,6 @@ output "deployment" {
       package            = local.package
       architecture       = tostring(local.once.function.architecture)
       memory_mb          = tonumber(local.once.function.memory_mb)
-      timeout_seconds    = tonumber(local.once.function.timeout_seconds)
       log_retention_days = tonumber(local.once.function.log_retention_days)
       log_level          = tostring(local.once.function.log_level)
       managed_policies   = tonumber(local.once.function.managed_policies)

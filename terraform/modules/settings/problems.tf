@@ -88,9 +88,9 @@ locals {
   # How long a check may take is what checks/README.md says: all attempts and
   # pauses, a second of slack, finding the instance's address (10 s; 5 s where it only
   # tells whether an address is the instance's), reading secrets, and the proof of our
-  # own connectivity. Of the function's time `verify` keeps 5 s for storing what came
-  # of the checks.
-  have_seconds = tonumber(local.once.function.timeout_seconds) - 5
+  # own connectivity. Of the function's 60 s `verify` keeps 12 to ask other regions and
+  # to store what came of the checks (handler/verify.go).
+  have_seconds = 48
   budgets = {
     for key, s in local.effective : key => {
       url     = !s.url.enabled ? 0 : 1 + s.url.attempts * s.url.timeout_seconds + (s.url.attempts - 1) * s.url.interval_seconds + (s.url.address == "" ? 10 : 5) + (length(s.url.secret_headers) > 0 ? 5 : 0) + (s.url.private ? 0 : 3)
@@ -98,8 +98,7 @@ locals {
       ssh     = !s.ssh.enabled ? 0 : 1 + s.ssh.attempts * s.ssh.timeout_seconds + (s.ssh.attempts - 1) * s.ssh.interval_seconds + (s.ssh.host == "" ? 10 : 5) + (s.ssh.private ? 0 : 3)
     }
   }
-  budget_cure = local.have_seconds < 55 ? ", or raise function.timeout_seconds" : ""
-  vpcs        = { for region, r in local.regions : region => { any = r.vpc != null, ipv6 = try(tobool(r.vpc.ipv6), false) == true } }
+  vpcs = { for region, r in local.regions : region => { any = r.vpc != null, ipv6 = try(tobool(r.vpc.ipv6), false) == true } }
 
   heartbeat_problems = local.heartbeat_service == "" ? [] : concat(
     local.heartbeat_service == "opsgenie" && !contains(local.pagers, "opsgenie") ? ["heartbeat.service = \"opsgenie\": the pager opsgenie is not used, whose key the heartbeat needs; use jsm or url"] : [],
@@ -151,9 +150,9 @@ locals {
       alltrue([for v in s.url.status : try(tonumber(split("-", v)[0]) <= tonumber(split("-", v)[1]), true)]) ? "" : "url.status = ${jsonencode(s.url.status)}: a range runs backwards; the lower code comes first",
       length(distinct([for k in concat(keys(s.url.headers), keys(s.url.secret_headers)) : lower(k)])) == length(s.url.headers) + length(s.url.secret_headers) ? "" : "url.headers, url.secret_headers: a header is set twice; leave out one",
 
-      local.budgets[key].url > local.have_seconds ? "url: its attempts may take ${local.budgets[key].url} s, the function has ${local.have_seconds} s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds${local.budget_cure}" : "",
-      local.budgets[key].route53 > local.have_seconds ? "route53: its attempts may take ${local.budgets[key].route53} s, the function has ${local.have_seconds} s for a check; lower route53.attempts or route53.interval_seconds${local.budget_cure}" : "",
-      local.budgets[key].ssh > local.have_seconds ? "ssh: its attempts may take ${local.budgets[key].ssh} s, the function has ${local.have_seconds} s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds${local.budget_cure}" : "",
+      local.budgets[key].url > local.have_seconds ? "url: its attempts may take ${local.budgets[key].url} s, the function has ${local.have_seconds} s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds" : "",
+      local.budgets[key].route53 > local.have_seconds ? "route53: its attempts may take ${local.budgets[key].route53} s, the function has ${local.have_seconds} s for a check; lower route53.attempts or route53.interval_seconds" : "",
+      local.budgets[key].ssh > local.have_seconds ? "ssh: its attempts may take ${local.budgets[key].ssh} s, the function has ${local.have_seconds} s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds" : "",
 
       floor(s.boot.window_seconds / s.boot.interval_seconds) > 200 ? "boot.interval_seconds = ${s.boot.interval_seconds}: gives more than 200 looks in a window of ${s.boot.window_seconds} s; use at least ${ceil(s.boot.window_seconds / 200)}" : "",
       s.boot.first_look_seconds > s.boot.window_seconds ? "boot.first_look_seconds = ${s.boot.first_look_seconds}: is after the window of ${s.boot.window_seconds} s closes; use at most that" : "",

@@ -163,7 +163,6 @@ locals {
       package            = { kind = "string", default = "", pattern = ".", want = "the path of a zip file" }
       architecture       = { kind = "enum", default = "arm64", values = ["arm64", "x86_64"] }
       memory_mb          = { kind = "integer", default = 256, min = 128, max = 10240 }
-      timeout_seconds    = { kind = "integer", default = 60, min = 30, max = 60 } # as long as a check's Task waits
       log_retention_days = { kind = "enum", default = 90, values = ["1", "3", "5", "7", "14", "30", "60", "90", "120", "150", "180", "365", "400", "545", "731", "1096", "1827", "2192", "2557", "2922", "3288", "3653"] }
       log_level          = { kind = "enum", default = "info", values = ["debug", "info", "warn", "error"] }
       # How many managed policies AWS lets this account attach to a role.

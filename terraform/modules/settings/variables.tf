@@ -62,7 +62,7 @@ variable "sns" {
 }
 
 variable "function" {
-  description = "The shape of the Lambda function: { package, architecture, memory_mb, timeout_seconds, log_retention_days, log_level, managed_policies }."
+  description = "The shape of the Lambda function: { package, architecture, memory_mb, log_retention_days, log_level, managed_policies }."
   type        = any
   default     = {}
 }

@@ -8,7 +8,7 @@ variables {
   region   = "eu-west-1"
   release  = "1.2.3"
   package  = "main.tf"
-  function = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
+  function = { architecture = "arm64", memory_mb = 256, log_retention_days = 90, log_level = "info", managed_policies = 10 }
   slack    = { channel_id = "C0123456789", api_url = "", pages = true, mention = "here" }
   pagers   = [{ type = "opsgenie", json = "{\"endpoint\":\"eu\",\"priority\":\"P2\"}", topic_arn = "", secrets = { key_parameter = "opsgenie-api-key" } }]
   instances = {
@@ -356,7 +356,7 @@ run "too_many_instances" {
 run "a_raised_quota_holds_more" {
   command = plan
   variables {
-    function  = { architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 25 }
+    function  = { architecture = "arm64", memory_mb = 256, log_retention_days = 90, log_level = "info", managed_policies = 25 }
     instances = { for i in flatten([for n in range(3) : range(777 * n, 777 * n + 777)]) : format("i-%017x", i) => { health_check_id = "", secret_parameters = [] } }
   }
 }

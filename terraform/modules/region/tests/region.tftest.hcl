@@ -33,7 +33,7 @@ variables {
     version     = "1.2.3"
     slack       = { channel_id = "C0123456789", api_url = "", pages = true, mention = "channel" }
     pagers      = [{ type = "opsgenie", json = "{}", topic_arn = "", secrets = { key_parameter = "opsgenie-api-key" } }]
-    function    = { package = "main.tf", architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
+    function    = { package = "main.tf", architecture = "arm64", memory_mb = 256, log_retention_days = 90, log_level = "info", managed_policies = 10 }
     breaker     = { in_flight = 2, per_hour = 6 }
     reconcile   = { every_minutes = 5 }
     vantage     = { required = false, reserved_concurrency = 5 }

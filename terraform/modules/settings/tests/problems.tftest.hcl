@@ -197,7 +197,7 @@ run "unknown_fields" {
     condition = join("\n", output.problems) == join("\n", [
       "defaults: confirm_second is not known; use url, route53, ssh, boot, reboot, alarms, confirm_seconds",
       "breaker.in_flights is not known; use in_flight, per_hour",
-      "function.arch is not known; use architecture, log_level, log_retention_days, managed_policies, memory_mb, package, timeout_seconds",
+      "function.arch is not known; use architecture, log_level, log_retention_days, managed_policies, memory_mb, package",
       "jsm.key is not known; use cloud_id, details, email, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
       "opsgenie.team is not known; use details, endpoint, entity, priority, priority_unknown, responders, source, tags, team_id",
       "reconcile.minutes is not known; use every_minutes",
@@ -332,14 +332,13 @@ run "slack_opsgenie_function" {
     regions  = { "eu-west-1" = { instances = { "i-0c1cbf2e7abdedf75" = {} } } }
     slack    = { channel_id = "#ops", api_url = "http://slack-gov.com/api/" }
     opsgenie = { endpoint = "europe", team_id = "the team" }
-    function = { package = "nowhere.zip", memory_mb = 64, timeout_seconds = 20, log_retention_days = 91, managed_policies = 30 }
+    function = { package = "nowhere.zip", memory_mb = 64, log_retention_days = 91, managed_policies = 30 }
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
       "function.log_retention_days = 91: must be one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653",
       "function.managed_policies = 30: must be a whole number from 10 to 25",
       "function.memory_mb = 64: must be a whole number from 128 to 10240",
-      "function.timeout_seconds = 20: must be a whole number from 30 to 60",
       "opsgenie.endpoint = \"europe\": must be \"us\", \"eu\" or an https:// address; Jira Service Management has a block of its own, jsm, and is named in pagers",
       "opsgenie.team_id = \"the team\": must be a team's id, such as \"4513b7ea-3b91-438f-b7e4-e3e54af9147c\"; leave it out to let the integration's own team answer",
       "slack.api_url = \"http://slack-gov.com/api/\": must be an https:// address such as \"https://slack-gov.com/api/\"; leave it out for Slack's own",
@@ -629,20 +628,20 @@ run "budgets" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "eu-west-1/i-0c1cbf2e7abdedf75: url: its attempts may take 68 s, the function has 55 s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds",
-      "eu-west-1/i-0c1cbf2e7abdedf75: route53: its attempts may take 59 s, the function has 55 s for a check; lower route53.attempts or route53.interval_seconds",
-      "eu-west-1/i-0c1cbf2e7abdedf75: ssh: its attempts may take 84 s, the function has 55 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: url: its attempts may take 68 s, the function has 48 s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: route53: its attempts may take 59 s, the function has 48 s for a check; lower route53.attempts or route53.interval_seconds",
+      "eu-west-1/i-0c1cbf2e7abdedf75: ssh: its attempts may take 84 s, the function has 48 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds",
     ])
     error_message = join("\n", output.problems)
   }
   expect_failures = [output.deployment]
 }
 
-# The cases of TestBudget in checks/budget_test.go.
-run "budgets_of_a_short_function" {
+# What TestBudget in checks/budget_test.go tells apart; an address in url fits.
+run "budgets_of_each_kind" {
   command = plan
   variables {
-    function = { package = "main.tf", timeout_seconds = 30 }
+    defaults = { url = { attempts = 8 }, ssh = { attempts = 5 }, route53 = { attempts = 5 } }
     regions = { "eu-west-1" = {
       vpc = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = ["sg-01234567"] }
       instances = {
@@ -656,12 +655,13 @@ run "budgets_of_a_short_function" {
   }
   assert {
     condition = join("\n", output.problems) == join("\n", [
-      "eu-west-1/i-00000001: url: its attempts may take 27 s, the function has 25 s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds, or raise function.timeout_seconds",
-      "eu-west-1/i-00000001: ssh: its attempts may take 39 s, the function has 25 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds, or raise function.timeout_seconds",
-      "eu-west-1/i-00000002: ssh: its attempts may take 36 s, the function has 25 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds, or raise function.timeout_seconds",
-      "eu-west-1/i-00000003: ssh: its attempts may take 34 s, the function has 25 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds, or raise function.timeout_seconds",
-      "eu-west-1/i-00000004: url: its attempts may take 32 s, the function has 25 s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds, or raise function.timeout_seconds",
-      "eu-west-1/i-00000005: route53: its attempts may take 35 s, the function has 25 s for a check; lower route53.attempts or route53.interval_seconds, or raise function.timeout_seconds",
+      "eu-west-1/i-00000001: url: its attempts may take 52 s, the function has 48 s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds",
+      "eu-west-1/i-00000001: ssh: its attempts may take 57 s, the function has 48 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds",
+      "eu-west-1/i-00000002: url: its attempts may take 49 s, the function has 48 s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds",
+      "eu-west-1/i-00000002: ssh: its attempts may take 54 s, the function has 48 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds",
+      "eu-west-1/i-00000003: ssh: its attempts may take 52 s, the function has 48 s for a check; lower ssh.attempts, ssh.timeout_seconds or ssh.interval_seconds",
+      "eu-west-1/i-00000004: url: its attempts may take 57 s, the function has 48 s for a check; lower url.attempts, url.timeout_seconds or url.interval_seconds",
+      "eu-west-1/i-00000005: route53: its attempts may take 59 s, the function has 48 s for a check; lower route53.attempts or route53.interval_seconds",
     ])
     error_message = join("\n", output.problems)
   }

@@ -48,7 +48,7 @@ run "an_instance_of_which_nothing_is_said" {
     error_message = "the alarms' defaults"
   }
   assert {
-    condition     = output.deployment.function == { package = "main.tf", architecture = "arm64", memory_mb = 256, timeout_seconds = 60, log_retention_days = 90, log_level = "info", managed_policies = 10 }
+    condition     = output.deployment.function == { package = "main.tf", architecture = "arm64", memory_mb = 256, log_retention_days = 90, log_level = "info", managed_policies = 10 }
     error_message = "the function's defaults"
   }
   assert {

@@ -98,7 +98,7 @@ func (w *world) watchMachine(m *machine) {
 	// See severity. Where our way to the web server alone is broken, and Route 53 says so,
 	// nothing that sends us no byte counts.
 	isWebHidden := m.webPath != well && m.settings.Enabled(incident.CheckRoute53)
-	isHidden := m.closed || (m.sshPath != well || w.path != well || isWebHidden) && !m.web.down()
+	isHidden := m.closed || w.answersElsewhere(m) || (m.sshPath != well || w.path != well || isWebHidden) && !m.web.down()
 	isBlind := w.isOut("route53") && !m.settings.Enabled(incident.CheckURL) && !m.settings.Enabled(incident.CheckSSH)
 	cannotTell := isHidden || isBlind || now.Before(m.pause) || !now.Before(m.workFrom) && now.Before(m.work) || w.noPager() || len(m.blinded) > 0 ||
 		slices.ContainsFunc([]string{"ec2", "egress", "ssm", "table"}, w.isOut)
@@ -211,9 +211,7 @@ func (w *world) severity(m *machine) incident.Severity {
 		panic(err)
 	}
 	s, passed := &m.settings, e.State.Instance.Baseline
-	// What answers other regions is not down for us, and nor is what is closed to all.
-	isOnlyHere := w.pathTo(m) != well && len(w.peers) > 0 && !m.private && (m.web == broken || m.ssh == broken)
-	if m.closed || isOnlyHere {
+	if m.closed || w.answersElsewhere(m) {
 		return incident.SeverityUnknown
 	}
 	own := s.Enabled(incident.CheckURL) && m.web.down() && passed[incident.CheckURL] == s.Fingerprint(incident.CheckURL) ||
@@ -222,6 +220,12 @@ func (w *world) severity(m *machine) incident.Severity {
 		return incident.SeverityDown
 	}
 	return incident.SeverityUnknown
+}
+
+// answersElsewhere reports whether only other regions get an answer, though a wrong one:
+// that is not down for us, and nor is what is closed to all.
+func (w *world) answersElsewhere(m *machine) bool {
+	return w.pathTo(m) != well && len(w.peers) > 0 && !m.private && (m.web == broken || m.ssh == broken)
 }
 
 // endsWithin is how long an alert may stay open once all of it is over.

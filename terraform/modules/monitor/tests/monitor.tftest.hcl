@@ -118,7 +118,7 @@ run "dashboard" {
   }
   assert {
     condition = toset(distinct([for m in flatten([for w in jsondecode(aws_cloudwatch_dashboard.region.dashboard_body).widgets : [for m in w.properties.metrics : jsonencode(slice(m, 0, 4))] if w.type == "metric"]) : m])) == toset([
-      for name in ["Incidents", "AlreadyHandled", "Reboots", "Refusals", "Pages", "Notes", "PagerFallbacks", "Resolves", "SlackMessages", "CheckLatency", "AlarmsInAlarm", "Reconciles"] : jsonencode(["firstline", name, "Deployment", "firstline"])
+      for name in ["Incidents", "AlreadyHandled", "Reboots", "Refusals", "Pages", "Notes", "PagerFallbacks", "Resolves", "SlackMessages", "CheckLatency", "AlarmsInAlarm", "Reconciles", "HeartbeatFailures"] : jsonencode(["firstline", name, "Deployment", "firstline"])
     ])
     error_message = aws_cloudwatch_dashboard.region.dashboard_body
   }

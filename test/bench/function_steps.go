@@ -60,6 +60,7 @@ var stepCases = []stepCase{
 	{"coverage", "coverage", "CloudWatch, DynamoDB, EC2, Route 53, SSM", nil, `"findings":[`},
 	{"probe", "probe", "web", nil, `"check":"url","outcome":"passed"`},
 	{"explain", "explain", "CloudWatch, DynamoDB, EC2, Route 53, SSM, SSH, web", nil, `"row":9 "guards":[{`},
+	{"channels", "channels", "DynamoDB", nil, `"alerts":{`},
 	{"notify-test", "notify-test", "SSM, pager, Slack", nil, `"channel":"opsgenie","ok":true "channel":"slack","ok":true`},
 }
 
@@ -104,7 +105,7 @@ func (b *stepBench) invocation(ctx context.Context, c stepCase) ([]byte, error) 
 		url.Address = fmt.Sprintf("http://%s:%d/", b.peers.instance.Address, url.Port)
 		url.Port = 0
 		payload["probe"] = incident.Probe{Check: incident.CheckURL, Address: b.peers.instance.Address, URL: &url}
-	case "reconcile", "coverage", "notify-test":
+	case "reconcile", "coverage", "channels", "notify-test":
 	default:
 		payload["incident"] = inc
 	}

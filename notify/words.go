@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"firstline/internal/incident"
+	"firstline/internal/lazy"
 	"firstline/internal/policy"
 )
 
@@ -23,8 +25,8 @@ type wording struct {
 }
 
 const (
-	readConsole = "Read the instance's system log and its status checks in the console."
-	moves       = "Stopping and starting it moves it to other hardware, and changes a public IPv4 address that is not an Elastic IP."
+	readConsole = "Check its system log."
+	moves       = "Stop and start moves it to other hardware (its public address changes, unless it is an Elastic IP)."
 )
 
 // situations has the words of every situation.
@@ -33,100 +35,100 @@ var situations = map[string]wording{
 	incident.SituationNotRebooted:     {icon: "🔴", what: "{state}; not rebooted: {guard}"},
 	incident.SituationHeldBack: {
 		icon: "🛑", what: "{state}; not rebooted: breaker open",
-		next: "Find out what the alert's instances have in common: a network fault, an outage of AWS or a deployment is not cured by reboots. Further instances are notes on this alert for an hour; after that they page again.",
+		next: "Find what these instances have in common: the network, AWS, a deployment.",
 	},
 	incident.SituationAttention: {
 		icon: "🟠", what: "needs a person, not a reboot", withReason: true,
-		next: "Correct what the check names: the instance's service, a certificate, a DNS name, a password, or the check's own settings.",
+		next: "Correct what the check names: the service, its certificate, its name, or the check's settings.",
 	},
 	incident.SituationContradicted: {
 		icon: "🟠", what: "is reached by one check and not by another; not rebooted", withReason: true,
-		next: "Try to reach the instance from another network, and compare the checks below: a security group, a firewall or firstline's own network path often lets one of them in and not the other.",
+		next: "Try it from another network: a security group, a firewall or firstline's own network may let only one check in.",
 	},
 	incident.SituationOnlyHere: {
 		icon: "🟠", what: "is reached from elsewhere, not from this region; not rebooted", withReason: true,
-		next: "Look for what bans or drops firstline's address: fail2ban or a firewall on the instance, a network ACL, a fault of the network between this region and it. Further instances that only this region cannot reach are notes on this alert for an hour.",
+		next: "Look for what drops firstline's address: fail2ban, a firewall, a network ACL.",
 	},
 	incident.SituationBusy: {
 		icon: "🟠", what: "is alive and rejects connections; not rebooted", withReason: true,
-		next: "Look at the instance's load and at its connection limits.",
+		next: "Check its load and its connection limits.",
 	},
 	incident.SituationBlind: {
 		icon: "🟠", what: "cannot be checked; not rebooted", withReason: true,
-		next: "Look at the instance yourself: firstline cannot tell whether it is reachable. Then repair what kept firstline from checking it.",
+		next: "Check it yourself. Then repair what kept firstline from checking it.",
 	},
 	incident.SituationStore: {
 		icon: "🟠", what: "{state}; not rebooted: firstline's table cannot be used",
-		next: "Look at the instance yourself. Then repair firstline's access to its DynamoDB table: until then every instance of the region that is not healthy is paged like this one, and none is rebooted.",
+		next: "Check it yourself. Then repair firstline's access to its DynamoDB table: nothing is rebooted until then.",
 	},
 	incident.SituationWorse:     {icon: "🔴", what: "is worse than when it was paged, not rebooted: {saw}", next: readConsole},
-	incident.SituationDiedAgain: {icon: "🔴", what: "is down again, not rebooted: {saw}", next: readConsole + " It was healthy after the page, so look for something that recurs."},
-	incident.SituationStillDown: {icon: "🔴", what: "is still not healthy, not rebooted: {saw}", next: "Look at the instance again: nobody has brought it back since it was paged."},
+	incident.SituationDiedAgain: {icon: "🔴", what: "is down again, not rebooted: {saw}", next: readConsole + " It was healthy after the page: look for something that recurs."},
+	incident.SituationStillDown: {icon: "🔴", what: "is still not healthy, not rebooted: {saw}", next: "Check it again: nobody has brought it back since the page."},
 	incident.SituationNotConfirmed: {
 		icon: "🔴", what: "{state}; not rebooted; repeats an unconfirmed page",
 		next: readConsole,
 	},
-	incident.SituationNote: {icon: "🟠", what: "is still not healthy: {saw}", next: "Nothing new: this note shows what firstline sees while you work on it."},
+	incident.SituationNote: {icon: "🟠", what: "is still not healthy: {saw}", next: "Nothing new: this is what firstline sees while you work on it."},
 	incident.SituationRecovered: {
 		icon: "🟢", what: "recovered: firstline rebooted it",
-		next: "Find out by day what made the reboot necessary, in the logs and metrics from before it.",
+		next: "Find out by day why it needed the reboot.",
 	},
 	incident.SituationRebootedOften: {
 		icon: "🟠", what: "recovered, but firstline rebooted it {times} in 7 days",
-		next: "Find the cause: reboots only put it off. You are paged about this once a day at most.",
+		next: "Find the cause: reboots only put it off.",
 	},
-	incident.SituationHealthyAgain: {icon: "🟢", what: "is healthy again", next: "Nothing to do, unless it fails again. Once it has been healthy for long enough, firstline closes the alert."},
-	incident.SituationWell:         {icon: "✅", what: "is well", next: "Nothing to do: firstline may reboot it again when it fails."},
+	incident.SituationHealthyAgain: {icon: "🟢", what: "is healthy again", next: "Nothing, unless it fails again. firstline closes the alert once it has stayed healthy."},
+	incident.SituationWell:         {icon: "✅", what: "is well", next: "Nothing. firstline may reboot it again when it fails."},
 	incident.SituationHandedBack: {
 		icon: "⚪", what: "is firstline's again", withReason: true,
-		next: "Nothing to do: firstline looks at it again within five minutes, and pages if it is not healthy. It is not rebooted for four hours.",
+		next: "Nothing. firstline checks it within 5 minutes and pages if it fails; no reboot for 4 hours.",
 	},
 	incident.SituationGone:      {icon: "⚪", what: "is gone: it was terminated, or EC2 does not know it", next: "Remove it from regions.tfvars if it does not come back."},
-	incident.SituationStopped:   {icon: "⚪", what: "was stopped by a person", next: "Nothing to do: firstline looks at it again when it runs."},
-	incident.SituationUnwatched: {icon: "⚪", what: "is no longer watched", next: "Nothing to do."},
+	incident.SituationStopped:   {icon: "⚪", what: "was stopped by a person", next: "Nothing. firstline checks it again when it runs."},
+	incident.SituationUnwatched: {icon: "⚪", what: "is no longer watched", next: "Nothing."},
 	incident.SituationPaused: {
 		icon: "⏸️", what: "is not healthy while it is paused, nothing was done: {saw}",
-		next: "Nothing to do, if the work behind the pause explains it. Otherwise look at the instance now: nobody is paged.",
+		next: "Nothing, if the planned work explains it. Otherwise check it now: nobody is paged.",
 	},
 	incident.SituationCovered: {icon: "🟡", what: "is healthy, but a check cannot be made", next: "Repair what kept firstline from making the check."},
 	incident.SituationImpaired: {
 		icon: "🟡", what: "is healthy, though AWS calls it impaired", withReason: true,
-		next: "Wait for AWS, or stop and start the instance by day. " + moves,
+		next: "Wait for AWS, or stop and start it by day.",
 	},
-	incident.SituationUnsteady: {icon: "🟡", what: "fails now and then; no failure lasted long enough to act", next: "Look at the instance's load, and at whether a service restarts again and again."},
+	incident.SituationUnsteady: {icon: "🟡", what: "fails now and then; no failure lasted long enough to act", next: "Check its load, and whether a service restarts again and again."},
 	incident.SituationCoverage: {
 		icon: "🟡", what: "cannot watch every instance",
-		next: "Correct each of these by day: until then an incident may not begin, or a check may not see it. This is said once a day.",
+		next: "Correct these by day: until then an incident may not begin, or a check may not see it.",
 	},
 	incident.SituationNoIncident: {
 		icon: "🟠", what: "could not be handled: nothing was checked or rebooted", withReason: true,
-		next: "Look at the alarm and its instance yourself. Then correct what the error names.",
+		next: "Check the alarm's instance yourself. Then correct what the error names.",
 	},
-	incident.SituationTest: {icon: "🔵", what: "work: this is not an incident", next: "This is a test message sent with \"firstline notify test\". No instance is affected."},
+	incident.SituationTest: {icon: "🔵", what: "work: this is not an incident", next: "Nothing: this is a test message sent with \"firstline notify test\". No instance is affected."},
 }
 
 // guardWords are what is said of a guard that refused a reboot: in the first line,
 // and what to do.
 type guardWords struct{ why, next string }
 
-const rebootIt = "Look at the instance, and reboot it yourself if that is right."
+const rebootIt = "Check it; reboot it yourself if that is right."
 
 var guards = map[string]guardWords{
-	policy.GuardEC2:          {"its state in EC2 is against it", "Look at the instance's state in the console. Reboot it yourself if that is right."},
-	policy.GuardStatus:       {"AWS reports a problem", "A reboot does not cure this. Wait for AWS, or stop and start the instance. " + moves},
-	policy.GuardInitializing: {"it is still starting", "Read the system log in the console: EC2's status checks have had no result for the whole boot window."},
-	policy.GuardCredits:      {"it has no CPU credits left", "It is slow rather than down: wait for credits, stop what uses its CPU, or switch it to unlimited mode (which costs money) or to a larger type."},
-	policy.GuardAlarm:        {"none of its alarms is on", rebootIt + " firstline reboots only while an alarm of the instance is in ALARM."},
-	policy.GuardOnce:         {"EC2 was asked for one before", readConsole + " See below what came of the reboot before you reboot it once more."},
-	policy.GuardTries:        {"the reboot failed three times", "The incident says why. Reboot it yourself if nothing answers."},
-	policy.GuardCooldown:     {"it was rebooted or paged recently", "It failed again soon after that: look for the cause before you reboot it."},
-	policy.GuardNotCured:     {"the last reboot did not help", "Look for the cause: another reboot is not likely to help."},
-	policy.GuardBudget:       {"its daily reboots are used up", "It fails in spite of its reboots: look for the cause before you reboot it again."},
+	policy.GuardEC2:          {"its state in EC2 is against it", "Check its state in the console; reboot it yourself if that is right."},
+	policy.GuardStatus:       {"AWS reports a problem", "Wait for AWS, or stop and start it: a reboot does not help."},
+	policy.GuardInitializing: {"it is still starting", readConsole + " EC2's status checks have had no result since it started."},
+	policy.GuardCredits:      {"it has no CPU credits left", "Stop what uses its CPU, or take unlimited mode or a larger type: it is slow, not down."},
+	policy.GuardAlarm:        {"none of its alarms is on", rebootIt},
+	policy.GuardOnce:         {"EC2 was asked for one before", "See what came of that reboot before you reboot it again."},
+	policy.GuardTries:        {"the reboot failed three times", "Reboot it yourself if nothing answers: firstline could not."},
+	policy.GuardCooldown:     {"it was rebooted or paged recently", "Look for the cause before you reboot it: it failed again soon after that."},
+	policy.GuardNotCured:     {"the last reboot did not help", "Look for the cause: another reboot is unlikely to help."},
+	policy.GuardBudget:       {"its daily reboots are used up", "Look for the cause before you reboot it again."},
 	policy.GuardNever:        {"the settings allow no reboots", rebootIt},
-	policy.GuardRoute53Alone: {"only Route 53 reports a failure", "Compare the checks below: firstline reaches the instance and Route 53's checkers do not. Look at the way between them, and at the Route 53 health check's own settings."},
-	policy.GuardVantage:      {"no other vantage confirms it", "Try to reach the instance from another network: firstline's own way to it may be broken. Reboot it yourself if it is down from there, too."},
-	policy.GuardAnswered:     {"a check got an answer", rebootIt + ` Its setting reboot.on is "unreachable".`},
-	policy.GuardDryRun:       {"reboot.dry_run is on", rebootIt + " firstline would have rebooted it."},
+	policy.GuardRoute53Alone: {"only Route 53 reports a failure", "Check the Route 53 health check's settings, and the way between its checkers and the instance."},
+	policy.GuardVantage:      {"no other vantage confirms it", "Try it from another network: firstline's own may be broken. Reboot it yourself if it is down from there, too."},
+	policy.GuardAnswered:     {"a check got an answer", rebootIt},
+	policy.GuardDryRun:       {"reboot.dry_run is on", rebootIt + " firstline would have."},
 }
 
 // fill puts what is known into the words of a situation.
@@ -214,47 +216,49 @@ var pluralWords = strings.NewReplacer("is ", "are ", "needs ", "need ")
 
 func kindWords(k incident.Kind) string { return cmp.Or(kinds[k], "is unknown") }
 
-// findingLine is what one check saw.
-func findingLine(f incident.Finding) string {
-	line := checkName(f.Check) + " " + string(f.Outcome)
-	if f.Outcome == incident.Unknown {
-		line = checkName(f.Check) + " " + kindWords(f.Kind)
+// targets are what findings begin with: the address that was asked.
+var targets = lazy.Regexp(`(?:[A-Z]{3,7} )?(?:https?://\S+|[0-9a-fA-F.:\[\]]+:\d+): `)
+
+// withoutTargets is a reason without the addresses in it, which the incident has.
+func withoutTargets(reason string) string { return targets().ReplaceAllString(reason, "") }
+
+// findingWords are what one check saw.
+func findingWords(f incident.Finding) string {
+	switch {
+	case f.Outcome == incident.Passed:
+		return checkName(f.Check) + " ok"
+	case f.Outcome == incident.Unknown || f.Reason == "":
+		line := checkName(f.Check) + " " + map[bool]string{true: kindWords(f.Kind), false: string(f.Outcome)}[f.Outcome == incident.Unknown]
+		return strings.TrimSuffix(line+": "+withoutTargets(f.Reason), ": ")
 	}
-	if f.Reason != "" {
-		line += ": " + f.Reason
-	}
-	if f.Attempts > 1 {
-		line += fmt.Sprintf(" (%d attempts)", f.Attempts)
-	}
-	return line
+	return checkName(f.Check) + ": " + withoutTargets(f.Reason)
 }
 
 // What is said of a reboot's request, and of what came of it.
 var (
 	requests = map[string]string{
-		incident.RequestAccepted: "EC2 accepted it",
-		incident.RequestReserved: "firstline cannot tell whether EC2 was asked",
+		incident.RequestReserved: "it is not known whether EC2 was asked",
 		incident.RequestUnknown:  "EC2's answer was lost",
-		incident.RequestRefused:  "EC2 refused it, nothing was rebooted",
+		incident.RequestRefused:  "EC2 refused it",
 	}
 	outcomes = map[string]string{
-		incident.OutcomeCured:      "; the instance recovered",
-		incident.OutcomeNotCured:   "; the instance did not recover",
-		incident.OutcomeOverridden: "; the instance was stopped, terminated or unwatched",
-		"":                         "; its outcome is open",
+		incident.OutcomeCured:      "it helped",
+		incident.OutcomeNotCured:   "it did not help",
+		incident.OutcomeOverridden: "the instance was stopped, terminated or unwatched",
 	}
 )
 
-// rebootLine is when an instance was rebooted, and what came of it.
-func rebootLine(r incident.Reboot) string {
-	s := "Reboot at " + clock(r.At) + ": " + requests[r.Request]
-	if r.Request != incident.RequestRefused {
-		s += outcomes[r.Outcome]
+// rebootWords are when an instance was rebooted last, and what came of it.
+func rebootWords(all []incident.Reboot, now incident.Millis) string {
+	if len(all) == 0 {
+		return ""
 	}
-	if r.Reason != "" {
-		s += " (" + r.Reason + ")"
+	r := all[len(all)-1]
+	s := "Rebooted " + clock(r.At, now)
+	if len(all) > 1 {
+		s = fmt.Sprintf("%d reboots, the last at %s", len(all), clock(r.At, now))
 	}
-	return s
+	return s + ": " + cmp.Or(outcomes[r.Outcome], requests[r.Request], "its outcome is open") + "."
 }
 
 // keyWords say what an alert that several instances share is about.
@@ -279,4 +283,10 @@ func keyWords(key string) string {
 
 func checkName(check string) string { return cmp.Or(incident.CheckTitle(check), plain(check, 20)) }
 
-func clock(m incident.Millis) string { return m.Time().Format("2006-01-02 15:04 UTC") }
+// clock is a time of the last day as people say it, and an earlier one with its day.
+func clock(m, now incident.Millis) string {
+	if now.Sub(m) < 24*time.Hour && m <= now || m.Time().Format(time.DateOnly) == now.Time().Format(time.DateOnly) {
+		return m.Time().Format("15:04 UTC")
+	}
+	return m.Time().Format("2 Jan 15:04 UTC")
+}
